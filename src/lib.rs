@@ -1,1 +1,4 @@
 //! Front door.
+#![allow(dead_code)]
+
+mod base;

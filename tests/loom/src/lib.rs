@@ -1,1 +1,15 @@
-//! Loom models.
+//! Model checks of ringwork's concurrent structures: the same source files, compiled against loom.
+//!
+//! Owns nothing of the runtime: each `#[path]` below is a file of the main crate, and `sync` is the loom half of the
+//! pair whose other half is `src/base/sync.rs`. `cargo test` runs the quick models; the deep ones are
+//! `LOOM_MAX_PREEMPTIONS=3 cargo test --release -p ringwork-loom -- --ignored`.
+#![allow(dead_code)]
+
+mod base {
+    //! The floor of the house against loom.
+    pub(crate) mod sync;
+    #[path = "../../../../src/base/inbox.rs"]
+    pub(crate) mod inbox;
+    #[path = "../../../../src/base/slot.rs"]
+    pub(crate) mod slot;
+}

@@ -1,0 +1,444 @@
+//! The inbox: the only way into a core from outside.
+//!
+//! A core is reached by pushing an intrusive [`Node`] (embedded in a task header, a cell, a timer entry, a pool or
+//! a call) onto one of two lanes and knocking on its door:
+//!
+//! - the *pinned* lane has one consumer, the core itself: wakes of `!Send` tasks, cancels, remote submits, timer
+//!   messages, buffer returns, calls;
+//! - the *Send* lane holds `Send` tasks only; a hungry core may empty it.
+//!
+//! Both lanes are take-all stacks (push: compare-exchange of the head; take: the whole chain at once, turned
+//! round, so that order is kept). A push never allocates and never waits for another thread.
+//!
+//! # Protocol
+//! Pusher: (P1) link the node and publish it by compare-exchange; (P2) `fetch_or(RUNG)` on the door's word; if the
+//! word said exactly PARKED, (P3) ring the doorbell (the eventfd of the core).
+//! Core: (C1) `swap(PARKED)`; (C2) look into both lanes (and whatever else its park re-check names);
+//! (C3) if anything is there, `swap(AWAKE)` and go on, else (C4) block in the kernel, then `swap(AWAKE)`.
+//! All these are SeqCst. Proof sketch: if C2 missed a push then C1 precedes P1 in the single order, so P2 comes
+//! after C1 and finds PARKED (or another pusher's RUNG, whose doorbell is already on its way): the core is rung.
+//!
+//! # One list at a time
+//! A node sits in at most one list. Tasks ensure it with their NOTIFIED bit; everyone else with
+//! [`Node::request`]: the first request since the last [`Node::take_requests`] owes the push, later ones only
+//! add a bit. What travels is a [`Message`]: a node together with one reference to its owner. Existence is
+//! proof: whoever holds the message holds that reference, and a message that is dropped disposes of it.
+//!
+//! # Closing
+//! [`Inbox::close`] swaps each head for a mark. A later pusher gets its message back and disposes of it itself.
+//!
+//! Rejected: a Vyukov queue for the pinned lane. Its push is one swap, but it has a moment in which the node is
+//! in the list and not yet linked, and it cannot be closed by one swap.
+//!
+//! Models: `tests/loom` (`inbox_*`). The inbox is not a channel of values: it owns no memory.
+
+use super::sync::{AtomicPtr, AtomicU32, Ordering, UnsafeCell};
+use std::fmt;
+use std::ptr::{self, NonNull};
+
+/// What happens to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It has reached its core and is handled on the core's thread.
+    Delivered,
+    /// The core is gone (or going): the reference is given up on whatever thread this is.
+    Disposed,
+}
+
+/// What a node is embedded in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// A task that is to run: the scheduler takes it out with its own means. The function disposes of it.
+    Task(unsafe fn(NonNull<Node>)),
+    /// Anything else knows itself what to do.
+    Other(unsafe fn(NonNull<Node>, Fate)),
+}
+
+/// The intrusive link. Embedded as the *first* field of a `repr(C)` struct, so node and owner share an address.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Node {
+    next: UnsafeCell<*mut Node>,
+    requests: AtomicU32,
+    kind: Kind,
+}
+
+// SAFETY: `next` belongs to whoever holds the node (the pusher until it is published, then the taker); the rest is
+// atomic or constant.
+unsafe impl Send for Node {}
+// SAFETY: as above.
+unsafe impl Sync for Node {}
+
+impl Node {
+    /// A node that is in no list.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { next: UnsafeCell::new(ptr::null_mut()), requests: AtomicU32::new(0), kind }
+    }
+
+    /// Adds request bits; true if the caller now owes the push (nobody had asked since the last take).
+    #[must_use = "the first request must push the node"]
+    pub(crate) fn request(&self, bits: u32) -> bool {
+        debug_assert_ne!(bits, 0);
+        self.requests.fetch_or(bits, Ordering::AcqRel) == 0
+    }
+
+    /// Taker: the requests made so far. From here on the node may be pushed again.
+    pub(crate) fn take_requests(&self) -> u32 {
+        self.requests.swap(0, Ordering::AcqRel)
+    }
+}
+
+/// A node on its way, with one reference to what it is embedded in.
+#[must_use = "dropping a message disposes of it"]
+#[derive(Debug)]
+pub(crate) struct Message(NonNull<Node>);
+
+// SAFETY: whoever makes a message (`from_raw`) guarantees that its owner may be reached from any thread.
+unsafe impl Send for Message {}
+
+impl Message {
+    /// Makes the message that carries `node`.
+    ///
+    /// # Safety
+    /// The node is in no list, the caller gives up one reference to its owner, and the function in the node's
+    /// [`Kind`] may be called on any thread with [`Fate::Disposed`].
+    pub(crate) unsafe fn from_raw(node: NonNull<Node>) -> Self {
+        Self(node)
+    }
+
+    /// Gives the node and its reference to the caller.
+    pub(crate) fn into_raw(self) -> NonNull<Node> {
+        let node = self.0;
+        std::mem::forget(self);
+        node
+    }
+
+    /// Whether this is a task that wants to run.
+    pub(crate) fn is_task(&self) -> bool {
+        matches!(self.node().kind, Kind::Task(_))
+    }
+
+    /// Home core: handles a message that is not a task.
+    pub(crate) fn deliver(self) {
+        match self.node().kind {
+            Kind::Task(_) => unreachable!("tasks are taken out by the scheduler"),
+            // SAFETY: the message owns a reference to the node's owner and gives it to the function.
+            Kind::Other(handle) => unsafe { handle(self.into_raw(), Fate::Delivered) },
+        }
+    }
+
+    fn node(&self) -> &Node {
+        // SAFETY: the message owns a reference to what the node is embedded in.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        match self.node().kind {
+            // SAFETY: the reference is given to the function, once, because the message ends here.
+            Kind::Task(dispose) => unsafe { dispose(self.0) },
+            // SAFETY: as above.
+            Kind::Other(handle) => unsafe { handle(self.0, Fate::Disposed) },
+        }
+    }
+}
+
+/// A take-all stack of nodes that hands them out in the order they came.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    head: AtomicPtr<Node>,
+}
+
+fn closed_mark() -> *mut Node {
+    ptr::without_provenance_mut(1)
+}
+
+impl Lane {
+    /// An empty, open lane.
+    pub(crate) fn new() -> Self {
+        Self { head: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// The message, if the lane is closed.
+    pub(crate) fn push(&self, message: Message) -> Result<(), Message> {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            if head == closed_mark() {
+                return Err(message);
+            }
+            // SAFETY: a message's node is in no list, so its link belongs to who holds the message: us.
+            message.node().next.with_mut(|next| unsafe { *next = head });
+            let node = message.0.as_ptr();
+            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    // The list has it now, with its reference.
+                    std::mem::forget(message);
+                    return Ok(());
+                }
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Whether there is nothing to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        let head = self.head.load(Ordering::SeqCst);
+        head.is_null() || head == closed_mark()
+    }
+
+    /// Takes all; compare-exchange and not swap, because a thief must not undo a close.
+    pub(crate) fn take(&self) -> Batch {
+        let mut head = self.head.load(Ordering::SeqCst);
+        loop {
+            if head.is_null() || head == closed_mark() {
+                return Batch { first: ptr::null_mut() };
+            }
+            match self.head.compare_exchange_weak(head, ptr::null_mut(), Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return Batch::turned(head),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Closes the lane and takes all.
+    pub(crate) fn close(&self) -> Batch {
+        let head = self.head.swap(closed_mark(), Ordering::SeqCst);
+        if head == closed_mark() { Batch { first: ptr::null_mut() } } else { Batch::turned(head) }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        drop(self.close());
+    }
+}
+
+/// Messages taken from a lane, oldest first. Those not taken out of it are disposed of.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    first: *mut Node,
+}
+
+impl Batch {
+    /// Turns a stack (newest first) round.
+    fn turned(newest: *mut Node) -> Self {
+        let mut first = ptr::null_mut();
+        let mut at = newest;
+        while let Some(node) = NonNull::new(at) {
+            // SAFETY: the chain was taken whole, so all its nodes are ours until we hand them on.
+            unsafe { node.as_ref() }.next.with_mut(|next| {
+                // SAFETY: as above: nobody else reads or writes this link.
+                unsafe {
+                    at = *next;
+                    *next = first;
+                }
+            });
+            first = node.as_ptr();
+        }
+        Self { first }
+    }
+}
+
+impl Iterator for Batch {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        let node = NonNull::new(self.first)?;
+        // SAFETY: the node is still ours; its link is read before the node is handed out and may be pushed anew.
+        self.first = unsafe { node.as_ref() }.next.with(|next| unsafe { *next });
+        Some(Message(node))
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+const AWAKE: u32 = 0;
+const PARKED: u32 = 1;
+const RUNG: u32 = 2;
+
+/// A core's two lanes and its door.
+pub(crate) struct Inbox {
+    pinned: Lane,
+    send: Lane,
+    word: AtomicU32,
+    rung: AtomicU32,
+    bell: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("word", &self.word).finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    /// An open inbox whose doorbell is `bell`: a call that makes the blocked core return from the kernel.
+    pub(crate) fn new(bell: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            pinned: Lane::new(),
+            send: Lane::new(),
+            word: AtomicU32::new(AWAKE),
+            rung: AtomicU32::new(0),
+            bell,
+        }
+    }
+
+    /// Sends a message to the core itself.
+    ///
+    /// # Errors
+    /// The message, if the core is gone.
+    pub(crate) fn push_pinned(&self, message: Message) -> Result<(), Message> {
+        self.pinned.push(message)?;
+        self.knock();
+        Ok(())
+    }
+
+    /// Sends a `Send` task; a hungry core may take it instead.
+    ///
+    /// # Errors
+    /// As [`Inbox::push_pinned`].
+    pub(crate) fn push_send(&self, message: Message) -> Result<(), Message> {
+        self.send.push(message)?;
+        self.knock();
+        Ok(())
+    }
+
+    /// Rings the doorbell if the core is parked and not yet rung (P2, P3).
+    pub(crate) fn knock(&self) {
+        if self.word.fetch_or(RUNG, Ordering::SeqCst) == PARKED {
+            self.rung.fetch_add(1, Ordering::Relaxed);
+            (self.bell)();
+        }
+    }
+
+    /// Core: takes all of the pinned lane.
+    pub(crate) fn take_pinned(&self) -> Batch {
+        self.pinned.take()
+    }
+
+    /// Core or thief: takes all of the Send lane.
+    pub(crate) fn take_send(&self) -> Batch {
+        self.send.take()
+    }
+
+    /// Whether both lanes are empty (part of the park re-check, C2).
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pinned.is_empty() && self.send.is_empty()
+    }
+
+    /// Whether the Send lane is empty.
+    pub(crate) fn send_is_empty(&self) -> bool {
+        self.send.is_empty()
+    }
+
+    /// Core: says that it is about to block (C1). The lanes must be looked into after this.
+    pub(crate) fn park(&self) {
+        self.word.swap(PARKED, Ordering::SeqCst);
+    }
+
+    /// Core: says that it is awake again (C3, C4).
+    pub(crate) fn unpark(&self) {
+        self.word.swap(AWAKE, Ordering::SeqCst);
+    }
+
+    /// Whether the core is blocked or about to block, and has not been rung.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.word.load(Ordering::SeqCst) == PARKED
+    }
+
+    /// How often the doorbell was rung.
+    pub(crate) fn times_rung(&self) -> u32 {
+        self.rung.load(Ordering::Relaxed)
+    }
+
+    /// Core: closes both lanes; what was in them comes back for disposal (pinned first).
+    pub(crate) fn close(&self) -> (Batch, Batch) {
+        (self.pinned.close(), self.send.close())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    static DISPOSED: AtomicUsize = AtomicUsize::new(0);
+
+    unsafe fn handle(_: NonNull<Node>, fate: Fate) {
+        if fate == Fate::Disposed {
+            DISPOSED.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn nodes() -> Vec<Node> {
+        (0..3).map(|_| Node::new(Kind::Other(handle))).collect()
+    }
+
+    fn message(node: &Node) -> Message {
+        // SAFETY: the tests' nodes outlive their inbox, are pushed once and are not reference-counted.
+        unsafe { Message::from_raw(NonNull::from(node)) }
+    }
+
+    fn counting() -> (Inbox, Arc<AtomicUsize>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let bell = Arc::clone(&count);
+        let inbox = Inbox::new(Box::new(move || {
+            bell.fetch_add(1, Ordering::SeqCst);
+        }));
+        (inbox, count)
+    }
+
+    #[test]
+    fn messages_come_out_in_the_order_they_went_in() {
+        let (nodes, (inbox, _)) = (nodes(), counting());
+        for node in &nodes {
+            inbox.push_pinned(message(node)).unwrap();
+        }
+        let taken: Vec<_> = inbox.take_pinned().map(Message::into_raw).collect();
+        let expected: Vec<_> = nodes.iter().map(NonNull::from).collect();
+        assert_eq!(taken, expected);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn the_doorbell_rings_once_and_only_while_parked() {
+        let (nodes, (inbox, rings)) = (nodes(), counting());
+        inbox.push_pinned(message(&nodes[0])).unwrap();
+        assert_eq!(rings.load(Ordering::SeqCst), 0);
+        inbox.park();
+        inbox.push_pinned(message(&nodes[1])).unwrap();
+        inbox.push_pinned(message(&nodes[2])).unwrap();
+        assert_eq!(rings.load(Ordering::SeqCst), 1);
+        assert_eq!(inbox.take_pinned().map(Message::deliver).count(), 3);
+    }
+
+    #[test]
+    fn a_closed_inbox_gives_the_message_back_and_a_dropped_one_is_disposed_of() {
+        let (nodes, (inbox, _)) = (nodes(), counting());
+        inbox.push_send(message(&nodes[0])).unwrap();
+        let before = DISPOSED.load(Ordering::SeqCst);
+        drop(inbox.close());
+        assert!(DISPOSED.load(Ordering::SeqCst) > before);
+        let refused = inbox.push_send(message(&nodes[1])).unwrap_err();
+        refused.into_raw();
+        assert!(inbox.take_send().next().is_none());
+    }
+
+    #[test]
+    fn a_repeated_request_only_sets_a_bit() {
+        let node = Node::new(Kind::Other(handle));
+        assert!(node.request(1));
+        assert!(!node.request(4));
+        assert_eq!(node.take_requests(), 5);
+        assert!(node.request(2));
+    }
+}

@@ -1,0 +1,31 @@
+//! The atomics, cells and locks that the concurrent structures use.
+//!
+//! This is the std half of a pair: `tests/loom/src/sync.rs` has the same names over loom, and the files of this
+//! room compile against either without a `cfg`. It is not a place for new primitives.
+
+pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// `UnsafeCell` with loom's closure-shaped access, so that loom can see every read and write.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    /// A cell holding `value`.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Lends a pointer for reading. The caller upholds that nobody writes meanwhile.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        read(self.0.get())
+    }
+
+    /// Lends a pointer for writing. The caller upholds that nobody else reads or writes meanwhile.
+    #[inline(always)]
+    pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+        write(self.0.get())
+    }
+}
