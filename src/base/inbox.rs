@@ -344,9 +344,9 @@ impl Inbox {
         self.word.swap(PARKED, Ordering::SeqCst);
     }
 
-    /// Core: says that it is awake again (C3, C4).
-    pub(crate) fn unpark(&self) {
-        self.word.swap(AWAKE, Ordering::SeqCst);
+    /// Core: says that it is awake again (C3, C4). Returns whether it was rung meanwhile.
+    pub(crate) fn unpark(&self) -> bool {
+        self.word.swap(AWAKE, Ordering::SeqCst) & RUNG != 0
     }
 
     /// Whether the core is blocked or about to block, and has not been rung.

@@ -6,6 +6,7 @@
 //! system call, reads a clock or knows what a task or an op is. All files take their atomics from [`sync`], so
 //! that `tests/loom` can compile the same text against loom.
 
+pub(crate) mod coop;
 pub(crate) mod guard;
 pub(crate) mod inbox;
 pub(crate) mod parcel;

@@ -15,6 +15,8 @@
 //! - `waker`: the consumer while WAKER is clear; nobody writes it while WAKER is set; the producer reads it out
 //!   once, if its `set` found WAKER, and from then on owns it. The consumer may compare it (`will_wake`) while
 //!   WAKER is set, because comparing only reads the two words that nobody writes.
+//! - GONE is set by a consumer that will not come back. The side that is second (the `set` that finds GONE, the
+//!   `abandon` that finds DONE) has the value to dispose of, the other one has nothing more to do with it.
 //! - The consumer clears WAKER with a compare-exchange that fails once DONE is there, so the two sides never
 //!   both own the waker.
 //!
@@ -26,6 +28,19 @@ use std::task::{Context, Poll, Waker};
 
 const WAKER: u32 = 1;
 const DONE: u32 = 2;
+const GONE: u32 = 4;
+
+/// What a producer finds when it sets the value.
+#[must_use = "the waiting task sleeps for ever unless its waker is woken"]
+#[derive(Debug)]
+pub(crate) enum Set {
+    /// Somebody waits: to be woken once the caller holds nothing.
+    Waiting(Waker),
+    /// Nobody has asked yet; the next poll finds the value.
+    Early,
+    /// The consumer is gone: the caller disposes of the value.
+    Abandoned,
+}
 
 /// A result that will come, and the waker to call then.
 #[derive(Debug)]
@@ -114,19 +129,28 @@ impl<T: Copy> Slot<T> {
         }
     }
 
-    /// Producer: publishes the value; returns the waker, to be woken once the caller holds nothing.
-    #[must_use = "the waiting task sleeps for ever unless its waker is woken"]
-    pub(crate) fn set(&self, value: T) -> Option<Waker> {
+    /// Consumer: will not come back. Returns the value if it is there (then it is the consumer's to dispose of).
+    pub(crate) fn abandon(&self) -> Option<T> {
+        self.clear();
+        let before = self.state.fetch_or(GONE, Ordering::AcqRel);
+        if before & DONE == 0 { None } else { self.get() }
+    }
+
+    /// Producer: publishes the value; returns who has to be told, once the caller holds nothing.
+    pub(crate) fn set(&self, value: T) -> Set {
         // SAFETY: DONE is clear until the line below and the consumer reads the value only after it.
         self.value.with_mut(|place| unsafe { (*place).write(value) });
         let before = self.state.fetch_or(DONE, Ordering::AcqRel);
         debug_assert_eq!(before & DONE, 0, "a slot is set once");
+        if before & GONE != 0 {
+            return Set::Abandoned;
+        }
         if before & WAKER == 0 {
-            return None;
+            return Set::Early;
         }
         // SAFETY: WAKER was set when DONE came: the consumer's clear fails from now on, so this read is the one
         // move out of the waker.
-        Some(self.waker.with(|waker| unsafe { (*waker).assume_init_read() }))
+        Set::Waiting(self.waker.with(|waker| unsafe { (*waker).assume_init_read() }))
     }
 }
 
@@ -141,7 +165,7 @@ impl<T> Drop for Slot<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Slot;
+    use super::{Set, Slot};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Poll, Wake, Waker};
@@ -157,8 +181,15 @@ mod tests {
     #[test]
     fn a_value_set_before_the_first_poll_is_found_by_it() {
         let slot = Slot::new();
-        assert!(slot.set(7).is_none());
+        assert!(matches!(slot.set(7), Set::Early));
         assert_eq!(slot.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(7));
+    }
+
+    #[test]
+    fn the_second_of_set_and_abandon_disposes_of_the_value() {
+        let slot = Slot::new();
+        assert_eq!(slot.abandon(), None);
+        assert!(matches!(slot.set(3), Set::Abandoned));
     }
 
     #[test]
@@ -169,8 +200,10 @@ mod tests {
             let waker = Waker::from(Arc::clone(count));
             assert!(slot.poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        slot.set(1).expect("a waker was stored").wake();
+        let Set::Waiting(waker) = slot.set(1) else { panic!("a waker was stored") };
+        waker.wake();
         assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
+        assert_eq!(slot.abandon(), Some(1));
         drop(slot);
         assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 1));
     }

@@ -10,6 +10,16 @@ mod base {
     pub(crate) mod sync;
     #[path = "../../../../src/base/inbox.rs"]
     pub(crate) mod inbox;
+    #[path = "../../../../src/base/parcel.rs"]
+    pub(crate) mod parcel;
     #[path = "../../../../src/base/slot.rs"]
     pub(crate) mod slot;
 }
+
+#[path = "../../../src/sched"]
+mod sched {
+    //! What of the scheduler is shared between threads.
+    pub(crate) mod queue;
+}
+
+pub mod models;

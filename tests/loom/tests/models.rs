@@ -1,1 +1,56 @@
 //! Runs the models that the library exports; quick ones by default, deep ones with `--ignored`.
+
+/// Makes a test of each named model of one room.
+macro_rules! models {
+    ($room:ident: $($quick:ident)*; deep: $($deep:ident)*) => {
+        mod $room {
+            $(
+                #[test]
+                fn $quick() {
+                    ringwork_loom::models::$room::$quick();
+                }
+            )*
+            $(
+                #[test]
+                #[ignore = "deep: seconds to minutes in a release build"]
+                fn $deep() {
+                    ringwork_loom::models::$room::$deep();
+                }
+            )*
+        }
+    };
+}
+
+models!(inbox:
+    no_doorbell_is_lost
+    owner_and_thief_share_the_send_lane
+    nothing_is_lost_in_a_close
+    a_thief_does_not_undo_a_close
+    a_request_is_delivered_or_refused_once;
+    deep:
+    no_doorbell_is_lost_deep
+    owner_and_thief_share_the_send_lane_deep
+);
+
+models!(slot:
+    a_waiting_task_is_woken
+    the_last_waker_is_woken
+    a_consumer_that_goes_leaves_no_waker
+    an_armed_waker_is_woken
+    a_stored_waker_ends_with_the_slot
+    one_side_disposes_of_an_abandoned_value;
+    deep:
+);
+
+models!(queue:
+    push_and_pop_against_a_thief
+    overflow_against_a_thief
+    overflow_against_a_thief_that_comes_back
+    two_thieves_at_one_queue
+    a_thief_is_stolen_from
+    the_owner_goes_while_a_thief_steals;
+    deep:
+    two_thieves_at_one_queue_deep
+    a_thief_is_stolen_from_deep
+    overflow_against_two_thieves_deep
+);

@@ -1,0 +1,172 @@
+//! The comparison: peers take turns, a fresh process each time, A B A B …, so that drift of the machine
+//! reaches all of them alike.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::child::Program;
+use crate::cpus::{self, Cpus};
+use crate::load::{Generator, Traffic};
+use crate::reads;
+use crate::sample::Sample;
+use crate::suite::{Work, Workload};
+
+/// How long a program may take to start.
+const START: Duration = Duration::from_secs(10);
+
+/// How a comparison is run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) rounds: usize,
+    pub(crate) warm: Duration,
+    pub(crate) measure: Duration,
+    pub(crate) file: PathBuf,
+}
+
+/// Samples of one peer, a sample per round, or why there are none.
+pub(crate) struct Outcome {
+    pub(crate) peer: &'static str,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) failure: Option<String>,
+}
+
+/// What measures: the CPUs, the settings and the load generator, on the thread that made it.
+pub(crate) struct Bench {
+    cpus: Cpus,
+    pub(crate) settings: Settings,
+    generator: Generator,
+    file_ready: bool,
+}
+
+impl Bench {
+    pub(crate) fn new(settings: Settings) -> io::Result<Bench> {
+        let cpus = Cpus::choose()?;
+        cpus::pin(cpus.load)?;
+        Ok(Bench {
+            cpus,
+            settings,
+            generator: Generator::new()?,
+            file_ready: false,
+        })
+    }
+
+    /// All rounds of one workload. A peer that fails takes no further part.
+    pub(crate) fn rounds(&mut self, workload: &Workload, peers: &[&'static str]) -> Vec<Outcome> {
+        let new = |peer: &&'static str| Outcome {
+            peer,
+            samples: Vec::new(),
+            failure: None,
+        };
+        let mut outcomes: Vec<Outcome> = peers.iter().map(new).collect();
+        for round in 1..=self.settings.rounds {
+            for outcome in outcomes.iter_mut().filter(|o| o.failure.is_none()) {
+                let mut progress = format!(
+                    "{} round {round}/{} {}",
+                    workload.name, self.settings.rounds, outcome.peer
+                );
+                show(&progress, false);
+                match self.slice(workload, outcome.peer) {
+                    Ok(sample) => {
+                        let _ = write!(progress, " {:.2} µs", sample.cpu_us_per_op());
+                        outcome.samples.push(sample);
+                    }
+                    Err(error) => {
+                        let _ = write!(progress, " failed: {error}");
+                        outcome.failure = Some(error.to_string());
+                    }
+                }
+                show(&progress, true);
+            }
+        }
+        outcomes
+    }
+
+    /// One measurement of one peer in a process of its own.
+    pub(crate) fn slice(&mut self, workload: &Workload, peer: &str) -> io::Result<Sample> {
+        let program = workload.program(peer);
+        match workload.work {
+            Work::Echo { size, connections } => self.serve(&program, size, connections, None),
+            Work::Proxy { size, connections } => {
+                let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                self.serve(&program, size, connections, Some(upstream))
+            }
+            Work::Read { tasks } => self.read(&program, tasks),
+        }
+    }
+
+    fn serve(
+        &mut self,
+        program: &str,
+        size: usize,
+        connections: usize,
+        upstream: Option<TcpListener>,
+    ) -> io::Result<Sample> {
+        let mut args = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        if let Some(upstream) = &upstream {
+            args.extend(["--upstream".to_owned(), upstream.local_addr()?.to_string()]);
+        }
+        let mut server = Program::start(program, self.cpus.server, &args)?;
+        let line = server.line(START)?;
+        let address: SocketAddr = line
+            .parse()
+            .map_err(|_| io::Error::other(format!("not an address: {line}")))?;
+        let Settings { warm, measure, .. } = self.settings;
+        let traffic = Traffic {
+            size,
+            connections,
+            warm,
+            measure,
+        };
+        self.generator
+            .run(&traffic, address, upstream.as_ref(), server.pid())
+    }
+
+    fn read(&mut self, program: &str, tasks: usize) -> io::Result<Sample> {
+        let Settings {
+            warm,
+            measure,
+            file,
+            ..
+        } = &self.settings;
+        if !self.file_ready {
+            reads::prepare(file)?;
+            self.file_ready = true;
+        }
+        let args = [
+            "--file".to_owned(),
+            file.display().to_string(),
+            "--tasks".to_owned(),
+            tasks.to_string(),
+            "--warm".to_owned(),
+            warm.as_millis().to_string(),
+            "--measure".to_owned(),
+            measure.as_millis().to_string(),
+        ];
+        let mut reader = Program::start(program, self.cpus.server, &args)?;
+        let line = reader.line(START + *warm + *measure)?;
+        serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e} in: {line}")))
+    }
+}
+
+/// A progress line: overwritten on a terminal, one per finished slice elsewhere.
+fn show(line: &str, is_done: bool) {
+    let mut err = io::stderr();
+    let _ = if err.is_terminal() {
+        write!(err, "\r\x1b[K{line}").and_then(|()| err.flush())
+    } else if is_done {
+        writeln!(err, "{line}")
+    } else {
+        Ok(())
+    };
+}
+
+/// Takes the last progress line away before a table is printed.
+pub(crate) fn clear_progress() {
+    let mut err = io::stderr();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\x1b[K");
+    }
+}

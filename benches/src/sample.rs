@@ -1,0 +1,91 @@
+//! One measured slice of one program, as it travels from a reader to the harness and into the report.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::usage::Usage;
+
+/// Readings of one slice; times in nanoseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Requests answered, or reads completed.
+    pub(crate) ops: u64,
+    pub(crate) wall_ns: u64,
+    /// CPU time of the whole measured process.
+    pub(crate) cpu_ns: u64,
+    /// The part of it spent outside the kernel.
+    pub(crate) user_ns: u64,
+    pub(crate) switches: u64,
+    /// Busy time of the server's CPU, whoever used it.
+    pub(crate) busy_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    /// CPU time of the load generator, where there is one.
+    pub(crate) load_cpu_ns: Option<u64>,
+}
+
+impl Sample {
+    pub(crate) fn new(
+        ops: u64,
+        wall: Duration,
+        used: Usage,
+        latency: &Histogram<u64>,
+        load_cpu_ns: Option<u64>,
+    ) -> Sample {
+        Sample {
+            ops,
+            wall_ns: wall.as_nanos() as u64,
+            cpu_ns: used.cpu_ns,
+            user_ns: used.user_ns(),
+            switches: used.switches,
+            busy_ns: used.busy_ns,
+            p50_ns: latency.value_at_quantile(0.50),
+            p99_ns: latency.value_at_quantile(0.99),
+            load_cpu_ns,
+        }
+    }
+
+    fn per_op(&self, total: u64) -> f64 {
+        total as f64 / self.ops.max(1) as f64
+    }
+
+    pub(crate) fn cpu_us_per_op(&self) -> f64 {
+        self.per_op(self.cpu_ns) / 1e3
+    }
+
+    pub(crate) fn user_us_per_op(&self) -> f64 {
+        self.per_op(self.user_ns) / 1e3
+    }
+
+    pub(crate) fn sys_us_per_op(&self) -> f64 {
+        self.per_op(self.cpu_ns.saturating_sub(self.user_ns)) / 1e3
+    }
+
+    pub(crate) fn switches_per_op(&self) -> f64 {
+        self.per_op(self.switches)
+    }
+
+    pub(crate) fn ops_per_s(&self) -> f64 {
+        self.ops as f64 * 1e9 / self.wall_ns.max(1) as f64
+    }
+
+    /// Share of one CPU that the measured process used, in percent; above 100 with several threads on
+    /// several CPUs.
+    pub(crate) fn server_percent(&self) -> f64 {
+        self.cpu_ns as f64 * 100.0 / self.wall_ns.max(1) as f64
+    }
+
+    /// Share of the server's CPU that others used meanwhile, in percent: a quiet machine has next to
+    /// none.
+    pub(crate) fn others_percent(&self) -> f64 {
+        self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / self.wall_ns.max(1) as f64
+    }
+
+    /// Share of its CPU that the load generator used, in percent.
+    pub(crate) fn load_percent(&self) -> Option<f64> {
+        self.load_cpu_ns
+            .map(|ns| ns as f64 * 100.0 / self.wall_ns.max(1) as f64)
+    }
+}

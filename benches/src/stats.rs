@@ -1,0 +1,82 @@
+//! Medians, and a bootstrap interval for the ratio of two peers that took turns.
+
+use serde::Serialize;
+
+/// Resamples per interval.
+const RESAMPLES: usize = 4000;
+
+/// A ratio and the interval that holds 95 % of its resamples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Ratio {
+    pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+/// The middle value; of an even number, the mean of the middle two.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
+}
+
+/// Median of `a[i] / b[i]` over the rounds both took part in. The rounds are resampled, not the two
+/// sides: what disturbed a round disturbed both.
+pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
+    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
+    if ratios.is_empty() {
+        return Ratio {
+            median: f64::NAN,
+            low: f64::NAN,
+            high: f64::NAN,
+        };
+    }
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut pick = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ratios[(state >> 33) as usize % ratios.len()]
+    };
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| median((0..ratios.len()).map(|_| pick())))
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    let at = |share: f64| medians[(share * (RESAMPLES - 1) as f64).round() as usize];
+    Ratio {
+        median: median(ratios.iter().copied()),
+        low: at(0.025),
+        high: at(0.975),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{median, ratio};
+
+    #[test]
+    fn median_of_an_even_number_lies_between_the_middle_two() {
+        assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+    }
+
+    #[test]
+    fn interval_holds_the_median_and_stays_within_the_rounds() {
+        let r = ratio(&[2.0, 2.2, 1.8, 2.1, 1.9], &[1.0; 5]);
+        assert_eq!(r.median, 2.0);
+        assert!(
+            1.8 <= r.low && r.low <= 2.0 && 2.0 <= r.high && r.high <= 2.2,
+            "{r:?}"
+        );
+    }
+
+    #[test]
+    fn drift_that_reaches_both_sides_cancels_out() {
+        let r = ratio(&[2.0, 4.0, 6.0], &[1.0, 2.0, 3.0]);
+        assert_eq!((r.median, r.low, r.high), (2.0, 2.0, 2.0));
+    }
+}

@@ -1,0 +1,98 @@
+//! The workloads, and which peers take part in each.
+
+use crate::programs;
+
+/// What a workload does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Work {
+    /// Ping-pong of `size` bytes over `connections` connections.
+    Echo { size: usize, connections: usize },
+    /// The same through a proxy.
+    Proxy { size: usize, connections: usize },
+    /// Random page-cached 4 KiB reads by `tasks` tasks.
+    Read { tasks: usize },
+}
+
+/// One line of `list`, one table of `compare`.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) work: Work,
+}
+
+/// All workloads, in the order in which they run.
+pub(crate) const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "echo-64x1",
+        title: "TCP echo, 64 B ping-pong over 1 connection",
+        work: Work::Echo {
+            size: 64,
+            connections: 1,
+        },
+    },
+    Workload {
+        name: "echo-64x64",
+        title: "TCP echo, 64 B ping-pong over 64 connections",
+        work: Work::Echo {
+            size: 64,
+            connections: 64,
+        },
+    },
+    Workload {
+        name: "echo-64x512",
+        title: "TCP echo, 64 B ping-pong over 512 connections",
+        work: Work::Echo {
+            size: 64,
+            connections: 512,
+        },
+    },
+    Workload {
+        name: "echo-4096x64",
+        title: "TCP echo, 4 KiB ping-pong over 64 connections",
+        work: Work::Echo {
+            size: 4096,
+            connections: 64,
+        },
+    },
+    Workload {
+        name: "read-4096x32",
+        title: "file, random 4 KiB reads from the page cache by 32 tasks",
+        work: Work::Read { tasks: 32 },
+    },
+    Workload {
+        name: "proxy-64x64",
+        title: "TCP proxy, 64 B ping-pong over 64 connections",
+        work: Work::Proxy {
+            size: 64,
+            connections: 64,
+        },
+    },
+];
+
+/// Every peer of any workload; a table has its rows in this order. The first is the floor.
+pub(crate) const PEERS: &[&str] = &["floor", "epoll", "pread", "tokio", "ringwork"];
+
+impl Workload {
+    /// The workload of that name.
+    pub(crate) fn find(name: &str) -> Option<&'static Workload> {
+        WORKLOADS.iter().find(|w| w.name == name)
+    }
+
+    /// Name of the program that is `peer` here.
+    pub(crate) fn program(&self, peer: &str) -> String {
+        let work = match self.work {
+            Work::Echo { .. } => "echo",
+            Work::Proxy { .. } => "proxy",
+            Work::Read { .. } => "read",
+        };
+        format!("{peer}_{work}")
+    }
+
+    /// The peers that this build has a program for.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &'static str> {
+        PEERS
+            .iter()
+            .copied()
+            .filter(|peer| programs::find(&self.program(peer)).is_some())
+    }
+}

@@ -1,0 +1,242 @@
+//! The programs under measurement do the work they claim: an echo that loses bytes or a proxy that swallows
+//! an end of stream would be fast and worthless.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+const ECHOES: &[&str] = &[
+    "floor_echo",
+    "epoll_echo",
+    "tokio_echo",
+    #[cfg(feature = "ringwork")]
+    "ringwork_echo",
+];
+const PROXIES: &[&str] = &[
+    "floor_proxy",
+    "tokio_proxy",
+    #[cfg(feature = "ringwork")]
+    "ringwork_proxy",
+];
+/// More than sockets and buffer pools hold together.
+const LENGTH: usize = 24 << 20;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server(Child);
+
+impl Server {
+    fn start(program: &str, args: &[&str]) -> (Server, SocketAddr) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
+            .args(["serve", program])
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the harness starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("asked for");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let address = line.trim().parse().expect("an address");
+        (Server(child), address)
+    }
+
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0.id()))
+            .expect("it runs")
+            .count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a valid time");
+    stream
+}
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8)
+        .collect()
+}
+
+fn ping(address: SocketAddr) -> io::Result<()> {
+    let mut stream = connect(address);
+    let mut answer = [0; 5];
+    stream.write_all(b"hello")?;
+    stream.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"hello");
+    Ok(())
+}
+
+/// Writes everything and ends the stream; reads slowly, through a small window, until the end comes back,
+/// so that the program has to hold back what it was sent.
+fn there_and_back(address: SocketAddr) -> Vec<u8> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
+    socket.set_recv_buffer_size(32 << 10).expect("a valid size");
+    socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a valid time");
+    socket.connect(&address.into()).expect("it listens");
+    let mut reader = TcpStream::from(socket);
+    let mut writer = reader.try_clone().expect("a descriptor");
+    let sending = thread::spawn(move || {
+        writer.write_all(&pattern(LENGTH))?;
+        writer.shutdown(Shutdown::Write)
+    });
+    let (mut received, mut piece) = (Vec::new(), [0; 1024]);
+    loop {
+        match reader.read(&mut piece).expect("the stream goes on") {
+            0 => break,
+            n => received.extend_from_slice(&piece[..n]),
+        }
+    }
+    sending.join().expect("no panic").expect("all was sent");
+    received
+}
+
+#[test]
+fn echo_returns_more_than_its_buffers_hold_and_passes_the_end_on() {
+    for program in ECHOES {
+        let (_server, address) = Server::start(program, &[]);
+        assert!(
+            there_and_back(address) == pattern(LENGTH),
+            "{program} changed bytes"
+        );
+        ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
+    }
+}
+
+#[test]
+fn proxy_passes_bytes_and_half_closes_on_both_ways() {
+    for program in PROXIES {
+        let upstream = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let upstream_address = upstream.local_addr().expect("bound").to_string();
+        let (_server, address) = Server::start(program, &["--upstream", &upstream_address]);
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = upstream.accept().expect("the proxy connects");
+            let mut all = Vec::new();
+            // Answers only after the client's end has arrived: a swallowed half-close would hang here.
+            stream.read_to_end(&mut all).expect("the stream ends");
+            stream.write_all(&all).expect("the proxy takes it");
+        });
+        assert!(
+            there_and_back(address) == pattern(LENGTH),
+            "{program} changed bytes"
+        );
+        serving.join().expect("no panic");
+    }
+}
+
+#[test]
+fn proxy_closes_the_client_when_the_upstream_refuses() {
+    for program in PROXIES {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .expect("a free port")
+            .local_addr()
+            .expect("bound");
+        let (_server, address) = Server::start(program, &["--upstream", &closed.to_string()]);
+        for _ in 0..20 {
+            let mut rest = Vec::new();
+            // Reset or end: either tells the client.
+            let _ = connect(address).read_to_end(&mut rest);
+            assert!(rest.is_empty(), "{program}");
+        }
+    }
+}
+
+#[test]
+fn echo_keeps_no_descriptor_of_a_connection_that_was_reset() {
+    for program in ECHOES {
+        let (server, address) = Server::start(program, &[]);
+        ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
+        let at_first = server.descriptors();
+        let message = pattern(64 << 10);
+        for round in 0..200 {
+            let mut stream = connect(address);
+            let _ = stream.write(&message[..1 + round * 300]);
+            SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .expect("a valid option");
+        }
+        ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
+        let deadline = Instant::now() + PATIENCE;
+        while server.descriptors() > at_first {
+            assert!(
+                Instant::now() < deadline,
+                "{program}: {} descriptors",
+                server.descriptors()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn comparison_prints_a_table_and_writes_json() {
+    let json = std::env::temp_dir().join(format!("ringwork-bench-{}.json", std::process::id()));
+    let output = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
+        .args([
+            "compare",
+            "--only",
+            "echo-64x1,proxy-64x64",
+            "--peers",
+            "floor,tokio",
+        ])
+        .args(["--rounds", "2", "--warm", "20", "--measure", "50", "--json"])
+        .arg(&json)
+        .output()
+        .expect("the harness starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        text.contains("echo-64x1") && text.contains("CPU per op"),
+        "{text}"
+    );
+    let document: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&json).expect("it was written")).expect("JSON");
+    fs::remove_file(&json).expect("it was ours");
+    assert_eq!(
+        document["workloads"][1]["peers"][1]["samples"]
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
+    assert!(document["workloads"][0]["peers"][0]["cpu_ratio_to"]["tokio"]["median"].is_f64());
+}
+
+#[test]
+fn unknown_names_are_one_clear_line() {
+    for args in [
+        ["compare", "--only=nothing"],
+        ["compare", "--peers=nothing"],
+        ["serve", "nothing"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
+            .args(args)
+            .output()
+            .expect("it starts");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && text.contains("nothing"),
+            "{args:?}: {text}"
+        );
+        assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
+    }
+}

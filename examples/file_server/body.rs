@@ -1,0 +1,99 @@
+//! Sending an answer: the bytes of the head, then a part of a file.
+//!
+//! Teaches: two ways to the same end. A small part is read behind the head and leaves with it in one send. A
+//! large one follows the head in pieces that the runtime moves from file to socket, so a connection needs the
+//! same memory for a file of 10 GiB as for one of 10 KiB.
+//! Promises: exactly the announced number of bytes, or the connection is no longer usable; no wait for the
+//! client is longer than [`PIECE_TIME`], so a client that stops reading does not stay.
+//! It is not where the part is chosen: see `answer.rs`.
+
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use ringwork::buf::IoBufMut;
+use ringwork::fs::File;
+use ringwork::net::TcpStream;
+use ringwork::time::timeout;
+
+/// A part up to this size is read behind the head. Copying it twice is cheaper than a second send.
+pub(crate) const SMALL_MAX: u64 = 16 * 1024;
+/// What a large file is cut into: the amount a client must take within [`PIECE_TIME`].
+const PIECE: u64 = 256 * 1024;
+/// How long one piece may take. With [`PIECE`] it makes the slowest client allowed: 8.5 KiB a second.
+const PIECE_TIME: Duration = Duration::from_secs(30);
+
+/// Sends `head`, then `part` of `file`, and gives the buffer back. After an error nothing more may be sent:
+/// the client cannot tell where the next answer would start.
+pub(crate) async fn send(
+    stream: &TcpStream,
+    head: Vec<u8>,
+    file: Option<(&File, Range<u64>)>,
+) -> io::Result<Vec<u8>> {
+    match file {
+        None => send_bytes(stream, head).await,
+        Some((file, part)) if part.end - part.start <= SMALL_MAX => {
+            let announced = head.len() + (part.end - part.start) as usize;
+            let bytes = read_behind(head, file, part).await?;
+            let complete = bytes.len() == announced;
+            let bytes = send_bytes(stream, bytes).await?;
+            if complete { Ok(bytes) } else { Err(shrunk()) }
+        }
+        Some((file, part)) => {
+            let head = send_bytes(stream, head).await?;
+            send_pieces(stream, file, part).await?;
+            Ok(head)
+        }
+    }
+}
+
+async fn send_bytes(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    let (result, bytes) = timeout(PIECE_TIME, stream.send_all(bytes))
+        .await
+        .map_err(|_| too_slow())?;
+    result.map(|()| bytes)
+}
+
+/// Reads `part` behind what `bytes` holds; less if the file has become shorter.
+async fn read_behind(mut bytes: Vec<u8>, file: &File, part: Range<u64>) -> io::Result<Vec<u8>> {
+    let end = bytes.len() + (part.end - part.start) as usize;
+    bytes.reserve(end - bytes.len());
+    let mut offset = part.start;
+    while bytes.len() < end {
+        let start = bytes.len();
+        // A slice: the buffer may have room for more than is wanted.
+        let (result, room) = file.read_at(bytes.slice_mut(start..end), offset).await;
+        bytes = room.into_inner();
+        match result? {
+            0 => break,
+            count => offset += count as u64,
+        }
+    }
+    Ok(bytes)
+}
+
+async fn send_pieces(stream: &TcpStream, file: &File, part: Range<u64>) -> io::Result<()> {
+    let mut offset = part.start;
+    while offset < part.end {
+        let piece = PIECE.min(part.end - offset);
+        let sent = timeout(PIECE_TIME, stream.send_file(file, offset, piece))
+            .await
+            .map_err(|_| too_slow())??;
+        if sent == 0 {
+            return Err(shrunk());
+        }
+        offset += sent;
+    }
+    Ok(())
+}
+
+fn shrunk() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the file became shorter while it was being sent",
+    )
+}
+
+fn too_slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the client does not read")
+}

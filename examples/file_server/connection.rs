@@ -1,0 +1,173 @@
+//! One connection, from accept to close: receive, parse, answer, again.
+//!
+//! Teaches: a protocol loop over owned buffers, with every wait bounded. A client may be silent between
+//! requests for [`IDLE_TIME`], may take [`REQUEST_TIME`] to send one, and must keep reading (`body.rs`).
+//! Requests that arrive together are answered in order, one after the other.
+//! Promises: an answer that ends the connection arrives before the connection goes; when the server stops, a
+//! request that was begun is answered and an idle connection closes.
+//! It does not know what a file is: `server.rs` turns requests into answers.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, select};
+use ringwork::buf::PooledBuf;
+use ringwork::net::TcpStream;
+use ringwork::time::timeout;
+
+use crate::answer::Answer;
+use crate::body;
+use crate::inbound::Inbound;
+use crate::request::{Parser, Refusal};
+use crate::response::{Persistence, Status};
+use crate::server::Server;
+use crate::site::OpenFile;
+use crate::stop::Guest;
+
+/// How long a client may keep a connection open without asking for anything.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+/// How long a request may take to arrive, from its first byte to its last.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// When the server stops: how long an idle connection is still listened to. A request that was on its way is
+/// answered; a client that is told nothing would have to guess whether it was served.
+const LAST_CALL: Duration = Duration::from_millis(100);
+/// How long, and how much, a refused client may go on sending before the connection is closed in its face.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// Serves one client until either side has had enough.
+pub(crate) async fn serve(stream: TcpStream, server: Rc<Server>) {
+    let guest = server.stop.enter();
+    // The head and a large body are two sends; the second must not wait for the first to be acknowledged.
+    // Failing means the client has gone, which the first receive will tell.
+    let _ = stream.set_nodelay(true);
+    let mut connection = Connection {
+        stream,
+        server,
+        guest,
+    };
+    // An error here is the client's end of the connection: there is nobody left to tell.
+    let _ = connection.run().await;
+}
+
+struct Connection {
+    stream: TcpStream,
+    server: Rc<Server>,
+    guest: Guest,
+}
+
+/// What came of waiting for bytes.
+enum Received {
+    Bytes(PooledBuf),
+    /// The client will send no more.
+    End,
+    TooLate,
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        let mut inbound = Inbound::new();
+        let mut parser = Parser::default();
+        // When the first byte of an unfinished request came.
+        let mut begun: Option<Instant> = None;
+        loop {
+            match parser.parse(inbound.bytes()) {
+                Ok(Some(request)) => {
+                    let length = request.length;
+                    let (answer, file) = self.server.answer(&request).await;
+                    inbound.consume(length);
+                    begun = None;
+                    if answer.file.is_some() {
+                        // Sending a file may take long, and others may need the pooled buffer.
+                        inbound.release();
+                    }
+                    if self.send(answer, file).await?.is_break() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Ok(None) => {}
+                Err(Refusal(status)) => return self.refuse(status).await,
+            }
+            let received = if inbound.bytes().is_empty() {
+                self.receive_first().await?
+            } else {
+                let begun = *begun.get_or_insert_with(Instant::now);
+                self.receive_within(REQUEST_TIME.saturating_sub(begun.elapsed()))
+                    .await?
+            };
+            match received {
+                Received::Bytes(bytes) => inbound.push(bytes),
+                Received::End => return Ok(()),
+                Received::TooLate if inbound.bytes().is_empty() => return Ok(()),
+                Received::TooLate => return self.refuse(Status::RequestTimeout).await,
+            }
+        }
+    }
+
+    /// Waits for the first bytes of a request: not for ever, and not once the server stops.
+    async fn receive_first(&self) -> io::Result<Received> {
+        let waited = {
+            let received = pin!(self.receive_within(IDLE_TIME));
+            let stopping = pin!(self.guest.stopping());
+            match select(received, stopping).await {
+                Either::Left((received, _)) => Some(received),
+                Either::Right(((), _)) => None,
+            }
+        };
+        match waited {
+            Some(received) => received,
+            None => self.receive_within(LAST_CALL).await,
+        }
+    }
+
+    async fn receive_within(&self, limit: Duration) -> io::Result<Received> {
+        match timeout(limit, self.stream.recv_pooled()).await {
+            Ok(Ok(bytes)) if bytes.is_empty() => Ok(Received::End),
+            Ok(bytes) => bytes.map(Received::Bytes),
+            Err(_) => Ok(Received::TooLate),
+        }
+    }
+
+    async fn send(&self, answer: Answer, file: Option<OpenFile>) -> io::Result<ControlFlow<()>> {
+        let part = file
+            .as_ref()
+            .zip(answer.file)
+            .map(|(open, part)| (&open.file, part));
+        let buffer = body::send(&self.stream, answer.bytes, part).await?;
+        self.server.reuse(buffer);
+        if answer.persistence == Persistence::Close {
+            self.linger().await?;
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Answers something that is no request, and ends the connection.
+    async fn refuse(&self, status: Status) -> io::Result<()> {
+        self.send(self.server.refuse(status), None)
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends our direction first and reads on for a while. Closing a socket with unread bytes resets the
+    /// connection, and a reset may overtake the answer.
+    async fn linger(&self) -> io::Result<()> {
+        self.stream.shutdown_write().await?;
+        let until = Instant::now() + LINGER_TIME;
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES_MAX {
+            match self
+                .receive_within(until.saturating_duration_since(Instant::now()))
+                .await?
+            {
+                Received::Bytes(bytes) => dropped += bytes.len(),
+                Received::End | Received::TooLate => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! What the connections of one core share, and the answer to a request.
+//!
+//! Teaches: state per core. Each core has its own [`Server`] behind an `Rc`: open files, the date, spare
+//! buffers and the list of who is connected, none of it locked, none of it seen by another core.
+//! Promises: every request gets an answer; buffers handed back are used again, up to a bound.
+//! It does not touch a socket: `connection.rs` does.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ringwork::fs::Dir;
+
+use crate::answer::{Answer, Reply};
+use crate::body;
+use crate::cache::Cache;
+use crate::path::{PathError, SitePath};
+use crate::request::{Method, Request, Target};
+use crate::response::{DateCache, Persistence, Status};
+use crate::site::{Found, OpenFile, Site};
+use crate::stop::Stop;
+
+/// One core's part of the server.
+pub(crate) struct Server {
+    pub(crate) stop: Rc<Stop>,
+    site: Rc<Site>,
+    date: RefCell<DateCache>,
+    /// Empty buffers with room for a head and a small body.
+    spare: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Server {
+    /// `open_files_max` is this core's share of the descriptors that may be spent on the cache.
+    pub(crate) fn new(root: Arc<Dir>, fresh_for: Duration, open_files_max: usize) -> Server {
+        Server {
+            stop: Rc::default(),
+            site: Site::new(root, Cache::new(fresh_for, open_files_max)),
+            date: RefCell::default(),
+            spare: RefCell::default(),
+        }
+    }
+
+    /// Answers a request: the bytes to send, and the file whose part follows them.
+    pub(crate) async fn answer(&self, request: &Request<'_>) -> (Answer, Option<OpenFile>) {
+        let outcome = match request.method {
+            Method::Get | Method::Head => self
+                .find(&request.target)
+                .await
+                .unwrap_or_else(Outcome::Error),
+            Method::Options => Outcome::Allowed,
+            Method::NotAllowed => Outcome::Error(Status::MethodNotAllowed),
+            Method::Unknown => Outcome::Error(Status::NotImplemented),
+        };
+        let persistence = if self.stop.is_stopping() {
+            Persistence::Close
+        } else {
+            request.persistence
+        };
+        self.reply(
+            request.method == Method::Head,
+            persistence,
+            |reply, out| match outcome {
+                Outcome::File(file) => (reply.file(out, request, &file.facts), Some(file)),
+                Outcome::Listing(html) => (reply.listing(out, request, &html), None),
+                Outcome::Moved(location) => (reply.moved(out, &location), None),
+                Outcome::Allowed => (reply.allowed(out), None),
+                Outcome::Error(status) => (reply.error(out, status), None),
+            },
+        )
+    }
+
+    /// The answer to something that is no request; the connection ends behind it.
+    pub(crate) fn refuse(&self, status: Status) -> Answer {
+        self.reply(false, Persistence::Close, |reply, out| {
+            reply.error(out, status)
+        })
+    }
+
+    /// Takes back a buffer for the next answer.
+    pub(crate) fn reuse(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        // A page may have made it large; that memory is not worth keeping.
+        if spare.len() < SPARE_MAX && buffer.capacity() <= 2 * BUFFER {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    async fn find(&self, target: &Target<'_>) -> Result<Outcome, Status> {
+        let Target::Path { path, query } = target else {
+            return Err(Status::BadRequest);
+        };
+        let path = SitePath::decode(path).map_err(|error| match error {
+            PathError::Malformed => Status::BadRequest,
+            PathError::Unnameable => Status::NotFound,
+        })?;
+        Ok(match self.site.find(&path).await? {
+            Found::File(file) => Outcome::File(file),
+            Found::Listing(html) => Outcome::Listing(html),
+            Found::Folder => Outcome::Moved(match query {
+                Some(query) => format!("{}?{query}", path.folder_url()),
+                None => path.folder_url(),
+            }),
+        })
+    }
+
+    fn reply<T>(
+        &self,
+        head_only: bool,
+        persistence: Persistence,
+        write: impl FnOnce(Reply<'_>, Vec<u8>) -> T,
+    ) -> T {
+        let out = self
+            .spare
+            .borrow_mut()
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER));
+        let now = SystemTime::now();
+        let mut date = self.date.borrow_mut();
+        write(
+            Reply {
+                head_only,
+                persistence,
+                now,
+                date: date.at(now),
+            },
+            out,
+        )
+    }
+}
+
+/// What came of a request, before it is put into words.
+enum Outcome {
+    File(OpenFile),
+    Listing(String),
+    /// With the address that is right.
+    Moved(String),
+    Allowed,
+    Error(Status),
+}
+
+/// Room for a head and the largest body that is read behind it.
+const BUFFER: usize = body::SMALL_MAX as usize + 1024;
+/// Most spare buffers of one core: 1 MiB, as many as there are answers under way in a busy moment.
+const SPARE_MAX: usize = 64;

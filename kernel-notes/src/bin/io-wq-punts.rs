@@ -1,0 +1,178 @@
+//! Which ops leave the submitting thread for an io-wq worker on the file system of the build directory.
+//! It promises to look at the threads themselves, one fresh thread per op, and judges only what holds on
+//! every file system. Where the workers run is shown by `io-wq-workers`.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use io_uring::opcode;
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, FsyncFlags, OpenHow};
+use kernel_notes::{LONG, Lab, Outcome, Report, Scratch, threads_of_io_wq};
+
+const LEN: usize = 64 << 10;
+
+/// Runs one op on a fresh thread, because workers belong to the thread; prints whether a worker appeared.
+fn say(
+    report: &Report,
+    what: &str,
+    work: impl FnOnce(&mut Lab) -> io::Result<()> + Send,
+) -> io::Result<bool> {
+    let run = || -> io::Result<(i32, bool)> {
+        let mut lab = Lab::new(8, 64)?;
+        work(&mut lab)?;
+        let res = lab.next(LONG)?.res;
+        Ok((res, !threads_of_io_wq().is_empty()))
+    };
+    let (res, worker) =
+        thread::scope(|scope| scope.spawn(run).join().expect("the thread returns errors"))?;
+    let place = if worker { "worker" } else { "inline" };
+    let failed = if res < 0 {
+        format!(" (failed: {res})")
+    } else {
+        String::new()
+    };
+    report.saw(format_args!("{place}  {what}{failed}"));
+    Ok(worker)
+}
+
+/// The same for an op that is nothing but an entry.
+fn say_entry(report: &Report, what: &str, entry: Entry) -> io::Result<bool> {
+    // SAFETY: every caller keeps what the entry points at until this returns, after the completion.
+    say(report, what, |lab| unsafe { lab.push(entry) })
+}
+
+/// Empties the page cache of this file.
+fn forget(file: &File) {
+    // SAFETY: no pointers; the descriptor is open.
+    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+}
+
+fn reads_and_writes(report: &Report, scratch: &Scratch) -> io::Result<()> {
+    let file = scratch.file("cached", LEN, 7, 0)?;
+    fs::read(scratch.path("cached"))?;
+    say(report, "read, in the page cache", |lab| {
+        lab.read(&file, 4096, 0, 1)
+    })?;
+    forget(&file);
+    say(report, "read, not in the page cache", |lab| {
+        lab.read(&file, 4096, 0, 1)
+    })?;
+    say(report, "write, page cache", |lab| {
+        lab.write(&file, 4096, 1, 0, 1)
+    })?;
+    let Ok(file) = scratch.file("direct", LEN, 7, libc::O_DIRECT) else {
+        report.saw("no O_DIRECT on this file system");
+        return Ok(());
+    };
+    say(report, "read, O_DIRECT", |lab| lab.read(&file, 4096, 0, 1))?;
+    say(report, "write, O_DIRECT, range in the page cache", |lab| {
+        lab.write(&file, 4096, 1, 0, 1)
+    })?;
+    forget(&file);
+    say(
+        report,
+        "write, O_DIRECT, range not in the page cache",
+        |lab| lab.write(&file, 4096, 1, 0, 1),
+    )?;
+    let end = LEN as u64;
+    say(report, "write, O_DIRECT, past the end", |lab| {
+        lab.write(&file, 4096, 1, end, 1)
+    })?;
+    Ok(())
+}
+
+fn metadata(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
+    let file = scratch.file("meta", LEN, 7, 0)?;
+    let fd = Fd(file.as_raw_fd());
+    let path = scratch.c_path("meta");
+    let new = scratch.c_path("new");
+    let cwd = Fd(libc::AT_FDCWD);
+    // SAFETY: all bytes zero is a valid `statx`: it holds integers only.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let room: *mut libc::statx = &mut stat;
+    let statx = opcode::Statx::new(cwd, path.as_ptr(), room.cast()).mask(libc::STATX_SIZE);
+    say_entry(report, "statx by path", statx.build())?;
+    let empty = opcode::Statx::new(fd, c"".as_ptr(), room.cast()).flags(libc::AT_EMPTY_PATH);
+    say_entry(report, "statx of a descriptor", empty.build())?;
+    let read_only = OpenHow::new().flags(libc::O_RDONLY as u64);
+    let open = opcode::OpenAt2::new(cwd, path.as_ptr(), &read_only).build();
+    say_entry(report, "open, name in the cache", open)?;
+    let create = OpenHow::new()
+        .flags((libc::O_RDWR | libc::O_CREAT) as u64)
+        .mode(0o600);
+    let open = opcode::OpenAt2::new(cwd, new.as_ptr(), &create).build();
+    say_entry(report, "open with O_CREAT", open)?;
+    let fsync = opcode::Fsync::new(fd).build();
+    let synced = say_entry(report, "fsync", fsync)?;
+    let data = opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build();
+    say_entry(report, "fdatasync", data)?;
+    let grow = opcode::Fallocate::new(fd, 2 * LEN as u64).build();
+    let grown = say_entry(report, "fallocate", grow)?;
+    say_entry(
+        report,
+        "ftruncate",
+        opcode::Ftruncate::new(fd, 4096).build(),
+    )?;
+    let advice = opcode::Fadvise::new(fd, 0, libc::POSIX_FADV_WILLNEED);
+    say_entry(report, "fadvise WILLNEED", advice.build())?;
+    let unlink = opcode::UnlinkAt::new(cwd, new.as_ptr()).build();
+    let unlinked = say_entry(report, "unlink", unlink)?;
+    report.holds(
+        "fsync, fallocate, unlink: worker",
+        synced && grown && unlinked,
+    );
+    Ok(())
+}
+
+fn the_rest(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
+    let nop = opcode::Nop::new().build();
+    let plain = say_entry(report, "nop", nop.clone())?;
+    let forced = say_entry(report, "nop with IOSQE_ASYNC", nop.flags(Flags::ASYNC))?;
+    report.holds("nop: inline; IOSQE_ASYNC: worker", !plain && forced);
+    let (near, mut far) = UnixStream::pair()?;
+    far.write_all(b"ready")?;
+    let recv = say(report, "recv, bytes there", |lab| {
+        lab.recv(&near, 5, (0, 0), 1)
+    })?;
+    far.write_all(b"later")?;
+    let send = say(report, "send, room there", |lab| {
+        lab.send(&near, b"hello", 0, 1)
+    })?;
+    let late = say(report, "recv, bytes come later", |lab| {
+        lab.recv(&far, 5, (0, 0), 1)?;
+        lab.submit()?;
+        lab.send(&near, b"later", 0, 2)
+    })?;
+    report.holds(
+        "sockets: inline or by poll, never a worker",
+        !recv && !send && !late,
+    );
+    let end = opcode::Shutdown::new(Fd(near.as_raw_fd()), libc::SHUT_WR).build();
+    let shut = say_entry(report, "shutdown", end)?;
+    let (file, (reader, writer)) = (scratch.file("source", LEN, 7, 0)?, io::pipe()?);
+    let (from, to) = (Fd(file.as_raw_fd()), Fd(writer.as_raw_fd()));
+    let splice = opcode::Splice::new(from, 0, to, -1, 4096).build();
+    let spliced = say_entry(report, "splice, file to pipe", splice)?;
+    report.holds("shutdown, splice: worker", shut && spliced);
+    drop(reader);
+    let fd = File::open(scratch.path("source"))?;
+    let close = opcode::Close::new(Fd(fd.into_raw_fd())).build();
+    say_entry(report, "close", close)?;
+    let made = opcode::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).build();
+    say_entry(report, "socket", made)?;
+    Ok(())
+}
+
+fn main() -> Outcome {
+    let mut report = Report::new();
+    let scratch = Scratch::new("punts")?;
+    report.saw(format_args!("file system: {}", scratch.file_system()));
+    reads_and_writes(&report, &scratch)?;
+    metadata(&mut report, &scratch)?;
+    the_rest(&mut report, &scratch)?;
+    Ok(report.finish())
+}

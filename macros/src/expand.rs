@@ -1,0 +1,308 @@
+//! What the two attributes expand to, as functions from tokens to tokens.
+//!
+//! Owns the argument grammar, the checks on the annotated function and the generated code. Promises
+//! that the output names only public items of `ringwork`, `core` and `std`, by absolute path, and
+//! that no name it introduces can be seen by the function's body. It is not the place for defaults
+//! of the runtime: those belong to the builder.
+//!
+//! The annotated function stays an `async fn` of the same name, nested in a plain one:
+//!
+//! ```text
+//! fn main() -> Ret {
+//!     async fn main() -> Ret { body }
+//!     match Builder::new().build() { Ok(runtime) => runtime.run_main(main), Err(error) => .. }
+//! }
+//! ```
+//!
+//! so that types are inferred, lints are applied and errors are shown as if the macro were not
+//! there. Where the return value is for the process or the test harness, it is turned into an
+//! `ExitCode` on the core that made it, because `Box<dyn Error>` is not `Send` and could not leave.
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Error, Ident, ItemFn, Lit, LitInt, LitStr, Result, ReturnType, Token};
+
+/// Number of cores a test gets: enough for a task to be somewhere else, few enough to run many
+/// tests at once.
+const TEST_CORES: usize = 2;
+
+/// Expands `#[ringwork::main]`.
+pub(crate) fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    // On an error a stub takes the place of `main`, so that the compiler does not add that there is
+    // none.
+    let stub = names_main(item.clone()).then(|| quote! { fn main() {} });
+    match parse("#[ringwork::main]", arguments, item) {
+        Ok((settings, function)) => expand_main(&settings, &function),
+        Err(error) => {
+            let message = error.into_compile_error();
+            quote! { #message #stub }
+        }
+    }
+}
+
+/// Expands `#[ringwork::test]`.
+pub(crate) fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let parsed = parse("#[ringwork::test]", arguments, item);
+    match parsed
+        .and_then(|(settings, function)| no_second_test(&function).map(|()| (settings, function)))
+    {
+        Ok((settings, function)) => expand_test(settings, &function),
+        Err(error) => error.into_compile_error(),
+    }
+}
+
+fn expand_main(settings: &Settings, function: &ItemFn) -> TokenStream {
+    let start_failed = quote_spanned! { Span::mixed_site()=>
+        ::std::eprintln!("{}", error);
+        ::std::process::exit(1)
+    };
+    let exits = function.sig.ident == "main";
+    wrap(
+        settings,
+        function,
+        &TokenStream::new(),
+        exits,
+        &start_failed,
+    )
+}
+
+fn expand_test(mut settings: Settings, function: &ItemFn) -> TokenStream {
+    settings
+        .cores
+        .get_or_insert_with(|| Literal::usize_unsuffixed(TEST_CORES));
+    settings
+        .pin
+        .get_or_insert_with(|| Ident::new("Off", Span::call_site()));
+    let marker = quote! { #[::core::prelude::v1::test] };
+    let start_failed = quote_spanned! { Span::mixed_site()=> ::std::panic!("{}", error) };
+    wrap(&settings, function, &marker, true, &start_failed)
+}
+
+/// The plain function around the asynchronous one. `exits` says that the return value is an exit
+/// code to be.
+fn wrap(
+    settings: &Settings,
+    function: &ItemFn,
+    marker: &TokenStream,
+    exits: bool,
+    start_failed: &TokenStream,
+) -> TokenStream {
+    let ItemFn {
+        attrs,
+        vis,
+        sig,
+        block,
+    } = function;
+    let (name, output) = (&sig.ident, &sig.output);
+    let calls = settings.calls();
+    let (outer, run) = match output {
+        ReturnType::Type(_, value) if exits => {
+            // Shown at the return type, in case it has no exit code.
+            let at = Span::mixed_site().located_at(value.span());
+            let report = quote_spanned! { at=> ::std::process::Termination::report };
+            (
+                quote! { -> ::std::process::ExitCode },
+                quote! { || async { #report(#name().await) } },
+            )
+        }
+        _ => (quote! { #output }, quote! { #name }),
+    };
+    // Mixed-site names are invisible to the body, which keeps the spans of the user's own tokens.
+    quote_spanned! { Span::mixed_site()=>
+        #marker
+        #(#attrs)*
+        #vis fn #name() #outer {
+            async fn #name() #output #block
+            match ::ringwork::runtime::Builder::new() #calls .build() {
+                ::core::result::Result::Ok(runtime) => runtime.run_main(#run),
+                ::core::result::Result::Err(error) => { #start_failed }
+            }
+        }
+    }
+}
+
+/// Parses both halves. A wrong function is reported before a wrong argument, and all its faults at
+/// once.
+fn parse(
+    macro_name: &str,
+    arguments: TokenStream,
+    item: TokenStream,
+) -> Result<(Settings, ItemFn)> {
+    let function = syn::parse2::<ItemFn>(item).map_err(|error| {
+        Error::new(
+            error.span(),
+            format!("{macro_name} goes on an `async fn`: {error}"),
+        )
+    })?;
+    check_signature(macro_name, &function)?;
+    let settings = Settings::parse.parse2(arguments)?;
+    Ok((settings, function))
+}
+
+fn check_signature(macro_name: &str, function: &ItemFn) -> Result<()> {
+    let sig = &function.sig;
+    let mut faults: Vec<Error> = Vec::new();
+    let mut fault =
+        |span: Span, what: &str| faults.push(Error::new(span, format!("{macro_name} {what}")));
+    if sig.asyncness.is_none() {
+        fault(
+            sig.fn_token.span(),
+            "needs an `async fn`: write `async` before `fn`",
+        );
+    }
+    if !sig.generics.params.is_empty() {
+        fault(
+            sig.generics.span(),
+            "cannot make a generic function the entry: nobody names its parameters",
+        );
+    }
+    if let Some(clause) = &sig.generics.where_clause {
+        fault(clause.span(), "takes no `where` clause");
+    }
+    if !sig.inputs.is_empty() {
+        fault(
+            sig.inputs.span(),
+            "calls the function without arguments: it cannot have parameters",
+        );
+    }
+    if let Some(unsafety) = &sig.unsafety {
+        fault(unsafety.span(), "cannot vouch for an `unsafe fn`");
+    }
+    if let Some(abi) = &sig.abi {
+        fault(abi.span(), "needs a function with the Rust ABI");
+    }
+    combine(faults)
+}
+
+/// Whether the item reads `fn main`, judged by its tokens because it may not parse.
+fn names_main(item: TokenStream) -> bool {
+    let words: Vec<String> = item.into_iter().map(|token| token.to_string()).collect();
+    words
+        .windows(2)
+        .any(|pair| pair[0] == "fn" && pair[1] == "main")
+}
+
+/// A test marked twice would run twice, once without a runtime.
+fn no_second_test(function: &ItemFn) -> Result<()> {
+    let second = function
+        .attrs
+        .iter()
+        .find(|attribute| attribute.path().is_ident("test"));
+    match second {
+        Some(attribute) => Err(Error::new(
+            attribute.span(),
+            "#[ringwork::test] already makes this a test: remove `#[test]`",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn combine(faults: Vec<Error>) -> Result<()> {
+    match faults.into_iter().reduce(|mut all, next| {
+        all.combine(next);
+        all
+    }) {
+        Some(all) => Err(all),
+        None => Ok(()),
+    }
+}
+
+/// The arguments of either attribute, each already in the form in which the builder takes it.
+#[derive(Default)]
+struct Settings {
+    cores: Option<Literal>,
+    pin: Option<Ident>,
+}
+
+impl Settings {
+    fn parse(input: ParseStream<'_>) -> Result<Settings> {
+        let mut settings = Settings::default();
+        for argument in Punctuated::<Argument, Token![,]>::parse_terminated(input)? {
+            settings.set(&argument)?;
+        }
+        Ok(settings)
+    }
+
+    fn set(&mut self, argument: &Argument) -> Result<()> {
+        let name = &argument.name;
+        let twice = if name == "cores" {
+            self.cores.replace(cores(&argument.value)?).is_some()
+        } else if name == "pin" {
+            self.pin.replace(pin(&argument.value)?).is_some()
+        } else {
+            let message = format!("unknown argument `{name}`: expected `cores` or `pin`");
+            return Err(Error::new(name.span(), message));
+        };
+        if twice {
+            return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+        }
+        Ok(())
+    }
+
+    /// The builder calls that the given arguments stand for.
+    fn calls(&self) -> TokenStream {
+        let cores = self.cores.iter();
+        let pin = self.pin.iter();
+        quote! { #(.cores(#cores))* #(.pin(::ringwork::runtime::Pin::#pin))* }
+    }
+}
+
+/// One `name = literal`.
+struct Argument {
+    name: Ident,
+    value: Lit,
+}
+
+impl Parse for Argument {
+    fn parse(input: ParseStream<'_>) -> Result<Argument> {
+        let name: Ident = input.parse()?;
+        input.parse::<Token![=]>()?;
+        Ok(Argument {
+            name,
+            value: input.parse()?,
+        })
+    }
+}
+
+fn cores(value: &Lit) -> Result<Literal> {
+    let number = match value {
+        Lit::Int(number) => LitInt::base10_parse::<usize>(number).ok(),
+        _ => None,
+    };
+    match number {
+        Some(number) if number >= 1 => {
+            let mut literal = Literal::usize_unsuffixed(number);
+            literal.set_span(value.span());
+            Ok(literal)
+        }
+        _ => Err(Error::new(
+            value.span(),
+            "`cores` takes a whole number of at least 1",
+        )),
+    }
+}
+
+fn pin(value: &Lit) -> Result<Ident> {
+    let variant = match value {
+        Lit::Str(text) => match LitStr::value(text).as_str() {
+            "auto" => Some("Auto"),
+            "each" => Some("Each"),
+            "off" => Some("Off"),
+            _ => None,
+        },
+        _ => None,
+    };
+    match variant {
+        Some(variant) => Ok(Ident::new(variant, Span::call_site())),
+        None => Err(Error::new(
+            value.span(),
+            "`pin` takes \"auto\", \"each\" or \"off\"",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

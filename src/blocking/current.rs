@@ -1,0 +1,61 @@
+//! The pool of the runtime this thread is in.
+//!
+//! Owns the room's one thread-local, set by the guard that the runtime holds wherever it is entered.
+#![forbid(unsafe_code)]
+
+use super::Pool;
+use crate::base::reach::NO_RUNTIME;
+use crate::task::JoinHandle;
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+
+thread_local! {
+    static CURRENT: RefCell<Vec<(u64, Arc<Pool>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Undoes [`enter`] when dropped; guards may be dropped in any order.
+#[must_use = "the pool is current only while the guard lives"]
+#[derive(Debug)]
+pub(crate) struct Entered {
+    ticket: u64,
+    _here: PhantomData<*const ()>,
+}
+
+/// Makes `pool` the one that [`spawn`] uses on this thread.
+pub(crate) fn enter(pool: Arc<Pool>) -> Entered {
+    let ticket = CURRENT.with_borrow_mut(|current| {
+        let ticket = current.last().map_or(0, |(ticket, _)| ticket + 1);
+        current.push((ticket, pool));
+        ticket
+    });
+    Entered { ticket, _here: PhantomData }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let removed = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
+            let at = current.iter().position(|(ticket, _)| *ticket == self.ticket)?;
+            Some(current.remove(at))
+        });
+        drop(removed);
+    }
+}
+
+/// Runs a call that blocks on the pool of the runtime this thread is in.
+///
+/// # Panics
+/// If it is in none; if the system refuses a thread and the pool has none.
+#[track_caller]
+pub(crate) fn spawn<F, T>(call: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let pool = CURRENT.with_borrow(|current| current.last().map(|(_, pool)| Arc::clone(pool)));
+    let pool = pool.unwrap_or_else(|| panic!("{NO_RUNTIME}"));
+    let spawned = pool.spawn(call, Location::caller());
+    spawned.unwrap_or_else(|error| panic!("the blocking pool cannot start a thread: {error}"))
+}

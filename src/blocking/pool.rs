@@ -1,0 +1,383 @@
+//! The pool: takes closures, keeps threads, gives handles.
+//!
+//! Owns [`Pool`] and the life of its threads. All decisions are made in `line.rs` under one lock; here the
+//! lock is taken, threads are started and woken with the lock released, and jobs are run.
+#![forbid(unsafe_code)]
+
+use super::line::{Lane, Line, Summons};
+use crate::base::coop;
+use crate::base::guard::contained;
+use crate::task::{self, Header, JoinHandle, Notified, Schedule, TaskRef};
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Called on each new thread of the pool, before its first job; the value is dropped on it after its last.
+pub(crate) type ThreadStart = Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>;
+
+/// How a pool is to be.
+#[derive(Clone)]
+pub(crate) struct Config {
+    /// Threads at most.
+    pub(crate) threads_max: usize,
+    /// Heavy jobs at a time: the CPUs we were given.
+    pub(crate) heavy_max: usize,
+    /// How long a thread waits for work before it ends.
+    pub(crate) keep_alive: Duration,
+    /// Stack of each thread; the platform's default if none.
+    pub(crate) stack_bytes: Option<usize>,
+    /// What a thread does first.
+    pub(crate) on_thread_start: ThreadStart,
+}
+
+impl Config {
+    /// Threads at most: as many as users of other runtimes are used to. Most of them only wait, and a blocked
+    /// call that another one waits for must not find the pool full.
+    pub(crate) const THREADS_MAX: usize = 512;
+    /// Long enough that a pool in use keeps its threads, short enough that a burst does not stay in memory.
+    pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+    /// The defaults, for `cpus` CPUs.
+    pub(crate) fn new(cpus: usize, on_thread_start: ThreadStart) -> Self {
+        Self {
+            threads_max: Self::THREADS_MAX,
+            heavy_max: cpus,
+            keep_alive: Self::KEEP_ALIVE,
+            stack_bytes: None,
+            on_thread_start,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("threads_max", &self.threads_max)
+            .field("heavy_max", &self.heavy_max)
+            .field("keep_alive", &self.keep_alive)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a pool is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Threads there are.
+    pub(crate) threads: usize,
+    /// Threads that wait for work.
+    pub(crate) idle: usize,
+    /// Jobs that wait for a thread.
+    pub(crate) queued: usize,
+    /// Jobs that have been run, and not those that were cancelled before.
+    pub(crate) ran: u64,
+}
+
+/// The blocking pool. Dropping it closes it; its threads end by themselves.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+impl Pool {
+    /// A pool without threads: they are started as jobs come.
+    pub(crate) fn new(config: Config) -> Self {
+        assert!(config.threads_max > 0 && config.heavy_max > 0, "a pool needs a thread for each lane");
+        let books = Books {
+            line: Line::new(config.threads_max, config.heavy_max),
+            alive: 0,
+            stack_bytes: config.stack_bytes,
+        };
+        let shared = Shared { config, books: Mutex::new(books), gone: Condvar::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs `call`, which blocks, on one of the threads.
+    ///
+    /// Aborting the handle cancels a job that has not begun. If the pool is closed, the handle says
+    /// cancelled.
+    ///
+    /// # Errors
+    /// The system's, if it refuses a thread and the pool has none at all. With others at work the job waits
+    /// for them.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+        spawned_at: &'static Location<'static>,
+    ) -> io::Result<JoinHandle<T>> {
+        self.admit(Lane::Short, call, spawned_at)
+    }
+
+    /// As [`spawn`](Self::spawn), for a call that computes; at most as many run at once as there are CPUs.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub(crate) fn spawn_heavy<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+        spawned_at: &'static Location<'static>,
+    ) -> io::Result<JoinHandle<T>> {
+        self.admit(Lane::Heavy, call, spawned_at)
+    }
+
+    /// Whether the calling thread is one of this pool's.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        WORKS_FOR.get() == self.shared.address()
+    }
+
+    /// Refuses further jobs and cancels those that wait; what is being run goes on.
+    pub(crate) fn close(&self) {
+        let (jobs, idle) = self.shared.lock().line.close();
+        idle.iter().for_each(thread::Thread::unpark);
+        jobs.into_iter().for_each(Notified::shutdown);
+    }
+
+    /// Closes the pool and waits until its threads are gone, or until `deadline`. Returns how many are still
+    /// at work: they are left behind and end with their job.
+    ///
+    /// Called by a job of this pool, it does not wait for that job's thread, but counts it.
+    pub(crate) fn shutdown(&self, deadline: Instant) -> usize {
+        self.close();
+        let own = usize::from(WORKS_FOR.get() == self.shared.address());
+        let mut books = self.shared.lock();
+        while books.present() > own {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            books = self.shared.gone.wait_timeout(books, left).expect(POISONED).0;
+        }
+        books.line.running()
+    }
+
+    /// What the pool is doing now.
+    pub(crate) fn counts(&self) -> Counts {
+        let books = self.shared.lock();
+        Counts {
+            threads: books.line.threads(),
+            idle: books.line.idle(),
+            queued: books.line.queued(),
+            ran: books.line.ran(),
+        }
+    }
+
+    /// What threads that are started from now on get for a stack.
+    #[cfg(test)]
+    pub(super) fn set_stack_bytes(&self, bytes: usize) {
+        self.shared.lock().stack_bytes = Some(bytes);
+    }
+
+    fn admit<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        call: impl FnOnce() -> T + Send + 'static,
+        spawned_at: &'static Location<'static>,
+    ) -> io::Result<JoinHandle<T>> {
+        let (job, handle) = task::new_unowned(Job(Some(call)), Unscheduled, spawned_at);
+        let pushed = self.shared.lock().line.push(lane, job);
+        let summons = match pushed {
+            Ok(summons) => summons,
+            Err(job) => {
+                job.shutdown();
+                return Ok(handle);
+            }
+        };
+        let Err(NoThread { error, stranded }) = self.shared.call(summons) else { return Ok(handle) };
+        let ours = stranded.iter().any(|job| job.header().id() == handle.id());
+        stranded.into_iter().for_each(Notified::shutdown);
+        if ours { Err(error) } else { Ok(handle) }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What the pool and its threads share.
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    books: Mutex<Books>,
+    /// A thread has ended.
+    gone: Condvar,
+}
+
+#[derive(Debug)]
+struct Books {
+    line: Line,
+    /// Threads that have not ended: also those that have left the line and are dropping what they hold.
+    alive: usize,
+    stack_bytes: Option<usize>,
+}
+
+impl Books {
+    /// Threads that have been promised or have not ended.
+    fn present(&self) -> usize {
+        self.alive.max(self.line.threads())
+    }
+}
+
+/// The system refused a thread.
+struct NoThread {
+    error: io::Error,
+    /// With no thread at all nobody would ever come for the jobs: these have to be ended.
+    stranded: Vec<Notified>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect(POISONED)
+    }
+
+    fn address(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    /// Wakes or starts the thread that was summoned.
+    fn call(self: &Arc<Self>, summons: Summons) -> Result<(), NoThread> {
+        match summons {
+            Summons::None => {}
+            Summons::Start(number) => return self.start(number),
+            Summons::Wake(thread) => thread.unpark(),
+        }
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, number: usize) -> Result<(), NoThread> {
+        let stack_bytes = {
+            let mut books = self.lock();
+            books.alive += 1;
+            books.stack_bytes
+        };
+        let shared = Arc::clone(self);
+        // Short: the kernel keeps 15 bytes.
+        let mut builder = thread::Builder::new().name(format!("rw-pool-{number}"));
+        if let Some(bytes) = stack_bytes {
+            builder = builder.stack_size(bytes);
+        }
+        let Err(error) = builder.spawn(move || shared.work(number)) else { return Ok(()) };
+        let mut books = self.lock();
+        books.alive -= 1;
+        let summons = books.line.start_failed();
+        let stranded = if books.line.threads() == 0 { books.line.drain() } else { Vec::new() };
+        drop(books);
+        self.gone.notify_all();
+        if let Summons::Wake(thread) = summons {
+            thread.unpark();
+        }
+        Err(NoThread { error, stranded })
+    }
+
+    /// A thread of the pool.
+    fn work(self: &Arc<Self>, number: usize) {
+        let _ended = Ended(self);
+        WORKS_FOR.set(self.address());
+        let mut kept = None;
+        contained(|| kept = Some((self.config.on_thread_start)()));
+        let mut books = self.lock();
+        books.line.answer();
+        loop {
+            books = self.run_all(books);
+            match self.wait(books, number) {
+                Some(summoned) => books = summoned,
+                None => break,
+            }
+        }
+        contained(|| drop(kept));
+    }
+
+    /// Runs jobs until there is none to take.
+    fn run_all<'a>(self: &'a Arc<Self>, mut books: MutexGuard<'a, Books>) -> MutexGuard<'a, Books> {
+        while let Some((lane, job)) = books.line.take() {
+            // The end of a heavy job may have made two jobs ready, of which we took one.
+            let summons = books.line.summon();
+            drop(books);
+            // If a thread is refused here, nothing is stranded: this one comes back to the line.
+            let _ = self.call(summons);
+            job.run();
+            books = self.lock();
+            books.line.finish(lane);
+        }
+        books
+    }
+
+    /// Sleeps until summoned. `None` if the thread has left the line and must end.
+    fn wait<'a>(&'a self, mut books: MutexGuard<'a, Books>, number: usize) -> Option<MutexGuard<'a, Books>> {
+        if books.line.is_closed() {
+            books.line.leave(number);
+            return None;
+        }
+        books.line.become_idle(number, thread::current());
+        let until = Instant::now().checked_add(self.config.keep_alive);
+        loop {
+            drop(books);
+            match until {
+                Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
+                None => thread::park(),
+            }
+            books = self.lock();
+            if books.line.was_summoned(number) {
+                books.line.answer();
+                return Some(books);
+            }
+            // Not summoned: the time is up, or this was for a job that uses `park` itself.
+            if until.is_some_and(|until| Instant::now() >= until) {
+                books.line.leave(number);
+                return None;
+            }
+        }
+    }
+}
+
+/// Says that a thread of the pool has ended, however it did.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.lock().alive -= 1;
+        self.0.gone.notify_all();
+    }
+}
+
+thread_local! {
+    /// The pool that this thread belongs to (its address; 0 is none).
+    static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A call as a future: its only poll makes it.
+struct Job<C>(Option<C>);
+
+// The closure is moved out before it is called, so it is never pinned.
+impl<C> Unpin for Job<C> {}
+
+impl<C: FnOnce() -> T, T> Future for Job<C> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+        let call = self.0.take().expect("broken invariant: a job is polled once");
+        Poll::Ready(coop::without_budget(call))
+    }
+}
+
+/// The scheduler of a job: there is none, because it is queued from birth and over after its first poll.
+struct Unscheduled;
+
+impl Schedule for Unscheduled {
+    fn schedule(&self, job: Notified) {
+        unreachable!("broken invariant: {job:?} was woken, but jobs never wait");
+    }
+
+    fn release(&self, _: &Header) -> Option<TaskRef> {
+        None
+    }
+}
+
+const POISONED: &str = "broken invariant: the pool's books panicked";

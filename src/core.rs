@@ -1,0 +1,72 @@
+//! L5: the core this thread is, and data of its own for each core.
+#![forbid(unsafe_code)]
+
+use crate::sched;
+use std::thread::LocalKey;
+
+/// The number of the core this thread is, within its runtime; `None` on any other thread.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// assert_eq!(ringwork::core::current(), Some(0));
+/// assert_eq!(ringwork::spawn_blocking(ringwork::core::current).await.unwrap(), None);
+/// # }
+/// ```
+pub fn current() -> Option<usize> {
+    sched::current_index()
+}
+
+/// A value of which every core has its own; made by [`core_local!`](crate::core_local).
+pub struct CoreLocal<T: 'static> {
+    key: &'static LocalKey<T>,
+}
+
+impl<T: 'static> CoreLocal<T> {
+    #[doc(hidden)]
+    pub const fn new(key: &'static LocalKey<T>) -> Self {
+        Self { key }
+    }
+
+    /// Lends this core's value; it is made when first used.
+    ///
+    /// # Panics
+    /// On a thread that is no core.
+    #[track_caller]
+    pub fn with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> R {
+        assert!(current().is_some(), "a core-local value was used on a thread that is no core: see spawn_on");
+        self.key.with(use_it)
+    }
+}
+
+impl<T> std::fmt::Debug for CoreLocal<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CoreLocal")
+    }
+}
+
+/// Declares a value of which every core has its own. It need be neither `Send` nor `Sync`.
+///
+/// ```
+/// use std::cell::Cell;
+/// ringwork::core_local! {
+///     static REQUESTS: Cell<u64> = Cell::new(0);
+/// }
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// REQUESTS.with(|requests| requests.set(requests.get() + 1));
+/// assert_eq!(REQUESTS.with(Cell::get), 1);
+/// # }
+/// ```
+#[macro_export]
+macro_rules! core_local {
+    ($($(#[$attr:meta])* $vis:vis static $name:ident: $type:ty = $init:expr;)+) => {
+        $(
+            $(#[$attr])*
+            $vis static $name: $crate::core::CoreLocal<$type> = {
+                ::std::thread_local! { static VALUE: $type = $init; }
+                $crate::core::CoreLocal::new(&VALUE)
+            };
+        )+
+    };
+}

@@ -1,0 +1,177 @@
+//! `File`.
+#![forbid(unsafe_code)]
+
+use super::ops::{Allocate, Sync};
+use super::transfer::{ReadAt, WriteAt};
+use super::{Metadata, OpenOptions};
+use crate::blocking;
+use crate::buf::{IoBuf, IoBufMut};
+use crate::ring::op::Op;
+use crate::sys;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open file.
+///
+/// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be in flight.
+/// The descriptor closes when the last clone is gone and the last op has completed.
+///
+/// ```
+/// use ringwork::fs::File;
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// let file = File::open("Cargo.toml").await?;
+/// let (n, buf) = file.read_at(Vec::with_capacity(9), 0).await;
+/// assert_eq!((n?, &buf[..]), (9, &b"[package]"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct File {
+    fd: Arc<OwnedFd>,
+}
+
+impl File {
+    pub(super) fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd: Arc::new(fd) }
+    }
+
+    /// Opens for reading.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        OpenOptions::new().read(true).open(path).await
+    }
+
+    /// Opens for writing; creates the file or empties it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        OpenOptions::new().write(true).create(true).truncate(true).open(path).await
+    }
+
+    /// Options for opening.
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    /// Takes a std file over.
+    pub fn from_std(file: std::fs::File) -> Self {
+        Self::from_fd(file.into())
+    }
+
+    /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer without room).
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<B> {
+        ReadAt::new(Arc::clone(&self.fd), buf, offset)
+    }
+
+    /// Writes once at `offset`.
+    ///
+    /// # Errors
+    /// The kernel's, for example ENOSPC.
+    pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<B> {
+        WriteAt::new(Arc::clone(&self.fd), buf, offset)
+    }
+
+    /// Reads at `offset` until the buffer is full.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; as [`File::read_at`].
+    pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> (io::Result<()>, B) {
+        let (begin, end) = (buf.fill_from(), buf.capacity());
+        let (mut buf, mut at) = (buf, begin);
+        while at < end {
+            let (read, part) = self.read_at(buf.slice_mut(at..end), offset + (at - begin) as u64).await;
+            buf = part.into_inner();
+            match read {
+                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
+                Ok(n) => at += n,
+                Err(error) => return (Err(error), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    /// Writes the whole buffer at `offset`.
+    ///
+    /// # Errors
+    /// As [`File::write_at`]; some of the buffer may have been written.
+    pub async fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> (io::Result<()>, B) {
+        let (mut buf, mut at) = (buf, 0);
+        while at < buf.len() {
+            let (written, part) = self.write_at(buf.slice(at..), offset + at as u64).await;
+            buf = part.into_inner();
+            match written {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+                Ok(n) => at += n,
+                Err(error) => return (Err(error), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    /// Waits until content and metadata are on the device (`fsync(2)`). Writes must have completed before.
+    ///
+    /// # Errors
+    /// The device's; after EIO the fate of earlier writes is unknown (`fsync(2)`).
+    pub async fn sync_all(&self) -> io::Result<()> {
+        Op::new(Sync { fd: Arc::clone(&self.fd), data_only: false }).await
+    }
+
+    /// As [`File::sync_all`], but only with the metadata needed to read the content back (`fdatasync(2)`).
+    ///
+    /// # Errors
+    /// As [`File::sync_all`].
+    pub async fn sync_data(&self) -> io::Result<()> {
+        Op::new(Sync { fd: Arc::clone(&self.fd), data_only: true }).await
+    }
+
+    /// Size, times and kind. Answered on the spot: the kernel has them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        sys::io::stat_fd(self.fd.as_raw_fd()).map(Metadata::new)
+    }
+
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// The kernel's. Runs on the blocking pool (the op is there from Linux 6.9 only, and runs on a helper thread).
+    pub async fn set_len(&self, len: u64) -> io::Result<()> {
+        let file = std::fs::File::from(self.fd.try_clone()?);
+        blocking::spawn(move || file.set_len(len)).await.map_err(io::Error::from)?
+    }
+
+    /// Makes sure that writes within `offset..offset + len` find room (`fallocate(2)`); extends the file.
+    ///
+    /// # Errors
+    /// ENOSPC, EOPNOTSUPP, …
+    pub async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        Op::new(Allocate { fd: Arc::clone(&self.fd), offset, len }).await
+    }
+
+    /// The descriptor's number, for calls made while `self` is held.
+    pub(crate) fn as_raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}

@@ -1,0 +1,147 @@
+//! How a file is opened.
+#![forbid(unsafe_code)]
+
+use super::File;
+use super::ops::Open;
+use crate::ring::op::Op;
+use crate::sys::io::open_how;
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Options and flags for opening a file; names and meaning as in [`std::fs::OpenOptions`].
+///
+/// ```no_run
+/// use ringwork::fs::OpenOptions;
+/// # async fn example() -> std::io::Result<()> {
+/// let log = OpenOptions::new().write(true).create(true).open("data.log").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `open`"]
+pub struct OpenOptions {
+    read: bool,
+    write: bool,
+    append: bool,
+    truncate: bool,
+    create: bool,
+    create_new: bool,
+    mode: u32,
+    flags: i32,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OpenOptions {
+    /// Nothing allowed yet; files are created with mode 0o666, less the umask.
+    pub const fn new() -> Self {
+        Self {
+            read: false,
+            write: false,
+            append: false,
+            truncate: false,
+            create: false,
+            create_new: false,
+            mode: 0o666,
+            flags: 0,
+        }
+    }
+
+    /// Allows reading.
+    pub const fn read(mut self, read: bool) -> Self {
+        self.read = read;
+        self
+    }
+
+    /// Allows writing.
+    pub const fn write(mut self, write: bool) -> Self {
+        self.write = write;
+        self
+    }
+
+    /// Writes go to the end of the file, whatever their offset (`O_APPEND`).
+    pub const fn append(mut self, append: bool) -> Self {
+        self.append = append;
+        self
+    }
+
+    /// Empties the file.
+    pub const fn truncate(mut self, truncate: bool) -> Self {
+        self.truncate = truncate;
+        self
+    }
+
+    /// Creates the file if it is not there.
+    pub const fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Creates the file and fails if it is there.
+    pub const fn create_new(mut self, create_new: bool) -> Self {
+        self.create_new = create_new;
+        self
+    }
+
+    /// The mode of a file that is created.
+    pub const fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// More `O_*` flags of `open(2)`, for example `libc::O_DIRECT`.
+    pub const fn custom_flags(mut self, flags: i32) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    fn to_flags(&self) -> io::Result<i32> {
+        let access = match (self.read, self.write || self.append) {
+            (true, false) => libc::O_RDONLY,
+            (false, true) => libc::O_WRONLY,
+            (true, true) => libc::O_RDWR,
+            (false, false) => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let changes = self.truncate || self.create || self.create_new;
+        if changes && !(self.write || self.append) || self.truncate && self.append {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut flags = access | libc::O_CLOEXEC | self.flags;
+        for (wanted, flag) in [
+            (self.append, libc::O_APPEND),
+            (self.truncate && !self.create_new, libc::O_TRUNC),
+            (self.create, libc::O_CREAT),
+            (self.create_new, libc::O_CREAT | libc::O_EXCL),
+        ] {
+            if wanted {
+                flags |= flag;
+            }
+        }
+        Ok(flags)
+    }
+
+    /// Opens the file. Dropping the future closes what was opened.
+    ///
+    /// # Errors
+    /// The kernel's; [`io::ErrorKind::InvalidInput`] for options that contradict each other.
+    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let flags = self.to_flags()?;
+        let mode = if flags & libc::O_CREAT != 0 { self.mode } else { 0 };
+        let how = Box::new(open_how(flags, mode, 0));
+        let path = c_path(path.as_ref())?;
+        Op::new(Open { dir: None, path, how }).await.map(File::from_fd)
+    }
+}
+
+/// A path for the kernel.
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the path contains a NUL byte")
+    })
+}

@@ -1,0 +1,147 @@
+//! The ops of files as the ring sees them.
+//!
+//! Each owns a reference to the descriptor (or the path), so that nothing the kernel uses goes away before its final
+//! completion. Orphaned opens close what they opened.
+#![forbid(unsafe_code)]
+
+use crate::buf::{IoBuf, IoBufMut};
+use crate::ring::Ring;
+use crate::ring::op::Operation;
+use crate::ring::opened::descriptor;
+use crate::ring::transfer::{Inward, Outward};
+use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, Sqe, opcode};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// `pread(2)`.
+pub(super) struct Read<B> {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) into: Inward<B>,
+    pub(super) offset: u64,
+}
+
+impl<B: IoBufMut> Operation for Read<B> {
+    const OPCODE: u8 = opcode::READ;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).offset(self.offset)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.into.finish(cqe)
+    }
+}
+
+/// `pwrite(2)`.
+pub(super) struct Write<B> {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) from: Outward<B>,
+    pub(super) offset: u64,
+}
+
+impl<B: IoBuf> Operation for Write<B> {
+    const OPCODE: u8 = opcode::WRITE;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).offset(self.offset)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.from.finish(cqe)
+    }
+}
+
+/// `fsync(2)` or `fdatasync(2)`.
+pub(super) struct Sync {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) data_only: bool,
+}
+
+impl Operation for Sync {
+    const OPCODE: u8 = opcode::FSYNC;
+    type Output = io::Result<()>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let flags = if self.data_only { FSYNC_DATASYNC } else { 0 };
+        Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).op_flags(flags)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        cqe.result().map(drop)
+    }
+}
+
+/// `fallocate(2)`.
+pub(super) struct Allocate {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+}
+
+impl Operation for Allocate {
+    const OPCODE: u8 = opcode::FALLOCATE;
+    type Output = io::Result<()>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let mut sqe = Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).offset(self.offset);
+        // The length travels in the address field (`io_uring_prep_fallocate(3)`); mode 0 in `len`.
+        sqe.addr = self.len;
+        sqe
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        cqe.result().map(drop)
+    }
+}
+
+/// `openat2(2)`.
+pub(super) struct Open {
+    pub(super) dir: Option<Arc<OwnedFd>>,
+    pub(super) path: CString,
+    pub(super) how: Box<libc::open_how>,
+}
+
+impl Operation for Open {
+    const OPCODE: u8 = opcode::OPENAT2;
+    type Output = io::Result<OwnedFd>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let dir: RawFd = self.dir.as_ref().map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd());
+        let mut sqe = Sqe::new(Self::OPCODE, dir);
+        sqe = sqe.at(self.path.as_ptr().cast(), size_of::<libc::open_how>() as u32);
+        sqe.offset(std::ptr::from_ref(&*self.how).expose_provenance() as u64)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        descriptor(cqe)
+    }
+
+    fn orphaned(self, cqe: Cqe) {
+        drop(descriptor(cqe));
+    }
+}
+
+/// `statx(2)` by path.
+pub(super) struct Stat {
+    pub(super) path: CString,
+    pub(super) stat: Box<libc::statx>,
+}
+
+impl Operation for Stat {
+    const OPCODE: u8 = opcode::STATX;
+    type Output = io::Result<Box<libc::statx>>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+        let sqe = Sqe::new(Self::OPCODE, libc::AT_FDCWD).at(self.path.as_ptr().cast(), mask);
+        sqe.offset(std::ptr::from_mut(&mut *self.stat).expose_provenance() as u64)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        cqe.result().map(|_| self.stat)
+    }
+}

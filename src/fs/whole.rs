@@ -1,0 +1,55 @@
+//! Whole files in one call.
+#![forbid(unsafe_code)]
+
+use super::ops::Stat;
+use super::open::c_path;
+use super::{File, Metadata};
+use crate::buf::IoBuf;
+use crate::ring::op::Op;
+use crate::sys::io::empty_stat;
+use std::io;
+use std::path::Path;
+
+/// Bytes asked for at a time when a file does not say how long it is.
+const CHUNK: usize = 64 * 1024;
+
+/// Reads a whole file.
+///
+/// # Errors
+/// The kernel's.
+pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let file = File::open(path).await?;
+    let expected = usize::try_from(file.metadata().await?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    // One more byte of room, so that the end is seen without growing the vector.
+    let mut bytes = Vec::with_capacity(expected + 1);
+    loop {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(CHUNK);
+        }
+        let at = bytes.len() as u64;
+        let (read, buf) = file.read_at(bytes, at).await;
+        bytes = buf;
+        if read? == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
+/// Writes a whole file: creates it or empties it first. Not synced to the device.
+///
+/// # Errors
+/// The kernel's.
+pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()> {
+    let file = File::create(path).await?;
+    file.write_all_at(bytes, 0).await.0
+}
+
+/// Metadata of what a path names; symbolic links are followed.
+///
+/// # Errors
+/// The kernel's.
+pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
+    let path = c_path(path.as_ref())?;
+    let stat = Op::new(Stat { path, stat: Box::new(empty_stat()) }).await?;
+    Ok(Metadata::new(*stat))
+}

@@ -1,0 +1,108 @@
+//! Stopping an op and getting its buffer back.
+#![forbid(unsafe_code)]
+
+use crate::time::{Sleep, sleep};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// An op that can be told to stop. It still completes: stopped, or with what it had achieved.
+pub trait Stop: Future + Unpin {
+    /// Asks for the stop. `why` is the error of an op that had achieved nothing.
+    #[doc(hidden)]
+    fn stop(&mut self, why: io::ErrorKind);
+}
+
+/// An op with a time limit; made by its `timeout` method.
+///
+/// When the limit passes, the op is cancelled and its final completion awaited: bytes that won the race are returned as
+/// success, else the error is [`io::ErrorKind::TimedOut`]. The buffer comes back in every case.
+#[must_use = "an op does nothing unless it is awaited"]
+#[derive(Debug)]
+pub struct Timeout<F> {
+    op: F,
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F: Stop> Timeout<F> {
+    pub(crate) fn new(op: F, limit: Duration) -> Self {
+        Self { op, limit: Some(Box::pin(sleep(limit))) }
+    }
+}
+
+impl<F: Stop> Future for Timeout<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let Poll::Ready(output) = Pin::new(&mut self.op).poll(cx) {
+            return Poll::Ready(output);
+        }
+        let Some(limit) = &mut self.limit else { return Poll::Pending };
+        if limit.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.limit = None;
+        self.op.stop(io::ErrorKind::TimedOut);
+        Pin::new(&mut self.op).poll(cx)
+    }
+}
+
+/// An op that is being stopped; made by its `cancel` method.
+///
+/// Resolves when the kernel has let go of the buffer: with what the op had achieved, else with an error whose errno
+/// is ECANCELED. The buffer comes back in every case.
+#[must_use = "an op does nothing unless it is awaited"]
+#[derive(Debug)]
+pub struct Cancel<F>(F);
+
+impl<F: Stop> Cancel<F> {
+    pub(crate) fn new(mut op: F) -> Self {
+        op.stop(io::ErrorKind::Other);
+        Self(op)
+    }
+}
+
+impl<F: Stop> Future for Cancel<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// The error of an op that was stopped before it achieved anything.
+pub(crate) fn stopped(why: io::ErrorKind) -> io::Error {
+    match why {
+        io::ErrorKind::TimedOut => why.into(),
+        _ => io::Error::from_raw_os_error(libc::ECANCELED),
+    }
+}
+
+/// Gives a result of a stopped op its reason.
+pub(crate) fn explain<T>(result: io::Result<T>, why: Option<io::ErrorKind>) -> io::Result<T> {
+    match (result, why) {
+        (Err(error), Some(why)) if error.raw_os_error() == Some(libc::ECANCELED) => Err(stopped(why)),
+        (result, _) => result,
+    }
+}
+
+/// Adds `timeout` and `cancel` to an op's future.
+macro_rules! stoppable {
+    ($name:ident <$($lt:lifetime,)? $($param:ident $(: $bound:path)?),*>) => {
+        impl<$($lt,)? $($param $(: $bound)?),*> $name<$($lt,)? $($param),*> {
+            /// Limits how long the op may take. Unlike `time::timeout`, which drops the future, this waits for the final
+            /// completion and gives the buffer back; bytes that won the race are returned as success.
+            pub fn timeout(self, limit: std::time::Duration) -> $crate::io::Timeout<Self> {
+                $crate::io::Timeout::new(self, limit)
+            }
+
+            /// Stops the op and waits until the kernel has let go of the buffer.
+            pub fn cancel(self) -> $crate::io::Cancel<Self> {
+                $crate::io::Cancel::new(self)
+            }
+        }
+    };
+}
+pub(crate) use stoppable;

@@ -1,0 +1,208 @@
+//! `TcpListener` and how it is bound.
+#![forbid(unsafe_code)]
+
+use super::TcpStream;
+use super::addr::{ToSocketAddrs, resolve};
+use super::connect::socket_for;
+use super::listener::{Accept, Shared};
+use super::permit::Permits;
+use super::shared::Handle;
+use socket2::{SockAddr, SockRef};
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Connections that may wait in the kernel before they are accepted; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// How to listen.
+///
+/// ```
+/// use ringwork::net::ListenOptions;
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// let listener = ListenOptions::new().backlog(128).max_connections(1000).bind("127.0.0.1:0").await?;
+/// # drop(listener);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `bind`"]
+pub struct ListenOptions {
+    backlog: u32,
+    reuse_port: bool,
+    max_connections: Option<usize>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ListenOptions {
+    /// A backlog of 4,096, one socket per port, no limit of connections.
+    pub const fn new() -> Self {
+        Self { backlog: BACKLOG, reuse_port: false, max_connections: None }
+    }
+
+    /// How many connections may wait in the kernel.
+    pub const fn backlog(mut self, backlog: u32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// Lets several sockets share the port; the kernel spreads connections over them (`SO_REUSEPORT`, `socket(7)`).
+    pub const fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Accepts no more than this many connections at a time; the rest wait in the kernel. A connection counts until its
+    /// socket closes.
+    pub const fn max_connections(mut self, most: usize) -> Self {
+        self.max_connections = Some(most);
+        self
+    }
+
+    /// Binds the first of the addresses that can be bound.
+    ///
+    /// # Errors
+    /// The last address's error: EADDRINUSE, EACCES, …
+    pub async fn bind(&self, addresses: impl ToSocketAddrs) -> io::Result<TcpListener> {
+        let mut last = None;
+        for address in resolve(addresses.lookup()).await? {
+            match self.bind_now(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("a lookup never succeeds with no address"))
+    }
+
+    /// Binds an address that needs no lookup.
+    ///
+    /// # Errors
+    /// As [`ListenOptions::bind`].
+    pub(crate) fn bind_now(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = socket_for(address)?;
+        socket.set_reuse_address(true)?;
+        if self.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
+        Ok(self.adopt(OwnedFd::from(socket)))
+    }
+
+    /// Takes a listening std socket over.
+    ///
+    /// # Errors
+    /// If it cannot be put into blocking mode, which ring ops need.
+    pub fn from_std(&self, listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(false)?;
+        Ok(self.adopt(listener.into()))
+    }
+
+    fn adopt(&self, fd: OwnedFd) -> TcpListener {
+        let permits = self.max_connections.map(Permits::new);
+        TcpListener { shared: Arc::new(Shared::new(fd, permits)) }
+    }
+}
+
+/// A socket that accepts TCP connections.
+///
+/// `Send + Sync`; several tasks may accept from one. Dropping it cancels the accept in flight and closes the socket;
+/// connections that were accepted and not claimed are closed, those in the kernel's backlog are reset.
+pub struct TcpListener {
+    shared: Arc<Shared>,
+}
+
+impl TcpListener {
+    /// Binds with the default options.
+    ///
+    /// # Errors
+    /// EADDRINUSE if the port is taken; the kernel's.
+    pub async fn bind(addresses: impl ToSocketAddrs) -> io::Result<Self> {
+        ListenOptions::new().bind(addresses).await
+    }
+
+    /// The next connection and its peer's address.
+    ///
+    /// Cancel-safe: a connection that was accepted for a dropped future goes to the next accept. When the process
+    /// runs out of descriptors, accepting pauses and goes on; that is not an error.
+    ///
+    /// # Errors
+    /// The socket's own; a connection that died before it was accepted is skipped.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let stream = self.accept_stream().await?;
+            // The peer may be gone already: then there is nobody to serve.
+            if let Ok(peer) = stream.peer_addr() {
+                return Ok((stream, peer));
+            }
+        }
+    }
+
+    /// The next connection, without asking the kernel for its peer.
+    pub fn accept_stream(&self) -> Accept<'_> {
+        Accept::new(&self.shared)
+    }
+
+    /// The address the socket is bound to.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = SockRef::from(self).local_addr()?;
+        address.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Connections of this listener that are open now, if it has a limit.
+    pub fn connections(&self) -> Option<usize> {
+        self.shared.permits.as_ref().map(|permits| permits.live())
+    }
+
+    /// Takes what the kernel has already accepted, so that closing the listener resets nobody. Ends the accept in
+    /// flight first.
+    pub(crate) async fn drain(&self) -> io::Result<Vec<TcpStream>> {
+        poll_fn(|cx| if self.shared.poll_disarmed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        let mut streams = self.shared.take_queue();
+        let socket = SockRef::from(self);
+        socket.set_nonblocking(true)?;
+        while let Ok((accepted, _)) = socket.accept() {
+            accepted.set_nonblocking(false)?;
+            streams.push(TcpStream::from_handle(Handle::new(accepted.into(), None)));
+        }
+        socket.set_nonblocking(false)?;
+        Ok(streams)
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        self.shared.disarm();
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.fd.as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.fd.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).field("addr", &self.local_addr().ok()).finish()
+    }
+}

@@ -1,0 +1,103 @@
+//! A file into a socket.
+//!
+//! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the piece
+//! (`cachestat(2)`, Linux 6.5) and the ring (read, then send) otherwise, so that a core never waits for a disk.
+//! The socket is non-blocking only around the one system call: ring ops need it in blocking mode.
+//! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
+#![forbid(unsafe_code)]
+
+use super::ops::{SendPiece, Writable};
+use super::shared::Shared;
+use super::turn::SendTurn;
+use crate::base::coop;
+use crate::buf::IoBuf;
+use crate::fs::File;
+use crate::ring::op::Op;
+use crate::ring::transfer::Outward;
+use crate::sys;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Bytes per `sendfile` call and per check of the page cache: some tens of microseconds on the core.
+const INLINE_PIECE: u64 = 256 * 1024;
+/// Bytes per read when the page cache does not hold the piece: bounds the memory of a connection.
+const RING_PIECE: usize = 128 * 1024;
+
+/// Sends `len` bytes of `file` from `offset`; fewer if the file ends before.
+pub(super) async fn send_file(shared: &Arc<Shared>, file: &File, offset: u64, len: u64) -> io::Result<u64> {
+    let mut turn = SendTurn::take(shared).await;
+    let mut sent = 0;
+    while sent < len {
+        let at = offset + sent;
+        let piece = (len - sent).min(INLINE_PIECE);
+        let n = if sys::io::is_cached(file.as_raw(), at, piece) {
+            inline(&turn, file, at, piece).await?
+        } else {
+            through_the_ring(&mut turn, file, at, piece as usize).await?
+        };
+        if n == 0 {
+            break;
+        }
+        sent += n;
+        coop::consume_budget().await;
+    }
+    Ok(sent)
+}
+
+async fn inline(turn: &SendTurn<'_>, file: &File, at: u64, piece: u64) -> io::Result<u64> {
+    loop {
+        match sys::io::send_file_now(turn.shared().fd(), file.as_raw(), at, piece as usize) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Op::new(Writable { shared: Arc::clone(turn.shared()) }).await?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map(|n| n as u64),
+        }
+    }
+}
+
+async fn through_the_ring(turn: &mut SendTurn<'_>, file: &File, at: u64, piece: usize) -> io::Result<u64> {
+    let (read, bytes) = file.read_at(Vec::with_capacity(piece.min(RING_PIECE)), at).await;
+    if read? == 0 {
+        return Ok(0);
+    }
+    let all = bytes.len();
+    let (sent, _) = Piece::new(turn, bytes).await;
+    match sent? {
+        n if n == all => Ok(n as u64),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+/// Sends one piece; dropped in flight, it leaves the turn to the op.
+struct Piece<'a, 't, B: IoBuf> {
+    turn: &'a mut SendTurn<'t>,
+    op: Op<SendPiece<B>>,
+}
+
+impl<'a, 't, B: IoBuf> Piece<'a, 't, B> {
+    fn new(turn: &'a mut SendTurn<'t>, buf: B) -> Self {
+        let op = Op::new(SendPiece { shared: Arc::clone(turn.shared()), from: Outward::new(buf) });
+        Self { turn, op }
+    }
+}
+
+impl<B: IoBuf> Future for Piece<'_, '_, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.op).poll(cx)))
+    }
+}
+
+impl<B: IoBuf> Drop for Piece<'_, '_, B> {
+    fn drop(&mut self) {
+        // The op is dropped after this and cancels itself; its final completion passes the turn.
+        if self.op.cell().is_some() {
+            self.turn.leave_to_op();
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! `TcpListener`: one multishot accept per listener, with a high-water mark.
+//!
+//! # States of the accept side (under one lock, as in recv.rs)
+//! | state | meaning | left by |
+//! |---|---|---|
+//! | Disarmed | no accept in any ring | `accept` finds nothing queued: arms (a core) or accepts once (no core) |
+//! | Armed | multishot accept on its home core | over the high-water mark, at the connection limit, near the descriptor limit, drop: Cancelling |
+//! | Cancelling | told to end | the final CQE: Disarmed |
+//!
+//! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing is
+//! lost. EMFILE and the like end the multishot and pause accepting for a moment (kernel-notes/accept-emfile.md).
+#![forbid(unsafe_code)]
+
+use super::TcpStream;
+use super::permit::{Permit, Permits};
+use super::shared::Handle;
+use crate::ring::Ring;
+use crate::ring::multi::{self, Armed, Handler};
+use crate::ring::op::{Op, Operation};
+use crate::ring::opened::descriptor;
+use crate::sys::sqe::{self, Cqe, Sqe, opcode};
+use crate::time::{Sleep, sleep};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// Accepted and unclaimed sockets above which the multishot is cancelled.
+const HIGH_WATER: usize = 64;
+/// How long accepting pauses when the process has no descriptor left.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Descriptors below the limit that accepting leaves to the rest of the process.
+const RESERVE: u64 = 16;
+
+#[derive(Default)]
+enum Mode {
+    #[default]
+    Disarmed,
+    Armed(Armed),
+    Cancelling,
+}
+
+#[derive(Default)]
+struct AcceptSide {
+    queue: VecDeque<OwnedFd>,
+    mode: Mode,
+    waiting: VecDeque<Waker>,
+    error: Option<i32>,
+    /// No descriptors: accepting pauses before it is tried again.
+    exhausted: bool,
+}
+
+/// What the listener and its cells share.
+pub(super) struct Shared {
+    pub(super) fd: OwnedFd,
+    side: Mutex<AcceptSide>,
+    descriptor_limit: u64,
+    pub(super) permits: Option<Arc<Permits>>,
+}
+
+impl Shared {
+    pub(super) fn new(fd: OwnedFd, permits: Option<Arc<Permits>>) -> Self {
+        let descriptor_limit = crate::sys::limits::open_files();
+        Self { fd, side: Mutex::default(), descriptor_limit, permits }
+    }
+
+    fn side(&self) -> MutexGuard<'_, AcceptSide> {
+        self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether one more descriptor would leave too few for the rest of the process. The kernel hands out the lowest
+    /// free number, so a high one means that nearly all are taken.
+    fn is_near_limit(&self, fd: &OwnedFd) -> bool {
+        fd.as_raw_fd() as u64 + RESERVE >= self.descriptor_limit
+    }
+
+    /// Ends the multishot and says whether that is done; `cx` is woken when it is.
+    pub(super) fn poll_disarmed(&self, cx: &mut Context<'_>) -> bool {
+        let mut side = self.side();
+        side.disarm();
+        let done = matches!(side.mode, Mode::Disarmed);
+        if !done {
+            side.waiting.push_back(cx.waker().clone());
+        }
+        done
+    }
+
+    /// What was accepted and not claimed.
+    pub(super) fn take_queue(&self) -> Vec<TcpStream> {
+        let queued: Vec<OwnedFd> = self.side().queue.drain(..).collect();
+        queued.into_iter().map(|fd| TcpStream::from_handle(Handle::new(fd, None))).collect()
+    }
+
+    /// Ends the multishot; the listener is gone or going.
+    pub(super) fn disarm(&self) {
+        self.side().disarm();
+    }
+}
+
+impl AcceptSide {
+    fn disarm(&mut self) {
+        if let Mode::Armed(armed) = std::mem::take(&mut self.mode) {
+            armed.cancel();
+            self.mode = Mode::Cancelling;
+        }
+    }
+}
+
+/// A stretch that is over: accepts wake in order.
+struct AcceptMany(Arc<Shared>);
+
+impl Handler for AcceptMany {
+    const OPCODE: u8 = opcode::ACCEPT;
+
+    fn describe(&self, _ring: &Ring) -> Sqe {
+        let mut sqe = Sqe::new(Self::OPCODE, self.0.fd.as_raw_fd());
+        sqe.ioprio = sqe::ACCEPT_MULTISHOT;
+        sqe.op_flags(libc::SOCK_CLOEXEC as u32)
+    }
+
+    fn complete(&self, cqe: Cqe, _ring: &Ring, wakers: &mut Vec<Waker>) {
+        let mut side = self.0.side();
+        match descriptor(cqe) {
+            Ok(fd) => {
+                let near = self.0.is_near_limit(&fd);
+                side.queue.push_back(fd);
+                side.exhausted |= near;
+                if near || side.queue.len() >= HIGH_WATER {
+                    side.disarm();
+                }
+            }
+            Err(_) => side.failed(-cqe.res),
+        }
+        if !cqe.more() {
+            side.mode = Mode::Disarmed;
+        }
+        if cqe.more() {
+            wakers.extend(side.waiting.pop_front());
+        } else {
+            wakers.extend(side.waiting.drain(..));
+        }
+    }
+}
+
+impl AcceptSide {
+    fn failed(&mut self, errno: i32) {
+        match errno {
+            libc::ECANCELED => {}
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.exhausted = true,
+            // The connection died in the backlog, or the protocol says so (`accept(2)`): the next one may be fine.
+            libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {}
+            errno => self.error = Some(errno),
+        }
+    }
+}
+
+/// One accept from a thread that is no core.
+struct AcceptOne(Arc<Shared>);
+
+impl Operation for AcceptOne {
+    const OPCODE: u8 = opcode::ACCEPT;
+    type Output = (i32, Option<OwnedFd>);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        Sqe::new(Self::OPCODE, self.0.fd.as_raw_fd()).op_flags(libc::SOCK_CLOEXEC as u32)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        (cqe.res, descriptor(cqe).ok())
+    }
+
+    fn orphaned(self, cqe: Cqe) {
+        // Accepted for nobody yet: the next accept finds it.
+        if let Ok(fd) = descriptor(cqe) {
+            let mut side = self.0.side();
+            side.queue.push_back(fd);
+            let waiting = side.waiting.pop_front();
+            drop(side);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// The future of [`TcpListener::accept`](super::TcpListener::accept).
+#[must_use = "an accept does nothing unless it is awaited"]
+pub struct Accept<'a> {
+    shared: &'a Arc<Shared>,
+    permit: Option<Permit>,
+    single: Option<Op<AcceptOne>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<'a> Accept<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, permit: None, single: None, pause: None }
+    }
+
+    /// A place among the allowed connections. At the limit nothing is accepted: the backlog holds the rest.
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(permits), None) = (&self.shared.permits, &self.permit) else { return Poll::Ready(()) };
+        self.permit = permits.take(cx.waker());
+        if self.permit.is_some() {
+            return Poll::Ready(());
+        }
+        self.shared.disarm();
+        Poll::Pending
+    }
+
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
+        if pause.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.pause = None;
+        Poll::Ready(())
+    }
+
+    fn poll_single(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedFd>> {
+        let Some(single) = &mut self.single else { return Poll::Ready(None) };
+        let Poll::Ready((res, fd)) = Pin::new(single).poll(cx) else { return Poll::Pending };
+        self.single = None;
+        if fd.is_none() {
+            let mut side = self.shared.side();
+            match res {
+                crate::sys::sqe::RES_GONE | crate::sys::sqe::RES_FORKED => side.error = Some(libc::ENOTCONN),
+                res => side.failed(-res),
+            }
+        }
+        Poll::Ready(fd)
+    }
+
+    /// Nothing is queued: makes sure that an accept is in flight and that this future is woken.
+    fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<Wait> {
+        let mut side = self.shared.side();
+        if let Some(errno) = side.error.take() {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        if std::mem::take(&mut side.exhausted) {
+            self.pause = Some(Box::pin(sleep(PAUSE)));
+            return Ok(Wait::Again);
+        }
+        if matches!(side.mode, Mode::Disarmed) {
+            match multi::arm(AcceptMany(Arc::clone(self.shared))) {
+                Some(armed) => side.mode = Mode::Armed(armed?),
+                None => {
+                    self.single = Some(Op::new(AcceptOne(Arc::clone(self.shared))));
+                    return Ok(Wait::Again);
+                }
+            }
+        }
+        if !side.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+            side.waiting.push_back(cx.waker().clone());
+        }
+        Ok(Wait::Pending)
+    }
+}
+
+enum Wait {
+    Again,
+    Pending,
+}
+
+impl Future for Accept<'_> {
+    type Output = io::Result<TcpStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if this.poll_permit(cx).is_pending() || this.poll_pause(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let queued = this.shared.side().queue.pop_front();
+            let claimed = match queued {
+                Some(fd) => Some(fd),
+                None => match this.poll_single(cx) {
+                    Poll::Ready(fd) => fd,
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            if let Some(fd) = claimed {
+                let handle = Handle::new(fd, this.permit.take());
+                return Poll::Ready(Ok(TcpStream::from_handle(handle)));
+            }
+            match this.wait(cx) {
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(Wait::Pending) => return Poll::Pending,
+                Ok(Wait::Again) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Accept<'_> {
+    fn drop(&mut self) {
+        // A wake that was meant for this future may have been for a socket that others wait for.
+        let next = {
+            let mut side = self.shared.side();
+            if side.queue.is_empty() { None } else { side.waiting.pop_front() }
+        };
+        next.into_iter().for_each(Waker::wake);
+    }
+}

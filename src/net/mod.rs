@@ -1,0 +1,29 @@
+//! L5: TCP.
+//!
+//! Owns listeners, streams and their halves. The state of a stream's receive side is the table in `recv.rs`; the order
+//! of each direction is `turn.rs`; what handles and cells share is `shared.rs`. It does not spawn: serving
+//! a listener on every core is `serve`.
+#![forbid(unsafe_code)]
+
+mod addr;
+mod bind;
+mod connect;
+mod file;
+mod listener;
+mod ops;
+mod permit;
+mod receive;
+mod recv;
+mod send;
+mod shared;
+mod split;
+mod stream;
+mod turn;
+
+pub use addr::{Lookup, ToSocketAddrs};
+pub use bind::{ListenOptions, TcpListener};
+pub use listener::Accept;
+pub use receive::{Recv, RecvPooled};
+pub use send::{Send, SendAll, SendVectored};
+pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};
+pub use stream::TcpStream;

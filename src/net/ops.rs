@@ -1,0 +1,189 @@
+//! The ops of a stream as the ring sees them.
+//!
+//! Owns what each puts into its SQE and what becomes of its result with and without a future. The order in
+//! which they may be in flight is the lanes' (turn.rs, recv.rs).
+#![forbid(unsafe_code)]
+
+use super::shared::Shared;
+use crate::buf::{IoBuf, IoBufMut, PooledBuf};
+use crate::ring::Ring;
+use crate::ring::gather::Gathered;
+use crate::ring::multi::Handler;
+use crate::ring::op::Operation;
+use crate::ring::pool;
+use crate::ring::transfer::{Inward, Outward};
+use crate::sys::sqe::{self, Cqe, Sqe, opcode};
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// A one-shot receive into a buffer.
+pub(crate) struct RecvOne<B> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) into: Inward<B>,
+    pub(crate) poll_first: bool,
+}
+
+impl<B: IoBufMut> Operation for RecvOne<B> {
+    const OPCODE: u8 = opcode::RECV;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let mut sqe = self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd()));
+        if self.poll_first {
+            sqe.ioprio |= sqe::RECV_POLL_FIRST;
+        }
+        sqe
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.shared.change_recv(|side| side.single_done(cqe));
+        self.into.finish(cqe)
+    }
+
+    fn orphaned(self, cqe: Cqe) {
+        let asked = self.into.room();
+        let (result, buf) = self.into.finish(cqe);
+        let n = result.unwrap_or(0);
+        let bytes = buf.as_slice();
+        // The bytes landed at the end of what is initialised, or at the start of a buffer of fixed length.
+        let start = if buf.fill_from() == 0 { 0 } else { buf.fill_from() - n };
+        self.shared.change_recv(|side| {
+            side.keep(&bytes[start..start + n]);
+            side.keep_end(cqe, asked);
+            side.single_done(cqe)
+        });
+    }
+}
+
+/// The multishot receive of a stream.
+pub(crate) struct RecvMany {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Handler for RecvMany {
+    const OPCODE: u8 = opcode::RECV;
+
+    fn describe(&self, _ring: &Ring) -> Sqe {
+        let mut sqe = Sqe::new(Self::OPCODE, self.shared.fd());
+        sqe.ioprio = sqe::RECV_MULTISHOT;
+        sqe.flags = sqe::SQE_BUFFER_SELECT;
+        sqe.buf_index = pool::GROUP;
+        sqe
+    }
+
+    fn complete(&self, cqe: Cqe, ring: &Ring, wakers: &mut Vec<Waker>) {
+        if cqe.res == -libc::ENOBUFS {
+            ring.note_starved();
+        }
+        let chunk = cqe.buffer().map(|id| ring.picked(id, cqe.res.max(0) as u32));
+        let chunk = chunk.filter(|chunk| !chunk.is_empty());
+        let reader = self.shared.recv().completed(cqe, chunk);
+        wakers.extend(reader);
+    }
+}
+
+/// A send of a whole message.
+///
+/// `MSG_WAITALL` makes it one CQE for all of the message also against a slow reader
+/// (kernel-notes/msg-waitall-send.md), so an orphaned send needs nobody to continue it.
+pub(crate) struct SendWhole<B> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) from: Outward<B>,
+}
+
+impl<B: IoBuf> Operation for SendWhole<B> {
+    const OPCODE: u8 = opcode::SEND;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.shared.sent();
+        self.from.finish(cqe)
+    }
+
+    fn orphaned(self, _cqe: Cqe) {
+        self.shared.orphan_sent();
+    }
+}
+
+/// A send of several buffers as one message.
+pub(crate) struct SendGathered<B> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) bufs: Vec<B>,
+    pub(crate) gathered: Gathered,
+}
+
+impl<B: IoBuf> Operation for SendGathered<B> {
+    const OPCODE: u8 = opcode::SENDMSG;
+    type Output = (io::Result<usize>, Vec<B>);
+
+    fn describe(&mut self, ring: &Ring) -> Sqe {
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        self.gathered.describe(self.shared.fd(), &self.bufs, flags, ring)
+    }
+
+    fn settle(&mut self, ring: &Ring) {
+        self.gathered.release(ring);
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.shared.sent();
+        (cqe.result(), self.bufs)
+    }
+
+    fn orphaned(self, _cqe: Cqe) {
+        self.shared.orphan_sent();
+    }
+}
+
+/// A piece of a longer send: the turn stays with the caller, unless the caller is gone.
+pub(crate) struct SendPiece<B> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) from: Outward<B>,
+}
+
+impl<B: IoBuf> Operation for SendPiece<B> {
+    const OPCODE: u8 = opcode::SEND;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.from.finish(cqe)
+    }
+
+    fn orphaned(self, _cqe: Cqe) {
+        self.shared.orphan_sent();
+    }
+}
+
+/// Waits until the socket takes more bytes.
+pub(crate) struct Writable {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Operation for Writable {
+    const OPCODE: u8 = opcode::POLL_ADD;
+    type Output = io::Result<()>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        Sqe::new(Self::OPCODE, self.shared.fd()).op_flags(libc::POLLOUT as u32)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        cqe.result().map(|_| ())
+    }
+}
+
+/// A buffer for a pooled receive that cannot use the pool.
+pub(crate) fn heap_buffer(size: usize) -> PooledBuf {
+    PooledBuf::heap(size)
+}

@@ -1,0 +1,59 @@
+//! A place among a listener's `max_connections`.
+//!
+//! Owns the count. A stream holds its permit until its descriptor closes, and the listener that waits for room is woken
+//! then. It does not accept.
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+
+/// Counts the live connections of one listener.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    most: usize,
+    live: AtomicUsize,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl Permits {
+    /// At most `most` connections at a time.
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, live: AtomicUsize::new(0), waiting: Mutex::new(None) })
+    }
+
+    /// Connections that live now.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    /// A permit, or the promise to wake `waker` when there may be one.
+    pub(crate) fn take(self: &Arc<Self>, waker: &Waker) -> Option<Permit> {
+        if let Some(permit) = self.try_take() {
+            return Some(permit);
+        }
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        // One may have come free before the waker was there.
+        self.try_take()
+    }
+
+    fn try_take(self: &Arc<Self>) -> Option<Permit> {
+        let more = |live: usize| (live < self.most).then_some(live + 1);
+        let taken = self.live.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        taken.is_ok().then(|| Permit(Arc::clone(self)))
+    }
+}
+
+/// One connection's place.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Permits>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::SeqCst);
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The futures of receiving: into the caller's buffer, and into a buffer the runtime picks.
+//!
+//! Owns the two drivers of the receive state machine (recv.rs). Dropping either future loses no byte: a one-shot op
+//! in flight is cancelled, and what it had received stays with the stream.
+#![forbid(unsafe_code)]
+
+use super::ops::{RecvMany, RecvOne, heap_buffer};
+use super::recv::{Next, pour};
+use super::shared::{Shared, here};
+use super::turn::Place;
+use crate::base::coop;
+use crate::buf::{IoBufMut, PooledBuf};
+use crate::io::{Stop, explain, stoppable, stopped};
+use crate::ring::multi;
+use crate::ring::op::Op;
+use crate::ring::transfer::Inward;
+use crate::ring::with_current;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// What both kinds of receive share: the turn, the op, the reason for a stop.
+struct Receiver<'a, B: IoBufMut> {
+    shared: &'a Arc<Shared>,
+    place: Place,
+    op: Option<Op<RecvOne<B>>>,
+    why: Option<io::ErrorKind>,
+}
+
+impl<'a, B: IoBufMut> Receiver<'a, B> {
+    fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, place: Place::Outside, op: None, why: None }
+    }
+
+    /// Polls the one-shot op in flight, if there is one.
+    fn poll_op(&mut self, cx: &mut Context<'_>) -> Option<Poll<(io::Result<usize>, B)>> {
+        let op = self.op.as_mut()?;
+        Some(Pin::new(op).poll(cx).map(|(result, buf)| {
+            self.op = None;
+            (explain(result, self.why), buf)
+        }))
+    }
+
+    /// The turn, then the next step.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
+        let here = here();
+        Poll::Ready(self.shared.recv().next(here.as_ref(), cx.waker()))
+    }
+
+    fn start(&mut self, buf: B) {
+        let poll_first = {
+            let mut side = self.shared.recv();
+            side.start_single();
+            side.poll_first()
+        };
+        let shared = Arc::clone(self.shared);
+        self.op = Some(Op::new(RecvOne { shared, into: Inward::new(buf), poll_first }));
+    }
+
+    fn stop(&mut self, why: io::ErrorKind) {
+        self.why = Some(why);
+        if let Some(op) = &self.op {
+            op.cancel();
+        }
+    }
+
+    fn done(&mut self) {
+        self.shared.recv_turn.leave(std::mem::take(&mut self.place));
+    }
+}
+
+impl<B: IoBufMut> Drop for Receiver<'_, B> {
+    fn drop(&mut self) {
+        // The op goes first: if it was never submitted, nobody else will say that it is over.
+        if let Some(op) = self.op.take() {
+            let idle = op.is_idle();
+            drop(op);
+            if idle {
+                self.shared.change_recv(|side| side.single_done(crate::sys::sqe::Cqe::made_up(-libc::ECANCELED)));
+            }
+        }
+        self.done();
+    }
+}
+
+/// The future of [`TcpStream::recv`](super::TcpStream::recv).
+#[must_use = "a receive does nothing unless it is awaited"]
+pub struct Recv<'a, B: IoBufMut> {
+    receiver: Receiver<'a, B>,
+    buf: Option<B>,
+}
+
+impl<'a, B: IoBufMut> Recv<'a, B> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
+        Self { receiver: Receiver::new(shared), buf: Some(buf) }
+    }
+
+    fn finish(&mut self, result: io::Result<usize>) -> Poll<(io::Result<usize>, B)> {
+        self.receiver.done();
+        Poll::Ready((result, self.buf.take().expect("polled after completion")))
+    }
+}
+
+// The buffer moves into the op's cell before the kernel sees it: nothing in the future is pointed at.
+impl<B: IoBufMut> Unpin for Recv<'_, B> {}
+
+impl<B: IoBufMut> Future for Recv<'_, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let budget = ready!(coop::poll_proceed(cx));
+        loop {
+            if let Some(polled) = this.receiver.poll_op(cx) {
+                let (result, buf) = ready!(polled);
+                budget.made_progress();
+                this.receiver.done();
+                return Poll::Ready((result, buf));
+            }
+            if this.buf.as_ref().is_some_and(|buf| crate::buf::room(buf) == 0) {
+                return this.finish(Ok(0));
+            }
+            let next = match (this.receiver.poll_next(cx), this.receiver.why) {
+                (Poll::Pending | Poll::Ready(Next::Wait), Some(why)) => {
+                    return this.finish(Err(stopped(why)));
+                }
+                (Poll::Ready(Next::Start), Some(why)) => return this.finish(Err(stopped(why))),
+                (next, _) => ready!(next),
+            };
+            match next {
+                Next::Wait => return Poll::Pending,
+                Next::End(result) => {
+                    budget.made_progress();
+                    return this.finish(result.map(|()| 0));
+                }
+                Next::Chunk(chunk) => {
+                    let (n, rest) = pour(chunk, this.buf.as_mut().expect("polled after completion"));
+                    if let Some(rest) = rest {
+                        this.receiver.shared.recv().put_back(rest);
+                    }
+                    budget.made_progress();
+                    return this.finish(Ok(n));
+                }
+                Next::Start => {
+                    let buf = this.buf.take().expect("polled after completion");
+                    this.receiver.start(buf);
+                }
+            }
+        }
+    }
+}
+
+impl<B: IoBufMut> Stop for Recv<'_, B> {
+    fn stop(&mut self, why: io::ErrorKind) {
+        self.receiver.stop(why);
+    }
+}
+
+stoppable!(Recv<'a, B: IoBufMut>);
+
+/// The future of [`TcpStream::recv_pooled`](super::TcpStream::recv_pooled).
+#[must_use = "a receive does nothing unless it is awaited"]
+pub struct RecvPooled<'a> {
+    receiver: Receiver<'a, PooledBuf>,
+}
+
+impl<'a> RecvPooled<'a> {
+    pub(crate) fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { receiver: Receiver::new(shared) }
+    }
+
+    fn finish(&mut self, result: io::Result<PooledBuf>) -> Poll<io::Result<PooledBuf>> {
+        self.receiver.done();
+        Poll::Ready(result)
+    }
+
+    /// Nobody receives: arms a multishot if this core and its pool can, else receives once into a heap buffer.
+    fn start(&mut self) -> io::Result<()> {
+        let shared = self.receiver.shared;
+        let size = {
+            let side = shared.recv();
+            let wants = side.wants_multishot();
+            let size = side.single_size();
+            drop(side);
+            if wants && with_current(|ring| ring.is_some_and(|ring| ring.pool_can_arm())) {
+                let armed = multi::arm(RecvMany { shared: Arc::clone(shared) });
+                let armed = armed.expect("this thread is a core")?;
+                shared.recv().start_armed(armed);
+                return Ok(());
+            }
+            if wants {
+                with_current(|ring| ring.map(|ring| ring.counters().pool_misses.add(1)));
+            }
+            size
+        };
+        self.receiver.start(heap_buffer(size));
+        Ok(())
+    }
+}
+
+impl Future for RecvPooled<'_> {
+    type Output = io::Result<PooledBuf>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let budget = ready!(coop::poll_proceed(cx));
+        loop {
+            if let Some(polled) = this.receiver.poll_op(cx) {
+                let (result, buf) = ready!(polled);
+                budget.made_progress();
+                return this.finish(result.map(|_| buf));
+            }
+            let next = match (this.receiver.poll_next(cx), this.receiver.why) {
+                (Poll::Pending | Poll::Ready(Next::Wait | Next::Start), Some(why)) => {
+                    return this.finish(Err(stopped(why)));
+                }
+                (next, _) => ready!(next),
+            };
+            match next {
+                Next::Wait => return Poll::Pending,
+                Next::End(result) => {
+                    budget.made_progress();
+                    return this.finish(result.map(|()| PooledBuf::end_of_stream()));
+                }
+                Next::Chunk(chunk) => {
+                    budget.made_progress();
+                    return this.finish(Ok(chunk));
+                }
+                Next::Start => {
+                    if let Err(error) = this.start() {
+                        return this.finish(Err(error));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Stop for RecvPooled<'_> {
+    fn stop(&mut self, why: io::ErrorKind) {
+        self.receiver.stop(why);
+    }
+}
+
+stoppable!(RecvPooled<'a,>);

@@ -1,0 +1,282 @@
+//! The receive side of a stream: a state machine that lives with the stream, not with a future.
+//!
+//! # States
+//! | state | who holds a receive for the socket | received bytes |
+//! |---|---|---|
+//! | Disarmed | nobody | the queue |
+//! | Single | one ring, one-shot (a future's, or an orphan being cancelled) | queue, then the op's buffer |
+//! | Armed | one ring, multishot, home core A | A appends to the queue |
+//! | Cancelling | the same ring, until the final CQE | A appends to the queue |
+//!
+//! # Arrows
+//! | from | event | to | by |
+//! |---|---|---|---|
+//! | any | receive, queue not empty | same | the reader takes from the queue |
+//! | any | receive, queue empty, end known | same | the reader gets end of stream or the error |
+//! | Disarmed | pooled receive, pool has buffers, no bulk | Armed(this core) | `poll_pooled` |
+//! | Disarmed | receive into a buffer; or bulk, empty pool, no read-ahead, no core | Single | `poll_into`, `poll_pooled` |
+//! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
+//! | Armed | CQE with more to come | Armed | append, wake the reader |
+//! | Armed | over the high-water mark; a run of full buffers | Cancelling | `appended` |
+//! | Armed | the reader's task has moved, not for `SETTLE` | Cancelling | `wait_or_move` |
+//! | Armed | last handle dropped; `release`; `read_ahead(false)` | Cancelling | `disarm` |
+//! | Armed, Cancelling | final CQE: data, end, ENOBUFS, ECANCELED, error | Disarmed | `completed` |
+//!
+//! Only the final CQE, seen by the home core and published behind the last byte (all of this is under one lock),
+//! leaves Cancelling. At no time do two rings hold a receive for one socket: Disarmed is the one state from which
+//! an op is started, and the lane's turn admits one starter.
+//!
+//! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
+#![forbid(unsafe_code)]
+
+use crate::base::inbox::Inbox;
+use crate::buf::{self, IoBufMut, PooledBuf};
+use crate::ring::multi::Armed;
+use crate::ring::pool::BUFFER_SIZE;
+use crate::sys::sqe::Cqe;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// Unread buffers above which a multishot is cancelled: a stream holds no more than 1/16 of a pool.
+pub(crate) const HIGH_WATER: usize = 16;
+/// Full buffers in a row that tell bulk from messages.
+const FULL_RUN: u8 = 4;
+/// Small receives in a row that tell messages from bulk.
+const SMALL_RUN: u8 = 4;
+/// Bytes asked for in a bulk receive.
+pub(crate) const BULK_SIZE: usize = 64 * 1024;
+/// How long a stream stays armed where it is after it was armed, though its task has moved on.
+pub(crate) const SETTLE: Duration = Duration::from_millis(10);
+
+/// Where the stream stands with the rings.
+#[derive(Default)]
+pub(crate) enum Mode {
+    /// No receive anywhere.
+    #[default]
+    Disarmed,
+    /// A one-shot receive.
+    Single,
+    /// A multishot receive, since then.
+    Armed(Armed, Instant),
+    /// A multishot receive that was told to end.
+    Cancelling(Armed),
+}
+
+/// What ended the receive side.
+#[derive(Debug)]
+enum End {
+    Eof,
+    Error(i32),
+}
+
+/// What a reader does next.
+pub(crate) enum Next {
+    /// Take these bytes.
+    Chunk(PooledBuf),
+    /// The end, or an error.
+    End(io::Result<()>),
+    /// Sleep: a completion will wake the reader.
+    Wait,
+    /// Start a receive: nobody has one.
+    Start,
+}
+
+/// The receive side of one stream, under its lock.
+#[derive(Default)]
+pub(crate) struct RecvSide {
+    queue: VecDeque<PooledBuf>,
+    mode: Mode,
+    end: Option<End>,
+    reader: Option<Waker>,
+    /// Receives are one-shot and no more than asked for.
+    one_shot_only: bool,
+    /// Bytes come in bulk: one-shot into large buffers.
+    bulk: bool,
+    run: u8,
+    /// The last completion said that the socket was empty: the next receive polls first.
+    drained: bool,
+}
+
+impl RecvSide {
+    /// What the reader does next. Stores its waker if it is to wait.
+    pub(crate) fn next(&mut self, here: Option<&Arc<Inbox>>, waker: &Waker) -> Next {
+        if let Some(chunk) = self.queue.pop_front() {
+            return Next::Chunk(chunk);
+        }
+        match self.end {
+            Some(End::Eof) => return Next::End(Ok(())),
+            Some(End::Error(errno)) => {
+                self.end = None;
+                return Next::End(Err(io::Error::from_raw_os_error(errno)));
+            }
+            None => {}
+        }
+        if matches!(self.mode, Mode::Disarmed) {
+            return Next::Start;
+        }
+        self.reader = Some(waker.clone());
+        self.move_on(here);
+        Next::Wait
+    }
+
+    /// The reader waits on another core than the one that is armed: after a while the receive follows it.
+    fn move_on(&mut self, here: Option<&Arc<Inbox>>) {
+        let Some(here) = here else { return };
+        if let Mode::Armed(armed, since) = &self.mode
+            && !armed.is_at(here)
+            && since.elapsed() >= SETTLE
+        {
+            self.disarm();
+        }
+    }
+
+    /// Tells a multishot to end; the final CQE does it.
+    pub(crate) fn disarm(&mut self) {
+        self.mode = match std::mem::take(&mut self.mode) {
+            Mode::Armed(armed, _) => {
+                armed.cancel();
+                Mode::Cancelling(armed)
+            }
+            mode => mode,
+        };
+    }
+
+    /// Starts a one-shot receive.
+    pub(crate) fn start_single(&mut self) {
+        debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
+        self.mode = Mode::Single;
+    }
+
+    /// Starts a multishot receive.
+    pub(crate) fn start_armed(&mut self, armed: Armed) {
+        debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
+        self.mode = Mode::Armed(armed, Instant::now());
+        self.run = 0;
+    }
+
+    /// Whether a pooled receive should arm a multishot (if the pool has buffers).
+    pub(crate) fn wants_multishot(&self) -> bool {
+        !self.bulk && !self.one_shot_only
+    }
+
+    /// How large a heap buffer a pooled one-shot receive takes.
+    pub(crate) fn single_size(&self) -> usize {
+        if self.bulk { BULK_SIZE } else { BUFFER_SIZE as usize }
+    }
+
+    /// Whether trying before the socket is ready would be in vain.
+    pub(crate) fn poll_first(&self) -> bool {
+        self.drained
+    }
+
+    /// The one-shot receive is over; returns whom to wake.
+    pub(crate) fn single_done(&mut self, cqe: Cqe) -> Option<Waker> {
+        debug_assert!(matches!(self.mode, Mode::Single), "only a one-shot receive ends like this");
+        self.mode = Mode::Disarmed;
+        self.note(cqe);
+        self.reader.take()
+    }
+
+    /// Bytes of an orphaned one-shot receive stay with the stream.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.queue.push_back(PooledBuf::copied(bytes));
+        }
+    }
+
+    /// What an orphaned one-shot receive learned about the end.
+    pub(crate) fn keep_end(&mut self, cqe: Cqe, asked: usize) {
+        if cqe.res == 0 && asked > 0 {
+            self.end = Some(End::Eof);
+        } else if cqe.res < 0 && cqe.res != -libc::ECANCELED {
+            self.end = Some(End::Error(-cqe.res));
+        }
+    }
+
+    /// Puts bytes back in front: a reader had room for only some of them.
+    pub(crate) fn put_back(&mut self, rest: PooledBuf) {
+        self.queue.push_front(rest);
+    }
+
+    /// A completion of the multishot, in order; returns whom to wake.
+    pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>) -> Option<Waker> {
+        if let Some(chunk) = chunk {
+            self.appended(chunk);
+        }
+        self.note(cqe);
+        if !cqe.more() {
+            self.mode = Mode::Disarmed;
+            match cqe.res {
+                0 => self.end = Some(End::Eof),
+                // Not the end: the next receive starts anew (after ENOBUFS one-shot, into a heap buffer).
+                res if res == -libc::ENOBUFS || res == -libc::ECANCELED => {}
+                res if res < 0 => self.end = Some(End::Error(-res)),
+                _ => {}
+            }
+        }
+        self.reader.take()
+    }
+
+    fn appended(&mut self, chunk: PooledBuf) {
+        self.run = if chunk.len() == BUFFER_SIZE as usize { self.run.saturating_add(1) } else { 0 };
+        self.queue.push_back(chunk);
+        if self.queue.len() >= HIGH_WATER || self.run >= FULL_RUN {
+            self.bulk = true;
+            self.run = 0;
+            self.disarm();
+        }
+    }
+
+    /// Learns from a completion: is the socket empty, is this still bulk?
+    fn note(&mut self, cqe: Cqe) {
+        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
+        if self.bulk && matches!(self.mode, Mode::Disarmed) && cqe.res > 0 {
+            self.run = if cqe.res < BUFFER_SIZE as i32 { self.run + 1 } else { 0 };
+            if self.run >= SMALL_RUN {
+                self.bulk = false;
+                self.run = 0;
+            }
+        }
+    }
+
+    /// Chooses between reading ahead and receiving no more than is asked for.
+    pub(crate) fn set_one_shot_only(&mut self, one_shot_only: bool) {
+        self.one_shot_only = one_shot_only;
+        if one_shot_only {
+            self.disarm();
+        }
+    }
+
+    /// Whether nothing is in flight and nothing unread.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && self.end.is_none()
+    }
+
+    /// For `release`: waits until nothing is in flight.
+    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> bool {
+        self.disarm();
+        if matches!(self.mode, Mode::Disarmed) {
+            return true;
+        }
+        self.reader = Some(waker.clone());
+        false
+    }
+
+    /// All unread bytes, in order.
+    pub(crate) fn unread(&mut self) -> Vec<u8> {
+        self.queue.drain(..).fold(Vec::new(), |mut all, chunk| {
+            all.extend_from_slice(&chunk);
+            all
+        })
+    }
+}
+
+/// Copies a chunk into a caller's buffer; what did not fit comes back.
+pub(crate) fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, Option<PooledBuf>) {
+    let n = buf::fill(into, &chunk);
+    chunk.advance(n);
+    (n, (!chunk.is_empty()).then_some(chunk))
+}

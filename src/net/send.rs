@@ -1,0 +1,204 @@
+//! The futures of sending.
+//!
+//! Owns the driver of the send lane: the turn, one op for the whole message, and what a drop means. Dropping a send that
+//! is in flight does not cancel it: the message leaves whole and later sends wait behind it. A send that was
+//! still waiting for its turn is not sent at all.
+#![forbid(unsafe_code)]
+
+use super::ops::{SendGathered, SendWhole};
+use super::shared::Shared;
+use super::turn::Place;
+use crate::base::coop;
+use crate::buf::IoBuf;
+use crate::io::{Stop, explain, stoppable, stopped};
+use crate::ring::gather::Gathered;
+use crate::ring::op::{Op, Operation};
+use crate::ring::transfer::Outward;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Drives one send op through its lane. `P` is the op; `make` builds it when the turn has come.
+pub(super) struct Sender<'a, P: Operation> {
+    shared: &'a Arc<Shared>,
+    place: Place,
+    op: Option<Op<P>>,
+    why: Option<io::ErrorKind>,
+}
+
+impl<'a, P: Operation> Sender<'a, P> {
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, place: Place::Outside, op: None, why: None }
+    }
+
+    /// The reason for a stop, if the send was told to stop before it had an op.
+    pub(super) fn stopped_early(&self) -> Option<io::ErrorKind> {
+        self.why.filter(|_| self.op.is_none())
+    }
+
+    /// Why the send was stopped.
+    pub(super) fn why(&self) -> Option<io::ErrorKind> {
+        self.why
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        make: impl FnOnce(Arc<Shared>) -> P,
+    ) -> Poll<P::Output> {
+        if self.op.is_none() {
+            ready!(self.shared.send_turn.poll_enter(&mut self.place, cx));
+            self.op = Some(Op::new(make(Arc::clone(self.shared))).detach());
+        }
+        let op = self.op.as_mut().expect("made above");
+        let output = ready!(Pin::new(op).poll(cx));
+        self.op = None;
+        // The op passed the turn on when it finished.
+        self.place = Place::Outside;
+        Poll::Ready(output)
+    }
+
+    pub(super) fn stop(&mut self, why: io::ErrorKind) {
+        self.why = Some(why);
+        if let Some(op) = &self.op {
+            op.cancel();
+        }
+    }
+}
+
+impl<P: Operation> Drop for Sender<'_, P> {
+    fn drop(&mut self) {
+        match self.op.take() {
+            Some(op) if op.cell().is_some() => {
+                self.shared.note_orphan(op.cell().expect("just seen").clone());
+                drop(op);
+            }
+            _ => self.shared.send_turn.leave(std::mem::take(&mut self.place)),
+        }
+    }
+}
+
+/// The future of [`TcpStream::send`](super::TcpStream::send).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct Send<'a, B: IoBuf> {
+    sender: Sender<'a, SendWhole<B>>,
+    buf: Option<B>,
+}
+
+impl<'a, B: IoBuf> Send<'a, B> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
+        Self { sender: Sender::new(shared), buf: Some(buf) }
+    }
+}
+
+// The buffer moves into the op's cell before the kernel sees it: nothing in the future is pointed at.
+impl<B: IoBuf> Unpin for Send<'_, B> {}
+
+impl<B: IoBuf> Future for Send<'_, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let budget = ready!(coop::poll_proceed(cx));
+        if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.buf) {
+            return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
+        }
+        let buf = &mut this.buf;
+        let polled = this.sender.poll(cx, |shared| {
+            let from = Outward::new(buf.take().expect("polled after completion"));
+            SendWhole { shared, from }
+        });
+        let (result, buf) = ready!(polled);
+        budget.made_progress();
+        Poll::Ready((explain(result, this.sender.why()), buf))
+    }
+}
+
+impl<B: IoBuf> Stop for Send<'_, B> {
+    fn stop(&mut self, why: io::ErrorKind) {
+        self.sender.stop(why);
+    }
+}
+
+stoppable!(Send<'a, B: IoBuf>);
+
+/// The future of [`TcpStream::send_all`](super::TcpStream::send_all).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct SendAll<'a, B: IoBuf> {
+    send: Send<'a, B>,
+}
+
+impl<'a, B: IoBuf> SendAll<'a, B> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
+        Self { send: Send::new(shared, buf) }
+    }
+}
+
+impl<B: IoBuf> Future for SendAll<'_, B> {
+    type Output = (io::Result<()>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (result, buf) = ready!(Pin::new(&mut self.send).poll(cx));
+        let result = result.and_then(|n| match n == buf.len() {
+            true => Ok(()),
+            // The kernel reports a part when an error cut a message short; the next op names the error.
+            false => Err(io::ErrorKind::WriteZero.into()),
+        });
+        Poll::Ready((result, buf))
+    }
+}
+
+impl<B: IoBuf> Stop for SendAll<'_, B> {
+    fn stop(&mut self, why: io::ErrorKind) {
+        self.send.stop(why);
+    }
+}
+
+stoppable!(SendAll<'a, B: IoBuf>);
+
+/// The future of [`TcpStream::send_vectored`](super::TcpStream::send_vectored).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct SendVectored<'a, B: IoBuf> {
+    sender: Sender<'a, SendGathered<B>>,
+    bufs: Option<Vec<B>>,
+}
+
+impl<'a, B: IoBuf> SendVectored<'a, B> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, bufs: Vec<B>) -> Self {
+        Self { sender: Sender::new(shared), bufs: Some(bufs) }
+    }
+}
+
+// As for `Send`.
+impl<B: IoBuf> Unpin for SendVectored<'_, B> {}
+
+impl<B: IoBuf> Future for SendVectored<'_, B> {
+    type Output = (io::Result<usize>, Vec<B>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let budget = ready!(coop::poll_proceed(cx));
+        if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.bufs) {
+            return Poll::Ready((Err(stopped(why)), this.bufs.take().expect("just seen")));
+        }
+        let bufs = &mut this.bufs;
+        let polled = this.sender.poll(cx, |shared| SendGathered {
+            shared,
+            bufs: bufs.take().expect("polled after completion"),
+            gathered: Gathered::default(),
+        });
+        let (result, bufs) = ready!(polled);
+        budget.made_progress();
+        Poll::Ready((explain(result, this.sender.why()), bufs))
+    }
+}
+
+impl<B: IoBuf> Stop for SendVectored<'_, B> {
+    fn stop(&mut self, why: io::ErrorKind) {
+        self.sender.stop(why);
+    }
+}
+
+stoppable!(SendVectored<'a, B: IoBuf>);

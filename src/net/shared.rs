@@ -1,0 +1,179 @@
+//! What a stream's handles, halves and cells share.
+//!
+//! Owns the descriptor, both lanes and the receive side. Cells in flight hold a reference, so the descriptor closes when
+//! the last op is done and the last handle gone, and no SQE ever names a number that was reused. Handles are counted
+//! apart from references: with the last *handle* whatever is still in flight is cancelled.
+#![forbid(unsafe_code)]
+
+use super::permit::Permit;
+use super::recv::RecvSide;
+use super::turn::Turnstile;
+use crate::base::inbox::Inbox;
+use crate::ring::cell::CellRef;
+use crate::ring::with_current;
+use socket2::SockRef;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// The shared part of a stream.
+pub(crate) struct Shared {
+    fd: OwnedFd,
+    handles: AtomicUsize,
+    recv: Mutex<RecvSide>,
+    /// The order of receivers.
+    pub(crate) recv_turn: Turnstile,
+    /// The order of senders.
+    pub(crate) send_turn: Turnstile,
+    /// A send whose future was dropped: it goes on unless the last handle goes.
+    orphan: Mutex<Option<CellRef>>,
+    /// The send direction is to be closed once the send in flight is out.
+    close_write: AtomicBool,
+    _permit: Option<Permit>,
+}
+
+/// The inbox of the core this thread is, if it is one.
+pub(crate) fn here() -> Option<Arc<Inbox>> {
+    with_current(|ring| ring.map(|ring| ring.inbox()))
+}
+
+impl Shared {
+    fn new(fd: OwnedFd, permit: Option<Permit>) -> Self {
+        Self {
+            fd,
+            handles: AtomicUsize::new(1),
+            recv: Mutex::default(),
+            recv_turn: Turnstile::default(),
+            send_turn: Turnstile::default(),
+            orphan: Mutex::new(None),
+            close_write: AtomicBool::new(false),
+            _permit: permit,
+        }
+    }
+
+    /// The socket's number, for an SQE or a system call made while `self` is held.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// The receive side. Held for a few instructions only.
+    pub(crate) fn recv(&self) -> MutexGuard<'_, RecvSide> {
+        self.recv.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the receive side and wakes whom the change concerns, once the lock is gone.
+    pub(crate) fn change_recv(&self, change: impl FnOnce(&mut RecvSide) -> Option<Waker>) {
+        let waker = change(&mut self.recv());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn orphan(&self) -> MutexGuard<'_, Option<CellRef>> {
+        self.orphan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A send's future was dropped while the send is in flight.
+    pub(crate) fn note_orphan(&self, cell: CellRef) {
+        if self.handles.load(Ordering::SeqCst) == 0 {
+            cell.cancel();
+        }
+        *self.orphan() = Some(cell);
+        // The last handle may have gone between the check and the note.
+        if self.handles.load(Ordering::SeqCst) == 0 {
+            self.cancel_orphan();
+        }
+    }
+
+    /// An op of the send lane is over: the turn passes on.
+    pub(crate) fn sent(&self) {
+        self.send_turn.pass();
+        self.close_write_if_asked();
+    }
+
+    /// As [`Shared::sent`], for an op whose future is gone.
+    pub(crate) fn orphan_sent(&self) {
+        let cell = self.orphan().take();
+        drop(cell);
+        self.sent();
+    }
+
+    /// Closes the send direction, behind the send in flight if there is one.
+    pub(crate) fn close_write(&self) {
+        self.close_write.store(true, Ordering::SeqCst);
+        self.close_write_if_asked();
+    }
+
+    fn close_write_if_asked(&self) {
+        if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() {
+            // A connection that is gone already has no direction to close.
+            let _ = SockRef::from(&self.fd).shutdown(Shutdown::Write);
+        }
+    }
+
+    fn cancel_orphan(&self) {
+        let cell = self.orphan().take();
+        if let Some(cell) = cell {
+            cell.cancel();
+        }
+    }
+
+    /// Gives the descriptor out, if nobody else holds the stream.
+    pub(crate) fn try_into_fd(self: Arc<Self>) -> Result<OwnedFd, Arc<Self>> {
+        Arc::try_unwrap(self).map(|shared| shared.fd)
+    }
+
+    /// Another descriptor of the same socket.
+    pub(crate) fn duplicate(&self) -> std::io::Result<OwnedFd> {
+        self.fd.try_clone()
+    }
+}
+
+impl AsFd for Shared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// One handle to a stream: the stream itself, a half, a poll-shaped wrapper.
+pub(crate) struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// The first handle of a fresh socket.
+    pub(crate) fn new(fd: OwnedFd, permit: Option<Permit>) -> Self {
+        Self(Arc::new(Shared::new(fd, permit)))
+    }
+
+    /// The shared part.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    /// Whether two handles belong to one stream.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether this is the only handle.
+    pub(crate) fn is_only(&self) -> bool {
+        self.0.handles.load(Ordering::SeqCst) == 1
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        self.0.handles.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.recv().disarm();
+            self.0.cancel_orphan();
+        }
+    }
+}

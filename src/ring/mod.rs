@@ -1,0 +1,343 @@
+//! L3: one core's io_uring, and the life of an op on it.
+//!
+//! # Life of an op
+//! 1. A future ([`op::Op`]) or a stream ([`multi::arm`]) puts its operation into a [`cell`].
+//! 2. [`Ring::submit`] writes the SQE, or links the cell on the backlog if the queue is full. `submit` cannot fail.
+//! 3. The worker enters once per turn ([`Ring::enter`]), which hands the SQEs over and waits.
+//! 4. [`Ring::reap`] copies all CQEs aside, and only then acts on them: each finds its cell by `user_data`, the
+//!    cell's body stores the result in its slot, and the wakers are collected for the worker to wake.
+//! 5. The final CQE gives the kernel's reference back. Nothing the kernel may touch is freed before.
+//!
+//! # Rules
+//! - Only the home core touches a ring; everyone else sends a message to its inbox (`cell::CellRef::request`).
+//! - A cancel proves nothing; the final CQE does. Cancels go out before backlogged ops, and a cancel whose target
+//!   is still in flight is repeated ([`cancel`]).
+//! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
+//! - Reactions: EINTR: the turn goes on. EBUSY (completions overflowed): reap first, the entries stay queued.
+//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream and the
+//!   listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is aborted.
+//! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`).
+//!
+//! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get from a
+//! future to its result; an address with a generation does not.
+
+pub(crate) mod arena;
+pub(crate) mod backend;
+pub(crate) mod cancel;
+pub(crate) mod cell;
+pub(crate) mod gather;
+mod memory;
+pub(crate) mod multi;
+pub(crate) mod op;
+pub(crate) mod opened;
+pub(crate) mod pool;
+pub(crate) mod setup;
+pub(crate) mod transfer;
+pub(crate) mod uring;
+
+use crate::base::guard::contained;
+use crate::base::inbox::Inbox;
+use crate::metrics::Counters;
+use crate::sys::eventfd::EventFd;
+use crate::sys::fork;
+use crate::sys::sqe::{Cqe, POLL_ADD_MULTI, RES_FORKED, RES_GONE, Sqe, opcode};
+use backend::{Backend, Wait};
+use cell::{CellRef, Flight};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// The low bits of `user_data`: cells are 64-byte aligned.
+const TAG_MASK: u64 = cell::ALIGN as u64 - 1;
+const TAG_CELL: u64 = 0;
+const TAG_CANCEL: u64 = 1;
+const TAG_BELL: u64 = 2;
+
+/// One core's ring. Lives on that core's thread.
+pub(crate) struct Ring {
+    backend: RefCell<Box<dyn Backend>>,
+    inbox: Arc<Inbox>,
+    bell: Arc<EventFd>,
+    bell_armed: Cell<bool>,
+    counters: Arc<Counters>,
+    backlog: RefCell<VecDeque<CellRef>>,
+    cancels: RefCell<cancel::Cancels>,
+    in_flight: Cell<usize>,
+    closing: Cell<bool>,
+    reaped: RefCell<Vec<Cqe>>,
+    pool: RefCell<Option<pool::Pool>>,
+    arena: RefCell<arena::Arena>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Ring>>> = const { RefCell::new(None) };
+}
+
+/// Calls `use_it` with the ring of this thread, if the thread is a core.
+pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Ring>) -> R) -> R {
+    // The reference is cloned out: what `use_it` drops may come back here.
+    let ring = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+    use_it(ring.as_deref())
+}
+
+/// Makes `ring` this thread's ring until the guard is dropped.
+pub(crate) fn enter(ring: Rc<Ring>) -> Entered {
+    let before = CURRENT.replace(Some(ring));
+    assert!(before.is_none(), "one thread has one ring");
+    Entered(())
+}
+
+/// Undoes [`enter`].
+#[must_use = "the ring is current only while the guard lives"]
+pub(crate) struct Entered(());
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let ring = CURRENT.take();
+        drop(ring);
+    }
+}
+
+impl Ring {
+    /// A ring over `backend` for the core behind `inbox`, whose doorbell is `bell`.
+    pub(crate) fn new(
+        backend: Box<dyn Backend>,
+        inbox: Arc<Inbox>,
+        bell: Arc<EventFd>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            backend: RefCell::new(backend),
+            inbox,
+            bell,
+            bell_armed: Cell::new(false),
+            counters,
+            backlog: RefCell::default(),
+            cancels: RefCell::default(),
+            in_flight: Cell::new(0),
+            closing: Cell::new(false),
+            reaped: RefCell::default(),
+            pool: RefCell::new(None),
+            arena: RefCell::default(),
+        }
+    }
+
+    /// The inbox of this ring's core.
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Whether this ring is the home of `cell`.
+    pub(crate) fn is_home(&self, cell: &CellRef) -> bool {
+        Arc::ptr_eq(&self.inbox, cell.home())
+    }
+
+    /// The core's counters.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Ops that have not had their final CQE, on the backlog or with the kernel.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.get() + self.backlog.borrow().len()
+    }
+
+    /// Why the ring takes no ops any more, as the result they get.
+    pub(crate) fn refusal(&self) -> Option<i32> {
+        if fork::is_child() {
+            Some(RES_FORKED)
+        } else if self.closing.get() {
+            Some(RES_GONE)
+        } else {
+            None
+        }
+    }
+
+    /// Takes an op: into the submission queue, or onto the backlog. The reference becomes the kernel's.
+    pub(crate) fn submit(&self, cell: CellRef) {
+        if let Some(refusal) = self.refusal() {
+            cell.set_flight(self, Flight::Final);
+            let mut wakers = Vec::new();
+            cell.complete(Cqe::made_up(refusal), Some(self), &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+            return;
+        }
+        if self.backlog.borrow().is_empty() && self.try_push(&cell) {
+            return;
+        }
+        cell.set_flight(self, Flight::Backlogged);
+        self.backlog.borrow_mut().push_back(cell);
+    }
+
+    /// Writes the cell's SQE. A full queue is flushed once.
+    fn try_push(&self, cell: &CellRef) -> bool {
+        let sqe = cell.fill(self);
+        if !self.push_or_flush(&sqe) {
+            return false;
+        }
+        cell.set_flight(self, Flight::InFlight);
+        self.in_flight.set(self.in_flight.get() + 1);
+        cell.clone().into_kernel();
+        true
+    }
+
+    fn push_or_flush(&self, sqe: &Sqe) -> bool {
+        if self.backend.borrow_mut().push(sqe) {
+            return true;
+        }
+        self.flush();
+        self.backend.borrow_mut().push(sqe)
+    }
+
+    /// Hands the queued entries to the kernel without looking at completions. Allowed inside a poll.
+    pub(crate) fn flush(&self) {
+        if self.backend.borrow().queued() > 0 {
+            self.enter_backend(Wait::SubmitOnly);
+        }
+    }
+
+    /// Entries the kernel has not been given yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.backend.borrow().queued()
+    }
+
+    /// Whether an enter is worth its system call: something to hand over or to collect.
+    pub(crate) fn wants_enter(&self) -> bool {
+        let backend = self.backend.borrow();
+        backend.queued() > 0 || backend.has_deferred() || !self.backlog.borrow().is_empty()
+    }
+
+    /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
+    pub(crate) fn enter(&self, wait: Wait) {
+        self.prepare();
+        self.enter_backend(wait);
+    }
+
+    /// Readies what goes out with the next enter.
+    fn prepare(&self) {
+        self.refill_pool();
+        if !self.bell_armed.get() && !fork::is_child() {
+            self.arm_bell();
+        }
+        self.repeat_cancels();
+        self.drain_backlog();
+    }
+
+    fn drain_backlog(&self) {
+        loop {
+            let Some(cell) = self.backlog.borrow_mut().pop_front() else { return };
+            if !self.try_push(&cell) {
+                self.backlog.borrow_mut().push_front(cell);
+                return;
+            }
+        }
+    }
+
+    fn arm_bell(&self) {
+        let mut sqe = Sqe::new(opcode::POLL_ADD, self.bell.as_raw_fd());
+        sqe.len = POLL_ADD_MULTI;
+        // The kernel reads poll32_events with its halves swapped on big-endian; POLLIN fits either way on ours.
+        sqe.op_flags = libc::POLLIN as u32;
+        sqe.user_data = TAG_BELL;
+        self.bell_armed.set(self.push_or_flush(&sqe));
+    }
+
+    /// Whether a park without limit is safe: the doorbell is watched.
+    pub(crate) fn bell_is_armed(&self) -> bool {
+        self.bell_armed.get()
+    }
+
+    fn enter_backend(&self, wait: Wait) {
+        self.counters.enters.add(1);
+        let answer = self.backend.borrow_mut().enter(wait);
+        match answer {
+            Ok(taken) => self.counters.sqes.add(taken as u64),
+            Err(error) => match error.raw_os_error() {
+                // Interrupted, overflowed, short of memory: all is still queued and the turn goes on to reap.
+                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {
+                    self.counters.enter_retries.add(1);
+                }
+                // A child of fork has the descriptor but not the right to use it.
+                Some(libc::EEXIST | libc::EBADF | libc::EINVAL) if fork::is_child() => {}
+                _ => {
+                    let bomb = crate::base::guard::AbortOnUnwind("io_uring_enter failed in a way that loses ops");
+                    panic!("io_uring_enter: {error} ({})", bomb.0);
+                }
+            },
+        }
+    }
+
+    /// Acts on what has completed: copies all CQEs aside first. Returns how many there were.
+    pub(crate) fn reap(&self, wakers: &mut Vec<Waker>) -> usize {
+        let mut reaped = self.reaped.take();
+        self.backend.borrow_mut().reap(&mut reaped);
+        let count = reaped.len();
+        self.counters.cqes.add(count as u64);
+        for cqe in reaped.drain(..) {
+            self.dispatch(cqe, wakers);
+        }
+        self.reaped.replace(reaped);
+        count
+    }
+
+    fn dispatch(&self, cqe: Cqe, wakers: &mut Vec<Waker>) {
+        match cqe.user_data & TAG_MASK {
+            TAG_CELL => {
+                // SAFETY: only `try_push` puts cells into the kernel, each with a reference; the kernel's is given
+                // back below, at the final CQE and not before.
+                let cell = unsafe { CellRef::from_kernel(cqe.user_data) };
+                if cqe.more() {
+                    contained(|| cell.complete(cqe, Some(self), wakers));
+                    cell.into_kernel();
+                    return;
+                }
+                cell.set_flight(self, Flight::Final);
+                self.in_flight.set(self.in_flight.get() - 1);
+                contained(|| cell.complete(cqe, Some(self), wakers));
+                contained(|| drop(cell));
+            }
+            TAG_BELL => self.bell_armed.set(cqe.more() && self.bell_armed.get()),
+            tag => debug_assert_eq!(tag, TAG_CANCEL, "no other tag is ever submitted"),
+        }
+    }
+
+    /// Asks the kernel to limit and place its helper threads. A kernel that refuses is no reason not to start.
+    pub(crate) fn limit_workers(&self, bounded: u32, unbounded: u32, cpus: &[usize]) -> io::Result<()> {
+        self.backend.borrow_mut().limit_workers(bounded, unbounded, cpus)
+    }
+
+    /// Submission and completion entries reached.
+    pub(crate) fn sizes(&self) -> (u32, u32) {
+        self.backend.borrow().sizes()
+    }
+
+    /// Shutdown phase 3: takes no more ops and asks the kernel to cancel all it has.
+    pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
+        self.closing.set(true);
+        let waiting = self.backlog.take();
+        for cell in waiting {
+            cell.set_flight(self, Flight::Final);
+            contained(|| cell.complete(Cqe::made_up(RES_GONE), Some(self), wakers));
+        }
+        if !fork::is_child() {
+            self.flush();
+            // A refused cancel leaves the drain to the deadline; the drain repeats it.
+            let _ = self.backend.borrow_mut().cancel_all();
+        }
+    }
+
+    /// Shutdown phase 3: one round of cancel, wait and reap. True when nothing is in flight.
+    pub(crate) fn drain(&self, step: std::time::Duration, wakers: &mut Vec<Waker>) -> bool {
+        if fork::is_child() || self.in_flight() == 0 {
+            return true;
+        }
+        let _ = self.backend.borrow_mut().cancel_all();
+        self.enter_backend(Wait::Until(Some(step)));
+        self.reap(wakers);
+        self.in_flight() == 0
+    }
+}

@@ -1,0 +1,81 @@
+//! An op that completes many times: multishot accept and receive.
+//!
+//! Owns the cell side only. What the completions mean, and the state machine of arming, belongs to the listener or
+//! stream that starts it. There is no future: the handler is called on the home core for every CQE, and
+//! [`Armed`] is the handle by which the op is cancelled. Only a CQE without F_MORE is final; a cancel that
+//! finds nothing is repeated until then ([`super::Ring`]).
+
+use super::cell::{Body, CellRef};
+use super::{Ring, with_current};
+use crate::base::inbox::Inbox;
+use crate::sys::sqe::{Cqe, Sqe};
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// What a multishot does with its completions. Called on the home core only.
+pub(crate) trait Handler: Send + Sync + 'static {
+    /// Its opcode.
+    const OPCODE: u8;
+
+    /// Describes the op.
+    fn describe(&self, ring: &Ring) -> Sqe;
+
+    /// Takes one completion; `cqe.more()` is false for the last.
+    fn complete(&self, cqe: Cqe, ring: &Ring, wakers: &mut Vec<Waker>);
+}
+
+struct Volley<H>(H);
+
+impl<H: Handler> Body for Volley<H> {
+    fn fill(&self, ring: &Ring) -> Sqe {
+        let sqe = self.0.describe(ring);
+        debug_assert_eq!(sqe.opcode, H::OPCODE);
+        sqe
+    }
+
+    fn complete(&self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+        // A multishot is only ever submitted by its home core, so it cannot complete without a ring.
+        if let Some(ring) = ring {
+            self.0.complete(cqe, ring, wakers);
+        }
+    }
+}
+
+/// A multishot that has been submitted.
+///
+/// Dropping the handle does not cancel it.
+pub(crate) struct Armed {
+    cell: CellRef,
+}
+
+impl Armed {
+    /// Whether the core behind `inbox` is its home.
+    pub(crate) fn is_at(&self, inbox: &Arc<Inbox>) -> bool {
+        Arc::ptr_eq(self.cell.home(), inbox)
+    }
+
+    /// Asks for the end; it comes as a final completion.
+    pub(crate) fn cancel(&self) {
+        self.cell.cancel();
+    }
+}
+
+/// Submits a multishot on the current core's ring.
+///
+/// `None` if this thread is no core.
+///
+/// # Errors
+/// If the ring takes no more ops: the process is a forked child, or the runtime is going down. The handler is
+/// dropped and never called.
+pub(crate) fn arm<H: Handler>(handler: H) -> Option<io::Result<Armed>> {
+    with_current(|ring| {
+        let ring = ring?;
+        if let Some(refusal) = ring.refusal() {
+            return Some(Err(Cqe::made_up(refusal).result().expect_err("a refusal is an error")));
+        }
+        let cell = CellRef::new(ring.inbox(), Volley(handler));
+        ring.submit(cell.clone());
+        Some(Ok(Armed { cell }))
+    })
+}

@@ -1,0 +1,83 @@
+//! The two halves of every op with a buffer: one the kernel fills, one it reads.
+//!
+//! Owns the step from a completion's byte count to a buffer's length, so that the rooms above need no unsafe code. An
+//! [`Inward`] or [`Outward`] is part of an operation, moves into the cell with it, and is described there.
+
+use crate::buf::{self, IoBuf, IoBufMut};
+use crate::sys::sqe::{Cqe, Sqe};
+use std::io;
+
+/// The most one op is asked to move: the kernel's own limit is just below 2 GiB (`read(2)`).
+const MOST: usize = 1 << 30;
+
+fn asked(len: usize) -> u32 {
+    len.min(MOST) as u32
+}
+
+/// A buffer the kernel writes into.
+#[derive(Debug)]
+pub(crate) struct Inward<B> {
+    buf: B,
+    asked: u32,
+}
+
+impl<B: IoBufMut> Inward<B> {
+    /// Reads as much as the buffer has room for.
+    pub(crate) fn new(buf: B) -> Self {
+        Self { buf, asked: 0 }
+    }
+
+    /// Points `sqe` at the room in the buffer. The buffer is in its final place.
+    pub(crate) fn describe(&mut self, sqe: Sqe) -> Sqe {
+        self.asked = asked(buf::room(&self.buf));
+        sqe.at(buf::landing(&mut self.buf), self.asked)
+    }
+
+    /// The buffer of an op that was never submitted.
+    pub(crate) fn into_inner(self) -> B {
+        self.buf
+    }
+
+    /// How many bytes a read would ask for.
+    pub(crate) fn room(&self) -> usize {
+        buf::room(&self.buf)
+    }
+
+    /// The result and the buffer, grown by what the kernel has written.
+    pub(crate) fn finish(mut self, cqe: Cqe) -> (io::Result<usize>, B) {
+        let result = cqe.result();
+        if let Ok(n) = result {
+            assert!(n <= self.asked as usize, "the kernel reads no more than was asked");
+            // SAFETY: this is the completion of the op that `describe` pointed at this buffer (an `Inward` is part of
+            // one operation, and a cell hands an operation its own CQE): the kernel has written `n` bytes there.
+            unsafe { buf::landed(&mut self.buf, n) };
+        }
+        (result, self.buf)
+    }
+}
+
+/// A buffer the kernel reads from.
+#[derive(Debug)]
+pub(crate) struct Outward<B>(B);
+
+impl<B: IoBuf> Outward<B> {
+    /// Writes the buffer's bytes.
+    pub(crate) fn new(buf: B) -> Self {
+        Self(buf)
+    }
+
+    /// The buffer of an op that was never submitted.
+    pub(crate) fn into_inner(self) -> B {
+        self.0
+    }
+
+    /// Points `sqe` at the bytes. The buffer is in its final place.
+    pub(crate) fn describe(&mut self, sqe: Sqe) -> Sqe {
+        sqe.at(self.0.as_ptr(), asked(self.0.len()))
+    }
+
+    /// The result and the buffer.
+    pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {
+        (cqe.result(), self.0)
+    }
+}

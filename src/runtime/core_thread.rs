@@ -1,0 +1,160 @@
+//! A core's thread: placed, given its ring, run, ended.
+//!
+//! Owns the order of start-up: pin first, then make the ring and the pool on the thread that will use them, then
+//! report, and run only once all cores are there. It also owns phase 5 of a core's end: close the ring, or leak it.
+#![forbid(unsafe_code)]
+
+use super::builder::{Hook, Seat};
+use super::current;
+use super::error::{SET_UP, StartError};
+use super::handle::{Handle, Runtime};
+use crate::ring::pool::{BUFFER_SIZE, BUFFERS};
+use crate::ring::setup::Sizes;
+use crate::ring::uring::Uring;
+use crate::ring::{self, Ring};
+use crate::sched::worker::Worker;
+use crate::sched::{Core, Ended};
+use crate::sys::cpu;
+use crate::time;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// Kernel helper threads of a core's ring: for disk work (bounded) and for what may wait long (unbounded).
+const BOUNDED_WORKERS: u32 = 4;
+const UNBOUNDED_WORKERS: u32 = 16;
+
+/// What all cores are started with.
+pub(super) struct Plan<'a> {
+    pub(super) handle: &'a Handle,
+    pub(super) sizes: Sizes,
+    pub(super) hook: Option<&'a Hook>,
+    pub(super) name: &'a str,
+}
+
+/// A core's thread and how it ended.
+pub(super) struct CoreThread {
+    pub(super) thread: JoinHandle<()>,
+    pub(super) ended: Receiver<Ended>,
+}
+
+struct Start {
+    index: usize,
+    cpu: Option<usize>,
+    seat: Seat,
+    handle: Handle,
+    sizes: Sizes,
+    hook: Option<Hook>,
+    ready: Sender<Result<(), StartError>>,
+    go: Receiver<()>,
+    ended: Sender<Ended>,
+}
+
+/// Starts all cores; if one cannot start, none stays.
+pub(super) fn start_all(plan: &Plan<'_>, seats: Vec<Seat>, cpus: &[Option<usize>]) -> Result<Runtime, StartError> {
+    let (ready, reports) = channel();
+    let mut threads = Vec::new();
+    let mut gates = Vec::new();
+    let mut failed = None;
+    for (index, (seat, &cpu)) in seats.into_iter().zip(cpus).enumerate() {
+        let (gate, go) = channel();
+        let (ended, ends) = channel();
+        let start = Start {
+            index,
+            cpu,
+            seat,
+            handle: plan.handle.clone(),
+            sizes: plan.sizes,
+            hook: plan.hook.cloned(),
+            ready: ready.clone(),
+            go,
+            ended,
+        };
+        let builder = thread::Builder::new().name(format!("{}-core-{index}", plan.name));
+        match builder.spawn(move || start.run()) {
+            Ok(thread) => threads.push(CoreThread { thread, ended: ends }),
+            Err(error) => {
+                failed = Some(StartError::explain("starting a core's thread", error));
+                break;
+            }
+        }
+        gates.push(gate);
+    }
+    drop(ready);
+    for report in reports.iter().take(threads.len()) {
+        if let Err(error) = report {
+            failed.get_or_insert(error);
+        }
+    }
+    if let Some(error) = failed {
+        // Without the go the threads end by themselves.
+        drop(gates);
+        threads.into_iter().for_each(|core| drop(core.thread.join()));
+        return Err(error);
+    }
+    gates.iter().for_each(|gate| drop(gate.send(())));
+    Ok(Runtime::new(plan.handle.clone(), threads))
+}
+
+impl Start {
+    fn run(self) {
+        if let Some(cpu) = self.cpu {
+            cpu::pin_to(cpu);
+        }
+        let ring = match self.make_ring() {
+            Ok(ring) => Rc::new(ring),
+            Err(error) => return drop(self.ready.send(Err(error))),
+        };
+        let _entered = current::enter(self.handle.clone());
+        if let Some(hook) = &self.hook {
+            let called = catch_unwind(AssertUnwindSafe(|| hook(self.index)));
+            if called.is_err() {
+                let error = std::io::Error::other("the hook panicked");
+                return drop(self.ready.send(Err(StartError::Other { step: "on_core_start", error })));
+            }
+        }
+        let started = self.ready.send(Ok(()));
+        // The thread that builds holds the other end: without a go, another core could not start.
+        drop(self.ready);
+        if started.is_err() || self.go.recv().is_err() {
+            return;
+        }
+        let ended = Self::work(self.handle, self.index, self.seat, &ring);
+        if ended.leaked_ops > 0 {
+            // As a unit: mappings, pool, arena, cells, descriptors. The kernel may still write to them.
+            std::mem::forget(ring);
+        }
+        let _ = self.ended.send(ended);
+    }
+
+    fn work(handle: Handle, index: usize, seat: Seat, ring: &Rc<Ring>) -> Ended {
+        let shared = Arc::clone(handle.shared());
+        let block = &shared.cores[index];
+        block.thread.store(nix::unistd::gettid().as_raw() as u64, Ordering::Relaxed);
+        let driver = time::Driver::new(Instant::now(), Arc::clone(&block.inbox));
+        let clock = time::enter(driver);
+        let _ring = ring::enter(Rc::clone(ring));
+        let core = Rc::new(Core::new(Arc::clone(&shared), index, seat.queue));
+        Worker::new(core, Rc::clone(ring), clock, index as u64 + 1).run()
+    }
+
+    fn make_ring(&self) -> Result<Ring, StartError> {
+        let uring = Uring::new(self.sizes).map_err(|error| StartError::explain(SET_UP, error))?;
+        let block = &self.handle.shared().cores[self.index];
+        let bell = Arc::clone(&self.seat.bell);
+        let ring = Ring::new(Box::new(uring), Arc::clone(&block.inbox), bell, Arc::clone(&block.counters));
+        // Helpers obey a mask only if it leaves the pinned CPU out (kernel-notes/io-wq-punts.md).
+        let others: Vec<usize> = cpu::start_mask().iter().copied().filter(|&cpu| Some(cpu) != self.cpu).collect();
+        if !others.is_empty() {
+            // A kernel that refuses is no reason not to start.
+            let _ = ring.limit_workers(BOUNDED_WORKERS, UNBOUNDED_WORKERS, &others);
+        }
+        // Without a pool receives use heap buffers: slower, but not wrong.
+        let _ = ring.make_pool(BUFFER_SIZE, BUFFERS);
+        Ok(ring)
+    }
+}

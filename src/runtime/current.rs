@@ -1,0 +1,52 @@
+//! Which runtime this thread is in.
+//!
+//! Owns the room's one thread-local: the handle that `spawn` and its kin use. Set on cores, on the blocking pool's threads,
+//! while `block_on` polls, and by [`Handle::enter`].
+#![forbid(unsafe_code)]
+
+use super::Handle;
+use crate::base::reach;
+use crate::blocking;
+use std::cell::RefCell;
+
+thread_local! {
+    static CURRENT: RefCell<Vec<(u64, Handle)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The thread is inside a runtime as long as this lives; made by [`Handle::enter`].
+#[must_use = "the runtime is entered only while the guard lives"]
+#[derive(Debug)]
+pub struct EnterGuard {
+    ticket: u64,
+    _reach: reach::Entered,
+    _pool: blocking::Entered,
+}
+
+/// Enters `handle`'s runtime on this thread. Guards may be dropped in any order.
+pub(super) fn enter(handle: Handle) -> EnterGuard {
+    let reach = reach::enter(handle.reach());
+    let pool = blocking::enter(handle.pool());
+    let ticket = CURRENT.with_borrow_mut(|current| {
+        let ticket = current.last().map_or(0, |(ticket, _)| ticket + 1);
+        current.push((ticket, handle));
+        ticket
+    });
+    EnterGuard { ticket, _reach: reach, _pool: pool }
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let removed = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
+            let at = current.iter().position(|(ticket, _)| *ticket == self.ticket)?;
+            Some(current.remove(at))
+        });
+        // Dropped outside of the borrow: it may be the last handle.
+        drop(removed);
+    }
+}
+
+/// The handle of the runtime this thread is in.
+pub(super) fn handle() -> Option<Handle> {
+    CURRENT.try_with(|current| current.borrow().last().map(|(_, handle)| handle.clone())).ok().flatten()
+}

@@ -1,0 +1,143 @@
+//! Why a runtime did not start, and what to do about it.
+#![forbid(unsafe_code)]
+
+use crate::sys::limits;
+use std::fmt;
+use std::fs;
+use std::io;
+
+/// A runtime could not start. Its `Display` is one line that names cause and cure.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `io_uring_setup` is not there (ENOSYS): an old kernel, or a seccomp filter that hides it.
+    NoIoUring {
+        /// The running kernel.
+        kernel: String,
+        /// Whether a seccomp filter is active.
+        filtered: bool,
+    },
+    /// `io_uring_setup` is forbidden (EPERM, EACCES).
+    Forbidden {
+        /// `kernel.io_uring_disabled`, if it can be read.
+        sysctl: Option<u32>,
+        /// Whether a seccomp filter is active.
+        filtered: bool,
+    },
+    /// The kernel is older than what ringwork needs.
+    KernelTooOld {
+        /// The running kernel.
+        kernel: String,
+    },
+    /// Not enough locked memory for the smallest ring.
+    LockedMemory {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// No descriptors left.
+    Descriptors {
+        /// The limit.
+        limit: u64,
+    },
+    /// The process may use no CPU.
+    NoCpu,
+    /// Something else: the step and the kernel's answer.
+    Other {
+        /// What was being done.
+        step: &'static str,
+        /// The kernel's answer.
+        error: io::Error,
+    },
+}
+
+impl StartError {
+    /// Explains what the kernel answered while a ring was set up.
+    pub(super) fn explain(step: &'static str, error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOSYS) => Self::NoIoUring { kernel: kernel(), filtered: is_filtered() },
+            Some(libc::EPERM | libc::EACCES) => {
+                Self::Forbidden { sysctl: io_uring_disabled(), filtered: is_filtered() }
+            }
+            Some(libc::EINVAL) if step == SET_UP => Self::KernelTooOld { kernel: kernel() },
+            Some(libc::ENOMEM) => Self::LockedMemory { limit: limits::locked_memory() },
+            Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { limit: limits::open_files() },
+            _ => Self::Other { step, error },
+        }
+    }
+}
+
+/// The step in which a ring is made.
+pub(super) const SET_UP: &str = "setting up io_uring";
+
+/// The running kernel's release.
+pub(crate) fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    release.map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
+}
+
+/// `kernel.io_uring_disabled` (Linux 6.6): 0 allowed, 1 for a group, 2 for nobody.
+pub(crate) fn io_uring_disabled() -> Option<u32> {
+    fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+}
+
+/// Whether a seccomp filter is active in this thread (`/proc/self/status`: Seccomp 2).
+pub(crate) fn is_filtered() -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+    mode.is_some_and(|mode| mode.trim() == "2")
+}
+
+const ALLOW: &str = "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile \
+                     (Docker and containerd forbid them by default)";
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cannot start ringwork: ")?;
+        match self {
+            Self::NoIoUring { filtered: true, .. } => {
+                write!(f, "a seccomp filter hides io_uring (ENOSYS); {ALLOW}")
+            }
+            Self::NoIoUring { kernel, .. } => {
+                write!(f, "this kernel ({kernel}) has no io_uring (ENOSYS); run Linux 6.1 or newer, built with it")
+            }
+            Self::Forbidden { sysctl: Some(level @ 1..), .. } => write!(
+                f,
+                "io_uring is disabled by kernel.io_uring_disabled={level} (EPERM); \
+                 run `sysctl kernel.io_uring_disabled=0` as root"
+            ),
+            Self::Forbidden { filtered: true, .. } => write!(f, "a seccomp filter forbids io_uring (EPERM); {ALLOW}"),
+            Self::Forbidden { .. } => {
+                f.write_str("io_uring is forbidden (EPERM); a security module (SELinux?) must allow it")
+            }
+            Self::KernelTooOld { kernel } => {
+                write!(f, "this kernel ({kernel}) lacks io_uring features of Linux 6.1; run that or a newer one")
+            }
+            Self::LockedMemory { limit } => write!(
+                f,
+                "locked memory is limited to {} KiB, not enough for the rings of all cores (ENOMEM); \
+                 raise it (`ulimit -l 8192`, systemd LimitMEMLOCK=8M) or use fewer cores",
+                limit / 1024
+            ),
+            Self::Descriptors { limit } => {
+                write!(f, "no file descriptors left (limit {limit}); raise it with `ulimit -n`")
+            }
+            Self::NoCpu => f.write_str("the process may run on no CPU; check its cpuset"),
+            Self::Other { step, error } => write!(f, "{step} failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Other { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<StartError> for io::Error {
+    fn from(error: StartError) -> Self {
+        Self::other(error)
+    }
+}

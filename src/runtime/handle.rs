@@ -1,0 +1,281 @@
+//! `Runtime` and `Handle`.
+#![forbid(unsafe_code)]
+
+use super::block_on;
+use super::builder::DROP_PATIENCE;
+use super::core_thread::CoreThread;
+use super::current::{self, EnterGuard};
+use super::report::ShutdownReport;
+use super::spawn;
+use crate::base::reach::Cores;
+use crate::blocking::Pool;
+use crate::metrics::Metrics;
+use crate::sched::{self, Shared};
+use crate::sys::fork;
+use crate::task::JoinHandle;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A way to reach a runtime from anywhere: spawn, enter, look at metrics. It may outlive the runtime; tasks spawned
+/// then end as cancelled and ops fail with an error.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>, pool: Arc<Pool>) -> Self {
+        Self { shared, pool }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool)
+    }
+
+    pub(super) fn reach(&self) -> Arc<Cores> {
+        Arc::clone(&self.shared.reach)
+    }
+
+    /// The handle of the runtime this thread is in.
+    ///
+    /// # Panics
+    /// If it is in none; see [`Handle::try_current`].
+    #[track_caller]
+    pub fn current() -> Self {
+        Self::try_current().unwrap_or_else(|| panic!("{}", crate::base::reach::NO_RUNTIME))
+    }
+
+    /// The handle of the runtime this thread is in, if any: on a core, in the blocking pool, inside `block_on`, or after
+    /// [`Handle::enter`].
+    pub fn try_current() -> Option<Self> {
+        current::handle()
+    }
+
+    /// Makes this the runtime that the calling thread is in, until the guard is dropped.
+    ///
+    /// ```
+    /// use ringwork::{runtime::Builder, time};
+    /// let runtime = Builder::new().cores(1).build()?;
+    /// let _guard = runtime.handle().enter();
+    /// // Timers and ops work here now, under whatever executor polls them.
+    /// futures_executor::block_on(time::sleep(std::time::Duration::from_millis(1)));
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn enter(&self) -> EnterGuard {
+        current::enter(self.clone())
+    }
+
+    /// Polls `future` on the calling thread until it is done. Any number of threads may do so at once; ops and timers
+    /// go to the cores.
+    ///
+    /// # Panics
+    /// On a core: it would stop everything that core has to do. Await instead, or move the call into
+    /// [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            sched::current_index().is_none(),
+            "block_on on a ringwork core would stop the core: await the future, or call this from spawn_blocking"
+        );
+        let _entered = self.enter();
+        block_on::block_on(future)
+    }
+
+    /// Spawns a task that may move to an idle core; from a core it is born there.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.shared.spawn(future, Location::caller())
+    }
+
+    /// Makes a future on core `core` and runs it there; it never moves and need not be `Send`.
+    ///
+    /// # Panics
+    /// If there is no core of that number.
+    #[track_caller]
+    pub fn spawn_on<F, Fut>(&self, core: usize, make: F) -> JoinHandle<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        spawn::on_core(self, core, make, Location::caller())
+    }
+
+    /// Runs a call that blocks on the blocking pool.
+    ///
+    /// # Panics
+    /// If the system refuses a thread and the pool has none.
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(&self, call: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::blocking_on(&self.pool, call, Location::caller())
+    }
+
+    /// How many cores the runtime has.
+    pub fn cores(&self) -> usize {
+        self.shared.cores.len()
+    }
+
+    /// What all cores have counted, and the levels of queues and pools.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::default();
+        for core in &self.shared.cores {
+            let mut snapshot = core.counters.snapshot();
+            snapshot.doorbells = u64::from(core.inbox.times_rung());
+            snapshot.tasks = core.owned.len() as u64;
+            metrics.cores.push(snapshot);
+        }
+        let pool = self.pool.counts();
+        metrics.injector_depth = self.shared.injector.len() as u64;
+        metrics.blocking_threads = pool.threads as u64;
+        metrics.blocking_idle = pool.idle as u64;
+        metrics.blocking_queued = pool.queued as u64;
+        metrics
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("cores", &self.cores()).finish_non_exhaustive()
+    }
+}
+
+/// A running runtime. Dropping it shuts it down and waits for at most 5 s; see [`Runtime::shutdown_timeout`].
+#[must_use = "dropping a runtime shuts it down"]
+pub struct Runtime {
+    handle: Handle,
+    cores: Vec<CoreThread>,
+}
+
+impl Runtime {
+    pub(super) fn new(handle: Handle, cores: Vec<CoreThread>) -> Self {
+        Self { handle, cores }
+    }
+
+    /// A handle to this runtime.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// As [`Handle::block_on`].
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.handle.block_on(future)
+    }
+
+    /// As [`Handle::spawn`].
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle.shared.spawn(future, Location::caller())
+    }
+
+    /// Makes the main future on core 0, runs it there, shuts the runtime down and returns what it gave. What
+    /// `#[ringwork::main]` calls.
+    ///
+    /// # Panics
+    /// If the main future does.
+    #[track_caller]
+    pub fn run_main<F, Fut>(self, make: F) -> Fut::Output
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        let main = self.handle.spawn_on(0, make);
+        match self.block_on(main) {
+            Ok(output) => output,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => panic!("the main task ended early: {error}"),
+        }
+    }
+
+    /// Shuts the runtime down and waits for at most `patience`.
+    ///
+    /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is left behind with
+    /// all it owns; what the kernel has not finished is leaked, so that it never writes into freed memory.
+    ///
+    /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is empty.
+    pub fn shutdown_timeout(mut self, patience: Duration) -> ShutdownReport {
+        self.end(patience)
+    }
+
+    fn end(&mut self, patience: Duration) -> ShutdownReport {
+        let cores = std::mem::take(&mut self.cores);
+        if cores.is_empty() || fork::is_child() {
+            // A child of fork has no cores: they are threads of its parent.
+            std::mem::forget(cores);
+            return ShutdownReport::default();
+        }
+        let deadline = Instant::now() + patience;
+        let shared = self.handle.shared();
+        shared.barriers.set_deadline(deadline);
+        shared.close();
+        self.handle.pool.close();
+        let pool = self.handle.pool();
+        if self.is_own_thread() {
+            let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
+            // Without a thread nobody waits; the cores end all the same.
+            let _ = helper.spawn(move || wait_for(cores, &pool, deadline));
+            return ShutdownReport::default();
+        }
+        wait_for(cores, &pool, deadline)
+    }
+
+    fn is_own_thread(&self) -> bool {
+        let on_core = sched::with_current(|core| {
+            core.is_some_and(|core| Arc::ptr_eq(&core.shared, self.handle.shared()))
+        });
+        on_core || self.handle.pool.is_own_thread()
+    }
+}
+
+fn wait_for(cores: Vec<CoreThread>, pool: &Pool, deadline: Instant) -> ShutdownReport {
+    let mut report = ShutdownReport::default();
+    for (index, core) in cores.into_iter().enumerate() {
+        // A core has as long as the deadline says, and a moment to say that it ended.
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(100);
+        match core.ended.recv_timeout(left) {
+            Ok(ended) => {
+                report.leaked_ops += ended.leaked_ops;
+                let _ = core.thread.join();
+            }
+            Err(RecvTimeoutError::Timeout) => report.stuck_cores.push(index),
+            Err(RecvTimeoutError::Disconnected) => drop(core.thread.join()),
+        }
+    }
+    report.busy_blocking_threads = pool.shutdown(deadline);
+    report
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _ = self.end(DROP_PATIENCE);
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("cores", &self.cores.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,24 @@
+//! L5, the runtime: starting cores, reaching them from outside, ending them.
+//!
+//! Owns [`Builder`], [`Runtime`] and [`Handle`]. `build` starts all cores on threads of their own; the caller's thread is never a
+//! core. What runs on a core is the scheduler's, what a task may do is the rooms' beside this one.
+#![forbid(unsafe_code)]
+
+mod block_on;
+mod builder;
+mod core_thread;
+mod current;
+mod error;
+mod handle;
+mod placement;
+mod report;
+mod serve;
+mod spawn;
+
+pub use builder::{Builder, Pin, Steal};
+pub use current::EnterGuard;
+pub use error::StartError;
+pub use handle::{Handle, Runtime};
+pub use report::ShutdownReport;
+pub use serve::{Serve, Server, serve_per_core};
+pub use spawn::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};

@@ -1,0 +1,152 @@
+//! The core this thread is: its own queues, reached by tasks that are woken or spawned here.
+//!
+//! Owns the room's one thread-local, set by the worker for as long as it runs. It does not decide what runs next
+//! (worker.rs).
+#![forbid(unsafe_code)]
+
+use super::queue::Owner;
+use super::shared::{Scheduler, Shared};
+use crate::task::{self, JoinHandle, Notified};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The part of a core that only its own thread sees.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: usize,
+    /// Local tasks that are to run.
+    pub(crate) local: RefCell<VecDeque<Notified>>,
+    /// `Send` tasks that are to run.
+    pub(crate) steal: RefCell<Owner<Notified>>,
+    /// Under `Steal::Never`: what does not fit the steal queue. Nothing ever leaves its core.
+    pub(crate) spill: RefCell<VecDeque<Notified>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// Undoes [`enter`].
+#[must_use = "the core is current only while the guard lives"]
+pub(super) struct Entered(());
+
+/// Makes `core` this thread's core.
+pub(super) fn enter(core: Rc<Core>) -> Entered {
+    let before = CURRENT.replace(Some(core));
+    assert!(before.is_none(), "one thread is one core");
+    Entered(())
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        drop(CURRENT.take());
+    }
+}
+
+/// Calls `use_it` with this thread's core, if it is one.
+pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R {
+    let core = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+    use_it(core.as_ref())
+}
+
+/// The number of this thread's core within its runtime.
+pub(crate) fn current_index() -> Option<usize> {
+    with_current(|core| core.map(|core| core.index))
+}
+
+/// As [`current_index`], if the core belongs to `shared`.
+pub(super) fn index_in(shared: &Arc<Shared>) -> Option<usize> {
+    with_current(|core| core.filter(|core| Arc::ptr_eq(&core.shared, shared)).map(|core| core.index))
+}
+
+/// Queues a task on this core, if it belongs here.
+pub(super) fn queue_here(task: Notified) -> Result<(), Notified> {
+    // Borrowed, not cloned out: this is the path of every local wake, and nothing below runs foreign code.
+    let mut task = Some(task);
+    // On a thread whose thread-locals are gone (a wake from a destructor) the task goes by the inbox.
+    let _ = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let Some(core) = current.as_ref() else { return };
+        let belongs = task.as_ref().is_some_and(|task| {
+            task.header().realm() == Arc::as_ptr(&core.shared).addr() && task.header().home() == core.index
+        });
+        if belongs && let Some(task) = task.take() {
+            core.counters().wakes_local.add(1);
+            core.queue(task);
+        }
+    });
+    task.map_or(Ok(()), Err)
+}
+
+impl Core {
+    /// The private part of core `index`.
+    pub(crate) fn new(shared: Arc<Shared>, index: usize, steal: Owner<Notified>) -> Self {
+        Self { shared, index, local: RefCell::default(), steal: RefCell::new(steal), spill: RefCell::default() }
+    }
+
+    /// The core's counters.
+    pub(crate) fn counters(&self) -> &crate::metrics::Counters {
+        &self.shared.cores[self.index].counters
+    }
+
+    /// Queues a task that is at home here.
+    pub(crate) fn queue(&self, task: Notified) {
+        if task.header().is_local() {
+            self.local.borrow_mut().push_back(task);
+            return;
+        }
+        let mut steal = self.steal.borrow_mut();
+        let Err(task) = steal.push_back(task) else { return };
+        if self.shared.config.idle_threshold.is_none() {
+            self.spill.borrow_mut().push_back(task);
+            return;
+        }
+        // Full: the newer half goes where every core finds it, and this one behind it.
+        let mut moved = 1;
+        for surplus in steal.split_off_half() {
+            self.shared.injector.push(surplus);
+            moved += 1;
+        }
+        self.shared.injector.push(task);
+        self.counters().overflows.add(moved);
+    }
+
+    /// Whether nothing waits in the core's own queues.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.local.borrow().is_empty() && self.steal.borrow().is_empty() && self.spill.borrow().is_empty()
+    }
+
+    /// Whether there is more than the core will run next.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.steal.borrow().len() > 1
+    }
+}
+
+/// Spawns a task that never leaves this core. `None` if this thread is no core: the future is given back.
+///
+/// # Errors
+/// The future, on a thread that is no core.
+pub(crate) fn spawn_local_here<F>(future: F, at: &'static Location<'static>) -> Result<JoinHandle<F::Output>, F>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    with_current(|core| {
+        let Some(core) = core else { return Err(future) };
+        let scheduler = Scheduler::new(&core.shared, core.index);
+        let (owned, notified, handle) = task::new_local(future, scheduler, at);
+        notified.header().set_home(core.index);
+        let block = &core.shared.cores[core.index];
+        if core.shared.is_closing() || !block.owned.insert(owned) {
+            notified.shutdown();
+            return Ok(handle);
+        }
+        block.counters.spawns.add_shared(1);
+        core.queue(notified);
+        Ok(handle)
+    })
+}

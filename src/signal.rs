@@ -1,0 +1,87 @@
+//! L5: signals as futures.
+//!
+//! Owns [`Signal`] and the two everybody wants. The first listener for a signal replaces its default action for the rest of the
+//! process's life, as with every signal library; handlers that others installed are still called.
+#![forbid(unsafe_code)]
+
+use crate::ring::Ring;
+use crate::ring::op::{Op, Operation};
+use crate::ring::transfer::Inward;
+use crate::sys::signal::SignalFd;
+use crate::sys::sqe::{Cqe, Sqe, opcode};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+/// Reads the count of a signal's deliveries.
+struct ReadCount {
+    fd: Arc<OwnedFd>,
+    into: Inward<[u8; 8]>,
+}
+
+impl Operation for ReadCount {
+    const OPCODE: u8 = opcode::READ;
+    type Output = io::Result<()>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd()))
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        cqe.result().map(drop)
+    }
+}
+
+/// Listens for one or more signals from the moment it is made.
+///
+/// ```no_run
+/// use ringwork::signal::Signal;
+/// # async fn example() -> std::io::Result<()> {
+/// let hangup = Signal::new(&[libc::SIGHUP])?;
+/// loop {
+///     hangup.recv().await?;
+///     println!("reloading");
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Signal {
+    source: SignalFd,
+}
+
+impl Signal {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// EINVAL for a signal that cannot be caught (SIGKILL, SIGSTOP); EMFILE.
+    ///
+    /// # Panics
+    /// For a signal that may not be handled (SIGSEGV, SIGILL, SIGFPE), as `signal-hook-registry` does.
+    pub fn new(signals: &[i32]) -> io::Result<Self> {
+        SignalFd::new(signals).map(|source| Self { source })
+    }
+
+    /// Waits until one of the signals has come since the last call. Several deliveries may be seen as one.
+    ///
+    /// # Errors
+    /// If the runtime is going down.
+    pub async fn recv(&self) -> io::Result<()> {
+        Op::new(ReadCount { fd: Arc::clone(self.source.fd()), into: Inward::new([0; 8]) }).await
+    }
+}
+
+/// Waits for SIGINT (ctrl-c).
+///
+/// # Errors
+/// If the signal cannot be listened for.
+pub async fn ctrl_c() -> io::Result<()> {
+    Signal::new(&[libc::SIGINT])?.recv().await
+}
+
+/// Waits for SIGINT or SIGTERM: somebody wants this process to end.
+///
+/// # Errors
+/// If the signals cannot be listened for.
+pub async fn shutdown() -> io::Result<()> {
+    Signal::new(&[libc::SIGINT, libc::SIGTERM])?.recv().await
+}

@@ -1,0 +1,79 @@
+//! Am I a forked child? One word that the kernel wipes on fork.
+//!
+//! A ring belongs to the process that made it: in a child every op fails with [`error`] and dropping a runtime
+//! touches no ring memory (kernel-notes/fork.md). Reading the word costs a load.
+
+use super::map::Map;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A page that reads 1 in the process that made it and 0 in its children.
+struct Page(*const AtomicU32);
+
+// SAFETY: the page is written once, before it is published through the `OnceLock`, and lives for ever.
+unsafe impl Send for Page {}
+// SAFETY: as above; later accesses are atomic loads.
+unsafe impl Sync for Page {}
+
+static PAGE: OnceLock<Page> = OnceLock::new();
+
+/// Marks this process as the one that owns rings. Called before the first ring is made.
+pub(crate) fn mark() -> io::Result<()> {
+    if PAGE.get().is_some() {
+        return Ok(());
+    }
+    let map = Map::new(4096)?;
+    let start = map.start().as_ptr();
+    // SAFETY: the page is ours and lives for ever (forgotten below). DOFORK undoes the DONTFORK of `Map`, so that
+    // the child has a page to read; WIPEONFORK makes it read zero there (Linux 4.14).
+    let wiped = unsafe {
+        libc::madvise(start.cast(), map.len(), libc::MADV_DOFORK);
+        libc::madvise(start.cast(), map.len(), libc::MADV_WIPEONFORK)
+    };
+    if wiped == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let word = start.cast_const().cast::<AtomicU32>();
+    // SAFETY: the page is aligned, zeroed and not published yet.
+    unsafe { (*word).store(1, Ordering::Release) };
+    std::mem::forget(map);
+    let _ = PAGE.set(Page(word));
+    Ok(())
+}
+
+/// Whether this process is a child of the one that made the rings.
+pub(crate) fn is_child() -> bool {
+    // SAFETY: a published page lives for ever.
+    PAGE.get().is_some_and(|page| unsafe { (*page.0).load(Ordering::Relaxed) } == 0)
+}
+
+/// What an op answers in a forked child.
+pub(crate) fn error() -> io::Error {
+    io::Error::other(
+        "this process was forked from one that runs ringwork: its rings belong to the parent; \
+         start a runtime after fork, or exec",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_knows_that_it_is_one() {
+        mark().unwrap();
+        assert!(!is_child());
+        // SAFETY: the child only reads the word and leaves by `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let code = i32::from(!is_child());
+            // SAFETY: leaves without running anything of the parent's.
+            unsafe { libc::_exit(code) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for our own child into a local.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+    }
+}

@@ -1,0 +1,129 @@
+//! System calls that bypass the ring because they are faster on the spot or have no op.
+//!
+//! Owns their unsafe edges. A backend that simulates the kernel would answer these too. None of them may block the
+//! core: each is non-blocking or works on memory the kernel already has.
+
+use super::syscall;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// `SYS_cachestat` (6.5): one number on all architectures we run on.
+const SYS_CACHESTAT: libc::c_long = 451;
+const PAGE: u64 = 4096;
+
+#[repr(C)]
+struct CachestatRange {
+    off: u64,
+    len: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Cachestat {
+    nr_cache: u64,
+    nr_dirty: u64,
+    nr_writeback: u64,
+    nr_evicted: u64,
+    nr_recently_evicted: u64,
+}
+
+static HAS_CACHESTAT: AtomicBool = AtomicBool::new(true);
+
+/// Whether the page cache holds all of `len` bytes from `offset`. False where the kernel cannot tell.
+pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
+    if !HAS_CACHESTAT.load(Ordering::Relaxed) || len == 0 {
+        return false;
+    }
+    let range = CachestatRange { off: offset, len };
+    let mut stat = Cachestat::default();
+    // SAFETY: both structures are the kernel's and live for the call.
+    let answer = unsafe { libc::syscall(SYS_CACHESTAT, file, &raw const range, &raw mut stat, 0u32) };
+    if answer == -1 {
+        if io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+            HAS_CACHESTAT.store(false, Ordering::Relaxed);
+        }
+        return false;
+    }
+    let pages = (offset + len - 1) / PAGE - offset / PAGE + 1;
+    stat.nr_cache >= pages
+}
+
+fn set_nonblocking(socket: RawFd, nonblocking: bool) -> io::Result<()> {
+    let on = libc::c_int::from(nonblocking);
+    syscall!(ioctl(socket, libc::FIONBIO, &raw const on)).map(|_| ())
+}
+
+/// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode afterwards.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn send_file_now(socket: RawFd, file: RawFd, offset: u64, len: usize) -> io::Result<usize> {
+    let mut at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    set_nonblocking(socket, true)?;
+    let sent = syscall!(sendfile(socket, file, &raw mut at, len));
+    set_nonblocking(socket, false)?;
+    sent.map(|n| n as usize)
+}
+
+/// `openat2(2)` with `RESOLVE_*` flags (5.6).
+///
+/// # Errors
+/// The kernel's: EAGAIN if `RESOLVE_CACHED` was asked for and the path is not cached, EXDEV on an escape.
+pub(crate) fn open_at(dir: RawFd, path: &CStr, how: &libc::open_how) -> io::Result<OwnedFd> {
+    // SAFETY: the path is NUL-terminated and `how` is the kernel's structure of the size given.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_openat2, dir, path.as_ptr(), std::ptr::from_ref(how), size_of::<libc::open_how>())
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// What an `openat2` asks for.
+pub(crate) fn open_how(flags: i32, mode: u32, resolve: u64) -> libc::open_how {
+    // SAFETY: an all-zero `open_how` is a valid one.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = flags as u64;
+    how.mode = u64::from(mode);
+    how.resolve = resolve;
+    how
+}
+
+/// `statx(2)` on an open descriptor: no path is walked, so it does not wait.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn stat_fd(fd: RawFd) -> io::Result<libc::statx> {
+    let mut stat = empty_stat();
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    syscall!(statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut stat))?;
+    Ok(stat)
+}
+
+/// A `statx` to be filled in.
+pub(crate) fn empty_stat() -> libc::statx {
+    // SAFETY: an all-zero `statx` is a valid value.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Puts a regular file that was opened with `O_NONBLOCK` back: ring reads on it must be allowed to wait for the disk.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn clear_nonblock(fd: RawFd) -> io::Result<()> {
+    let flags = syscall!(fcntl(fd, libc::F_GETFL))?;
+    syscall!(fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK)).map(|_| ())
+}
+
+/// Takes the descriptor that a completion carries.
+///
+/// # Safety
+/// `fd` is the fresh descriptor of an op's result, seen once.
+pub(crate) unsafe fn adopt(fd: i32) -> OwnedFd {
+    // SAFETY: the caller vouches for it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

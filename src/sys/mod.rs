@@ -1,0 +1,25 @@
+//! L1: the wall to the kernel outside the ring.
+//!
+//! Owns raw system calls, the shape of an SQE and a CQE, descriptors, memory maps and what the machine looks like.
+//! Promises that errno becomes an `io::Error` here and nowhere above. It is not the ring: nothing here
+//! submits an op.
+
+pub(crate) mod child;
+pub(crate) mod cpu;
+pub(crate) mod eventfd;
+pub(crate) mod fork;
+pub(crate) mod io;
+pub(crate) mod limits;
+pub(crate) mod map;
+pub(crate) mod signal;
+pub(crate) mod sqe;
+
+/// Calls a libc function that answers -1 on failure and turns that into the `io::Error` of errno.
+macro_rules! syscall {
+    ($name:ident($($arg:expr),* $(,)?)) => {{
+        // SAFETY: the arguments are checked by the caller's own SAFETY comment or are plain numbers.
+        let answer = unsafe { libc::$name($($arg),*) };
+        if answer == -1 { Err(std::io::Error::last_os_error()) } else { Ok(answer) }
+    }};
+}
+pub(crate) use syscall;

@@ -1,0 +1,271 @@
+//! The memory of a task: one allocation, header first.
+//!
+//! Owns the layout ([`Header`], [`Cell`], [`Stage`]), the table of functions that know a task's types, and
+//! [`Reference`], the one type through which the room counts references. What may be touched when is in the
+//! room's header; who decides it is `state.rs`.
+
+use super::id::Id;
+use super::mark::Mark;
+use super::state::State;
+use super::waker::WAKER;
+use crate::base::inbox::{Kind, Node};
+use crate::base::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell};
+use std::any::Any;
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::task::{RawWaker, Waker};
+
+/// What every task has, whatever its future. The scheduler sees it by reference only.
+///
+/// The first 64 bytes are what running and waking touch.
+#[repr(C)]
+pub(crate) struct Header {
+    /// First, so that a task and its node have the same address.
+    node: Node,
+    pub(super) state: State,
+    pub(super) functions: &'static Functions,
+    pub(super) mark: Mark,
+    home: AtomicUsize,
+    realm: usize,
+    id: Id,
+    spawned_at: &'static Location<'static>,
+    /// Which owner's list the task is in; 0 is none.
+    pub(super) list: AtomicU64,
+    pub(super) links: UnsafeCell<Links>,
+    join_waker: UnsafeCell<MaybeUninit<Waker>>,
+}
+
+// SAFETY: the constant fields are `Sync`; `links` is touched only under the lock (or on the thread) of the
+// list that `list` names; `join_waker` only as the state word allows.
+unsafe impl Sync for Header {}
+// SAFETY: as above; headers are moved only before they are shared.
+unsafe impl Send for Header {}
+
+/// Neighbours in the owner's list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Links {
+    pub(super) before: Option<NonNull<Header>>,
+    pub(super) after: Option<NonNull<Header>>,
+}
+
+impl Links {
+    /// In no list.
+    pub(super) const NONE: Links = Links { before: None, after: None };
+}
+
+/// The functions that know the types of a task. Each takes the address of a whole `Cell<F, S>`.
+pub(super) struct Functions {
+    /// Runs the task once; consumes a `Notified`'s reference. On a thread that the mark admits.
+    pub(super) run: unsafe fn(NonNull<Header>),
+    /// Drops the future and completes; the caller has claimed the task; consumes a reference. On a thread
+    /// that the mark admits.
+    pub(super) cancel: unsafe fn(NonNull<Header>),
+    /// Gives a reference, as a `Notified`, to the scheduler. `kept`: the caller has another one throughout.
+    pub(super) schedule: unsafe fn(NonNull<Header>, bool),
+    /// Moves the output to a place for a `Result<F::Output, Failure>`; false if it has been moved before.
+    /// Only for the `JoinHandle` of a complete task.
+    pub(super) take_output: unsafe fn(NonNull<Header>, *mut ()) -> bool,
+    /// Drops the output if it is still there. Under the same condition.
+    pub(super) drop_output: unsafe fn(NonNull<Header>),
+    /// Frees the task; the caller gave up the last reference.
+    pub(super) free: unsafe fn(NonNull<Header>),
+}
+
+impl Header {
+    /// The header of a new task; see [`State::new`] for `references`.
+    pub(super) fn new(
+        references: usize,
+        functions: &'static Functions,
+        mark: Mark,
+        realm: usize,
+        spawned_at: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            node: Node::new(Kind::Task(dispose)),
+            state: State::new(references),
+            functions,
+            mark,
+            home: AtomicUsize::new(0),
+            realm,
+            id: Id::next(),
+            spawned_at,
+            list: AtomicU64::new(0),
+            links: UnsafeCell::new(Links::NONE),
+            join_waker: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// The task's id.
+    pub(crate) fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Where it was spawned.
+    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
+        self.spawned_at
+    }
+
+    /// The index of the core where the task is at home. The scheduler's own note; 0 until it is set.
+    pub(crate) fn home(&self) -> usize {
+        self.home.load(Ordering::Relaxed)
+    }
+
+    /// Notes the core where the task is at home.
+    pub(crate) fn set_home(&self, core: usize) {
+        self.home.store(core, Ordering::Relaxed);
+    }
+
+    /// What the scheduler answered to [`Schedule::realm`](super::Schedule::realm) when the task was made.
+    pub(crate) fn realm(&self) -> usize {
+        self.realm
+    }
+
+    /// Whether the task is bound to the thread that made it.
+    pub(crate) fn is_local(&self) -> bool {
+        self.mark != Mark::ANY
+    }
+
+    /// Whether the calling thread may run the task.
+    pub(crate) fn may_run_here(&self) -> bool {
+        self.mark.admits_this_thread()
+    }
+
+    /// Writes the join waker.
+    ///
+    /// # Safety
+    /// The caller is the `JoinHandle` and JOIN_WAKER is clear.
+    pub(super) unsafe fn write_join_waker(&self, waker: Waker) {
+        // SAFETY: while JOIN_WAKER is clear the place belongs to the handle, which the caller is.
+        self.join_waker.with_mut(|place| unsafe { (*place).write(waker) });
+    }
+
+    /// Whether the stored join waker wakes the same as `waker`.
+    ///
+    /// # Safety
+    /// The caller is the `JoinHandle` and has set JOIN_WAKER.
+    pub(super) unsafe fn join_waker_is(&self, waker: &Waker) -> bool {
+        // SAFETY: the handle wrote it and nobody writes it again while JOIN_WAKER is set. The completer may
+        // move it out at the same time, which only reads; comparing looks at two addresses and follows
+        // neither.
+        self.join_waker.with(|place| unsafe { (*place).assume_init_ref().will_wake(waker) })
+    }
+
+    /// Moves the join waker out.
+    ///
+    /// # Safety
+    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`) or completed the task and found it
+    /// (`Complete::Joined`): it is stored, and nobody else will move it.
+    pub(super) unsafe fn take_join_waker(&self) -> Waker {
+        // SAFETY: the caller upholds that the place is filled and that this is the one move out of it.
+        self.join_waker.with(|place| unsafe { (*place).assume_init_read() })
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("id", &self.id)
+            .field("spawned_at", &format_args!("{}", self.spawned_at))
+            .field("local", &self.is_local())
+            .field("state", &self.state)
+            .finish()
+    }
+}
+
+/// The node's function: a message with a task is not going to arrive.
+///
+/// Only the reference is given up. The task stays in its owner's list and is shut down with it.
+unsafe fn dispose(node: NonNull<Node>) {
+    // SAFETY: the node is the first field of a header, and the message's reference is passed on whole.
+    drop(unsafe { Reference::from_raw(node.cast::<Header>()) });
+}
+
+/// A whole task.
+#[repr(C)]
+pub(super) struct Cell<F: Future, S> {
+    pub(super) header: Header,
+    pub(super) scheduler: S,
+    pub(super) stage: UnsafeCell<Stage<F>>,
+}
+
+/// The future, then its output, in the same place.
+pub(super) enum Stage<F: Future> {
+    /// Not over.
+    Future(F),
+    /// Over; not asked for yet.
+    Output(Result<F::Output, Failure>),
+    /// Nothing left.
+    Empty,
+}
+
+/// Why a task has no output.
+pub(super) enum Failure {
+    /// It was aborted, or its runtime ended.
+    Cancelled,
+    /// It panicked.
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// One reference to a task: while it exists, the header may be read.
+pub(super) struct Reference(NonNull<Header>);
+
+// SAFETY: a reference reaches the header (`Sync`) and, through the table of functions, what the state word
+// and the mark allow; freeing is allowed on any thread (see `free` in `run.rs`).
+unsafe impl Send for Reference {}
+// SAFETY: as above.
+unsafe impl Sync for Reference {}
+
+impl Reference {
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    /// `task` is the address of a whole `Cell` whose header it is, and the caller gives up one reference to
+    /// it.
+    pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
+        Self(task)
+    }
+
+    /// Hands the reference to the caller, uncounted.
+    pub(super) fn into_raw(self) -> NonNull<Header> {
+        let task = self.0;
+        std::mem::forget(self);
+        task
+    }
+
+    /// The address of the task.
+    pub(super) fn address(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    /// The header.
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: the task lives as long as its references, and `self` is one.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// A waker that is this reference.
+    pub(super) fn into_waker(self) -> Waker {
+        // SAFETY: the functions in `WAKER` take the pointer for a counted reference to a task, which it is.
+        unsafe { Waker::from_raw(RawWaker::new(self.into_raw().as_ptr().cast_const().cast(), &WAKER)) }
+    }
+}
+
+impl Clone for Reference {
+    fn clone(&self) -> Self {
+        self.header().state.retain();
+        Self(self.0)
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        let header = self.header();
+        let functions = header.functions;
+        if header.state.release(1) {
+            // SAFETY: that was the last reference.
+            unsafe { (functions.free)(self.0) }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Why a task gave no output.
+//!
+//! Owns [`JoinError`]: cancelled or panicked, with the task's id and the place it was spawned. It is not
+//! where a panic is reported: the panic hook has done that already.
+#![forbid(unsafe_code)]
+
+use super::cell::Failure;
+use super::id::Id;
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::{Mutex, PoisonError};
+
+/// The error of a [`JoinHandle`](super::JoinHandle): the task was cancelled or panicked.
+///
+/// ```
+/// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+/// # runtime.block_on(async {
+/// let error = ringwork::spawn(async { panic!("out of paper") }).await.unwrap_err();
+/// assert!(error.is_panic());
+/// assert!(error.to_string().ends_with("panicked: out of paper"));
+/// # });
+/// ```
+pub struct JoinError {
+    cause: Cause,
+    id: Id,
+    spawned_at: &'static Location<'static>,
+}
+
+enum Cause {
+    Cancelled,
+    // The lock makes the error `Sync`, whatever the payload is; it is never contended.
+    Panicked(Mutex<Box<dyn Any + Send>>),
+}
+
+impl JoinError {
+    pub(super) fn new(failure: Failure, id: Id, spawned_at: &'static Location<'static>) -> Self {
+        let cause = match failure {
+            Failure::Cancelled => Cause::Cancelled,
+            Failure::Panicked(payload) => Cause::Panicked(Mutex::new(payload)),
+        };
+        Self { cause, id, spawned_at }
+    }
+
+    /// Whether the task was aborted or went down with its runtime.
+    ///
+    /// ```
+    /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let handle = ringwork::spawn(std::future::pending::<()>());
+    /// handle.abort();
+    /// assert!(handle.await.unwrap_err().is_cancelled());
+    /// # });
+    /// ```
+    #[must_use = "the answer is the only effect"]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.cause, Cause::Cancelled)
+    }
+
+    /// Whether the task panicked.
+    #[must_use = "the answer is the only effect"]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.cause, Cause::Panicked(_))
+    }
+
+    /// The payload of the panic, as from [`std::panic::catch_unwind`]; pass it to
+    /// [`std::panic::resume_unwind`] to let the panic go on in the caller.
+    ///
+    /// # Panics
+    /// If the task did not panic (see [`try_into_panic`](Self::try_into_panic)).
+    ///
+    /// ```
+    /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let error = ringwork::spawn(async { panic!("out of paper") }).await.unwrap_err();
+    /// assert_eq!(*error.into_panic().downcast::<&str>().unwrap(), "out of paper");
+    /// # });
+    /// ```
+    #[track_caller]
+    #[must_use = "dropping the payload loses the panic"]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        match self.try_into_panic() {
+            Ok(payload) => payload,
+            Err(other) => panic!("`JoinError::into_panic` on a task that did not panic: {other}"),
+        }
+    }
+
+    /// The payload of the panic.
+    ///
+    /// # Errors
+    /// The error itself, if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.cause {
+            Cause::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Cause::Cancelled => Err(self),
+        }
+    }
+
+    /// The task's id.
+    #[must_use = "the answer is the only effect"]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} spawned at {} ", self.id, self.spawned_at)?;
+        match &self.cause {
+            Cause::Cancelled => f.write_str("was cancelled"),
+            Cause::Panicked(payload) => {
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
+                match message(&**payload) {
+                    Some(message) => write!(f, "panicked: {message}"),
+                    None => f.write_str("panicked"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> Self {
+        io::Error::other(error)
+    }
+}
+
+/// The words of a panic, if they are text: what `panic!` makes.
+fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}

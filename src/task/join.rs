@@ -1,0 +1,235 @@
+//! The ends of a task that its spawner holds.
+//!
+//! Owns [`JoinHandle`] (waits for the output, on any executor) and [`AbortHandle`] (ends the task). Neither
+//! runs anything of the task: an abort marks it and schedules it, and the future is dropped on the task's own
+//! core.
+
+use super::cell::{Failure, Header, Reference};
+use super::error::JoinError;
+use super::id::Id;
+use super::state::{Leave, Wake};
+use crate::base::coop;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll, ready};
+
+/// Waits for a task's output. Dropping it detaches the task, which runs on.
+///
+/// The handle is a future that any executor may poll, on any thread. It is `Send` if the output is.
+///
+/// ```
+/// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+/// # runtime.block_on(async {
+/// let handle = ringwork::spawn(async { 6 * 7 });
+/// assert_eq!(handle.await.unwrap(), 42);
+/// # });
+/// ```
+#[must_use = "a dropped handle detaches the task: await it, or drop it on purpose"]
+pub struct JoinHandle<T> {
+    // `ManuallyDrop`, because leaving the task and giving up the reference are one step.
+    task: ManuallyDrop<Reference>,
+    output: PhantomData<T>,
+}
+
+// SAFETY: what the handle can move to another thread is the reference (`Send`) and the output.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: by `&self` the handle gives access to the header only, never to the output.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+// The output is never pinned in the handle, and what a panic may leave half done is not reachable through it.
+impl<T> Unpin for JoinHandle<T> {}
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    /// As [`Reference::from_raw`]; JOIN_INTEREST is set, no other handle exists, and `T` is the future's
+    /// output.
+    pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
+        // SAFETY: passed on from the caller.
+        Self { task: ManuallyDrop::new(unsafe { Reference::from_raw(task) }), output: PhantomData }
+    }
+
+    /// Ends the task as soon as its core gets to it, unless it has finished by then.
+    ///
+    /// A poll that is going on is not interrupted. The future is dropped on the task's own core; awaiting the
+    /// handle then gives an error that [is cancelled](JoinError::is_cancelled). A blocking job can be aborted
+    /// only before it has begun.
+    ///
+    /// ```
+    /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let handle = ringwork::spawn(std::future::pending::<()>());
+    /// handle.abort();
+    /// assert!(handle.await.unwrap_err().is_cancelled());
+    /// # });
+    /// ```
+    pub fn abort(&self) {
+        abort(&self.task);
+    }
+
+    /// A handle that can only abort: `Clone`, and independent of the output's type.
+    ///
+    /// ```
+    /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let handle = ringwork::spawn(std::future::pending::<()>());
+    /// let abort = handle.abort_handle();
+    /// ringwork::spawn(async move { abort.abort() }).await.unwrap();
+    /// assert!(handle.await.unwrap_err().is_cancelled());
+    /// # });
+    /// ```
+    #[must_use = "an abort handle does nothing by itself"]
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle { task: Reference::clone(&self.task) }
+    }
+
+    /// Whether the task is over: the next poll of the handle is ready.
+    #[must_use = "the answer is the only effect"]
+    pub fn is_finished(&self) -> bool {
+        self.task.header().state.is_complete()
+    }
+
+    /// The task's id.
+    #[must_use = "the answer is the only effect"]
+    pub fn id(&self) -> Id {
+        self.task.header().id()
+    }
+
+    /// Stores the waker of `cx` for the end of the task. True if the task is over instead.
+    fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
+        let header = self.task.header();
+        if header.state.is_complete() {
+            return true;
+        }
+        if header.state.has_join_waker() {
+            // SAFETY: we are the handle, and it was we who set JOIN_WAKER.
+            if unsafe { header.join_waker_is(cx.waker()) } {
+                return false;
+            }
+            if !header.state.withdraw_join_waker() {
+                return true;
+            }
+            // SAFETY: withdrawn.
+            drop(unsafe { header.take_join_waker() });
+        }
+        let waker = cx.waker().clone();
+        // SAFETY: we are the handle and JOIN_WAKER is clear.
+        unsafe { header.write_join_waker(waker) };
+        if header.state.publish_join_waker() {
+            return false;
+        }
+        // SAFETY: not published: it is stored, and the completer did not see it.
+        drop(unsafe { header.take_join_waker() });
+        true
+    }
+
+    fn take_output(&mut self) -> Result<T, JoinError> {
+        let mut place = MaybeUninit::<Result<T, Failure>>::uninit();
+        let header = self.task.header();
+        // SAFETY: we are the handle, the task is complete, and the place is for the future's output.
+        let taken = unsafe { (header.functions.take_output)(self.task.address(), place.as_mut_ptr().cast()) };
+        assert!(taken, "a `JoinHandle` was polled again after it had given its output");
+        // SAFETY: taken, so the place is filled.
+        let output = unsafe { place.assume_init() };
+        output.map_err(|failure| JoinError::new(failure, header.id(), header.spawned_at()))
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let unit = ready!(coop::poll_proceed(cx));
+        if !self.is_over_or_watch(cx) {
+            return Poll::Pending;
+        }
+        unit.made_progress();
+        Poll::Ready(self.take_output())
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        // SAFETY: taken once, because this is the drop.
+        let task = unsafe { ManuallyDrop::take(&mut self.task) };
+        let header = task.header();
+        let functions = header.functions;
+        match header.state.leave() {
+            Leave::Done => {
+                task.into_raw();
+            }
+            // SAFETY: `Last` says that ours was the last reference.
+            Leave::Last => unsafe { (functions.free)(task.into_raw()) },
+            // SAFETY: we are the handle and the task is complete.
+            Leave::Output => unsafe { (functions.drop_output)(task.address()) },
+            // SAFETY: `Waker` says that it is ours.
+            Leave::Waker => drop(unsafe { header.take_join_waker() }),
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// Ends a task from anywhere; made by [`JoinHandle::abort_handle`]. Dropping it does nothing to the task.
+///
+/// ```
+/// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+/// # runtime.block_on(async {
+/// let handle = ringwork::spawn(std::future::pending::<()>());
+/// let abort = handle.abort_handle();
+/// std::thread::spawn(move || abort.abort()).join().unwrap();
+/// assert!(handle.await.unwrap_err().is_cancelled());
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct AbortHandle {
+    task: Reference,
+}
+
+impl AbortHandle {
+    /// As [`JoinHandle::abort`].
+    pub fn abort(&self) {
+        abort(&self.task);
+    }
+
+    /// Whether the task is over.
+    #[must_use = "the answer is the only effect"]
+    pub fn is_finished(&self) -> bool {
+        self.task.header().state.is_complete()
+    }
+
+    /// The task's id.
+    #[must_use = "the answer is the only effect"]
+    pub fn id(&self) -> Id {
+        self.task.header().id()
+    }
+}
+
+impl UnwindSafe for AbortHandle {}
+impl RefUnwindSafe for AbortHandle {}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AbortHandle").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+fn abort(task: &Reference) {
+    let header = task.header();
+    if header.state.abort() == Wake::Schedule {
+        header.state.retain();
+        // SAFETY: a `Notified` is due and has its reference; ours is kept throughout.
+        unsafe { (header.functions.schedule)(task.address(), true) }
+    }
+}

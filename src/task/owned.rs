@@ -1,0 +1,222 @@
+//! The tasks a core owns: every one that has been spawned there and has not ended.
+//!
+//! Owns [`OwnedTasks`], two intrusive lists through the task headers. Tasks that are `Send` may end on any
+//! core, so their list is under a lock; local tasks begin and end on one thread, so theirs needs none. The
+//! lists are there to end all tasks at shutdown, and to count them; they say nothing about who wants to run.
+//!
+//! A task is in at most one list: there is one [`TaskRef`] for each task, and the list it is in holds it. The
+//! header's `list` names the list; it and the links change only under that list's lock (or on its thread).
+
+use super::cell::{Header, Links};
+use super::mark::Mark;
+use super::notified::TaskRef;
+use crate::base::guard::contained;
+use crate::base::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell};
+use std::fmt;
+use std::ptr::NonNull;
+
+/// All live tasks of one core.
+pub(crate) struct OwnedTasks {
+    /// What `Header::list` says of members.
+    id: u64,
+    /// The mark of the thread whose local tasks these are; 0 until the first one comes.
+    thread: AtomicU64,
+    local: UnsafeCell<List>,
+    shared: Mutex<List>,
+    // Copies of the lists' lengths for anybody to read; each has one writer at a time.
+    local_len: AtomicUsize,
+    shared_len: AtomicUsize,
+}
+
+// SAFETY: `local` is touched only by the thread whose mark is in `thread` (`with_local` checks); the rest is
+// `Sync`.
+unsafe impl Sync for OwnedTasks {}
+// SAFETY: wherever the value goes, local tasks are still handled by their own thread only.
+unsafe impl Send for OwnedTasks {}
+
+impl OwnedTasks {
+    /// An open, empty list. The first thread that inserts a local task is the only one that may.
+    pub(crate) fn new() -> Self {
+        // Only uniqueness counts. Not one of the shim's atomics: a static outlives a model.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            thread: AtomicU64::new(0),
+            local: UnsafeCell::new(List::EMPTY),
+            shared: Mutex::new(List::EMPTY),
+            local_len: AtomicUsize::new(0),
+            shared_len: AtomicUsize::new(0),
+        }
+    }
+
+    /// Adds a task, before it is scheduled for the first time. False if the list is closed: then the caller
+    /// shuts the task down.
+    ///
+    /// # Panics
+    /// If a local task comes on another thread than the local tasks before it.
+    #[must_use = "a task that is refused must be shut down"]
+    pub(crate) fn insert(&self, task: TaskRef) -> bool {
+        if task.header().is_local() {
+            self.bind();
+            let inserted = self.with_local(|list| list.insert(task, self.id, &self.local_len));
+            inserted.expect("broken invariant: a core's local tasks are spawned on its thread")
+        } else {
+            self.lock().insert(task, self.id, &self.shared_len)
+        }
+    }
+
+    /// Takes a task out, if it is here (and the thread may touch it).
+    pub(crate) fn remove(&self, task: &Header) -> Option<TaskRef> {
+        // Only a hint for a task that is in no list any more; the list itself looks again.
+        if task.list.load(Ordering::Relaxed) != self.id {
+            return None;
+        }
+        if task.is_local() {
+            self.with_local(|list| list.remove(task, self.id, &self.local_len))?
+        } else {
+            self.lock().remove(task, self.id, &self.shared_len)
+        }
+    }
+
+    /// Refuses all further tasks and ends those that are here: drops the futures of the idle ones, marks
+    /// those that are being polled. Panics of futures that are dropped are contained.
+    ///
+    /// To be called on the owner's thread. On another one (the owner is stuck and left behind) the local
+    /// tasks are left alone, to be leaked with their core, and only the `Send` ones end.
+    pub(crate) fn close_and_shutdown(&self) {
+        self.with_local(|list| list.closed = true);
+        self.lock().closed = true;
+        // One at a time: dropping a future runs foreign code, which may end other tasks of this list.
+        while let Some(task) = self.with_local(|list| list.pop(&self.local_len)).flatten() {
+            contained(|| task.shutdown());
+        }
+        loop {
+            let Some(task) = self.lock().pop(&self.shared_len) else { return };
+            contained(|| task.shutdown());
+        }
+    }
+
+    /// How many live tasks there are; exact when nobody is spawning or ending any.
+    pub(crate) fn len(&self) -> usize {
+        self.local_len.load(Ordering::Relaxed) + self.shared_len.load(Ordering::Relaxed)
+    }
+
+    fn bind(&self) {
+        if self.thread.load(Ordering::Relaxed) == 0 {
+            // On failure another thread was first, which `with_local` finds out.
+            let here = Mark::here().number();
+            let _ = self.thread.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Lends the list of local tasks, on its own thread only. Without one it is still nobody's: then `None`
+    /// too.
+    fn with_local<R>(&self, edit: impl FnOnce(&mut List) -> R) -> Option<R> {
+        if self.thread.load(Ordering::Relaxed) != Mark::here().number() {
+            return None;
+        }
+        // SAFETY: this thread's mark is in `thread`, which never changes again: no other thread gets here.
+        // `List`'s methods call nobody, so no second borrow is made meanwhile.
+        Some(self.local.with_mut(|list| edit(unsafe { &mut *list })))
+    }
+
+    fn lock(&self) -> impl std::ops::DerefMut<Target = List> + '_ {
+        self.shared.lock().expect("broken invariant: the task list panicked")
+    }
+}
+
+impl Drop for OwnedTasks {
+    fn drop(&mut self) {
+        self.close_and_shutdown();
+    }
+}
+
+impl fmt::Debug for OwnedTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedTasks").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// An intrusive list, oldest task first. Each entry is a `TaskRef` given to the list.
+struct List {
+    first: Option<NonNull<Header>>,
+    last: Option<NonNull<Header>>,
+    len: usize,
+    closed: bool,
+}
+
+// SAFETY: the entries are references that may be held by any thread; what a thread may do with one is checked
+// there.
+unsafe impl Send for List {}
+
+impl List {
+    const EMPTY: List = List { first: None, last: None, len: 0, closed: false };
+
+    fn insert(&mut self, task: TaskRef, id: u64, len: &AtomicUsize) -> bool {
+        if self.closed {
+            return false;
+        }
+        let entry = task.into_raw();
+        // SAFETY: the list now holds the reference, so the header lives.
+        let header = unsafe { entry.as_ref() };
+        debug_assert_eq!(header.list.load(Ordering::Relaxed), 0, "a task is in one list");
+        header.list.store(id, Ordering::Relaxed);
+        set_links(header, Links { before: self.last, after: None });
+        match self.last {
+            Some(last) => edit_links(last, |links| links.after = Some(entry)),
+            None => self.first = Some(entry),
+        }
+        self.last = Some(entry);
+        self.resize(self.len + 1, len);
+        true
+    }
+
+    fn remove(&mut self, task: &Header, id: u64, len: &AtomicUsize) -> Option<TaskRef> {
+        if task.list.load(Ordering::Relaxed) != id {
+            return None;
+        }
+        // SAFETY: the task is in this list, so its links are ours to read.
+        let links = task.links.with(|links| unsafe { *links });
+        // The entry itself comes from the list and not from `task`, which reaches no further than the header.
+        let entry = match links.before {
+            // SAFETY: neighbours in the list are alive and their links ours.
+            Some(before) => unsafe { before.as_ref() }.links.with(|links| unsafe { (*links).after }),
+            None => self.first,
+        };
+        let entry = entry.expect("broken invariant: a listed task has an entry");
+        match links.before {
+            Some(before) => edit_links(before, |neighbour| neighbour.after = links.after),
+            None => self.first = links.after,
+        }
+        match links.after {
+            Some(after) => edit_links(after, |neighbour| neighbour.before = links.before),
+            None => self.last = links.before,
+        }
+        set_links(task, Links::NONE);
+        task.list.store(0, Ordering::Relaxed);
+        self.resize(self.len - 1, len);
+        // SAFETY: the reference that `insert` gave to the list.
+        Some(unsafe { TaskRef::from_raw(entry) })
+    }
+
+    fn pop(&mut self, len: &AtomicUsize) -> Option<TaskRef> {
+        // SAFETY: the entry holds a reference.
+        let task = unsafe { self.first?.as_ref() };
+        self.remove(task, task.list.load(Ordering::Relaxed), len)
+    }
+
+    fn resize(&mut self, len: usize, copy: &AtomicUsize) {
+        self.len = len;
+        copy.store(len, Ordering::Relaxed);
+    }
+}
+
+fn set_links(header: &Header, new: Links) {
+    // SAFETY: called by the list that holds the task, under its lock or on its thread.
+    header.links.with_mut(|links| unsafe { *links = new });
+}
+
+fn edit_links(entry: NonNull<Header>, edit: impl FnOnce(&mut Links)) {
+    // SAFETY: an entry of the list that is being edited: it is alive, and its links are that list's.
+    unsafe { entry.as_ref() }.links.with_mut(|links| edit(unsafe { &mut *links }));
+}

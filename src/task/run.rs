@@ -1,0 +1,279 @@
+//! What a task does, written once for all futures and schedulers: run, cancel, complete, hand over, free.
+//!
+//! Owns the functions behind [`Functions`]. Each begins by asking `state.rs` who may touch what, and does as
+//! the answer says. No panic of a user's future, output or waker leaves this file; nothing of a task is
+//! borrowed while the scheduler or a waker is called, unless a reference is held across the call.
+
+use super::cell::{Cell, Failure, Functions, Header, Stage};
+use super::id::Current;
+use super::mark::Mark;
+use super::state::{Complete, Pause, Start};
+use super::{Cause, Notified, Schedule, waker};
+use crate::base::coop;
+use crate::base::guard::contained;
+use crate::base::sync::UnsafeCell;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::task::{Context, Poll};
+
+/// Makes the cell of a new task; `references` references to it are the caller's.
+pub(super) fn allocate<F: Future, S: Schedule>(
+    future: F,
+    scheduler: S,
+    references: usize,
+    mark: Mark,
+    spawned_at: &'static Location<'static>,
+) -> NonNull<Header> {
+    let header = Header::new(references, &Typed::<F, S>::FUNCTIONS, mark, scheduler.realm(), spawned_at);
+    let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Future(future)) });
+    // The pointer keeps its claim to the whole cell, although it is called the header's.
+    NonNull::from(Box::leak(cell)).cast()
+}
+
+/// A task whose types are known.
+struct Typed<F: Future, S>(NonNull<Cell<F, S>>);
+
+impl<F: Future, S: Schedule> Typed<F, S> {
+    const FUNCTIONS: Functions = Functions {
+        run: run::<F, S>,
+        cancel: cancel::<F, S>,
+        schedule: schedule::<F, S>,
+        take_output: take_output::<F, S>,
+        drop_output: drop_output::<F, S>,
+        free: free::<F, S>,
+    };
+
+    /// # Safety
+    /// `task` was made by `allocate::<F, S>`, and a reference is held while the result is used.
+    unsafe fn new(task: NonNull<Header>) -> Self {
+        Self(task.cast())
+    }
+
+    fn cell(&self) -> &Cell<F, S> {
+        // SAFETY: `new`'s caller holds a reference, so the cell lives.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn address(&self) -> NonNull<Header> {
+        self.0.cast()
+    }
+
+    /// Polls the future; true if there is a result now, which is then in the stage.
+    ///
+    /// # Safety
+    /// RUNNING is the caller's, on a thread that the mark admits.
+    unsafe fn poll(&self) -> bool {
+        // SAFETY: the runner's reference outlives the poll.
+        let waker = unsafe { waker::lend(self.address()) };
+        let poll = || {
+            self.cell().stage.with_mut(|stage| {
+                // SAFETY: RUNNING gives us the stage.
+                let Stage::Future(future) = (unsafe { &mut *stage }) else {
+                    unreachable!("broken invariant: a task without a future was run");
+                };
+                // SAFETY: the cell never moves and the future is dropped in place.
+                let future = unsafe { Pin::new_unchecked(future) };
+                coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
+            })
+        };
+        let result = match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panic) => Err(Failure::Panicked(panic)),
+        };
+        // SAFETY: RUNNING is still ours.
+        unsafe { self.conclude(result) };
+        true
+    }
+
+    /// Drops the future and puts `result` in its place. A future that panics in its drop has failed.
+    ///
+    /// # Safety
+    /// As `poll`.
+    unsafe fn conclude(&self, result: Result<F::Output, Failure>) {
+        // SAFETY: passed on from the caller.
+        let dropped = unsafe { self.empty_stage() };
+        let result = match (result, dropped) {
+            (result, Ok(())) => result,
+            (Err(Failure::Panicked(first)), Err(second)) => {
+                contained(|| drop(second));
+                Err(Failure::Panicked(first))
+            }
+            (lost, Err(panic)) => {
+                contained(|| drop(lost));
+                Err(Failure::Panicked(panic))
+            }
+        };
+        // SAFETY: RUNNING gives us the stage; it is empty, so overwriting it drops nothing.
+        self.cell().stage.with_mut(|stage| unsafe { stage.write(Stage::Output(result)) });
+    }
+
+    /// Drops what is in the stage, in place. The stage is empty afterwards, also if the drop panics.
+    ///
+    /// # Safety
+    /// The stage is the caller's, on a thread that the mark admits.
+    unsafe fn empty_stage(&self) -> Result<(), Box<dyn Any + Send>> {
+        self.cell().stage.with_mut(|stage| {
+            // SAFETY: the stage is the caller's; nothing reads what was dropped, because of the next line.
+            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ptr::drop_in_place(stage) }));
+            // SAFETY: as above; overwriting without a second drop.
+            unsafe { stage.write(Stage::Empty) };
+            dropped
+        })
+    }
+
+    /// The task is over: leaves the owner's list, publishes the output, wakes the joiner, gives up the
+    /// references.
+    ///
+    /// # Safety
+    /// RUNNING is the caller's and so is a reference, which is given up; the stage holds the output.
+    unsafe fn complete(&self) {
+        let state = &self.cell().header.state;
+        // Before COMPLETE: whoever has seen the output of a task does not find it in the list any more.
+        let held = match self.cell().scheduler.release(&self.cell().header) {
+            Some(owned) => {
+                assert_eq!(owned.into_raw(), self.address(), "broken invariant: another task was released");
+                2
+            }
+            None => 1,
+        };
+        let mut output_kept = true;
+        loop {
+            match state.complete(held, output_kept) {
+                Complete::Done => return,
+                Complete::Last => break,
+                Complete::Unwanted => {
+                    // SAFETY: RUNNING is still ours, and we run where the future ran.
+                    contained(|| drop(unsafe { self.empty_stage() }));
+                    output_kept = false;
+                }
+                Complete::Joined => {
+                    // SAFETY: `Joined` gives us the waker.
+                    let joiner = unsafe { self.cell().header.take_join_waker() };
+                    let last = state.release(held);
+                    contained(|| joiner.wake());
+                    if last {
+                        break;
+                    }
+                    return;
+                }
+            }
+        }
+        // SAFETY: ours were the last references.
+        unsafe { free::<F, S>(self.address()) }
+    }
+}
+
+unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: the caller passes a reference to a task of these types.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    let header = &typed.cell().header;
+    let _current = Current::enter(header.id());
+    match header.state.start() {
+        Start::Gone => return,
+        // SAFETY: `Last` says that ours was the last reference.
+        Start::Last => return unsafe { free::<F, S>(task) },
+        // SAFETY: RUNNING is ours, and the caller vouches for the thread.
+        Start::Cancel => unsafe { typed.conclude(Err(Failure::Cancelled)) },
+        Start::Poll => {
+            // SAFETY: as above.
+            let ready = unsafe { typed.poll() };
+            if !ready {
+                match header.state.pause() {
+                    Pause::Idle => return,
+                    // SAFETY: the runner's reference has become the one of a `Notified`.
+                    Pause::Again => return unsafe { hand_over::<F, S>(task, Cause::Yielded) },
+                    // SAFETY: `Last` says that ours was the last reference.
+                    Pause::Last => return unsafe { free::<F, S>(task) },
+                    // SAFETY: RUNNING is still ours.
+                    Pause::Cancel => unsafe { typed.conclude(Err(Failure::Cancelled)) },
+                }
+            }
+        }
+    }
+    // SAFETY: the result is in its place, RUNNING and the reference are ours.
+    unsafe { typed.complete() }
+}
+
+unsafe fn cancel<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: the caller passes a reference to a task of these types that it has claimed.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    let _current = Current::enter(typed.cell().header.id());
+    // SAFETY: claimed means that RUNNING is ours; the caller vouches for the thread.
+    unsafe { typed.conclude(Err(Failure::Cancelled)) };
+    // SAFETY: the result is in its place.
+    unsafe { typed.complete() }
+}
+
+unsafe fn schedule<F: Future, S: Schedule>(task: NonNull<Header>, kept: bool) {
+    if !kept {
+        // SAFETY: passed on from the caller.
+        return unsafe { hand_over::<F, S>(task, Cause::Woken) };
+    }
+    // SAFETY: the caller keeps the task alive throughout.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    // SAFETY: the caller gives a reference for the `Notified` that is due.
+    if let Err(notified) = S::schedule_here(unsafe { Notified::from_raw(task) }, Cause::Woken) {
+        typed.cell().scheduler.schedule(notified);
+    }
+}
+
+/// Gives a reference, as a `Notified`, to the scheduler: with nothing of the task borrowed if this thread
+/// takes it at once, else with a second reference held while the scheduler's method runs.
+///
+/// # Safety
+/// A `Notified` of this task is due, and the caller gives up a reference for it.
+unsafe fn hand_over<F: Future, S: Schedule>(task: NonNull<Header>, cause: Cause) {
+    // SAFETY: passed on from the caller.
+    let notified = unsafe { Notified::from_raw(task) };
+    let Err(notified) = S::schedule_here(notified, cause) else { return };
+    let keep = notified.keep();
+    // SAFETY: `keep` outlives the call.
+    let typed = unsafe { Typed::<F, S>::new(keep.address()) };
+    match cause {
+        Cause::Woken => typed.cell().scheduler.schedule(notified),
+        Cause::Yielded => typed.cell().scheduler.schedule_again(notified),
+    }
+}
+
+unsafe fn take_output<F: Future, S: Schedule>(task: NonNull<Header>, place: *mut ()) -> bool {
+    // SAFETY: the caller is the task's `JoinHandle`, which has a reference.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    typed.cell().stage.with_mut(|stage| {
+        // SAFETY: the task is complete, so the stage is the handle's.
+        let Stage::Output(output) = (unsafe { &*stage }) else { return false };
+        // SAFETY: the caller's place is for this type, because the handle was made with `F::Output`; what is
+        // read out is overwritten without a drop in the next line.
+        unsafe { place.cast::<Result<F::Output, Failure>>().write(ptr::read(output)) };
+        // SAFETY: the stage is the handle's.
+        unsafe { stage.write(Stage::Empty) };
+        true
+    })
+}
+
+unsafe fn drop_output<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: as `take_output`; an output that may not cross threads has a handle that may not either.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    let _current = Current::enter(typed.cell().header.id());
+    // SAFETY: the task is complete, so the stage is the handle's.
+    contained(|| drop(unsafe { typed.empty_stage() }));
+}
+
+/// Frees the cell. A future that is still in it is dropped with it, unless it is bound to another thread:
+/// then the whole cell is leaked, because dropping the future here would be unsound.
+unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
+    let cell: NonNull<Cell<F, S>> = task.cast();
+    // SAFETY: the last reference is gone, so nobody else reads or writes the cell.
+    let has_future =
+        unsafe { cell.as_ref() }.stage.with(|stage| matches!(unsafe { &*stage }, Stage::Future(_)));
+    // SAFETY: as above.
+    let header = unsafe { &cell.as_ref().header };
+    if has_future && !header.mark.admits_this_thread() {
+        return;
+    }
+    let _current = Current::enter(header.id());
+    // SAFETY: `allocate` made it from a box, and it is freed once.
+    contained(|| drop(unsafe { Box::from_raw(cell.as_ptr()) }));
+}

@@ -1,0 +1,64 @@
+//! The waker of a task: four functions over a counted reference to its header.
+//!
+//! A waker may be cloned, woken and dropped on any thread, at any time, also after the task and its runtime
+//! have ended; it keeps the task's memory, but neither future nor output. It never blocks, spins or allocates
+//! (the scheduler's `schedule` keeps that promise for its part).
+
+use super::cell::{Header, Reference};
+use super::state::Wake;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+/// The functions of every task's waker.
+pub(super) static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// The waker lent to a poll: the runner's own reference, not counted again.
+///
+/// # Safety
+/// The task is referenced for as long as the result is used.
+pub(super) unsafe fn lend(task: NonNull<Header>) -> ManuallyDrop<Waker> {
+    // SAFETY: never dropped, so the uncounted reference is never given up; the caller keeps the task alive.
+    ManuallyDrop::new(unsafe { Reference::from_raw(task) }.into_waker())
+}
+
+/// Turns a waker's pointer back into what it was made from.
+///
+/// # Safety
+/// `data` comes from a waker with the table [`WAKER`].
+unsafe fn address(data: *const ()) -> NonNull<Header> {
+    // SAFETY: `Reference::into_waker` is the only maker of such wakers; its pointer is not null.
+    unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: the waker that is cloned holds a reference throughout; ours is not counted, hence not dropped.
+    let task = ManuallyDrop::new(unsafe { Reference::from_raw(address(data)) });
+    task.header().state.retain();
+    RawWaker::new(data, &WAKER)
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: the waker gives its reference to this call.
+    let task = unsafe { Reference::from_raw(address(data)) };
+    if task.header().state.wake() == Wake::Schedule {
+        let schedule = task.header().functions.schedule;
+        // SAFETY: `Schedule` says that a `Notified` is due; the waker's reference becomes its own.
+        unsafe { schedule(task.into_raw(), false) }
+    }
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the waker is borrowed throughout, so its reference is there; ours is not counted, hence not
+    // dropped.
+    let task = ManuallyDrop::new(unsafe { Reference::from_raw(address(data)) });
+    if task.header().state.wake_and_retain() == Wake::Schedule {
+        // SAFETY: `wake_and_retain` has added the reference of the `Notified` that is due.
+        unsafe { (task.header().functions.schedule)(task.address(), true) }
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: the waker gives its reference to this call.
+    drop(unsafe { Reference::from_raw(address(data)) });
+}

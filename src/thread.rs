@@ -1,0 +1,29 @@
+//! L5: threads beside the cores.
+#![forbid(unsafe_code)]
+
+use crate::sys::cpu;
+use std::thread::JoinHandle;
+
+/// As [`std::thread::spawn`], but the thread may use all CPUs the process started with. A thread that a pinned core
+/// starts with std inherits the core's one CPU.
+///
+/// # Panics
+/// If the system cannot start a thread.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// let cpus = ringwork::thread::spawn(|| std::thread::available_parallelism().unwrap());
+/// assert!(cpus.join().unwrap().get() >= 1);
+/// # }
+/// ```
+pub fn spawn<F, T>(run: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    std::thread::spawn(move || {
+        cpu::unpin();
+        run()
+    })
+}

@@ -1,0 +1,400 @@
+//! A core's timers: its wheel, and how a timer gets in and out from whatever thread.
+//!
+//! Owns the thread-local [`Driver`] of a core, the [`Timer`] parcels that wheel and future share, and the messages
+//! by which other threads reach the wheel. Promises that a timer never fires early, that its waker is called
+//! exactly once if it fires while somebody waits, and that a timer whose core goes is told so. It reads no clock:
+//! `now` is an argument.
+//!
+//! # One timer
+//! ```text
+//!             arm, on its home core                       fire
+//!   future ──────────────────────────▶ in the wheel ──────────────▶ FIRED
+//!      │                                 ▲   │  ▲ │
+//!      │ arm, anywhere else              │   │  └─┘ MOVE: put at the new deadline
+//!      └──────────────▶ REGISTER ────────┘   │
+//!                          │                 └──── CANCEL, or dropped at home ────▶ out
+//!                          └── the core is gone: GONE  (also for all in the wheel when it is taken down)
+//! ```
+//!
+//! Who may touch what:
+//! - `key` (where the timer lies): the home core's thread. It is atomic only so that safe code can share it.
+//! - `slot`: the future is its consumer. Its producer is the home core once the timer is in the wheel, before
+//!   that whoever handles the REGISTER message. One REGISTER is sent per timer, so there is one producer.
+//! - `wait` (the deadline): the future, before a message that makes the home core read it.
+//!
+//! A CANCEL may cross the firing: it finds no key and does nothing. A MOVE may cross it too: then the future finds
+//! that it fired before the new deadline and arms anew. A request to a core that is gone needs an answer only if
+//! it is a REGISTER; everything that was in its wheel has been told by the wheel's own end.
+//!
+//! # No foreign code under the borrow
+//! Wakers are cloned, woken and dropped only while the thread-local is not borrowed, because a waker may drop a task,
+//! and with it a timer, which comes back here.
+#![forbid(unsafe_code)]
+
+use super::wheel::{Key, Wheel};
+use crate::base::guard::contained;
+use crate::base::inbox::Inbox;
+use crate::base::parcel::{Deliver, Parcel};
+use crate::base::reach;
+use crate::base::slot::{Set, Slot};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Timers touched by one [`fire`]: at some tens of nanoseconds each, a small part of a turn's time.
+const FIRE_MAX: usize = 1024;
+
+/// Timers kept for use without an allocation. Enough for a core's worth of requests that are served at once, and
+/// not 40 KiB.
+const SPARE_MAX: usize = 256;
+
+/// Requests to the home core.
+const REGISTER: u32 = 1;
+const MOVE: u32 = 2;
+const CANCEL: u32 = 4;
+
+/// The key of a timer that is not in the wheel.
+const NOWHERE: u64 = u64::MAX;
+
+/// What a timer comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Its deadline has come.
+    Fired,
+    /// Its core has gone.
+    Gone,
+}
+
+/// What wheel and future share.
+#[derive(Debug)]
+struct Timer {
+    slot: Slot<Outcome>,
+    home: Arc<Inbox>,
+    /// When this was armed; the deadline is `wait` nanoseconds later.
+    armed: Instant,
+    wait: AtomicU64,
+    key: AtomicU64,
+}
+
+impl Timer {
+    fn new(home: Arc<Inbox>, armed: Instant, deadline: Instant) -> Self {
+        let timer =
+            Self { slot: Slot::new(), home, armed, wait: AtomicU64::new(0), key: AtomicU64::new(NOWHERE) };
+        timer.set_deadline(deadline);
+        timer
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.armed.checked_add(Duration::from_nanos(self.wait.load(Ordering::Relaxed)))
+    }
+
+    /// Must be followed by a request, which publishes it, or stay on the home core.
+    fn set_deadline(&self, deadline: Instant) {
+        let wait = deadline.saturating_duration_since(self.armed).as_nanos();
+        self.wait.store(u64::try_from(wait).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Home core: takes the timer's place in the wheel away from it.
+    fn take_key(&self) -> Option<Key> {
+        let bits = self.key.load(Ordering::Relaxed);
+        self.key.store(NOWHERE, Ordering::Relaxed);
+        (bits != NOWHERE).then(|| Key::from_bits(bits))
+    }
+
+    fn is_in_wheel(&self) -> bool {
+        self.key.load(Ordering::Relaxed) != NOWHERE
+    }
+}
+
+impl Deliver for Timer {
+    fn deliver(parcel: Arc<Parcel<Self>>, requests: u32) {
+        // The wheel's reference, if the timer left the wheel, is dropped out here.
+        let handled = with_current(|driver| {
+            debug_assert!(driver.is_home_of(&parcel), "a timer's message came to another core");
+            driver.receive(&parcel, requests)
+        });
+        if handled.is_none() {
+            Self::dispose(parcel, requests);
+        }
+    }
+
+    fn dispose(parcel: Arc<Parcel<Self>>, requests: u32) {
+        if requests & (REGISTER | CANCEL) == REGISTER {
+            let told = parcel.value.slot.set(Outcome::Gone);
+            drop(parcel);
+            if let Set::Waiting(waker) = told {
+                contained(|| waker.wake());
+            }
+        }
+    }
+}
+
+/// The timers of one core.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    wheel: Wheel<Arc<Parcel<Timer>>>,
+    /// Tick 0.
+    start: Instant,
+    home: Arc<Inbox>,
+    /// Timers of this core that nobody else refers to.
+    spare: Vec<Arc<Parcel<Timer>>>,
+    /// The last batch's memory.
+    expired: Vec<Arc<Parcel<Timer>>>,
+}
+
+impl Driver {
+    /// The timers of the core behind `home`; ticks are counted from `start`.
+    pub(crate) fn new(start: Instant, home: Arc<Inbox>) -> Self {
+        Self { wheel: Wheel::new(), start, home, spare: Vec::new(), expired: Vec::new() }
+    }
+
+    fn is_home_of(&self, parcel: &Parcel<Timer>) -> bool {
+        Arc::ptr_eq(&self.home, &parcel.value.home)
+    }
+
+    /// The first tick that is not before `deadline`.
+    fn tick_of(&self, deadline: Option<Instant>) -> u64 {
+        let Some(deadline) = deadline else { return u64::MAX };
+        let wait = deadline.saturating_duration_since(self.start);
+        let ticks = u64::from(wait.subsec_nanos().div_ceil(1_000_000));
+        wait.as_secs().saturating_mul(1_000).saturating_add(ticks)
+    }
+
+    fn arm(&mut self, deadline: Instant, now: Instant, waker: Waker) -> Arc<Parcel<Timer>> {
+        let mut parcel = match self.spare.pop() {
+            Some(mut parcel) => {
+                let timer = &mut Arc::get_mut(&mut parcel).expect("a spare timer is nobody's").value;
+                // The old slot holds no waker: see `take_back`.
+                timer.slot = Slot::new();
+                timer.armed = now;
+                timer.set_deadline(deadline);
+                parcel
+            }
+            None => Parcel::new(Timer::new(Arc::clone(&self.home), now, deadline)),
+        };
+        Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
+        self.insert(&parcel, self.tick_of(Some(deadline)));
+        parcel
+    }
+
+    fn insert(&mut self, parcel: &Arc<Parcel<Timer>>, tick: u64) {
+        debug_assert!(!parcel.value.is_in_wheel());
+        let key = self.wheel.insert(tick, Arc::clone(parcel));
+        parcel.value.key.store(key.to_bits(), Ordering::Relaxed);
+    }
+
+    fn remove(&mut self, parcel: &Parcel<Timer>) -> Option<Arc<Parcel<Timer>>> {
+        self.wheel.remove(parcel.value.take_key()?)
+    }
+
+    /// Handles a message from another thread. Returns what must be dropped once nothing is borrowed.
+    fn receive(&mut self, parcel: &Arc<Parcel<Timer>>, requests: u32) -> Option<Arc<Parcel<Timer>>> {
+        let removed = self.remove(parcel);
+        let wanted = requests & CANCEL == 0;
+        if wanted && (removed.is_some() || requests & REGISTER != 0) {
+            self.insert(parcel, self.tick_of(parcel.value.deadline()));
+        }
+        removed
+    }
+
+    /// Takes back a timer that its future has no more use for, and whose slot holds no waker.
+    ///
+    /// Returns it if this core cannot: it belongs to another, or its REGISTER is still in the inbox.
+    fn take_back(&mut self, mut parcel: Arc<Parcel<Timer>>) -> Option<Arc<Parcel<Timer>>> {
+        if !self.is_home_of(&parcel) {
+            return Some(parcel);
+        }
+        if self.remove(&parcel).is_none() && !parcel.value.slot.is_done() {
+            return Some(parcel);
+        }
+        if self.spare.len() < SPARE_MAX && Arc::get_mut(&mut parcel).is_some() {
+            self.spare.push(parcel);
+        }
+        None
+    }
+
+    fn fire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> usize {
+        // The clock has not gone backwards, whatever the caller says: then nothing new is due.
+        let tick = now.saturating_duration_since(self.start).as_millis();
+        let mut expired = std::mem::take(&mut self.expired);
+        self.wheel.advance(u64::try_from(tick).unwrap_or(u64::MAX), FIRE_MAX, &mut expired);
+        let fired = expired.len();
+        for parcel in expired.drain(..) {
+            parcel.value.key.store(NOWHERE, Ordering::Relaxed);
+            if let Set::Waiting(waker) = parcel.value.slot.set(Outcome::Fired) {
+                wakers.push(waker);
+            }
+            // A timer has one waker, which its slot gave up just now, so this drop runs no foreign code.
+            drop(parcel);
+        }
+        self.expired = expired;
+        fired
+    }
+
+    /// Tells all timers that are left that their core has gone.
+    fn take_down(self, wakers: &mut Vec<Waker>) -> usize {
+        let left = self.wheel.len();
+        for parcel in self.wheel.into_values() {
+            parcel.value.key.store(NOWHERE, Ordering::Relaxed);
+            if let Set::Waiting(waker) = parcel.value.slot.set(Outcome::Gone) {
+                wakers.push(waker);
+            }
+        }
+        left
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Driver>> = const { RefCell::new(None) };
+}
+
+/// Calls `with` on this thread's driver; nothing if this thread is no core. `with` must not run foreign code.
+fn with_current<R>(with: impl FnOnce(&mut Driver) -> R) -> Option<R> {
+    CURRENT.try_with(|current| current.borrow_mut().as_mut().map(with)).ok().flatten()
+}
+
+/// Makes this thread the home of `driver`'s timers until [`shut_down`], at the latest until the guard is dropped.
+pub(crate) fn enter(driver: Driver) -> Guard {
+    let before = CURRENT.with_borrow_mut(|current| current.replace(driver));
+    assert!(before.is_none(), "this thread is a core already");
+    Guard { _here: PhantomData }
+}
+
+/// Says that this thread is a core for timers. See [`enter`].
+#[must_use = "timers live in this thread only while the guard does"]
+#[derive(Debug)]
+pub(crate) struct Guard {
+    // A thread-local was set: the guard must end on the same thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut wakers = Vec::new();
+        shut_down(&mut wakers);
+        for waker in wakers {
+            contained(|| waker.wake());
+        }
+    }
+}
+
+/// The instant until which this core may sleep as far as its timers are concerned.
+pub(crate) fn next_deadline() -> Option<Instant> {
+    with_current(|driver| {
+        let due = driver.wheel.next_due()?;
+        // A deadline past the end of time is none.
+        driver.start.checked_add(Duration::from_millis(due))
+    })?
+}
+
+/// Completes this core's timers that are due at `now` and adds the wakers of the tasks that wait for them.
+///
+/// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`next_deadline`] says so.
+pub(crate) fn fire(now: Instant, wakers: &mut Vec<Waker>) -> usize {
+    with_current(|driver| driver.fire(now, wakers)).unwrap_or(0)
+}
+
+/// Takes this core's driver down. The timers still in it are told that their core has gone; the wakers of the tasks
+/// that wait for them are added to `wakers`. Returns how many timers there were; does nothing the second time.
+///
+/// The inbox may still be open: a timer message that arrives later is answered the same way.
+pub(crate) fn shut_down(wakers: &mut Vec<Waker>) -> usize {
+    let driver = CURRENT.try_with(|current| current.borrow_mut().take()).ok().flatten();
+    driver.map_or(0, |driver| driver.take_down(wakers))
+}
+
+/// Puts a timer into this core's wheel, or sends it to a core if this thread is none.
+///
+/// `waker` is woken at `deadline`, unless the ticket is dropped before.
+///
+/// # Panics
+/// If this thread is no core and has entered no runtime.
+pub(super) fn arm(deadline: Instant, now: Instant, waker: Waker) -> Ticket {
+    let mut waker = Some(waker);
+    let here = with_current(|driver| driver.arm(deadline, now, waker.take().expect("taken once")));
+    let parcel = here.unwrap_or_else(|| {
+        let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
+        let mut parcel = Parcel::new(Timer::new(home, now, deadline));
+        let waker = waker.take().expect("no core took it");
+        Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
+        parcel.request(&parcel.value.home, REGISTER);
+        parcel
+    });
+    Ticket { parcel: Some(parcel) }
+}
+
+/// The future's end of a timer. Dropping it cancels the timer.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// Always there, except in `drop`.
+    parcel: Option<Arc<Parcel<Timer>>>,
+}
+
+impl Ticket {
+    /// What became of the timer, or `Pending` with the task's waker stored.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.timer().slot.poll(cx)
+    }
+
+    /// What became of the timer.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.timer().slot.get()
+    }
+
+    /// Whether this thread is a core, but not the timer's home.
+    pub(super) fn is_on_another_core(&self) -> bool {
+        with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false)
+    }
+
+    /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been asked to: then
+    /// the timer may still fire at the old deadline.
+    ///
+    /// Only for a timer that has no outcome yet, as far as this thread knows.
+    pub(super) fn postpone(&mut self, deadline: Instant) -> bool {
+        let parcel = self.parcel();
+        parcel.value.set_deadline(deadline);
+        let moved = with_current(|driver| {
+            if !driver.is_home_of(parcel) {
+                return None;
+            }
+            let removed = driver.remove(parcel)?;
+            driver.insert(parcel, driver.tick_of(Some(deadline)));
+            Some(removed)
+        });
+        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile.
+        let done = moved.flatten().is_some();
+        if !done {
+            parcel.request(&parcel.value.home, MOVE);
+        }
+        done
+    }
+
+    fn parcel(&self) -> &Arc<Parcel<Timer>> {
+        self.parcel.as_ref().expect("there until drop")
+    }
+
+    fn timer(&self) -> &Timer {
+        &self.parcel().value
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(parcel) = self.parcel.take() else { return };
+        // The waker goes first, while nothing is borrowed: from here on the timer holds no foreign code.
+        parcel.value.slot.clear();
+        let mut parcel = Some(parcel);
+        let back = with_current(|driver| driver.take_back(parcel.take().expect("taken once")));
+        if let Some(parcel) = back.unwrap_or(parcel)
+            && !parcel.value.slot.is_done()
+        {
+            parcel.request(&parcel.value.home, CANCEL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

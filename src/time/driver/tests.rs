@@ -1,0 +1,388 @@
+//! Tests of a core's timers: this thread as a core with a clock of its own, other threads as strangers, and two real
+//! cores that throw tasks at each other.
+#![forbid(unsafe_code)]
+
+use super::super::{Instant, sleep, sleep_until, timeout};
+use super::*;
+use crate::base::inbox::Message;
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Mutex, OnceLock};
+use std::task::Wake;
+use std::thread;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Count {
+    fn wakes(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, count: &Arc<Count>) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::clone(count));
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
+}
+
+/// This thread as a core.
+struct Home {
+    inbox: Arc<Inbox>,
+    start: std::time::Instant,
+    _guard: Guard,
+}
+
+impl Home {
+    fn new() -> Self {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let start = std::time::Instant::now();
+        Self { _guard: enter(Driver::new(start, Arc::clone(&inbox))), inbox, start }
+    }
+
+    /// Lets other threads reach this core and only it.
+    fn reached(&self) -> reach::Entered {
+        reach::enter(Arc::new(reach::Cores::new(Box::new([Arc::clone(&self.inbox)]))))
+    }
+
+    /// One turn of the loop, `later` after the start.
+    fn turn(&self, later: Duration) -> usize {
+        self.inbox.take_pinned().for_each(Message::deliver);
+        let mut wakers = Vec::new();
+        let fired = fire(self.start + later, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        fired
+    }
+
+    fn timers(&self) -> usize {
+        with_current(|driver| driver.wheel.len()).expect("a core")
+    }
+}
+
+/// Runs `away` on a thread that is no core but reaches `home`.
+fn elsewhere<R: Send>(home: &Home, away: impl FnOnce() -> R + Send) -> R {
+    let inbox = Arc::clone(&home.inbox);
+    thread::scope(|scope| {
+        let away = scope.spawn(move || {
+            let _entered = reach::enter(Arc::new(reach::Cores::new(Box::new([inbox]))));
+            away()
+        });
+        away.join().expect("no panic")
+    })
+}
+
+#[test]
+fn a_timer_wakes_its_task_once_at_its_deadline_and_not_before() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = sleep_until(Instant::from_std(home.start + HOUR));
+    assert!(poll(&mut sleep, &count).is_pending());
+    assert!(poll(&mut sleep, &count).is_pending());
+    assert_eq!(next_deadline(), Some(home.start + HOUR));
+    assert_eq!(home.turn(HOUR - Duration::from_nanos(1)), 0);
+    assert_eq!((home.turn(HOUR), home.turn(HOUR)), (1, 0));
+    assert_eq!(count.wakes(), 1);
+    assert!(sleep.is_elapsed());
+    assert!(poll(&mut sleep, &count).is_ready());
+    assert!(poll(&mut sleep, &count).is_ready(), "it stays ready");
+    assert_eq!(next_deadline(), None);
+}
+
+#[test]
+fn a_deadline_that_has_passed_is_ready_at_once_without_a_runtime() {
+    let count = Arc::new(Count::default());
+    assert!(poll(&mut sleep(Duration::ZERO), &count).is_ready());
+    assert!(poll(&mut timeout(Duration::ZERO, std::future::ready(1)), &count).is_ready());
+}
+
+#[test]
+fn a_duration_without_end_is_a_timer_like_any_other() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = sleep(Duration::MAX);
+    assert!(poll(&mut sleep, &count).is_pending());
+    assert_eq!(home.turn(1_000_000 * HOUR / 10), 0);
+    assert!(next_deadline().is_some());
+}
+
+#[test]
+fn a_timer_dropped_at_home_leaves_the_wheel_and_its_memory_is_used_again() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let spare =
+        || with_current(|driver| driver.spare.iter().map(Arc::as_ptr).collect::<Vec<_>>()).expect("a core");
+    for round in 0..3 {
+        let mut sleep = sleep(HOUR);
+        assert!(poll(&mut sleep, &count).is_pending());
+        assert_eq!((home.timers(), spare().len()), (1, 0));
+        if round == 1 {
+            home.turn(2 * HOUR);
+        }
+        drop(sleep);
+        assert_eq!((home.timers(), spare().len()), (0, 1));
+    }
+    assert_eq!((Arc::strong_count(&count), count.wakes()), (1, 1));
+}
+
+#[test]
+fn a_timer_first_polled_on_another_thread_goes_to_a_core() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = sleep(HOUR);
+    elsewhere(&home, || assert!(poll(&mut sleep, &count).is_pending()));
+    assert_eq!(home.timers(), 0);
+    home.turn(Duration::ZERO);
+    assert_eq!(home.timers(), 1);
+    home.turn(2 * HOUR);
+    assert_eq!(count.wakes(), 1);
+    elsewhere(&home, || assert!(poll(&mut sleep, &count).is_ready()));
+}
+
+#[test]
+#[should_panic(expected = "Handle::enter")]
+fn a_timer_with_no_runtime_in_reach_says_what_to_call() {
+    let _ = poll(&mut sleep(HOUR), &Arc::new(Count::default()));
+}
+
+#[test]
+fn a_timer_dropped_elsewhere_leaves_the_wheel_with_the_next_turn() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = sleep(HOUR);
+    assert!(poll(&mut sleep, &count).is_pending());
+    elsewhere(&home, move || drop(sleep));
+    assert_eq!((home.timers(), Arc::strong_count(&count)), (1, 1));
+    home.turn(Duration::ZERO);
+    assert_eq!(home.timers(), 0);
+}
+
+#[test]
+fn a_cancel_may_cross_the_firing_and_the_registering() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut fired = sleep(HOUR);
+    assert!(poll(&mut fired, &count).is_pending());
+    let mut unregistered = sleep(HOUR);
+    elsewhere(&home, || assert!(poll(&mut unregistered, &count).is_pending()));
+    drop(unregistered);
+    let mut wakers = Vec::new();
+    fire(home.start + 2 * HOUR, &mut wakers);
+    elsewhere(&home, move || drop(fired));
+    assert_eq!(wakers.len(), 1);
+    home.turn(2 * HOUR);
+    assert_eq!(home.timers(), 0);
+}
+
+#[test]
+fn a_reset_moves_the_deadline_of_a_task_that_does_not_poll_again() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = pin!(sleep(HOUR));
+    assert!(poll(&mut sleep, &count).is_pending());
+    sleep.as_mut().reset(Instant::from_std(home.start + 3 * HOUR));
+    assert_eq!(home.turn(2 * HOUR), 0);
+    elsewhere(&home, || sleep.as_mut().reset(Instant::from_std(home.start + 5 * HOUR)));
+    assert_eq!(home.turn(4 * HOUR), 0);
+    assert_eq!(home.turn(5 * HOUR), 1);
+    assert_eq!(count.wakes(), 1);
+    sleep.as_mut().reset(Instant::now());
+    assert!(poll(&mut sleep, &count).is_ready());
+}
+
+#[test]
+fn a_reset_that_crosses_the_firing_is_not_taken_for_the_new_deadline() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = pin!(sleep_until(Instant::from_std(home.start + HOUR)));
+    assert!(poll(&mut sleep, &count).is_pending());
+    elsewhere(&home, || sleep.as_mut().reset(Instant::from_std(home.start + 3 * HOUR)));
+    // The clock is looked at before the inbox: the timer fires at its old deadline.
+    let mut wakers = Vec::new();
+    assert_eq!(fire(home.start + HOUR, &mut wakers), 1);
+    assert!(!sleep.is_elapsed());
+    home.turn(Duration::ZERO);
+    assert!(poll(&mut sleep, &count).is_pending());
+    assert_eq!((home.timers(), next_deadline()), (1, Some(home.start + 3 * HOUR)));
+}
+
+#[test]
+fn a_timer_that_is_reset_follows_its_task_to_another_core() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = pin!(sleep(HOUR));
+    assert!(poll(&mut sleep, &count).is_pending());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let other = Home::new();
+            assert!(poll(&mut sleep, &count).is_pending());
+            assert_eq!(other.timers(), 0, "a poll alone moves nothing");
+            sleep.as_mut().reset(Instant::from_std(home.start + 2 * HOUR));
+            assert!(poll(&mut sleep, &count).is_pending());
+            assert_eq!(other.timers(), 1);
+            other.turn(3 * HOUR);
+            assert!(poll(&mut sleep, &count).is_ready());
+        });
+    });
+    home.turn(Duration::ZERO);
+    assert_eq!((home.timers(), count.wakes()), (0, 1));
+}
+
+#[test]
+fn timers_of_a_core_that_goes_wake_their_tasks_and_say_so() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let (mut here, mut away, mut late) = (sleep(HOUR), sleep(HOUR), sleep(HOUR));
+    assert!(poll(&mut here, &count).is_pending());
+    elsewhere(&home, || assert!(poll(&mut away, &count).is_pending()));
+    let _reached = home.reached();
+    let mut wakers = Vec::new();
+    assert_eq!((shut_down(&mut wakers), wakers.len()), (1, 1));
+    home.inbox.take_pinned().for_each(Message::deliver);
+    assert_eq!(count.wakes(), 1, "a message that comes after the end of the driver is answered");
+    drop(home.inbox.close());
+    for sleep in [&mut here, &mut away, &mut late] {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(sleep, &count)));
+        let message =
+            *polled.expect_err("nobody is left to wake it").downcast::<String>().expect("a message");
+        assert!(message.contains("has been shut down"), "{message}");
+    }
+    drop((here, away, late, wakers));
+    assert_eq!(Arc::strong_count(&count), 1);
+}
+
+/// A waker that owns a timer: dropping it comes back into the driver.
+struct Owning(Mutex<Option<super::super::Sleep>>);
+
+impl Wake for Owning {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_waker_that_drops_a_timer_may_be_dropped_by_a_timer() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let owning = || {
+        let mut inner = sleep(HOUR);
+        assert!(poll(&mut inner, &count).is_pending());
+        let waker = Waker::from(Arc::new(Owning(Mutex::new(Some(inner)))));
+        let mut outer = sleep(HOUR);
+        assert!(Pin::new(&mut outer).poll(&mut Context::from_waker(&waker)).is_pending());
+        outer
+    };
+    drop(owning());
+    assert_eq!(home.timers(), 0);
+    let (fired, left) = (owning(), owning());
+    elsewhere(&home, move || drop(fired));
+    home.turn(Duration::ZERO);
+    assert_eq!(home.timers(), 2);
+    home.turn(2 * HOUR);
+    drop(left);
+    drop(owning());
+    assert_eq!((home.timers(), Arc::strong_count(&count)), (0, 1));
+}
+
+/// Two cores, and tasks that run on whichever takes them first.
+struct Cores {
+    inboxes: [Arc<Inbox>; 2],
+    ready: Mutex<VecDeque<Arc<Job>>>,
+    left: AtomicUsize,
+    done: AtomicBool,
+}
+
+struct Job {
+    future: Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    cores: Arc<Cores>,
+}
+
+impl Wake for Job {
+    fn wake(self: Arc<Self>) {
+        let cores = Arc::clone(&self.cores);
+        cores.ready.lock().unwrap().push_back(self);
+        cores.inboxes.iter().for_each(|inbox| inbox.knock());
+    }
+}
+
+impl Cores {
+    fn run(&self, inbox: &Inbox) {
+        let mut wakers = Vec::new();
+        while !self.done.load(Ordering::SeqCst) {
+            inbox.take_pinned().for_each(Message::deliver);
+            fire(std::time::Instant::now(), &mut wakers);
+            wakers.drain(..).for_each(Waker::wake);
+            if let Some(job) = self.take() {
+                let waker = Waker::from(Arc::clone(&job));
+                if job.future.lock().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+                    && self.left.fetch_sub(1, Ordering::SeqCst) == 1
+                {
+                    self.done.store(true, Ordering::SeqCst);
+                    self.inboxes.iter().for_each(|inbox| inbox.knock());
+                }
+                continue;
+            }
+            inbox.park();
+            if inbox.is_empty() && self.ready.lock().unwrap().is_empty() && !self.done.load(Ordering::SeqCst)
+            {
+                match next_deadline() {
+                    Some(due) => {
+                        thread::park_timeout(due.saturating_duration_since(std::time::Instant::now()))
+                    }
+                    None => thread::park(),
+                }
+            }
+            inbox.unpark();
+        }
+    }
+
+    fn take(&self) -> Option<Arc<Job>> {
+        self.ready.lock().unwrap().pop_front()
+    }
+}
+
+/// Sleeps, resets, drops and times out, on two cores by turns; checks that nothing is early.
+async fn restless(seed: u64) {
+    let millis = |n: u64| Duration::from_millis(n % 4);
+    for step in seed..seed + 12 {
+        let start = Instant::now();
+        let mut idle = pin!(sleep(HOUR));
+        assert!(timeout(millis(step), idle.as_mut()).await.is_err());
+        assert!(start.elapsed() >= millis(step));
+        let deadline = Instant::now() + millis(step + 1);
+        idle.as_mut().reset(deadline);
+        if step % 2 == 0 {
+            sleep(millis(step + 2)).await;
+            let later = deadline + millis(step);
+            idle.as_mut().reset(later);
+            idle.as_mut().await;
+            assert!(Instant::now() >= later);
+        } else {
+            idle.as_mut().await;
+            assert!(Instant::now() >= deadline);
+        }
+    }
+}
+
+#[test]
+fn tasks_thrown_between_two_cores_miss_no_timer_and_leave_none() {
+    const JOBS: usize = 40;
+    let bells: Arc<[OnceLock<thread::Thread>; 2]> = Arc::default();
+    let inboxes = [0, 1].map(|core| {
+        let bells = Arc::clone(&bells);
+        Arc::new(Inbox::new(Box::new(move || bells[core].get().expect("it has parked").unpark())))
+    });
+    let (ready, left) = (Mutex::default(), AtomicUsize::new(JOBS));
+    let cores = Arc::new(Cores { inboxes, ready, left, done: AtomicBool::new(false) });
+    for seed in 0..JOBS as u64 {
+        let future = Mutex::new(Box::pin(restless(seed)) as Pin<Box<_>>);
+        Arc::new(Job { future, cores: Arc::clone(&cores) }).wake();
+    }
+    thread::scope(|scope| {
+        for (inbox, bell) in cores.inboxes.iter().zip(&*bells) {
+            let cores = &cores;
+            scope.spawn(move || {
+                bell.set(thread::current()).expect("set once");
+                let guard = enter(Driver::new(std::time::Instant::now(), Arc::clone(inbox)));
+                cores.run(inbox);
+                inbox.take_pinned().for_each(Message::deliver);
+                drop(guard);
+            });
+        }
+    });
+    assert_eq!(cores.left.load(Ordering::SeqCst), 0);
+}

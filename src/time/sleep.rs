@@ -1,0 +1,199 @@
+//! Waiting for a point in time.
+//!
+//! Owns [`Sleep`], the future between a task and its timer. Promises that it is not ready before its deadline and
+//! that the waker of its last poll is woken after it, also if the deadline was changed in between. It does not
+//! know how timers are kept: that is the wheel's and the driver's.
+#![forbid(unsafe_code)]
+
+use super::driver::{self, Outcome, Ticket};
+use super::{Duration, Instant};
+use crate::base::coop;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What to tell a task whose timer's core has gone.
+const GONE: &str = "the ringwork runtime that this timer belonged to has been shut down: a `Sleep`, `Timeout` or \
+     `Interval` must not be polled after the runtime in which it was first polled";
+
+/// Waits until `duration` has passed.
+///
+/// Nothing happens until the future is polled; the time counts from this call, not from the first poll. The timer
+/// has a resolution of one millisecond and is never early. A duration too long for the clock waits as good as for
+/// ever.
+///
+/// To cancel, drop the future.
+///
+/// ```
+/// use ringwork::time::{sleep, Duration, Instant};
+///
+/// #[ringwork::main]
+/// async fn main() {
+///     let start = Instant::now();
+///     sleep(Duration::from_millis(10)).await;
+///     assert!(start.elapsed() >= Duration::from_millis(10));
+/// }
+/// ```
+///
+/// # Panics
+/// When first polled on a thread that is neither part of a runtime nor has entered one, and when polled after the
+/// runtime has shut down; see [`Sleep`].
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(Instant::now().saturating_add(duration))
+}
+
+/// Waits until `deadline`. See [`sleep`].
+///
+/// ```
+/// use ringwork::time::{sleep_until, Duration, Instant};
+///
+/// #[ringwork::main]
+/// async fn main() {
+///     let deadline = Instant::now() + Duration::from_millis(10);
+///     sleep_until(deadline).await;
+///     assert!(Instant::now() >= deadline);
+/// }
+/// ```
+///
+/// # Panics
+/// As [`sleep`].
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep { deadline, state: State::Idle, asked: false }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+///
+/// It may be made anywhere, also before there is a runtime. Its first poll puts a timer on the core that polls it, or
+/// on a core of the runtime that the thread has entered; from then on the future may be polled, [`reset`](Self::reset)
+/// and dropped on any thread. One `Sleep` can be waited for again after each `reset`, which costs less than a new one.
+///
+/// ```
+/// use ringwork::time::{sleep, Duration, Instant};
+/// use std::pin::pin;
+///
+/// #[ringwork::main]
+/// async fn main() {
+///     let mut idle = pin!(sleep(Duration::from_secs(3600)));
+///     // Something happened: the time counts anew.
+///     idle.as_mut().reset(Instant::now() + Duration::from_millis(5));
+///     idle.as_mut().await;
+///     assert!(idle.is_elapsed());
+/// }
+/// ```
+///
+/// # Panics
+/// When polled before its deadline after the runtime in which it was first polled has shut down: nobody is left who
+/// could wake it. Dropping it then is fine.
+#[must_use = "a sleep waits only while it is awaited or polled"]
+#[derive(Debug)]
+pub struct Sleep {
+    deadline: Instant,
+    state: State,
+    /// The home core has been asked to change the deadline, so the timer may fire at an older one.
+    asked: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No timer: never polled, or reset after it had elapsed.
+    Idle,
+    Armed(Ticket),
+    Elapsed,
+}
+
+impl Sleep {
+    /// When it is or was due.
+    ///
+    /// ```
+    /// use ringwork::time::{sleep_until, Instant};
+    ///
+    /// let deadline = Instant::now();
+    /// assert_eq!(sleep_until(deadline).deadline(), deadline);
+    /// ```
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether its timer has fired since it was made or last [`reset`](Self::reset).
+    ///
+    /// One that was never polled has no timer, and has not elapsed however late it is.
+    #[must_use]
+    pub fn is_elapsed(&self) -> bool {
+        match &self.state {
+            State::Idle => false,
+            State::Armed(ticket) => ticket.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(),
+            State::Elapsed => true,
+        }
+    }
+
+    /// Changes the deadline, whether it has elapsed or not.
+    ///
+    /// A task that waits keeps waiting, for the new deadline, and need not poll again. The call never fails and never
+    /// waits; on a core that is not the timer's home it costs a message.
+    pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
+        self.get_mut().set_deadline(deadline);
+    }
+
+    /// [`Sleep::reset`] for those who own the future.
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        match &mut self.state {
+            State::Idle => {}
+            State::Armed(ticket) if ticket.outcome().is_none() => {
+                self.asked = !ticket.postpone(deadline.into_std());
+            }
+            // It has fired and its task is being woken, or the core has gone: the next poll arms a new timer.
+            State::Armed(_) | State::Elapsed => self.disarm(),
+        }
+    }
+
+    /// Whether firing means that the deadline has passed. Not so if the home core was asked to change it and the
+    /// firing may have come first; then the clock decides.
+    fn proves_the_deadline(&self) -> bool {
+        !self.asked || Instant::now() >= self.deadline
+    }
+
+    fn disarm(&mut self) {
+        self.asked = false;
+        self.state = State::Idle;
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let State::Armed(ticket) = &mut self.state {
+            if self.asked && ticket.is_on_another_core() {
+                // The task lives here now, and so shall its timer: further resets cost no message.
+                self.disarm();
+            } else {
+                match ready!(ticket.poll(cx)) {
+                    Outcome::Fired if self.proves_the_deadline() => self.state = State::Elapsed,
+                    Outcome::Fired => self.disarm(),
+                    Outcome::Gone => panic!("{GONE}"),
+                }
+            }
+        }
+        if let State::Idle = self.state {
+            let now = Instant::now();
+            if self.deadline > now {
+                let waker = cx.waker().clone();
+                let ticket = driver::arm(self.deadline.into_std(), now.into_std(), waker);
+                let refused = ticket.outcome() == Some(Outcome::Gone);
+                self.state = State::Armed(ticket);
+                assert!(!refused, "{GONE}");
+                return Poll::Pending;
+            }
+            self.state = State::Elapsed;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let unit = ready!(coop::poll_proceed(cx));
+        ready!(self.poll_timer(cx));
+        unit.made_progress();
+        Poll::Ready(())
+    }
+}
