@@ -43,17 +43,28 @@ mod server;
 mod site;
 mod stop;
 
-use std::cell::OnceCell;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ringwork::fs::Dir;
+use ringwork::runtime::{Builder, Handle, Serve};
+use ringwork::signal::Signal;
 
 use args::{Command, Options};
+use cache::Cache;
 use server::Server;
+use site::Site;
+use stop::Stop;
+
+/// After the signal to stop: how long answers under way may still take. The process is gone within 5 s.
+const GRACE: Duration = Duration::from_secs(4);
+/// How long the runtime may take to end what is left after that.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
+/// Descriptors that all cores together keep open for later. A common limit of the process is 1,024.
+const OPEN_FILES_MAX: usize = 512;
 
 fn main() -> ExitCode {
     let options = match args::parse(std::env::args_os().skip(1)) {
@@ -77,51 +88,54 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let mut builder = ringwork::runtime::Builder::new();
+    let mut builder = Builder::new();
     if let Some(cores) = options.cores {
         builder = builder.cores(cores);
     }
     let runtime = builder.build().map_err(|error| error.to_string())?;
     let served = runtime.block_on(serve(options));
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
     served
 }
 
-thread_local! {
-    /// This core's part of the server, made when its first connection comes.
-    static SERVER: OnceCell<Rc<Server>> = const { OnceCell::new() };
+ringwork::core_local! {
+    /// How the connections of this core are told that the server stops.
+    static STOP: Rc<Stop> = Rc::default();
 }
 
+/// Serves until a signal says stop. The error is one line for stderr.
 async fn serve(options: &Options) -> Result<(), String> {
+    // Listening for signals starts here: from the line that announces the server on, none is missed.
+    let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
+    let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
     let root = Dir::open(&options.root).await;
-    let root =
-        Arc::new(root.map_err(|error| format!("--root {}: {error}", options.root.display()))?);
+    let root = root.map_err(|error| format!("--root {}: {error}", options.root.display()))?;
+    let runtime = Handle::current();
     let fresh_for = options.cache;
-    let open_files_max = 256;
-    let serving = ringwork::net::serve_per_core(options.listen, move |stream, _peer| {
-        let root = Arc::clone(&root);
-        async move {
-            let server = SERVER.with(|server| {
-                Rc::clone(
-                    server.get_or_init(|| Rc::new(Server::new(root, fresh_for, open_files_max))),
-                )
-            });
-            connection::serve(stream, server).await;
-        }
-    });
-    let serving = serving
-        .await
-        .map_err(|error| format!("--listen {}: {error}", options.listen))?;
-    println!("listening on {}", serving.local_addr());
-    let _ = std::io::stdout().flush();
-    ringwork::signal::shutdown().await;
-    serving.stop().await;
-    let server = SERVER.with(|server| server.get().cloned());
-    if let Some(server) = server {
-        server.stop.stop();
-        let _ = ringwork::time::timeout(GRACE, server.stop.empty()).await;
+    let open_files_max = (OPEN_FILES_MAX / runtime.cores()).max(1);
+
+    // Runs once on each core. What it makes stays there, so it may hold an `Rc`.
+    let per_core = move || {
+        let site = Site::new(root.clone(), Cache::new(fresh_for, open_files_max));
+        let server = Rc::new(Server::new(site, STOP.with(Rc::clone)));
+        move |stream, _peer| connection::serve(stream, Rc::clone(&server))
+    };
+    let serving = Serve::new(options.listen).start_local(per_core).await;
+    let serving = serving.map_err(|error| format!("--listen {}: {error}", options.listen))?;
+    announce(serving.local_addr());
+
+    let stopped = signals.recv().await;
+    for core in 0..runtime.cores() {
+        drop(runtime.spawn_on(core, || async { STOP.with(|stop| stop.stop()) }));
     }
-    Ok(())
+    if !serving.stop(GRACE).await {
+        eprintln!("file_server: cut the connections of clients that were still reading");
+    }
+    stopped.map_err(|error| format!("cannot wait for signals: {error}"))
 }
 
-const GRACE: Duration = Duration::from_secs(4);
+/// Says that clients may come. Whoever waits for this line may be at the other end of a pipe, and gone.
+fn announce(address: SocketAddr) {
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+}

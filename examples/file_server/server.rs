@@ -7,14 +7,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use ringwork::fs::Dir;
+use std::time::SystemTime;
 
 use crate::answer::{Answer, Reply};
 use crate::body;
-use crate::cache::Cache;
 use crate::path::{PathError, SitePath};
 use crate::request::{Method, Request, Target};
 use crate::response::{DateCache, Persistence, Status};
@@ -31,11 +27,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `open_files_max` is this core's share of the descriptors that may be spent on the cache.
-    pub(crate) fn new(root: Arc<Dir>, fresh_for: Duration, open_files_max: usize) -> Server {
+    pub(crate) fn new(site: Rc<Site>, stop: Rc<Stop>) -> Server {
         Server {
-            stop: Rc::default(),
-            site: Site::new(root, Cache::new(fresh_for, open_files_max)),
+            stop,
+            site,
             date: RefCell::default(),
             spare: RefCell::default(),
         }

@@ -14,7 +14,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringwork::fs::{Dir, File};
@@ -39,14 +38,14 @@ pub(crate) enum Found {
 
 /// The root as one core sees it. The descriptor is shared by all cores, the cache belongs to this one.
 pub(crate) struct Site {
-    root: Arc<Dir>,
+    root: Dir,
     cache: RefCell<Cache<File>>,
     /// A task that closes stale files is alive.
     sweeping: Cell<bool>,
 }
 
 impl Site {
-    pub(crate) fn new(root: Arc<Dir>, cache: Cache<File>) -> Rc<Site> {
+    pub(crate) fn new(root: Dir, cache: Cache<File>) -> Rc<Site> {
         Rc::new(Site {
             root,
             cache: RefCell::new(cache),
@@ -135,7 +134,8 @@ impl Site {
             return;
         }
         let site = Rc::downgrade(self);
-        ringwork::spawn_local(async move {
+        // Dropping the handle lets the task go its own way.
+        drop(ringwork::spawn_local(async move {
             loop {
                 ringwork::time::sleep(SWEEP_EVERY).await;
                 let Some(site) = site.upgrade() else { return };
@@ -145,7 +145,7 @@ impl Site {
                     return;
                 }
             }
-        });
+        }));
     }
 }
 

@@ -1,9 +1,11 @@
-//! How the connections of one core learn that the server stops, and how the server learns that they are gone.
+//! How the connections of one core learn that the server stops.
 //!
-//! Teaches: hand-written waiting. Each connection is a [`Guest`] for its whole life. While it waits for a
-//! request it also waits for [`Guest::stopping`]; [`Stop::empty`] is ready when the last guest has left.
-//! Promises: a request that is being answered is not disturbed; a wait that was dropped costs one idle wake.
-//! It is for one thread: `Rc` and `Cell`, no lock. The signal itself comes from `ringwork::signal`.
+//! Teaches: a hand-written wait. Each connection is a [`Guest`] for its whole life, and while it waits for a
+//! request it also waits for [`Guest::stopping`]. One that is answering a request is not disturbed.
+//! Promises: everyone who waits is woken, those who come later do not wait; a wait that was given up costs at
+//! most one idle wake.
+//! It is for one core: `Rc` and `Cell`, no lock. The signal comes from `ringwork::signal`, and counting the
+//! connections until they are gone is the work of `ringwork::runtime::Serve`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -14,13 +16,10 @@ use std::task::{Poll, Waker};
 #[derive(Default)]
 pub(crate) struct Stop {
     stopping: Cell<bool>,
-    /// One place for each guest, with the waker of its wait if it is in one.
+    /// One place for each guest, with the waker of its last wait.
     places: RefCell<Vec<Option<Waker>>>,
     /// Places whose guests have left, to be used again.
     free: RefCell<Vec<usize>>,
-    present: Cell<usize>,
-    /// Who waits for the last guest to leave.
-    host: RefCell<Option<Waker>>,
 }
 
 impl Stop {
@@ -28,12 +27,9 @@ impl Stop {
     pub(crate) fn stop(&self) {
         self.stopping.set(true);
         // Collected first: a waker may run any code, and no borrow may be held while it does.
-        let waiting = self
-            .places
-            .borrow_mut()
-            .iter_mut()
-            .filter_map(Option::take)
-            .collect::<Vec<_>>();
+        let mut places = self.places.borrow_mut();
+        let waiting: Vec<Waker> = places.iter_mut().filter_map(Option::take).collect();
+        drop(places);
         waiting.into_iter().for_each(Waker::wake);
     }
 
@@ -41,21 +37,8 @@ impl Stop {
         self.stopping.get()
     }
 
-    /// Ready when no guest is present. One caller at a time.
-    pub(crate) async fn empty(&self) {
-        poll_fn(|context| {
-            if self.present.get() == 0 {
-                return Poll::Ready(());
-            }
-            *self.host.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
     /// One more guest. It leaves when the value is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> Guest {
-        self.present.set(self.present.get() + 1);
         let place = self.free.borrow_mut().pop().unwrap_or_else(|| {
             let mut places = self.places.borrow_mut();
             places.push(None);
@@ -95,14 +78,9 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let waiting = self.stop.places.borrow_mut()[self.place].take();
+        // Like a wake, dropping a waker may run any code.
         drop(waiting);
         self.stop.free.borrow_mut().push(self.place);
-        self.stop.present.set(self.stop.present.get() - 1);
-        if self.stop.present.get() == 0
-            && let Some(host) = self.stop.host.take()
-        {
-            host.wake();
-        }
     }
 }
 
@@ -166,28 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_woken_by_the_last_guest_only() {
-        let stop = Rc::new(Stop::default());
-        let wakes = Arc::new(Wakes::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        let mut context = Context::from_waker(&waker);
-        let (first, second) = (stop.enter(), stop.enter());
-        let mut empty = pin!(stop.empty());
-        assert!(empty.as_mut().poll(&mut context).is_pending());
-        drop(first);
-        assert_eq!(wakes.count(), 0);
-        drop(second);
-        assert_eq!(wakes.count(), 1);
-        assert!(empty.as_mut().poll(&mut context).is_ready());
-    }
-
-    #[test]
     fn places_are_used_again() {
         let stop = Rc::new(Stop::default());
         for _ in 0..100 {
             let (_one, _two) = (stop.enter(), stop.enter());
         }
         assert_eq!(stop.places.borrow().len(), 2);
-        assert_eq!(stop.present.get(), 0);
+        assert!(stop.places.borrow().iter().all(Option::is_none));
     }
 }

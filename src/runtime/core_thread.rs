@@ -96,7 +96,10 @@ pub(super) fn start_all(plan: &Plan<'_>, seats: Vec<Seat>, cpus: &[Option<usize>
         threads.into_iter().for_each(|core| drop(core.thread.join()));
         return Err(error);
     }
-    gates.iter().for_each(|gate| drop(gate.send(())));
+    for gate in &gates {
+        // A core that reported and then died shows in its `ended`.
+        let _ = gate.send(());
+    }
     Ok(Runtime::new(plan.handle.clone(), threads))
 }
 

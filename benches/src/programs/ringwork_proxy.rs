@@ -43,7 +43,7 @@ async fn pass(from: OwnedRecvHalf, to: OwnedSendHalf) -> io::Result<()> {
     loop {
         let received = from.recv_pooled().await?;
         if received.is_empty() {
-            return to.shutdown_write();
+            return to.shutdown_write().await;
         }
         to.send_all(received).await.0?;
     }

@@ -248,6 +248,19 @@ fn timers_of_a_core_that_goes_wake_their_tasks_and_say_so() {
     assert_eq!(Arc::strong_count(&count), 1);
 }
 
+#[test]
+fn a_reset_on_its_way_to_a_core_that_goes_does_not_end_the_timer_twice() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = pin!(sleep(HOUR));
+    assert!(poll(&mut sleep, &count).is_pending());
+    elsewhere(&home, || sleep.as_mut().reset(Instant::from_std(home.start + 2 * HOUR)));
+    drop(home.inbox.close());
+    let mut wakers = Vec::new();
+    assert_eq!((shut_down(&mut wakers), wakers.len()), (1, 1));
+    elsewhere(&home, || sleep.as_mut().reset(Instant::now()));
+    assert!(poll(&mut sleep, &count).is_ready(), "its deadline has passed: nobody need wake it");
+}
+
 /// A waker that owns a timer: dropping it comes back into the driver.
 struct Owning(Mutex<Option<super::super::Sleep>>);
 
