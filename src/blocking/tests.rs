@@ -117,7 +117,7 @@ fn heavy_jobs_run_no_wider_than_their_lane_and_short_ones_pass_them() {
         .collect();
     // The lane is full with two jobs that wait for us.
     assert_eq!(block_on(spawn(&pool, || 7)).unwrap(), 7);
-    assert_eq!(pool.counts().queued, 10);
+    wait_for(|| pool.counts().queued == 10);
     gate.wait();
     handles.into_iter().for_each(|handle| block_on(handle).unwrap());
     assert_eq!(widest.load(Ordering::SeqCst), 2);

@@ -92,8 +92,9 @@ pub(crate) const ALIGN: usize = 64;
 const GENERATION_SHIFT: u32 = 48;
 
 impl CellRef {
-    /// Puts `body` into a cell whose op will be submitted by the core behind `home`.
-    pub(crate) fn new<B: Body>(home: Arc<Inbox>, body: B) -> Self {
+    /// Puts `body` into a cell whose op will be submitted by the core behind `home`. Two references: one for who waits,
+    /// one for the kernel.
+    pub(crate) fn pair<B: Body>(home: Arc<Inbox>, body: B) -> (Self, Self) {
         const { assert!(align_of::<Block<B>>() <= ALIGN, "cells are 64-byte aligned") };
         let (memory, generation) = memory::take(size_of::<Block<B>>());
         let block = memory.cast::<Block<B>>();
@@ -101,13 +102,13 @@ impl CellRef {
             node: Node::new(Kind::Other(handle)),
             table: &Table { fill: fill::<B>, complete: complete::<B>, free: free::<B> },
             home,
-            refs: AtomicU32::new(1),
+            refs: AtomicU32::new(2),
             generation,
             flight: Local::new(Flight::Fresh),
         };
         // SAFETY: the memory is fresh, large enough and aligned for the block.
         unsafe { block.write(Block { header, body }) };
-        Self(block.cast())
+        (Self(block.cast()), Self(block.cast()))
     }
 
     fn header(&self) -> &Header {
@@ -176,18 +177,30 @@ impl CellRef {
         unsafe { (self.header().table.complete)(self.0, cqe, ring, wakers) };
     }
 
+    /// Sends the kernel's reference to the home core, which submits the op.
+    pub(crate) fn submit_at_home(self) {
+        let first = self.header().node.request(SUBMIT);
+        debug_assert!(first, "a fresh cell has no requests");
+        self.travel();
+    }
+
     /// Asks the home core to submit or to cancel. A home that is gone completes a never submitted op with
     /// [`RES_GONE`].
     pub(crate) fn request(&self, bits: u32) {
         if !self.header().node.request(bits) {
             return;
         }
-        let travelling = self.clone();
-        // SAFETY: the node is in no list (`request` said so) and carries the cloned reference, which `handle` takes
-        // back on whatever thread.
-        let message = unsafe { Message::from_raw(travelling.0.cast::<Node>()) };
-        std::mem::forget(travelling);
-        drop(self.home().push_pinned(message).err());
+        self.clone().travel();
+    }
+
+    /// Puts the node into the home inbox, with this reference.
+    fn travel(self) {
+        let home = Arc::clone(self.home());
+        // SAFETY: the node is in no list (`request` said so) and carries this reference, which `handle` takes back on
+        // whatever thread.
+        let message = unsafe { Message::from_raw(self.0.cast::<Node>()) };
+        std::mem::forget(self);
+        drop(home.push_pinned(message).err());
     }
 
     /// Cancels the op: directly on its home core, by message from elsewhere.
@@ -247,11 +260,13 @@ unsafe fn handle(node: NonNull<Node>, fate: Fate) {
     match fate {
         Fate::Delivered => with_current(|ring| {
             let ring = ring.expect("messages are delivered on the home core");
+            // The message's reference is the kernel's, if it is to submit; a cancel only looks.
+            let target = (requests & CANCEL != 0).then(|| cell.clone());
             if requests & SUBMIT != 0 {
-                ring.submit(cell.clone());
+                ring.submit(cell);
             }
-            if requests & CANCEL != 0 {
-                ring.cancel(&cell);
+            if let Some(target) = target {
+                ring.cancel(&target);
             }
         }),
         Fate::Disposed if requests & SUBMIT != 0 => {

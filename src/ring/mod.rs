@@ -47,6 +47,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -74,31 +75,33 @@ pub(crate) struct Ring {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Ring>>> = const { RefCell::new(None) };
+    // A plain pointer, because every op of every task comes by here; `Entered` keeps what it points at alive.
+    static CURRENT: Cell<*const Ring> = const { Cell::new(ptr::null()) };
 }
 
 /// Calls `use_it` with the ring of this thread, if the thread is a core.
+#[inline]
 pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Ring>) -> R) -> R {
-    // The reference is cloned out: what `use_it` drops may come back here.
-    let ring = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-    use_it(ring.as_deref())
+    let ring = CURRENT.get();
+    // SAFETY: a pointer that is set belongs to an `Entered` guard further down on this thread's stack, which holds
+    // the ring and clears the pointer before it lets go.
+    use_it(unsafe { ring.as_ref() })
 }
 
 /// Makes `ring` this thread's ring until the guard is dropped.
 pub(crate) fn enter(ring: Rc<Ring>) -> Entered {
-    let before = CURRENT.replace(Some(ring));
-    assert!(before.is_none(), "one thread has one ring");
-    Entered(())
+    let before = CURRENT.replace(Rc::as_ptr(&ring));
+    assert!(before.is_null(), "one thread has one ring");
+    Entered(ring)
 }
 
-/// Undoes [`enter`].
+/// Undoes [`enter`]. Not to be forgotten: it is held by the function that runs the core.
 #[must_use = "the ring is current only while the guard lives"]
-pub(crate) struct Entered(());
+pub(crate) struct Entered(Rc<Ring>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let ring = CURRENT.take();
-        drop(ring);
+        CURRENT.set(ptr::null());
     }
 }
 
@@ -167,13 +170,14 @@ impl Ring {
             return;
         }
         if self.backlog.borrow().is_empty() && self.try_push(&cell) {
+            cell.into_kernel();
             return;
         }
         cell.set_flight(self, Flight::Backlogged);
         self.backlog.borrow_mut().push_back(cell);
     }
 
-    /// Writes the cell's SQE. A full queue is flushed once.
+    /// Writes the cell's SQE; the caller then gives its reference to the kernel. A full queue is flushed once.
     fn try_push(&self, cell: &CellRef) -> bool {
         let sqe = cell.fill(self);
         if !self.push_or_flush(&sqe) {
@@ -181,7 +185,6 @@ impl Ring {
         }
         cell.set_flight(self, Flight::InFlight);
         self.in_flight.set(self.in_flight.get() + 1);
-        cell.clone().into_kernel();
         true
     }
 
@@ -234,6 +237,7 @@ impl Ring {
                 self.backlog.borrow_mut().push_front(cell);
                 return;
             }
+            cell.into_kernel();
         }
     }
 

@@ -74,8 +74,8 @@ pub(crate) fn arm<H: Handler>(handler: H) -> Option<io::Result<Armed>> {
         if let Some(refusal) = ring.refusal() {
             return Some(Err(Cqe::made_up(refusal).result().expect_err("a refusal is an error")));
         }
-        let cell = CellRef::new(ring.inbox(), Volley(handler));
-        ring.submit(cell.clone());
+        let (cell, kernels) = CellRef::pair(ring.inbox(), Volley(handler));
+        ring.submit(kernels);
         Some(Ok(Armed { cell }))
     })
 }

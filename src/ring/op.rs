@@ -12,7 +12,7 @@
 //! future's (it takes them out when polled, or disposes of them when dropped); at DONE with GONE the home core's.
 //! The slot decides which of the two it is (base/slot.rs), so exactly one side takes them.
 
-use super::cell::{Body, CellRef, SUBMIT};
+use super::cell::{Body, CellRef};
 use super::{Ring, with_current};
 use crate::base::reach;
 use crate::base::slot::{Set, Slot};
@@ -158,14 +158,14 @@ impl<P: Operation> Op<P> {
         let body = Shot { slot, operation: UnsafeCell::new(Some(operation)) };
         let cell = with_current(|ring| match ring {
             Some(ring) => {
-                let cell = CellRef::new(ring.inbox(), body);
-                ring.submit(cell.clone());
+                let (cell, kernels) = CellRef::pair(ring.inbox(), body);
+                ring.submit(kernels);
                 cell
             }
             None => {
                 let home = reach::pick().unwrap_or_else(|| panic!("{}", reach::NO_RUNTIME));
-                let cell = CellRef::new(home, body);
-                cell.request(SUBMIT);
+                let (cell, kernels) = CellRef::pair(home, body);
+                kernels.submit_at_home();
                 cell
             }
         });

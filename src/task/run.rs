@@ -266,11 +266,10 @@ unsafe fn drop_output<F: Future, S: Schedule>(task: NonNull<Header>) {
 unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
     let cell: NonNull<Cell<F, S>> = task.cast();
     // SAFETY: the last reference is gone, so nobody else reads or writes the cell.
-    let has_future =
-        unsafe { cell.as_ref() }.stage.with(|stage| matches!(unsafe { &*stage }, Stage::Future(_)));
+    let (header, stage) = unsafe { (&cell.as_ref().header, &cell.as_ref().stage) };
     // SAFETY: as above.
-    let header = unsafe { &cell.as_ref().header };
-    if has_future && !header.mark.admits_this_thread() {
+    let is_empty = stage.with(|stage| matches!(unsafe { &*stage }, Stage::Empty));
+    if !is_empty && !header.mark.admits_this_thread() {
         return;
     }
     let _current = Current::enter(header.id());
