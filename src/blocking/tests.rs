@@ -1,6 +1,8 @@
 //! Tests of the blocking pool: real threads, and jobs that block on channels the test holds.
+#![forbid(unsafe_code)]
 
-use super::*;
+use super::pool::{Counts, ThreadStart};
+use super::{Config, Pool};
 use crate::task::{JoinHandle, coop, try_id};
 use futures_executor::block_on;
 use std::any::Any;

@@ -11,7 +11,7 @@ use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::Poll;
@@ -185,6 +185,8 @@ impl TcpListener {
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
+        // The descriptor closes when the accept in flight has ended; the port is free from here on.
+        let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
         self.shared.disarm();
     }
 }

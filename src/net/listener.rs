@@ -48,7 +48,7 @@ enum Mode {
 struct AcceptSide {
     queue: VecDeque<OwnedFd>,
     mode: Mode,
-    waiting: VecDeque<Waker>,
+    waiting: Vec<Waker>,
     error: Option<i32>,
     /// No descriptors: accepting pauses before it is tried again.
     exhausted: bool,
@@ -84,7 +84,7 @@ impl Shared {
         side.disarm();
         let done = matches!(side.mode, Mode::Disarmed);
         if !done {
-            side.waiting.push_back(cx.waker().clone());
+            side.waiting.push(cx.waker().clone());
         }
         done
     }
@@ -138,11 +138,8 @@ impl Handler for AcceptMany {
         if !cqe.more() {
             side.mode = Mode::Disarmed;
         }
-        if cqe.more() {
-            wakers.extend(side.waiting.pop_front());
-        } else {
-            wakers.extend(side.waiting.drain(..));
-        }
+        // All of them: one whose future is gone would swallow a wake that is meant for another.
+        wakers.append(&mut side.waiting);
     }
 }
 
@@ -178,7 +175,7 @@ impl Operation for AcceptOne {
         if let Ok(fd) = descriptor(cqe) {
             let mut side = self.0.side();
             side.queue.push_back(fd);
-            let waiting = side.waiting.pop_front();
+            let waiting = std::mem::take(&mut side.waiting);
             drop(side);
             waiting.into_iter().for_each(Waker::wake);
         }
@@ -253,7 +250,7 @@ impl<'a> Accept<'a> {
             }
         }
         if !side.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
-            side.waiting.push_back(cx.waker().clone());
+            side.waiting.push(cx.waker().clone());
         }
         Ok(Wait::Pending)
     }
@@ -291,16 +288,5 @@ impl Future for Accept<'_> {
                 Ok(Wait::Again) => {}
             }
         }
-    }
-}
-
-impl Drop for Accept<'_> {
-    fn drop(&mut self) {
-        // A wake that was meant for this future may have been for a socket that others wait for.
-        let next = {
-            let mut side = self.shared.side();
-            if side.queue.is_empty() { None } else { side.waiting.pop_front() }
-        };
-        next.into_iter().for_each(Waker::wake);
     }
 }

@@ -6,16 +6,18 @@
 
 use super::shared::Shared;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
-use crate::ring::Ring;
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
-use crate::ring::op::Operation;
+use crate::ring::op::{Op, Operation};
 use crate::ring::pool;
 use crate::ring::transfer::{Inward, Outward};
+use crate::ring::{Ring, with_current};
 use crate::sys::sqe::{self, Cqe, Sqe, opcode};
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 /// A one-shot receive into a buffer.
 pub(crate) struct RecvOne<B> {
@@ -86,28 +88,58 @@ impl Handler for RecvMany {
 /// A send of a whole message.
 ///
 /// `MSG_WAITALL` makes it one CQE for all of the message also against a slow reader
-/// (kernel-notes/msg-waitall-send.md), so an orphaned send needs nobody to continue it.
+/// (kernel-notes/msg-waitall-send.md). Should the kernel stop short all the same, the rest is sent by another op
+/// before the turn passes, also if nobody waits for it any more.
 pub(crate) struct SendWhole<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Outward<B>,
 }
 
+/// What a send op leads to.
+pub(crate) enum Sent<B> {
+    /// The message is out, or an error cut it.
+    Done(io::Result<usize>, B),
+    /// The kernel stopped short: this is the op for the rest.
+    More(SendWhole<B>),
+}
+
+impl<B: IoBuf> SendWhole<B> {
+    /// Ends a send that was stopped with a part of the message out.
+    pub(crate) fn cut_short(self) -> (io::Result<usize>, B) {
+        self.shared.sent();
+        self.from.sum(Cqe::made_up(0))
+    }
+}
+
 impl<B: IoBuf> Operation for SendWhole<B> {
     const OPCODE: u8 = opcode::SEND;
-    type Output = (io::Result<usize>, B);
+    type Output = Sent<B>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
     }
 
-    fn finish(self, cqe: Cqe) -> Self::Output {
+    fn finish(mut self, cqe: Cqe) -> Self::Output {
+        if self.from.is_short(cqe) {
+            return Sent::More(self);
+        }
         self.shared.sent();
-        self.from.finish(cqe)
+        let (result, buf) = self.from.sum(cqe);
+        Sent::Done(result, buf)
     }
 
-    fn orphaned(self, _cqe: Cqe) {
-        self.shared.orphan_sent();
+    fn orphaned(mut self, cqe: Cqe) {
+        let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
+        if !(self.from.is_short(cqe) && on_core) {
+            return self.shared.orphan_sent();
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut rest = Op::new(self).detach();
+        let _ = Pin::new(&mut rest).poll(&mut Context::from_waker(Waker::noop()));
+        if let Some(cell) = rest.cell() {
+            shared.note_orphan(cell.clone());
+        }
     }
 }
 

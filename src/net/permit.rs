@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// Counts the live connections of one listener.
@@ -13,13 +13,13 @@ use std::task::Waker;
 pub(crate) struct Permits {
     most: usize,
     live: AtomicUsize,
-    waiting: Mutex<Option<Waker>>,
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl Permits {
     /// At most `most` connections at a time.
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, live: AtomicUsize::new(0), waiting: Mutex::new(None) })
+        Arc::new(Self { most, live: AtomicUsize::new(0), waiting: Mutex::default() })
     }
 
     /// Connections that live now.
@@ -32,9 +32,13 @@ impl Permits {
         if let Some(permit) = self.try_take() {
             return Some(permit);
         }
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
+        self.waiting().push(waker.clone());
         // One may have come free before the waker was there.
         self.try_take()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn try_take(self: &Arc<Self>) -> Option<Permit> {
@@ -51,9 +55,8 @@ pub(crate) struct Permit(Arc<Permits>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.live.fetch_sub(1, Ordering::SeqCst);
-        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
+        // All of them: one whose future is gone would swallow a wake that is meant for another.
+        let waiting = std::mem::take(&mut *self.0.waiting());
+        waiting.into_iter().for_each(Waker::wake);
     }
 }

@@ -5,7 +5,7 @@
 //! still waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
-use super::ops::{SendGathered, SendWhole};
+use super::ops::{SendGathered, SendWhole, Sent};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
@@ -60,6 +60,12 @@ impl<'a, P: Operation> Sender<'a, P> {
         Poll::Ready(output)
     }
 
+    /// The kernel stopped short: goes on with `op`, still at this caller's turn.
+    fn resume(&mut self, op: P) {
+        self.place = Place::Through;
+        self.op = Some(Op::new(op).detach());
+    }
+
     pub(super) fn stop(&mut self, why: io::ErrorKind) {
         self.why = Some(why);
         if let Some(op) = &self.op {
@@ -105,14 +111,21 @@ impl<B: IoBuf> Future for Send<'_, B> {
         if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.buf) {
             return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
         }
-        let buf = &mut this.buf;
-        let polled = this.sender.poll(cx, |shared| {
-            let from = Outward::new(buf.take().expect("polled after completion"));
-            SendWhole { shared, from }
-        });
-        let (result, buf) = ready!(polled);
-        budget.made_progress();
-        Poll::Ready((explain(result, this.sender.why()), buf))
+        loop {
+            let buf = &mut this.buf;
+            let polled = this.sender.poll(cx, |shared| {
+                let from = Outward::new(buf.take().expect("polled after completion"));
+                SendWhole { shared, from }
+            });
+            match ready!(polled) {
+                Sent::Done(result, buf) => {
+                    budget.made_progress();
+                    return Poll::Ready((explain(result, this.sender.why()), buf));
+                }
+                Sent::More(rest) if this.sender.why().is_none() => this.sender.resume(rest),
+                Sent::More(rest) => return Poll::Ready(rest.cut_short()),
+            }
+        }
     }
 }
 

@@ -58,26 +58,43 @@ impl<B: IoBufMut> Inward<B> {
 
 /// A buffer the kernel reads from.
 #[derive(Debug)]
-pub(crate) struct Outward<B>(B);
+pub(crate) struct Outward<B> {
+    buf: B,
+    done: usize,
+}
 
 impl<B: IoBuf> Outward<B> {
     /// Writes the buffer's bytes.
     pub(crate) fn new(buf: B) -> Self {
-        Self(buf)
+        Self { buf, done: 0 }
     }
 
     /// The buffer of an op that was never submitted.
     pub(crate) fn into_inner(self) -> B {
-        self.0
+        self.buf
     }
 
-    /// Points `sqe` at the bytes. The buffer is in its final place.
+    /// Points `sqe` at the bytes that are left. The buffer is in its final place.
     pub(crate) fn describe(&mut self, sqe: Sqe) -> Sqe {
-        sqe.at(self.0.as_ptr(), asked(self.0.len()))
+        let rest = &self.buf.as_slice()[self.done..];
+        sqe.at(rest.as_ptr(), asked(rest.len()))
     }
 
-    /// The result and the buffer.
+    /// Notes what one op of several has moved; true if something is left to move and the op moved anything.
+    pub(crate) fn is_short(&mut self, cqe: Cqe) -> bool {
+        let moved = cqe.result().unwrap_or(0);
+        self.done += moved;
+        moved > 0 && self.done < self.buf.len()
+    }
+
+    /// The sum of what was noted, or the error of an op that came to nothing; and the buffer.
+    pub(crate) fn sum(self, cqe: Cqe) -> (io::Result<usize>, B) {
+        let result = if self.done > 0 { Ok(self.done) } else { cqe.result() };
+        (result, self.buf)
+    }
+
+    /// The result of a single op and the buffer.
     pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {
-        (cqe.result(), self.0)
+        (cqe.result(), self.buf)
     }
 }

@@ -1,10 +1,10 @@
 //! The steal queue: a bounded ring of runnable tasks with one owner and many thieves.
 //!
-//! Owns the items between `push_back` and the moment one side claims them. Promises that every item comes out
-//! exactly once, oldest first, on one side or the other, and that nobody waits for anybody: each call ends after
-//! a bounded number of its own steps unless others keep making progress. It knows nothing of tasks: an item is
-//! a word or two that is moved. It is not the place for `!Send` work (that is the local queue), and it does not
-//! say when to steal (that is the idle policy).
+//! Owns the items between `push_back` and the moment one side claims them. Promises that every item comes
+//! out exactly once, oldest first, on one side or the other, and that nobody waits for anybody: each call
+//! ends after a bounded number of its own steps unless others keep making progress. It knows nothing of
+//! tasks: an item is a word or two that is moved. It is not the place for `!Send` work (that is the local
+//! queue), and it does not say when to steal (that is the idle policy).
 //!
 //! # State
 //! Positions are `u32`s that only count up (and wrap); a position's slot is its remainder by the capacity.
@@ -22,38 +22,41 @@
 //!
 //! Who may touch what:
 //! - `tail` is written by the owner only.
-//! - A slot in `real..tail` is written by nobody; it is read by whoever moves `real` past it, **after** that, so no
-//!   slot is ever read by two sides or before it is claimed.
+//! - A slot in `real..tail` is written by nobody; it is read by whoever moves `real` past it, **after**
+//!   that, so no slot is ever read by two sides or before it is claimed.
 //! - A slot in `steal..real` belongs to the one thief (or the owner, see overflow) that made the gap.
 //! - A slot outside `steal..tail` belongs to the owner.
 //!
 //! # Steps
-//! Push (owner): if `tail - steal < N`, write the slot, then publish `tail + 1` (Release). The Acquire read of
-//! `head` orders a thief's reads of the slot's last content before this write.
+//! Push (owner): if `tail - steal < N`, write the slot, then publish `tail + 1` (Release). The Acquire read
+//! of `head` orders a thief's reads of the slot's last content before this write.
 //!
-//! Pop (owner): compare-exchange `real + 1` into `head` (and `steal + 1` with it if nobody steals), read the slot.
+//! Pop (owner): compare-exchange `real + 1` into `head` (and `steal + 1` with it if nobody steals), read
+//! the slot.
 //!
-//! Steal (thief): (S1) read `head`; if `steal != real`, give up; (S2) read `tail`, take the older half, rounded
-//! up; (S3) compare-exchange `real + half` into `head`, leaving `steal` behind; (S4) move the slots; (S5)
-//! compare-exchange `steal = real`. If S3 succeeds, `head` has not changed since S1, so what S2 saw is there.
+//! Steal (thief): (S1) read `head`; if `steal != real`, give up; (S2) read `tail`, take the older half,
+//! rounded up; (S3) compare-exchange `real + half` into `head`, leaving `steal` behind; (S4) move the
+//! slots; (S5) compare-exchange `steal = real`. If S3 succeeds, `head` has not changed since S1, so what S2
+//! saw is there.
 //!
-//! Overflow (owner, only when the ring is full and nobody steals): (O1) claim the older half exactly as a thief
-//! does; (O2) put `tail` back by half, which makes the newer half the owner's; (O3) put `head` back. The newer half
-//! leaves, so what has waited longest stays first in line. O3 restores a word that a thief may have read before
-//! O1; its S3 then succeeds, and that is sound: it claims at most N/2, and from O3 until `head` changes there are
-//! never fewer items than that. (This is why N/2 stay, and why overflow is refused unless the ring is full.) O3 is a
-//! Release, so whoever claims after that knows the new `tail`. A thief that sees the ring empty or busy between O1
-//! and O3 goes elsewhere: the owner is awake and has the items in hand.
+//! Overflow (owner, only when the ring is full and nobody steals): (O1) claim the older half exactly as a
+//! thief does; (O2) put `tail` back by half, which makes the newer half the owner's; (O3) put `head` back.
+//! The newer half leaves, so what has waited longest stays first in line. O3 restores a word that a thief
+//! may have read before O1; its S3 then succeeds, and that is sound: it claims at most N/2, and from O3
+//! until `head` changes there are never fewer items than that. (This is why N/2 stay, and why overflow is
+//! refused unless the ring is full.) O3 is a Release, so whoever claims after that knows the new `tail`. A
+//! thief that sees the ring empty or busy between O1 and O3 goes elsewhere: the owner is awake and has the
+//! items in hand.
 //!
 //! # Rejected
-//! - One index for the head: a thief must then copy items out before it claims them, reading slots that the owner
-//!   may be writing. That is a data race, however it is resolved afterwards.
-//! - `u16` halves in the head: it can come round while a thief sleeps between S1 and S3, and then S3 would claim
-//!   items that are not there. With `u32`, four billion items must pass in that gap.
+//! - One index for the head: a thief must then copy items out before it claims them, reading slots that the
+//!   owner may be writing. That is a data race, however it is resolved afterwards.
+//! - `u16` halves in the head: it can come round while a thief sleeps between S1 and S3, and then S3 would
+//!   claim items that are not there. With `u32`, four billion items must pass in that gap.
 //! - Sending the older half away on overflow: simpler by O2 and O3, but those that have waited longest would
 //!   then wait behind everything in the injector.
-//! - A growing deque: its thieves read a buffer that may be retired, which needs an epoch or a leak; and a bound is
-//!   what makes surplus visible to other cores.
+//! - A growing deque: its thieves read a buffer that may be retired, which needs an epoch or a leak; and a
+//!   bound is what makes surplus visible to other cores.
 //!
 //! Models: `tests/loom`, `queue_*`, with a capacity of four, so that a few steps wrap it and fill it.
 
@@ -63,8 +66,8 @@ use std::mem::MaybeUninit;
 
 /// How many items a core's steal queue holds.
 ///
-/// Two batches of completions fit without overflow, an overflow moves 128 items at the price of one append, and
-/// the ring of pointers is 2 KiB. Models use four.
+/// Two batches of completions fit without overflow, an overflow moves 128 items at the price of one append,
+/// and the ring of pointers is 2 KiB. Models use four.
 pub(crate) const CAPACITY: usize = 256;
 
 /// The owner's end: one per queue, on the core the queue belongs to.
@@ -85,8 +88,8 @@ pub(crate) struct Surplus<'a, T, const N: usize = CAPACITY> {
     end: u32,
 }
 
-/// Keeps `head` (written by thieves too) and `tail` (the owner's) from sharing a cache line, or a pair of lines that
-/// the prefetcher fetches together.
+/// Keeps `head` (written by thieves too) and `tail` (the owner's) from sharing a cache line, or a pair of
+/// lines that the prefetcher fetches together.
 #[repr(align(128))]
 struct Apart<T>(T);
 
@@ -96,8 +99,8 @@ struct Ring<T, const N: usize> {
     slots: Box<[UnsafeCell<MaybeUninit<T>>; N]>,
 }
 
-// SAFETY: slots cross threads by value only (hence `T: Send`), each handed over by `head` and `tail` as the file's
-// header says.
+// SAFETY: slots cross threads by value only (hence `T: Send`), each handed over by `head` and `tail` as the
+// file's header says.
 unsafe impl<T: Send, const N: usize> Sync for Ring<T, N> {}
 // SAFETY: owning the ring is owning its items.
 unsafe impl<T: Send, const N: usize> Send for Ring<T, N> {}
@@ -182,7 +185,8 @@ impl<T, const N: usize> Owner<T, N> {
 
     /// Takes the newer half out of a full queue, oldest first, to be put where every core can find it.
     ///
-    /// Empty if the queue is not full or a thief is just making room; then the caller's one item goes there alone.
+    /// Empty if the queue is not full or a thief is just making room; then the caller's one item goes there
+    /// alone.
     pub(crate) fn split_off_half(&mut self) -> Surplus<'_, T, N> {
         let tail = self.tail();
         let word = self.ring.head.0.load(Ordering::Acquire);
@@ -193,8 +197,8 @@ impl<T, const N: usize> Owner<T, N> {
         if head.is_busy() || !full || self.ring.claim(word, claimed).is_err() {
             return Surplus { owner: self, next: tail, end: tail };
         }
-        // No thief moves `head` while it is busy, and none can have claimed beyond the middle: with `tail` back,
-        // `middle..tail` is outside `steal..tail` and thus the owner's.
+        // No thief moves `head` while it is busy, and none can have claimed beyond the middle: with `tail`
+        // back, `middle..tail` is outside `steal..tail` and thus the owner's.
         self.ring.tail.0.store(middle, Ordering::Release);
         self.ring.head.0.store(word, Ordering::Release);
         Surplus { owner: self, next: middle, end: tail }
@@ -226,8 +230,8 @@ impl<T, const N: usize> Drop for Owner<T, N> {
 impl<T, const N: usize> Stealer<T, N> {
     /// Takes the older half, rounded up: the oldest comes back, the others go into `into`.
     ///
-    /// Also says how many went into `into`. Nothing is taken if there is nothing, if another thief is at work here,
-    /// or if `into` is more than half full.
+    /// Also says how many went into `into`. Nothing is taken if there is nothing, if another thief is at
+    /// work here, or if `into` is more than half full.
     pub(crate) fn steal_half_into(&self, into: &mut Owner<T, N>) -> (Option<T>, usize) {
         assert!(!Arc::ptr_eq(&self.ring, &into.ring), "a core does not steal from itself");
         let tail = into.tail();
@@ -244,8 +248,8 @@ impl<T, const N: usize> Stealer<T, N> {
         for step in 0..moved {
             // SAFETY: as above.
             let item = unsafe { self.ring.read(from.wrapping_add(step + 1)) };
-            // SAFETY: `into` had N/2 free slots from its tail on, `&mut Owner` makes us their owner, and fewer
-            // than N/2 are written.
+            // SAFETY: `into` had N/2 free slots from its tail on, `&mut Owner` makes us their owner, and
+            // fewer than N/2 are written.
             unsafe { into.ring.write(tail.wrapping_add(step), item) };
         }
         self.release();
@@ -320,8 +324,8 @@ impl<T, const N: usize> Iterator for Surplus<'_, T, N> {
         }
         let at = self.next;
         self.next = at.wrapping_add(1);
-        // SAFETY: the slots from the tail to `end` were taken from the thieves by `split_off_half`; this borrow of
-        // the owner keeps them from being written, and each is read once.
+        // SAFETY: the slots from the tail to `end` were taken from the thieves by `split_off_half`; this
+        // borrow of the owner keeps them from being written, and each is read once.
         Some(unsafe { self.owner.ring.read(at) })
     }
 

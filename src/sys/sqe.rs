@@ -189,6 +189,9 @@ impl Cqe {
         match self.res {
             RES_FORKED => Err(super::fork::error()),
             RES_GONE => Err(gone()),
+            // ERESTARTSYS, which the kernel means to keep to itself, comes out of ops cancelled on a helper thread
+            // (kernel-notes/cancel-and-close.md).
+            -512 => Err(io::Error::from_raw_os_error(libc::EINTR)),
             res if res < 0 => Err(io::Error::from_raw_os_error(-res)),
             res => Ok(res as usize),
         }

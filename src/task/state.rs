@@ -179,7 +179,7 @@ impl State {
     /// all.
     pub(super) fn new(references: usize) -> Self {
         debug_assert!(references >= 2, "the Notified and the JoinHandle hold one each");
-        Self(AtomicUsize::new(NOTIFIED | JOIN_INTEREST | references * REFERENCE))
+        Self(AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (references * REFERENCE)))
     }
 
     /// (1) The holder of a `Notified` wants to run the task.

@@ -212,6 +212,17 @@ fn a_core_takes_its_own_wakes_with_nothing_borrowed() {
     assert_eq!(*seen.borrow(), 2);
 }
 
+/// A thread that runs what is queued until it is told to stop.
+fn runner(bench: &Arc<Bench>, stop: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
+    let (bench, stop) = (Arc::clone(bench), Arc::clone(stop));
+    thread::spawn(move || {
+        while !stop.load(Ordering::SeqCst) {
+            bench.run();
+            thread::yield_now();
+        }
+    })
+}
+
 /// Two threads run tasks, one wakes and aborts them at random, one drops handles: every future is dropped
 /// once.
 #[test]
@@ -221,17 +232,7 @@ fn a_storm_of_wakes_aborts_and_drops_loses_and_leaks_nothing() {
     let stop = Arc::new(AtomicBool::new(false));
     let dropped = Arc::new(AtomicUsize::new(0));
     let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
-    let runners: Vec<_> = (0..2)
-        .map(|_| {
-            let (bench, stop) = (Arc::clone(&bench), Arc::clone(&stop));
-            thread::spawn(move || {
-                while !stop.load(Ordering::SeqCst) {
-                    bench.run();
-                    thread::yield_now();
-                }
-            })
-        })
-        .collect();
+    let runners = [(); 2].map(|()| runner(&bench, &stop));
     let (storm, stopped) = (Arc::clone(&wakers), Arc::clone(&stop));
     let waking = thread::spawn(move || {
         while !stopped.load(Ordering::SeqCst) {

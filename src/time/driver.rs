@@ -1,9 +1,9 @@
 //! A core's timers: its wheel, and how a timer gets in and out from whatever thread.
 //!
-//! Owns the thread-local [`Driver`] of a core, the [`Timer`] parcels that wheel and future share, and the messages
-//! by which other threads reach the wheel. Promises that a timer never fires early, that its waker is called
-//! exactly once if it fires while somebody waits, and that a timer whose core goes is told so. It reads no clock:
-//! `now` is an argument.
+//! Owns the thread-local [`Driver`] of a core, the [`Timer`] parcels that wheel and future share, and the
+//! messages by which other threads reach the wheel. Promises that a timer never fires early, that its waker
+//! is called exactly once if it fires while somebody waits, and that a timer whose core goes is told so. It
+//! reads no clock: `now` is an argument.
 //!
 //! # One timer
 //! ```text
@@ -22,13 +22,14 @@
 //!   that whoever handles the REGISTER message. One REGISTER is sent per timer, so there is one producer.
 //! - `wait` (the deadline): the future, before a message that makes the home core read it.
 //!
-//! A CANCEL may cross the firing: it finds no key and does nothing. A MOVE may cross it too: then the future finds
-//! that it fired before the new deadline and arms anew. A request to a core that is gone needs an answer only if
-//! it is a REGISTER; everything that was in its wheel has been told by the wheel's own end.
+//! A CANCEL may cross the firing: it finds no key and does nothing. A MOVE may cross it too: then the
+//! future finds that it fired before the new deadline and arms anew. A request to a core that is gone needs
+//! an answer only if it is a REGISTER; everything that was in its wheel has been told by the wheel's own
+//! end.
 //!
 //! # No foreign code under the borrow
-//! Wakers are cloned, woken and dropped only while the thread-local is not borrowed, because a waker may drop a task,
-//! and with it a timer, which comes back here.
+//! Wakers are cloned, woken and dropped only while the thread-local is not borrowed, because a waker may
+//! drop a task, and with it a timer, which comes back here.
 #![forbid(unsafe_code)]
 
 use super::wheel::{Key, Wheel};
@@ -47,8 +48,8 @@ use std::time::{Duration, Instant};
 /// Timers touched by one [`fire`]: at some tens of nanoseconds each, a small part of a turn's time.
 const FIRE_MAX: usize = 1024;
 
-/// Timers kept for use without an allocation. Enough for a core's worth of requests that are served at once, and
-/// not 40 KiB.
+/// Timers kept for use without an allocation. Enough for a core's worth of requests that are served at
+/// once, and not 40 KiB.
 const SPARE_MAX: usize = 256;
 
 /// Requests to the home core.
@@ -256,7 +257,8 @@ fn with_current<R>(with: impl FnOnce(&mut Driver) -> R) -> Option<R> {
     CURRENT.try_with(|current| current.borrow_mut().as_mut().map(with)).ok().flatten()
 }
 
-/// Makes this thread the home of `driver`'s timers until [`shut_down`], at the latest until the guard is dropped.
+/// Makes this thread the home of `driver`'s timers until [`shut_down`], at the latest until the guard is
+/// dropped.
 pub(crate) fn enter(driver: Driver) -> Guard {
     let before = CURRENT.with_borrow_mut(|current| current.replace(driver));
     assert!(before.is_none(), "this thread is a core already");
@@ -292,13 +294,15 @@ pub(crate) fn next_deadline() -> Option<Instant> {
 
 /// Completes this core's timers that are due at `now` and adds the wakers of the tasks that wait for them.
 ///
-/// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`next_deadline`] says so.
+/// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`next_deadline`] says
+/// so.
 pub(crate) fn fire(now: Instant, wakers: &mut Vec<Waker>) -> usize {
     with_current(|driver| driver.fire(now, wakers)).unwrap_or(0)
 }
 
-/// Takes this core's driver down. The timers still in it are told that their core has gone; the wakers of the tasks
-/// that wait for them are added to `wakers`. Returns how many timers there were; does nothing the second time.
+/// Takes this core's driver down. The timers still in it are told that their core has gone; the wakers of
+/// the tasks that wait for them are added to `wakers`. Returns how many timers there were; does nothing the
+/// second time.
 ///
 /// The inbox may still be open: a timer message that arrives later is answered the same way.
 pub(crate) fn shut_down(wakers: &mut Vec<Waker>) -> usize {
@@ -349,8 +353,8 @@ impl Ticket {
         with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false)
     }
 
-    /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been asked to: then
-    /// the timer may still fire at the old deadline.
+    /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been
+    /// asked to: then the timer may still fire at the old deadline.
     ///
     /// Only for a timer that has no outcome yet, as far as this thread knows.
     pub(super) fn postpone(&mut self, deadline: Instant) -> bool {

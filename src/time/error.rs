@@ -1,6 +1,7 @@
 //! What can go wrong with time: a deadline passes.
 //!
-//! Owns the error of [`timeout`](super::timeout). A runtime that is missing or gone is misuse, and panics instead.
+//! Owns the error of [`timeout`](super::timeout). A runtime that is missing or gone is misuse, and panics
+//! instead.
 #![forbid(unsafe_code)]
 
 use std::fmt;

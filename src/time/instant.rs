@@ -1,7 +1,8 @@
 //! A point in time of the monotonic clock.
 //!
-//! Owns the one type that the public side of this room takes and gives. It is a `std::time::Instant` and nothing
-//! more; it is a type of its own so that a clock that tests control can come later without a change of signatures.
+//! Owns the one type that the public side of this room takes and gives. It is a `std::time::Instant` and
+//! nothing more; it is a type of its own so that a clock that tests control can come later without a change
+//! of signatures.
 #![forbid(unsafe_code)]
 
 use std::fmt;

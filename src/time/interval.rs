@@ -1,7 +1,7 @@
 //! Ticks at a fixed period.
 //!
-//! Owns [`Interval`] and what it does about ticks that were missed. It keeps one timer and no thread: ticks happen
-//! only while somebody asks for them.
+//! Owns [`Interval`] and what it does about ticks that were missed. It keeps one timer and no thread: ticks
+//! happen only while somebody asks for them.
 #![forbid(unsafe_code)]
 
 use super::sleep::{Sleep, sleep_until};
@@ -10,8 +10,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A tick this late counts as missed. Less is the timer's resolution and the core's other work, and must not make
-/// every tick of a busy core a missed one.
+/// A tick this late counts as missed. Less is the timer's resolution and the core's other work, and must
+/// not make every tick of a busy core a missed one.
 const LATENESS_MAX: Duration = Duration::from_millis(5);
 
 /// Ticks now and then every `period`.

@@ -7,13 +7,14 @@
 //! | tick | [`interval`], [`interval_at`] |
 //! | tell the time | [`Instant`], [`Duration`] |
 //!
-//! Names and meaning are tokio's. What is ours is where a timer lives: in the wheel of the core whose task first
-//! polled it, so that making, firing and cancelling one takes no lock and, after a while, no allocation. All these
-//! types are `Send` and `Sync`; used on another core or thread, they send a message to the timer's home. A core
-//! that waits for the kernel passes its next deadline along; no thread and no kernel timer is spent on time.
+//! Names and meaning are tokio's. What is ours is where a timer lives: in the wheel of the core whose task
+//! first polled it, so that making, firing and cancelling one takes no lock and, after a while, no
+//! allocation. All these types are `Send` and `Sync`; used on another core or thread, they send a message
+//! to the timer's home. A core that waits for the kernel passes its next deadline along; no thread and no
+//! kernel timer is spent on time.
 //!
-//! Timers have a resolution of one millisecond and are never early. There is no promise about how late they are:
-//! a task that does not yield makes the timers of its core wait.
+//! Timers have a resolution of one millisecond and are never early. There is no promise about how late they
+//! are: a task that does not yield makes the timers of its core wait.
 //!
 //! ```
 //! use ringwork::time::{sleep, timeout, Duration};
@@ -27,9 +28,9 @@
 //! ```
 //!
 //! # For the house
-//! L2: names only `base`. `wheel` is the pure structure, `driver` the core's end of it (a private thread-local, set
-//! by the guard of `enter`), `sleep` the future's end; the rest is built on `sleep`. The worker calls `next_deadline`
-//! before it waits, `fire` after, and `shut_down` at its end.
+//! L2: names only `base`. `wheel` is the pure structure, `driver` the core's end of it (a private
+//! thread-local, set by the guard of `enter`), `sleep` the future's end; the rest is built on `sleep`. The
+//! worker calls `next_deadline` before it waits, `fire` after, and `shut_down` at its end.
 #![forbid(unsafe_code)]
 
 mod driver;

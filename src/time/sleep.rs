@@ -1,8 +1,8 @@
 //! Waiting for a point in time.
 //!
-//! Owns [`Sleep`], the future between a task and its timer. Promises that it is not ready before its deadline and
-//! that the waker of its last poll is woken after it, also if the deadline was changed in between. It does not
-//! know how timers are kept: that is the wheel's and the driver's.
+//! Owns [`Sleep`], the future between a task and its timer. Promises that it is not ready before its
+//! deadline and that the waker of its last poll is woken after it, also if the deadline was changed in
+//! between. It does not know how timers are kept: that is the wheel's and the driver's.
 #![forbid(unsafe_code)]
 
 use super::driver::{self, Outcome, Ticket};
@@ -12,14 +12,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// What to tell a task whose timer's core has gone.
-const GONE: &str = "the ringwork runtime that this timer belonged to has been shut down: a `Sleep`, `Timeout` or \
-     `Interval` must not be polled after the runtime in which it was first polled";
+const GONE: &str = "the ringwork runtime that this timer belonged to has been shut down: a `Sleep`, `Timeout` \
+     or `Interval` must not be polled after the runtime in which it was first polled";
 
 /// Waits until `duration` has passed.
 ///
-/// Nothing happens until the future is polled; the time counts from this call, not from the first poll. The timer
-/// has a resolution of one millisecond and is never early. A duration too long for the clock waits as good as for
-/// ever.
+/// Nothing happens until the future is polled; the time counts from this call, not from the first poll. The
+/// timer has a resolution of one millisecond and is never early. A duration too long for the clock waits as
+/// good as for ever.
 ///
 /// To cancel, drop the future.
 ///
@@ -35,8 +35,8 @@ const GONE: &str = "the ringwork runtime that this timer belonged to has been sh
 /// ```
 ///
 /// # Panics
-/// When first polled on a thread that is neither part of a runtime nor has entered one, and when polled after the
-/// runtime has shut down; see [`Sleep`].
+/// When first polled on a thread that is neither part of a runtime nor has entered one, and when polled
+/// after the runtime has shut down; see [`Sleep`].
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now().saturating_add(duration))
 }
@@ -62,9 +62,10 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 /// The future of [`sleep`] and [`sleep_until`].
 ///
-/// It may be made anywhere, also before there is a runtime. Its first poll puts a timer on the core that polls it, or
-/// on a core of the runtime that the thread has entered; from then on the future may be polled, [`reset`](Self::reset)
-/// and dropped on any thread. One `Sleep` can be waited for again after each `reset`, which costs less than a new one.
+/// It may be made anywhere, also before there is a runtime. Its first poll puts a timer on the core that
+/// polls it, or on a core of the runtime that the thread has entered; from then on the future may be
+/// polled, [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
+/// `reset`, which costs less than a new one.
 ///
 /// ```
 /// use ringwork::time::{sleep, Duration, Instant};
@@ -81,8 +82,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// ```
 ///
 /// # Panics
-/// When polled before its deadline after the runtime in which it was first polled has shut down: nobody is left who
-/// could wake it. Dropping it then is fine.
+/// When polled before its deadline after the runtime in which it was first polled has shut down: nobody is
+/// left who could wake it. Dropping it then is fine.
 #[must_use = "a sleep waits only while it is awaited or polled"]
 #[derive(Debug)]
 pub struct Sleep {
@@ -128,8 +129,8 @@ impl Sleep {
 
     /// Changes the deadline, whether it has elapsed or not.
     ///
-    /// A task that waits keeps waiting, for the new deadline, and need not poll again. The call never fails and never
-    /// waits; on a core that is not the timer's home it costs a message.
+    /// A task that waits keeps waiting, for the new deadline, and need not poll again. The call never fails
+    /// and never waits; on a core that is not the timer's home it costs a message.
     pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.get_mut().set_deadline(deadline);
     }
@@ -147,8 +148,8 @@ impl Sleep {
         }
     }
 
-    /// Whether firing means that the deadline has passed. Not so if the home core was asked to change it and the
-    /// firing may have come first; then the clock decides.
+    /// Whether firing means that the deadline has passed. Not so if the home core was asked to change it
+    /// and the firing may have come first; then the clock decides.
     fn proves_the_deadline(&self) -> bool {
         !self.asked || Instant::now() >= self.deadline
     }

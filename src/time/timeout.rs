@@ -13,10 +13,10 @@ use std::task::{Context, Poll};
 
 /// Waits for `future`, but no longer than `duration`.
 ///
-/// The future is polled before the clock is looked at, so one that is ready in time, or at its first poll, wins over
-/// any deadline, a zero duration included. If the deadline passes, the result is [`Elapsed`] and the future is dropped
-/// with the `Timeout`: what that cancels is what dropping it cancels. An operation on a socket or file has a
-/// `timeout` of its own, which gives its buffer back.
+/// The future is polled before the clock is looked at, so one that is ready in time, or at its first poll,
+/// wins over any deadline, a zero duration included. If the deadline passes, the result is [`Elapsed`] and
+/// the future is dropped with the `Timeout`: what that cancels is what dropping it cancels. An operation on
+/// a socket or file has a `timeout` of its own, which gives its buffer back.
 ///
 /// ```
 /// use ringwork::time::{timeout, Duration};
@@ -103,8 +103,8 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        // If the future spent the task's budget, the deadline must be looked at all the same, or a future that is
-        // always busy could never be stopped.
+        // If the future spent the task's budget, the deadline must be looked at all the same, or a future
+        // that is always busy could never be stopped.
         let deadline = if had_budget && !coop::has_budget_remaining() {
             coop::without_budget(|| Pin::new(this.sleep).poll(cx))
         } else {

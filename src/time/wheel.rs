@@ -1,14 +1,15 @@
 //! The timer wheel: which of a core's timers are due, in constant time per timer.
 //!
-//! Owns the timers of one core as plain data. Pure: it reads no clock and calls nobody; `now` and deadlines are
-//! ticks that its caller counts. Promises that a timer comes out in the first [`Wheel::advance`] at or after its
-//! deadline that has budget left, earlier deadlines first; that `insert` and `remove` take constant time and, once
-//! the wheel has been as full before, no memory; and that [`Wheel::next_due`] names a tick at which a timer is due,
-//! not one at which the wheel would like to tidy up. It is not shared between threads.
+//! Owns the timers of one core as plain data. Pure: it reads no clock and calls nobody; `now` and deadlines
+//! are ticks that its caller counts. Promises that a timer comes out in the first [`Wheel::advance`] at or
+//! after its deadline that has budget left, earlier deadlines first; that `insert` and `remove` take
+//! constant time and, once the wheel has been as full before, no memory; and that [`Wheel::next_due`] names
+//! a tick at which a timer is due, not one at which the wheel would like to tidy up. It is not shared
+//! between threads.
 //!
 //! # Shape
-//! Six levels of 64 notches, like the digits of a clock in base 64. A timer lies on the level of the highest digit
-//! in which its deadline differs from `now`, in the notch its deadline has for that digit:
+//! Six levels of 64 notches, like the digits of a clock in base 64. A timer lies on the level of the
+//! highest digit in which its deadline differs from `now`, in the notch its deadline has for that digit:
 //!
 //! ```text
 //!  level 0   1 tick per notch      ├─┬─┬─┬ … 64 … ┤
@@ -17,18 +18,20 @@
 //!  level 5   2^30 ticks per notch  ├───────┬─ … ──┤   about two years in all
 //! ```
 //!
-//! So a notch in use is always ahead of `now`'s own digit on that level, and everything on a level comes before
-//! everything on the level above. When `now` reaches the first tick of a notch, its timers move down to where they
-//! differ from `now` then, or are due. A timer moves at most five times. The top level goes round: its notches
-//! behind `now`'s digit mean the next round. Deadlines further away than [`HORIZON`] lie in the last notch
-//! before `now`'s digit comes again and are put back from there.
+//! So a notch in use is always ahead of `now`'s own digit on that level, and everything on a level comes
+//! before everything on the level above. When `now` reaches the first tick of a notch, its timers move down
+//! to where they differ from `now` then, or are due. A timer moves at most five times. The top level goes
+//! round: its notches behind `now`'s digit mean the next round. Deadlines further away than [`HORIZON`] lie
+//! in the last notch before `now`'s digit comes again and are put back from there.
 //!
 //! `now`'s own notch on a level is in use only while it is being emptied, which a budget may interrupt.
 //!
 //! # Rejected
-//! - A binary heap: `log n` per operation, and cancelling (what most timeouts do) needs an index or a tombstone.
-//! - Waking at a notch's first tick, as wheels usually do: each timer would wake an idle core up to five times in
-//!   vain. Each notch remembers its earliest deadline instead; `advance` catches up on the moves it slept through.
+//! - A binary heap: `log n` per operation, and cancelling (what most timeouts do) needs an index or a
+//!   tombstone.
+//! - Waking at a notch's first tick, as wheels usually do: each timer would wake an idle core up to five
+//!   times in vain. Each notch remembers its earliest deadline instead; `advance` catches up on the moves
+//!   it slept through.
 #![forbid(unsafe_code)]
 
 /// Levels of the wheel.
@@ -37,8 +40,8 @@ const LEVELS: usize = 6;
 const NOTCHES: usize = 64;
 /// Ticks are counted in digits of this many bits.
 const DIGIT_BITS: u32 = 6;
-/// How far ahead a timer can lie without being put back: 63 of the 64 notches of the top level, so that a notch
-/// never holds timers of this round and the next.
+/// How far ahead a timer can lie without being put back: 63 of the 64 notches of the top level, so that a
+/// notch never holds timers of this round and the next.
 const HORIZON: u64 = 63 << (DIGIT_BITS * (LEVELS as u32 - 1));
 /// No entry.
 const NIL: u32 = u32::MAX;

@@ -1,5 +1,5 @@
-//! Tests of a core's timers: this thread as a core with a clock of its own, other threads as strangers, and two real
-//! cores that throw tasks at each other.
+//! Tests of a core's timers: this thread as a core with a clock of its own, other threads as strangers, and
+//! two real cores that throw tasks at each other.
 #![forbid(unsafe_code)]
 
 use super::super::{Instant, sleep, sleep_until, timeout};
@@ -300,8 +300,23 @@ struct Cores {
 }
 
 struct Job {
-    future: Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Nothing once it is done: a wake that crossed a cancel may come later.
+    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
     cores: Arc<Cores>,
+}
+
+impl Job {
+    /// Polls the future; true if that ended it.
+    fn run(self: Arc<Self>) -> bool {
+        let mut future = self.future.lock().unwrap();
+        let waker = Waker::from(Arc::clone(&self));
+        let Some(polled) = future.as_mut() else { return false };
+        let done = polled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        if done {
+            *future = None;
+        }
+        done
+    }
 }
 
 impl Wake for Job {
@@ -320,10 +335,7 @@ impl Cores {
             fire(std::time::Instant::now(), &mut wakers);
             wakers.drain(..).for_each(Waker::wake);
             if let Some(job) = self.take() {
-                let waker = Waker::from(Arc::clone(&job));
-                if job.future.lock().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
-                    && self.left.fetch_sub(1, Ordering::SeqCst) == 1
-                {
+                if job.run() && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
                     self.done.store(true, Ordering::SeqCst);
                     self.inboxes.iter().for_each(|inbox| inbox.knock());
                 }
@@ -382,7 +394,7 @@ fn tasks_thrown_between_two_cores_miss_no_timer_and_leave_none() {
     let (ready, left) = (Mutex::default(), AtomicUsize::new(JOBS));
     let cores = Arc::new(Cores { inboxes, ready, left, done: AtomicBool::new(false) });
     for seed in 0..JOBS as u64 {
-        let future = Mutex::new(Box::pin(restless(seed)) as Pin<Box<_>>);
+        let future = Mutex::new(Some(Box::pin(restless(seed)) as Pin<Box<_>>));
         Arc::new(Job { future, cores: Arc::clone(&cores) }).wake();
     }
     thread::scope(|scope| {
