@@ -1,7 +1,46 @@
 //! An async runtime for Linux: one pinned thread, one io_uring and one run queue per core.
-#![allow(dead_code)]
-
-extern crate self as ringwork;
+//!
+//! # Words
+//! - A **core** is a worker thread with its **ring** (an io_uring). `Builder` starts them; the caller's
+//!   thread is never one.
+//! - An **op** is one request to the kernel. What it owns while in flight is its **cell**; result and waker
+//!   meet in a **slot**.
+//! - A **task** is a spawned future. Tasks that are not `Send` wait in a core's **local queue** and never
+//!   leave it; `Send` tasks wait in its **steal queue**, from which a **hungry** core (idle past a threshold)
+//!   may take them.
+//! - The **inbox** is the only way into a core from outside; its **doorbell** wakes a core that is
+//!   **parked**. The **injector** takes what does not fit a steal queue. The **blocking pool** runs calls
+//!   that block.
+//!
+//! # A first program
+//! ```
+//! use ringwork::net::{TcpListener, TcpStream};
+//!
+//! #[ringwork::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:0").await?;
+//!     let address = listener.local_addr()?;
+//!     let client = ringwork::spawn(async move {
+//!         let stream = TcpStream::connect(address).await?;
+//!         stream.send_all("ping").await.0
+//!     });
+//!     let (stream, _) = listener.accept().await?;
+//!     assert_eq!(&stream.recv_pooled().await?[..], b"ping");
+//!     client.await?
+//! }
+//! ```
+//!
+//! # Promises
+//! - A dropped op never lets the kernel touch freed memory and never leaks a descriptor.
+//! - Dropping a receive loses no byte; dropping a send cuts no message.
+//! - A task that is not `Send` never moves. A panic ends one task.
+//! - Every source of work (queues, inbox, injector, completions, timers) is visited within a stated bound.
+//! - Starting fails with one line that names cause and cure, or ops work.
+//!
+//! # Moving over from tokio
+//! Names and meaning are tokio's where they can be. What differs: `recv` and `send` take a buffer and give it
+//! back (`let (result, buf) = stream.recv(buf).await`), and there is no `block_in_place`.
+#![warn(rust_2018_idioms)]
 
 mod base;
 mod blocking;
@@ -20,6 +59,14 @@ mod sys;
 pub mod task;
 pub mod thread;
 pub mod time;
+
+#[doc = include_str!("design.md")]
+pub mod design {}
+
+/// The README's program, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
 
 pub use metrics::{CoreMetrics, Metrics};
 pub use ringwork_macros::{main, test};

@@ -1,7 +1,7 @@
 //! L1: what a core counts about itself, and the snapshot users see.
 //!
-//! Owns one block of counters per core. Each counter has one writer, its core, which adds with a plain load and
-//! store; anyone may read. On by default and never switched off. It does not sample, time or aggregate.
+//! Owns one block of counters per core. Each counter has one writer, its core, which adds with a plain load
+//! and store; anyone may read. On by default and never switched off. It does not sample, time or aggregate.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};

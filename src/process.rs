@@ -5,8 +5,8 @@ use crate::sys;
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// As [`Command::new`], but the child may use all CPUs the process started with. A child that a pinned core starts with
-/// std inherits the core's one CPU.
+/// As [`Command::new`], but the child may use all CPUs the process started with. A child that a pinned core
+/// starts with std inherits the core's one CPU.
 ///
 /// Starting a process and waiting for it block: do both inside [`spawn_blocking`](crate::spawn_blocking).
 ///

@@ -1,7 +1,8 @@
 //! L5: signals as futures.
 //!
-//! Owns [`Signal`] and the two everybody wants. The first listener for a signal replaces its default action for the rest of the
-//! process's life, as with every signal library; handlers that others installed are still called.
+//! Owns [`Signal`] and the two everybody wants. The first listener for a signal replaces its default action
+//! for the rest of the process's life, as with every signal library; handlers that others installed are still
+//! called.
 #![forbid(unsafe_code)]
 
 use crate::ring::Ring;

@@ -1,22 +1,22 @@
 //! The inbox: the only way into a core from outside.
 //!
-//! A core is reached by pushing an intrusive [`Node`] (embedded in a task header, a cell, a timer entry, a pool or
-//! a call) onto one of two lanes and knocking on its door:
+//! A core is reached by pushing an intrusive [`Node`] (embedded in a task header, a cell, a timer entry, a
+//! pool or a call) onto one of two lanes and knocking on its door:
 //!
-//! - the *pinned* lane has one consumer, the core itself: wakes of `!Send` tasks, cancels, remote submits, timer
-//!   messages, buffer returns, calls;
+//! - the *pinned* lane has one consumer, the core itself: wakes of `!Send` tasks, cancels, remote submits,
+//!   timer messages, buffer returns, calls;
 //! - the *Send* lane holds `Send` tasks only; a hungry core may empty it.
 //!
 //! Both lanes are take-all stacks (push: compare-exchange of the head; take: the whole chain at once, turned
 //! round, so that order is kept). A push never allocates and never waits for another thread.
 //!
 //! # Protocol
-//! Pusher: (P1) link the node and publish it by compare-exchange; (P2) `fetch_or(RUNG)` on the door's word; if the
-//! word said exactly PARKED, (P3) ring the doorbell (the eventfd of the core).
-//! Core: (C1) `swap(PARKED)`; (C2) look into both lanes (and whatever else its park re-check names);
-//! (C3) if anything is there, `swap(AWAKE)` and go on, else (C4) block in the kernel, then `swap(AWAKE)`.
-//! All these are SeqCst. Proof sketch: if C2 missed a push then C1 precedes P1 in the single order, so P2 comes
-//! after C1 and finds PARKED (or another pusher's RUNG, whose doorbell is already on its way): the core is rung.
+//! Pusher: (P1) link the node and publish it by compare-exchange; (P2) `fetch_or(RUNG)` on the door's word;
+//! if the word said exactly PARKED, (P3) ring the doorbell (the eventfd of the core). Core: (C1)
+//! `swap(PARKED)`; (C2) look into both lanes (and whatever else its park re-check names); (C3) if anything is
+//! there, `swap(AWAKE)` and go on, else (C4) block in the kernel, then `swap(AWAKE)`. All these are SeqCst.
+//! Proof sketch: if C2 missed a push then C1 precedes P1 in the single order, so P2 comes after C1 and finds
+//! PARKED (or another pusher's RUNG, whose doorbell is already on its way): the core is rung.
 //!
 //! # One list at a time
 //! A node sits in at most one list. Tasks ensure it with their NOTIFIED bit; everyone else with
@@ -25,10 +25,11 @@
 //! proof: whoever holds the message holds that reference, and a message that is dropped disposes of it.
 //!
 //! # Closing
-//! [`Inbox::close`] swaps each head for a mark. A later pusher gets its message back and disposes of it itself.
+//! [`Inbox::close`] swaps each head for a mark. A later pusher gets its message back and disposes of it
+//! itself.
 //!
-//! Rejected: a Vyukov queue for the pinned lane. Its push is one swap, but it has a moment in which the node is
-//! in the list and not yet linked, and it cannot be closed by one swap.
+//! Rejected: a Vyukov queue for the pinned lane. Its push is one swap, but it has a moment in which the node
+//! is in the list and not yet linked, and it cannot be closed by one swap.
 //!
 //! Models: `tests/loom` (`inbox_*`). The inbox is not a channel of values: it owns no memory.
 
@@ -54,7 +55,8 @@ pub(crate) enum Kind {
     Other(unsafe fn(NonNull<Node>, Fate)),
 }
 
-/// The intrusive link. Embedded as the *first* field of a `repr(C)` struct, so node and owner share an address.
+/// The intrusive link. Embedded as the *first* field of a `repr(C)` struct, so node and owner share an
+/// address.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Node {
@@ -63,8 +65,8 @@ pub(crate) struct Node {
     kind: Kind,
 }
 
-// SAFETY: `next` belongs to whoever holds the node (the pusher until it is published, then the taker); the rest is
-// atomic or constant.
+// SAFETY: `next` belongs to whoever holds the node (the pusher until it is published, then the taker); the
+// rest is atomic or constant.
 unsafe impl Send for Node {}
 // SAFETY: as above.
 unsafe impl Sync for Node {}
@@ -248,7 +250,8 @@ impl Iterator for Batch {
 
     fn next(&mut self) -> Option<Message> {
         let node = NonNull::new(self.first)?;
-        // SAFETY: the node is still ours; its link is read before the node is handed out and may be pushed anew.
+        // SAFETY: the node is still ours; its link is read before the node is handed out and may be pushed
+        // anew.
         self.first = unsafe { node.as_ref() }.next.with(|next| unsafe { *next });
         Some(Message(node))
     }
@@ -332,11 +335,6 @@ impl Inbox {
     /// Whether both lanes are empty (part of the park re-check, C2).
     pub(crate) fn is_empty(&self) -> bool {
         self.pinned.is_empty() && self.send.is_empty()
-    }
-
-    /// Whether the Send lane is empty.
-    pub(crate) fn send_is_empty(&self) -> bool {
-        self.send.is_empty()
     }
 
     /// Core: says that it is about to block (C1). The lanes must be looked into after this.

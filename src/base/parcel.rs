@@ -1,7 +1,8 @@
-//! A parcel: a reference-counted value that can be sent to a core's inbox, without unsafe code in its own room.
+//! A parcel: a reference-counted value that can be sent to a core's inbox, without unsafe code in its own
+//! room.
 //!
-//! Owns the conversion between `Arc<Parcel<T>>` and a [`Message`]. The room above implements [`Deliver`] in safe
-//! code. It is not for tasks and cells, whose memory is laid out by their own rooms.
+//! Owns the conversion between `Arc<Parcel<T>>` and a [`Message`]. The room above implements [`Deliver`] in
+//! safe code. It is not for tasks and cells, whose memory is laid out by their own rooms.
 
 use super::inbox::{Fate, Inbox, Kind, Message, Node};
 use std::ptr::NonNull;
@@ -37,8 +38,8 @@ impl<T: Deliver> Parcel<T> {
             return;
         }
         let owned: *const Parcel<T> = Arc::into_raw(Arc::clone(self));
-        // SAFETY: `owned` is a whole reference; `request` said that the node is in no list; `handle::<T>` takes
-        // the reference back and `Deliver: Send + Sync` lets it do so on any thread.
+        // SAFETY: `owned` is a whole reference; `request` said that the node is in no list; `handle::<T>`
+        // takes the reference back and `Deliver: Send + Sync` lets it do so on any thread.
         let message = unsafe { Message::from_raw(NonNull::new_unchecked(owned.cast_mut().cast::<Node>())) };
         drop(inbox.push_pinned(message).err());
     }

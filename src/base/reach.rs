@@ -1,8 +1,8 @@
 //! Which cores this thread can reach: the answer for code that runs on no core.
 //!
-//! Owns one thread-local, set by the guard of [`enter`]. An op or a timer first polled on a thread that is no core
-//! asks [`pick`] for a core and goes there as an inbox message. It is not the way a core finds its own ring or
-//! wheel (those rooms have thread-locals of their own).
+//! Owns one thread-local, set by the guard of [`enter`]. An op or a timer first polled on a thread that is no
+//! core asks [`pick`] for a core and goes there as an inbox message. It is not the way a core finds its own
+//! ring or wheel (those rooms have thread-locals of their own).
 
 use super::inbox::Inbox;
 use std::cell::RefCell;
@@ -28,11 +28,6 @@ impl Cores {
     pub(crate) fn pick(&self) -> &Arc<Inbox> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         &self.inboxes[turn % self.inboxes.len()]
-    }
-
-    /// The inboxes in core order.
-    pub(crate) fn inboxes(&self) -> &[Arc<Inbox>] {
-        &self.inboxes
     }
 }
 
@@ -61,7 +56,8 @@ pub(crate) fn enter(cores: Arc<Cores>) -> Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // The thread may be going down, with its thread-locals gone before the guard: then nothing is left to undo.
+        // The thread may be going down, with its thread-locals gone before the guard: then nothing is left to
+        // undo.
         let _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(ticket, _)| *ticket != self.ticket));
     }
 }
@@ -90,7 +86,7 @@ mod tests {
         let first = enter(Arc::clone(&one));
         let second = enter(Arc::clone(&two));
         drop(first);
-        assert!(Arc::ptr_eq(&pick().unwrap(), &two.inboxes()[0]));
+        assert!(Arc::ptr_eq(&pick().unwrap(), two.pick()));
         drop(second);
         assert!(pick().is_none());
     }

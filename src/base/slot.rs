@@ -1,6 +1,7 @@
 //! The slot: the one place where a result and the waker that waits for it meet.
 //!
-//! One producer (the home core of an op or a timer) and one consumer (the future, on whatever core it is polled).
+//! One producer (the home core of an op or a timer) and one consumer (the future, on whatever core it is
+//! polled).
 //!
 //! ```text
 //!            (1) poll stores a waker            (3) set
@@ -12,11 +13,12 @@
 //!
 //! Who may touch what:
 //! - `value`: the producer before it sets DONE; the consumer after it has seen DONE.
-//! - `waker`: the consumer while WAKER is clear; nobody writes it while WAKER is set; the producer reads it out
-//!   once, if its `set` found WAKER, and from then on owns it. The consumer may compare it (`will_wake`) while
-//!   WAKER is set, because comparing only reads the two words that nobody writes.
-//! - GONE is set by a consumer that will not come back. The side that is second (the `set` that finds GONE, the
-//!   `abandon` that finds DONE) has the value to dispose of, the other one has nothing more to do with it.
+//! - `waker`: the consumer while WAKER is clear; nobody writes it while WAKER is set; the producer reads it
+//!   out once, if its `set` found WAKER, and from then on owns it. The consumer may compare it (`will_wake`)
+//!   while WAKER is set, because comparing only reads the two words that nobody writes.
+//! - GONE is set by a consumer that will not come back. The side that is second (the `set` that finds GONE,
+//!   the `abandon` that finds DONE) has the value to dispose of, the other one has nothing more to do with
+//!   it.
 //! - The consumer clears WAKER with a compare-exchange that fails once DONE is there, so the two sides never
 //!   both own the waker.
 //!
@@ -129,7 +131,8 @@ impl<T: Copy> Slot<T> {
         }
     }
 
-    /// Consumer: will not come back. Returns the value if it is there (then it is the consumer's to dispose of).
+    /// Consumer: will not come back. Returns the value if it is there (then it is the consumer's to dispose
+    /// of).
     pub(crate) fn abandon(&self) -> Option<T> {
         self.clear();
         let before = self.state.fetch_or(GONE, Ordering::AcqRel);
@@ -148,8 +151,8 @@ impl<T: Copy> Slot<T> {
         if before & WAKER == 0 {
             return Set::Early;
         }
-        // SAFETY: WAKER was set when DONE came: the consumer's clear fails from now on, so this read is the one
-        // move out of the waker.
+        // SAFETY: WAKER was set when DONE came: the consumer's clear fails from now on, so this read is the
+        // one move out of the waker.
         Set::Waiting(self.waker.with(|waker| unsafe { (*waker).assume_init_read() }))
     }
 }

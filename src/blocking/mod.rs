@@ -19,4 +19,6 @@ mod pool;
 mod tests;
 
 pub(crate) use current::{Entered, enter, spawn};
+#[cfg(test)]
+pub(crate) use pool::Counts;
 pub(crate) use pool::{Config, Pool};

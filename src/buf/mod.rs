@@ -1,11 +1,12 @@
 //! L2: owned buffers in, owned buffers out.
 //!
-//! Owns the two traits by which an op takes a buffer, their implementations for the usual types, and [`PooledBuf`],
-//! the buffer that the kernel picked. A buffer moves into the op's cell and comes back with the result; the
-//! kernel never holds a borrowed slice. It does not know rings: [`pooled::Origin`] is how a pool's buffer gets home.
+//! Owns the two traits by which an op takes a buffer, their implementations for the usual types, and
+//! [`PooledBuf`], the buffer that the kernel picked. A buffer moves into the op's cell and comes back with
+//! the result; the kernel never holds a borrowed slice. It does not know rings: [`pooled::Origin`] is how a
+//! pool's buffer gets home.
 //!
-//! Reads append: into a `Vec<u8>` they land behind `len()`, up to `capacity()`, and `len()` grows. Buffers of fixed
-//! length (`Box<[u8]>`, arrays, slices of a buffer) are filled from their start.
+//! Reads append: into a `Vec<u8>` they land behind `len()`, up to `capacity()`, and `len()` grows. Buffers of
+//! fixed length (`Box<[u8]>`, arrays, slices of a buffer) are filled from their start.
 
 mod aligned;
 mod impls;
@@ -22,8 +23,8 @@ use std::ops::{Bound, RangeBounds};
 ///
 /// # Safety
 /// - `as_ptr` points at `len()` initialised bytes.
-/// - Both stay true while the value is neither touched nor moved; if the bytes are not inside the value itself, also
-///   when it is moved.
+/// - Both stay true while the value is neither touched nor moved; if the bytes are not inside the value
+///   itself, also when it is moved.
 pub unsafe trait IoBuf: Send + Sized + 'static {
     /// Where the bytes start.
     fn as_ptr(&self) -> *const u8;
@@ -130,7 +131,8 @@ pub(crate) unsafe fn landed<B: IoBufMut>(buf: &mut B, n: usize) {
 /// Copies as much of `bytes` as fits to where a read would land; returns how much.
 pub(crate) fn fill<B: IoBufMut>(buf: &mut B, bytes: &[u8]) -> usize {
     let n = bytes.len().min(room(buf));
-    // SAFETY: `room` bytes may be written at `landing`, and the source is another allocation than a buffer we own.
+    // SAFETY: `room` bytes may be written at `landing`, and the source is another allocation than a buffer we
+    // own.
     unsafe {
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), landing(buf), n);
         landed(buf, n);

@@ -1,17 +1,17 @@
 //! The buffer that the kernel picked, and its way home.
 //!
-//! Owns [`PooledBuf`] and the part of a core's buffer pool that outlives the core: the memory and the stack of
-//! returned buffers. The ring side (which buffers the kernel has) is `ring::pool`.
+//! Owns [`PooledBuf`] and the part of a core's buffer pool that outlives the core: the memory and the stack
+//! of returned buffers. The ring side (which buffers the kernel has) is `ring::pool`.
 //!
 //! # Protocol
 //! - A buffer is in exactly one place: with the kernel's ring, in a `PooledBuf`, or on the returns stack.
-//! - Any thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set, send the
-//!   pool's parcel to the home inbox (which rings a parked core).
-//! - The home core takes: (T1) swap the stack's head for empty; and before it may sleep without buffers: (S1) set
-//!   `starved`, (S2) take once more.
+//! - Any thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set, send
+//!   the pool's parcel to the home inbox (which rings a parked core).
+//! - The home core takes: (T1) swap the stack's head for empty; and before it may sleep without buffers: (S1)
+//!   set `starved`, (S2) take once more.
 //!
-//! R1, R2, S1, S2 are SeqCst: if S2 missed a push then S1 precedes R2, so the pusher sees `starved` and rings.
-//! The stack is push and take-all, so it has no ABA.
+//! R1, R2, S1, S2 are SeqCst: if S2 missed a push then S1 precedes R2, so the pusher sees `starved` and
+//! rings. The stack is push and take-all, so it has no ABA.
 
 use super::{IoBuf, IoBufMut};
 use crate::base::inbox::Inbox;
@@ -128,8 +128,8 @@ enum Owner {
 
 /// Received bytes in a buffer that the runtime owns.
 ///
-/// It derefs to the bytes, can be sent as it is, and goes back to its pool when dropped, on whatever thread, also
-/// after the runtime. An empty one means the end of the stream.
+/// It derefs to the bytes, can be sent as it is, and goes back to its pool when dropped, on whatever thread,
+/// also after the runtime. An empty one means the end of the stream.
 pub struct PooledBuf {
     start: NonNull<u8>,
     /// Bytes consumed at the front.
@@ -140,7 +140,8 @@ pub struct PooledBuf {
     owner: Owner,
 }
 
-// SAFETY: a `PooledBuf` is the only one with access to its bytes, and its owner may be given back to from any thread.
+// SAFETY: a `PooledBuf` is the only one with access to its bytes, and its owner may be given back to from any
+// thread.
 unsafe impl Send for PooledBuf {}
 // SAFETY: shared access only reads.
 unsafe impl Sync for PooledBuf {}
@@ -198,13 +199,15 @@ impl Drop for PooledBuf {
         match &self.owner {
             Owner::Pool(origin, id) => origin.give_back(*id),
             // SAFETY: `heap` took these parts out of a vector of bytes and they have not changed.
-            Owner::Heap => drop(unsafe { Vec::from_raw_parts(self.start.as_ptr(), 0, self.capacity as usize) }),
+            Owner::Heap => {
+                drop(unsafe { Vec::from_raw_parts(self.start.as_ptr(), 0, self.capacity as usize) })
+            }
         }
     }
 }
 
-// SAFETY: `from..to` has been written by the kernel or by `fill`; the memory is the pool's or the heap's and does not
-// move with the value.
+// SAFETY: `from..to` has been written by the kernel or by `fill`; the memory is the pool's or the heap's and
+// does not move with the value.
 unsafe impl IoBuf for PooledBuf {
     fn as_ptr(&self) -> *const u8 {
         // SAFETY: `from <= to <= capacity`.

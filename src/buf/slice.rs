@@ -39,8 +39,8 @@ impl<B> Slice<B> {
     }
 }
 
-// SAFETY: the part lies within the buffer: `begin <= len` was checked when it was made and a buffer's initialised
-// part never shrinks while it is owned here; `len` is cut to what is initialised.
+// SAFETY: the part lies within the buffer: `begin <= len` was checked when it was made and a buffer's
+// initialised part never shrinks while it is owned here; `len` is cut to what is initialised.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     fn as_ptr(&self) -> *const u8 {
         // SAFETY: `begin` is within the buffer.
@@ -68,7 +68,8 @@ unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     }
 
     unsafe fn assume_init(&mut self, end: usize) {
-        // SAFETY: bytes before `begin` are initialised (checked when made), those up to `begin + end` per contract.
+        // SAFETY: bytes before `begin` are initialised (checked when made), those up to `begin + end` per
+        // contract.
         unsafe { self.buf.assume_init(self.begin + end) };
     }
 }

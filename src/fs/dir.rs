@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 /// An open directory.
 ///
-/// [`Dir::open_file`] resolves a path beneath it: `..`, absolute paths and symbolic links that lead out are refused by the
-/// kernel (`RESOLVE_BENEATH`, `openat2(2)`, Linux 5.6; kernel-notes/openat2-beneath.md), whatever changes meanwhile.
+/// [`Dir::open_file`] resolves a path beneath it: `..`, absolute paths and symbolic links that lead out are
+/// refused by the kernel (`RESOLVE_BENEATH`, `openat2(2)`, Linux 5.6; kernel-notes/openat2-beneath.md),
+/// whatever changes meanwhile.
 #[derive(Clone, Debug)]
 pub struct Dir {
     fd: Arc<OwnedFd>,
@@ -35,8 +36,8 @@ impl Dir {
 
     /// Opens what `path` names beneath this directory, for reading; may be a directory.
     ///
-    /// If the kernel has the path cached it is opened on the spot (`RESOLVE_CACHED`, Linux 5.12), else by the ring. A FIFO or
-    /// device is opened without waiting for its other end.
+    /// If the kernel has the path cached it is opened on the spot (`RESOLVE_CACHED`, Linux 5.12), else by the
+    /// ring. A FIFO or device is opened without waiting for its other end.
     ///
     /// # Errors
     /// EXDEV for a path that leads out; ENOENT, EACCES, ELOOP, …

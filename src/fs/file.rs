@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 /// An open file.
 ///
-/// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be in flight.
-/// The descriptor closes when the last clone is gone and the last op has completed.
+/// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be
+/// in flight. The descriptor closes when the last clone is gone and the last op has completed.
 ///
 /// ```
 /// use ringwork::fs::File;
@@ -64,7 +64,8 @@ impl File {
         Self::from_fd(file.into())
     }
 
-    /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer without room).
+    /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer
+    /// without room).
     ///
     /// # Errors
     /// The kernel's.
@@ -144,7 +145,8 @@ impl File {
     /// Cuts or extends the file.
     ///
     /// # Errors
-    /// The kernel's. Runs on the blocking pool (the op is there from Linux 6.9 only, and runs on a helper thread).
+    /// The kernel's. Runs on the blocking pool (the op is there from Linux 6.9 only, and runs on a helper
+    /// thread).
     pub async fn set_len(&self, len: u64) -> io::Result<()> {
         let file = std::fs::File::from(self.fd.try_clone()?);
         blocking::spawn(move || file.set_len(len)).await.map_err(io::Error::from)?

@@ -19,7 +19,10 @@ impl Metadata {
     }
 
     /// Size in bytes.
-    #[allow(clippy::len_without_is_empty, reason = "a size, named as in std; an empty file is nothing special")]
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "a size, named as in std; an empty file is nothing special"
+    )]
     pub fn len(&self) -> u64 {
         self.0.stx_size
     }
@@ -94,6 +97,9 @@ fn time(known: u32, at: libc::statx_timestamp) -> io::Result<SystemTime> {
 
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metadata").field("mode", &self.mode()).field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Metadata")
+            .field("mode", &self.mode())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
 //! L5: files through the ring.
 //!
-//! Owns [`File`] with positional reads and writes, [`Dir`] whose opens the kernel confines beneath it, and metadata. What has
-//! no op (listing a directory, `set_len` before Linux 6.9) goes to the blocking pool. There is no file
-//! cursor: every read and write names its offset, so any number may be in flight.
+//! Owns [`File`] with positional reads and writes, [`Dir`] whose opens the kernel confines beneath it, and
+//! metadata. What has no op (listing a directory, `set_len` before Linux 6.9) goes to the blocking pool.
+//! There is no file cursor: every read and write names its offset, so any number may be in flight.
 //!
 //! Which ops run on the core and which on a kernel helper thread differs by file system
 //! (kernel-notes/io-wq-punts.md): buffered writes on ext4 and everything on tmpfs leave the core.

@@ -1,7 +1,7 @@
 //! The ops of files as the ring sees them.
 //!
-//! Each owns a reference to the descriptor (or the path), so that nothing the kernel uses goes away before its final
-//! completion. Orphaned opens close what they opened.
+//! Each owns a reference to the descriptor (or the path), so that nothing the kernel uses goes away before
+//! its final completion. Orphaned opens close what they opened.
 #![forbid(unsafe_code)]
 
 use crate::buf::{IoBuf, IoBufMut};

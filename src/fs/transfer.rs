@@ -52,8 +52,8 @@ impl<B: IoBufMut> Stop for ReadAt<B> {
 
 stoppable!(ReadAt<B: IoBufMut>);
 
-/// The future of [`File::write_at`](super::File::write_at). Dropping it cancels the write; how much was written is then
-/// unknown.
+/// The future of [`File::write_at`](super::File::write_at). Dropping it cancels the write; how much was
+/// written is then unknown.
 #[must_use = "a write does nothing unless it is awaited"]
 pub struct WriteAt<B: IoBuf> {
     op: Op<Write<B>>,

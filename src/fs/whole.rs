@@ -1,8 +1,8 @@
 //! Whole files in one call.
 #![forbid(unsafe_code)]
 
-use super::ops::Stat;
 use super::open::c_path;
+use super::ops::Stat;
 use super::{File, Metadata};
 use crate::buf::IoBuf;
 use crate::ring::op::Op;

@@ -1,11 +1,11 @@
 //! L4: what all ops have in common for their users.
 //!
-//! Owns the two ways to stop an op and still get its buffer back: [`Timeout`] and [`Cancel`]. Both wait for the op's final
-//! completion. It knows no op by name.
+//! Owns the two ways to stop an op and still get its buffer back: [`Timeout`] and [`Cancel`]. Both wait for
+//! the op's final completion. It knows no op by name.
 #![forbid(unsafe_code)]
 
 mod stop;
 
-pub use stop::{Cancel, Timeout};
 pub use stop::Stop;
+pub use stop::{Cancel, Timeout};
 pub(crate) use stop::{explain, stoppable, stopped};

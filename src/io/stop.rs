@@ -17,8 +17,8 @@ pub trait Stop: Future + Unpin {
 
 /// An op with a time limit; made by its `timeout` method.
 ///
-/// When the limit passes, the op is cancelled and its final completion awaited: bytes that won the race are returned as
-/// success, else the error is [`io::ErrorKind::TimedOut`]. The buffer comes back in every case.
+/// When the limit passes, the op is cancelled and its final completion awaited: bytes that won the race are
+/// returned as success, else the error is [`io::ErrorKind::TimedOut`]. The buffer comes back in every case.
 #[must_use = "an op does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Timeout<F> {
@@ -51,8 +51,8 @@ impl<F: Stop> Future for Timeout<F> {
 
 /// An op that is being stopped; made by its `cancel` method.
 ///
-/// Resolves when the kernel has let go of the buffer: with what the op had achieved, else with an error whose errno
-/// is ECANCELED. The buffer comes back in every case.
+/// Resolves when the kernel has let go of the buffer: with what the op had achieved, else with an error whose
+/// errno is ECANCELED. The buffer comes back in every case.
 #[must_use = "an op does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Cancel<F>(F);
@@ -92,8 +92,9 @@ pub(crate) fn explain<T>(result: io::Result<T>, why: Option<io::ErrorKind>) -> i
 macro_rules! stoppable {
     ($name:ident <$($lt:lifetime,)? $($param:ident $(: $bound:path)?),*>) => {
         impl<$($lt,)? $($param $(: $bound)?),*> $name<$($lt,)? $($param),*> {
-            /// Limits how long the op may take. Unlike `time::timeout`, which drops the future, this waits for the final
-            /// completion and gives the buffer back; bytes that won the race are returned as success.
+            /// Limits how long the op may take. Unlike `time::timeout`, which drops the future, this waits
+            /// for the final completion and gives the buffer back; bytes that won the race are returned as
+            /// success.
             pub fn timeout(self, limit: std::time::Duration) -> $crate::io::Timeout<Self> {
                 $crate::io::Timeout::new(self, limit)
             }

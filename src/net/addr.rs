@@ -1,7 +1,7 @@
 //! Addresses and names.
 //!
-//! Owns [`ToSocketAddrs`]: addresses are used as they are, names are looked up by the blocking pool (`getaddrinfo(3)`
-//! has no ring op). It does not cache.
+//! Owns [`ToSocketAddrs`]: addresses are used as they are, names are looked up by the blocking pool
+//! (`getaddrinfo(3)` has no ring op). It does not cache.
 #![forbid(unsafe_code)]
 
 use crate::blocking;

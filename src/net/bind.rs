@@ -16,7 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::Poll;
 
-/// Connections that may wait in the kernel before they are accepted; the kernel cuts it to `net.core.somaxconn`.
+/// Connections that may wait in the kernel before they are accepted; the kernel cuts it to
+/// `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
 /// How to listen.
@@ -56,14 +57,15 @@ impl ListenOptions {
         self
     }
 
-    /// Lets several sockets share the port; the kernel spreads connections over them (`SO_REUSEPORT`, `socket(7)`).
+    /// Lets several sockets share the port; the kernel spreads connections over them (`SO_REUSEPORT`,
+    /// `socket(7)`).
     pub const fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
         self
     }
 
-    /// Accepts no more than this many connections at a time; the rest wait in the kernel. A connection counts until its
-    /// socket closes.
+    /// Accepts no more than this many connections at a time; the rest wait in the kernel. A connection counts
+    /// until its socket closes.
     pub const fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = Some(most);
         self
@@ -116,8 +118,9 @@ impl ListenOptions {
 
 /// A socket that accepts TCP connections.
 ///
-/// `Send + Sync`; several tasks may accept from one. Dropping it cancels the accept in flight and closes the socket;
-/// connections that were accepted and not claimed are closed, those in the kernel's backlog are reset.
+/// `Send + Sync`; several tasks may accept from one. Dropping it cancels the accept in flight and closes the
+/// socket; connections that were accepted and not claimed are closed, those in the kernel's backlog are
+/// reset.
 pub struct TcpListener {
     shared: Arc<Shared>,
 }
@@ -133,8 +136,8 @@ impl TcpListener {
 
     /// The next connection and its peer's address.
     ///
-    /// Cancel-safe: a connection that was accepted for a dropped future goes to the next accept. When the process
-    /// runs out of descriptors, accepting pauses and goes on; that is not an error.
+    /// Cancel-safe: a connection that was accepted for a dropped future goes to the next accept. When the
+    /// process runs out of descriptors, accepting pauses and goes on; that is not an error.
     ///
     /// # Errors
     /// The socket's own; a connection that died before it was accepted is skipped.
@@ -167,8 +170,8 @@ impl TcpListener {
         self.shared.permits.as_ref().map(|permits| permits.live())
     }
 
-    /// Takes what the kernel has already accepted, so that closing the listener resets nobody. Ends the accept in
-    /// flight first.
+    /// Takes what the kernel has already accepted, so that closing the listener resets nobody. Ends the
+    /// accept in flight first.
     pub(crate) async fn drain(&self) -> io::Result<Vec<TcpStream>> {
         poll_fn(|cx| if self.shared.poll_disarmed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
         let mut streams = self.shared.take_queue();
@@ -205,6 +208,9 @@ impl AsRawFd for TcpListener {
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener").field("fd", &self.as_raw_fd()).field("addr", &self.local_addr().ok()).finish()
+        f.debug_struct("TcpListener")
+            .field("fd", &self.as_raw_fd())
+            .field("addr", &self.local_addr().ok())
+            .finish()
     }
 }

@@ -1,8 +1,8 @@
 //! A file into a socket.
 //!
-//! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the piece
-//! (`cachestat(2)`, Linux 6.5) and the ring (read, then send) otherwise, so that a core never waits for a disk.
-//! The socket is non-blocking only around the one system call: ring ops need it in blocking mode.
+//! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
+//! piece (`cachestat(2)`, Linux 6.5) and the ring (read, then send) otherwise, so that a core never waits for
+//! a disk. The socket is non-blocking only around the one system call: ring ops need it in blocking mode.
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
 #![forbid(unsafe_code)]
 

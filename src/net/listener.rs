@@ -7,8 +7,9 @@
 //! | Armed | multishot accept on its home core | over the high-water mark, at the connection limit, near the descriptor limit, drop: Cancelling |
 //! | Cancelling | told to end | the final CQE: Disarmed |
 //!
-//! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing is
-//! lost. EMFILE and the like end the multishot and pause accepting for a moment (kernel-notes/accept-emfile.md).
+//! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
+//! is lost. EMFILE and the like end the multishot and pause accepting for a moment
+//! (kernel-notes/accept-emfile.md).
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
@@ -72,8 +73,8 @@ impl Shared {
         self.side.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one more descriptor would leave too few for the rest of the process. The kernel hands out the lowest
-    /// free number, so a high one means that nearly all are taken.
+    /// Whether one more descriptor would leave too few for the rest of the process. The kernel hands out the
+    /// lowest free number, so a high one means that nearly all are taken.
     fn is_near_limit(&self, fd: &OwnedFd) -> bool {
         fd.as_raw_fd() as u64 + RESERVE >= self.descriptor_limit
     }
@@ -148,7 +149,8 @@ impl AcceptSide {
         match errno {
             libc::ECANCELED => {}
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.exhausted = true,
-            // The connection died in the backlog, or the protocol says so (`accept(2)`): the next one may be fine.
+            // The connection died in the backlog, or the protocol says so (`accept(2)`): the next one may be
+            // fine.
             libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {}
             errno => self.error = Some(errno),
         }

@@ -1,8 +1,8 @@
 //! L5: TCP.
 //!
-//! Owns listeners, streams and their halves. The state of a stream's receive side is the table in `recv.rs`; the order
-//! of each direction is `turn.rs`; what handles and cells share is `shared.rs`. It does not spawn: serving
-//! a listener on every core is `serve`.
+//! Owns listeners, streams and their halves. The state of a stream's receive side is the table in `recv.rs`;
+//! the order of each direction is `turn.rs`; what handles and cells share is `shared.rs`. It does not spawn:
+//! serving a listener on every core is `serve`.
 #![forbid(unsafe_code)]
 
 mod addr;

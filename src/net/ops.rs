@@ -88,8 +88,8 @@ impl Handler for RecvMany {
 /// A send of a whole message.
 ///
 /// `MSG_WAITALL` makes it one CQE for all of the message also against a slow reader
-/// (kernel-notes/msg-waitall-send.md). Should the kernel stop short all the same, the rest is sent by another op
-/// before the turn passes, also if nobody waits for it any more.
+/// (kernel-notes/msg-waitall-send.md). Should the kernel stop short all the same, the rest is sent by another
+/// op before the turn passes, also if nobody waits for it any more.
 pub(crate) struct SendWhole<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Outward<B>,

@@ -1,7 +1,7 @@
 //! A place among a listener's `max_connections`.
 //!
-//! Owns the count. A stream holds its permit until its descriptor closes, and the listener that waits for room is woken
-//! then. It does not accept.
+//! Owns the count. A stream holds its permit until its descriptor closes, and the listener that waits for
+//! room is woken then. It does not accept.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,7 @@
 //! The futures of receiving: into the caller's buffer, and into a buffer the runtime picks.
 //!
-//! Owns the two drivers of the receive state machine (recv.rs). Dropping either future loses no byte: a one-shot op
-//! in flight is cancelled, and what it had received stays with the stream.
+//! Owns the two drivers of the receive state machine (recv.rs). Dropping either future loses no byte: a
+//! one-shot op in flight is cancelled, and what it had received stays with the stream.
 #![forbid(unsafe_code)]
 
 use super::ops::{RecvMany, RecvOne, heap_buffer};
@@ -79,7 +79,8 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
             let idle = op.is_idle();
             drop(op);
             if idle {
-                self.shared.change_recv(|side| side.single_done(crate::sys::sqe::Cqe::made_up(-libc::ECANCELED)));
+                self.shared
+                    .change_recv(|side| side.single_done(crate::sys::sqe::Cqe::made_up(-libc::ECANCELED)));
             }
         }
         self.done();
@@ -177,7 +178,8 @@ impl<'a> RecvPooled<'a> {
         Poll::Ready(result)
     }
 
-    /// Nobody receives: arms a multishot if this core and its pool can, else receives once into a heap buffer.
+    /// Nobody receives: arms a multishot if this core and its pool can, else receives once into a heap
+    /// buffer.
     fn start(&mut self) -> io::Result<()> {
         let shared = self.receiver.shared;
         let size = {
@@ -245,4 +247,4 @@ impl Stop for RecvPooled<'_> {
     }
 }
 
-stoppable!(RecvPooled<'a,>);
+stoppable!(RecvPooled<'a>);

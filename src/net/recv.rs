@@ -22,9 +22,9 @@
 //! | Armed | last handle dropped; `release`; `read_ahead(false)` | Cancelling | `disarm` |
 //! | Armed, Cancelling | final CQE: data, end, ENOBUFS, ECANCELED, error | Disarmed | `completed` |
 //!
-//! Only the final CQE, seen by the home core and published behind the last byte (all of this is under one lock),
-//! leaves Cancelling. At no time do two rings hold a receive for one socket: Disarmed is the one state from which
-//! an op is started, and the lane's turn admits one starter.
+//! Only the final CQE, seen by the home core and published behind the last byte (all of this is under one
+//! lock), leaves Cancelling. At no time do two rings hold a receive for one socket: Disarmed is the one state
+//! from which an op is started, and the lane's turn admits one starter.
 //!
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
 #![forbid(unsafe_code)]
@@ -62,7 +62,7 @@ pub(crate) enum Mode {
     /// A multishot receive, since then.
     Armed(Armed, Instant),
     /// A multishot receive that was told to end.
-    Cancelling(Armed),
+    Cancelling,
 }
 
 /// What ended the receive side.
@@ -138,7 +138,7 @@ impl RecvSide {
         self.mode = match std::mem::take(&mut self.mode) {
             Mode::Armed(armed, _) => {
                 armed.cancel();
-                Mode::Cancelling(armed)
+                Mode::Cancelling
             }
             mode => mode,
         };

@@ -1,8 +1,8 @@
 //! The futures of sending.
 //!
-//! Owns the driver of the send lane: the turn, one op for the whole message, and what a drop means. Dropping a send that
-//! is in flight does not cancel it: the message leaves whole and later sends wait behind it. A send that was
-//! still waiting for its turn is not sent at all.
+//! Owns the driver of the send lane: the turn, one op for the whole message, and what a drop means. Dropping
+//! a send that is in flight does not cancel it: the message leaves whole and later sends wait behind it. A
+//! send that was still waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
 use super::ops::{SendGathered, SendWhole, Sent};

@@ -1,8 +1,9 @@
 //! What a stream's handles, halves and cells share.
 //!
-//! Owns the descriptor, both lanes and the receive side. Cells in flight hold a reference, so the descriptor closes when
-//! the last op is done and the last handle gone, and no SQE ever names a number that was reused. Handles are counted
-//! apart from references: with the last *handle* whatever is still in flight is cancelled.
+//! Owns the descriptor, both lanes and the receive side. Cells in flight hold a reference, so the descriptor
+//! closes when the last op is done and the last handle gone, and no SQE ever names a number that was reused.
+//! Handles are counted apart from references: with the last *handle* whatever is still in flight is
+//! cancelled.
 #![forbid(unsafe_code)]
 
 use super::permit::Permit;

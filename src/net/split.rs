@@ -1,6 +1,7 @@
 //! The halves of a stream.
 //!
-//! Owns nothing: a half is a handle that shows one direction. Both share the state described in recv.rs and turn.rs.
+//! Owns nothing: a half is a handle that shows one direction. Both share the state described in recv.rs and
+//! turn.rs.
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
@@ -23,7 +24,8 @@ pub struct SendHalf<'a>(&'a TcpStream);
 #[derive(Debug)]
 pub struct OwnedRecvHalf(TcpStream);
 
-/// The send direction of a stream; see [`TcpStream::into_split`]. Dropping it closes the direction behind what was sent.
+/// The send direction of a stream; see [`TcpStream::into_split`]. Dropping it closes the direction behind
+/// what was sent.
 #[derive(Debug)]
 pub struct OwnedSendHalf(TcpStream, bool);
 

@@ -24,11 +24,11 @@ use std::time::Duration;
 /// A TCP connection.
 ///
 /// `Send + Sync`; every method takes `&self`, so one task may receive while another sends. Each direction is
-/// ordered: a second receiver waits behind the first, a second sender behind the first. Buffers are owned: they
-/// move into the call and come back with the result.
+/// ordered: a second receiver waits behind the first, a second sender behind the first. Buffers are owned:
+/// they move into the call and come back with the result.
 ///
-/// Dropping a receive loses no byte. Dropping a send does not stop it: the message leaves whole. Dropping the last
-/// handle cancels what is in flight and closes the socket.
+/// Dropping a receive loses no byte. Dropping a send does not stop it: the message leaves whole. Dropping the
+/// last handle cancels what is in flight and closes the socket.
 ///
 /// ```
 /// use ringwork::net::{TcpListener, TcpStream};
@@ -82,10 +82,11 @@ impl TcpStream {
         Err(last.expect("a lookup never succeeds with no address"))
     }
 
-    /// Receives once, behind what the buffer holds; `Ok(0)` is the end of the stream (or a buffer without room).
+    /// Receives once, behind what the buffer holds; `Ok(0)` is the end of the stream (or a buffer without
+    /// room).
     ///
-    /// Bytes that a pooled receive has read ahead come first. If the future is dropped, bytes that had arrived stay
-    /// with the stream.
+    /// Bytes that a pooled receive has read ahead come first. If the future is dropped, bytes that had
+    /// arrived stay with the stream.
     ///
     /// # Errors
     /// The kernel's, for example ECONNRESET; each is reported once.
@@ -125,7 +126,8 @@ impl TcpStream {
         RecvPooled::new(self.shared())
     }
 
-    /// Sends the whole buffer as one message of the lane; the number is short only if an error or a cancel cut it.
+    /// Sends the whole buffer as one message of the lane; the number is short only if an error or a cancel
+    /// cut it.
     ///
     /// # Errors
     /// The kernel's, for example EPIPE or ECONNRESET. SIGPIPE is not raised.
@@ -151,8 +153,8 @@ impl TcpStream {
 
     /// Sends `len` bytes of a file from `offset`; the number is short if the file ends before.
     ///
-    /// Other sends wait until all of it is out. Dropping the future stops it within a piece; how much was sent is then
-    /// unknown to the caller.
+    /// Other sends wait until all of it is out. Dropping the future stops it within a piece; how much was
+    /// sent is then unknown to the caller.
     ///
     /// # Errors
     /// The file's and the socket's.
@@ -182,21 +184,22 @@ impl TcpStream {
 
     /// Whether the stream may receive ahead of what is asked for (the default).
     ///
-    /// With `false`, receives are one-shot and take no more than the buffer given has room for: for handshakes,
-    /// protocol upgrades and handing the socket on. Bytes already read ahead still come first.
+    /// With `false`, receives are one-shot and take no more than the buffer given has room for: for
+    /// handshakes, protocol upgrades and handing the socket on. Bytes already read ahead still come first.
     pub fn read_ahead(&self, ahead: bool) {
         self.shared().recv().set_one_shot_only(!ahead);
     }
 
-    /// Takes the socket out of the runtime: ends the receive in flight, waits for its final completion and for sends
-    /// before this call, and hands over the descriptor and the bytes received and not read.
+    /// Takes the socket out of the runtime: ends the receive in flight, waits for its final completion and
+    /// for sends before this call, and hands over the descriptor and the bytes received and not read.
     ///
     /// # Errors
     /// EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
     pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {
         let shared = Arc::clone(self.shared());
         let turn = SendTurn::take(&shared).await;
-        poll_fn(|cx| if shared.recv().poll_disarmed(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|cx| if shared.recv().poll_disarmed(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
         drop(turn);
         let unread = shared.recv().unread();
         drop(self);
@@ -305,8 +308,8 @@ impl AsFd for TcpStream {
 }
 
 impl AsRawFd for TcpStream {
-    /// The number, for options and diagnostics. Reading or writing it behind the runtime's back breaks the order of
-    /// the stream; see [`TcpStream::release`].
+    /// The number, for options and diagnostics. Reading or writing it behind the runtime's back breaks the
+    /// order of the stream; see [`TcpStream::release`].
     fn as_raw_fd(&self) -> RawFd {
         self.shared().fd()
     }

@@ -1,8 +1,8 @@
 //! Whose turn it is: one direction of a stream is one ordered lane.
 //!
-//! Owns the order of callers. Whoever has the turn may put an op into a ring; it passes on only when that op has had
-//! its final CQE (also if its future is long gone). It is not a mutex for users: a turn can outlive the future
-//! that took it.
+//! Owns the order of callers. Whoever has the turn may put an op into a ring; it passes on only when that op
+//! has had its final CQE (also if its future is long gone). It is not a mutex for users: a turn can outlive
+//! the future that took it.
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;

@@ -1,7 +1,7 @@
 //! The arena for op payloads of variable length (iovecs, message headers, control data), in generations.
 //!
-//! Owns bump arenas (`bumpalo`). A payload is bumped on its home core and counts one in its generation; the count
-//! is given back on the home core when the op has had its final CQE. A generation that has grown past
+//! Owns bump arenas (`bumpalo`). A payload is bumped on its home core and counts one in its generation; the
+//! count is given back on the home core when the op has had its final CQE. A generation that has grown past
 //! [`SEALED_AT`] is sealed: nothing more goes into it, and it is reset once its count is zero. So one op that
 //! stays in flight holds one generation, and a million others reuse the rest. Payloads that live long
 //! (multishots, listeners) do not come here. Ops that the shutdown leaks leak their generation.
@@ -11,8 +11,8 @@ use std::ptr::NonNull;
 
 /// A generation takes no more payloads once it has handed out this many bytes.
 const SEALED_AT: usize = 64 * 1024;
-/// What a generation has from the allocator, in one piece: the last payload may go beyond the seal by the largest one
-/// there is (1,024 iovecs).
+/// What a generation has from the allocator, in one piece: the last payload may go beyond the seal by the
+/// largest one there is (1,024 iovecs).
 const CHUNK: usize = SEALED_AT + 32 * 1024;
 
 struct Generation {
@@ -75,6 +75,7 @@ impl Arena {
     }
 
     /// Bytes the arena has from the allocator.
+    #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
         self.generations.iter().map(|generation| generation.bump.allocated_bytes()).sum()
     }

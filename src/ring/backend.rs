@@ -30,7 +30,8 @@ pub(crate) trait Backend {
     /// Whether an `enter` would bring completions although none is visible yet (deferred work, overflow).
     fn has_deferred(&self) -> bool;
 
-    /// Hands over what is queued and waits as told. Returns the entries taken. An elapsed time is not an error.
+    /// Hands over what is queued and waits as told. Returns the entries taken. An elapsed time is not an
+    /// error.
     fn enter(&mut self, wait: Wait) -> io::Result<usize>;
 
     /// Copies the visible completions aside and makes room for more.

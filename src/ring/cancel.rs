@@ -1,9 +1,9 @@
 //! Cancelling: what is asked for, what is owed, what is repeated.
 //!
 //! A cancel names its target by `user_data` (never by descriptor) and its own result proves nothing
-//! (kernel-notes/cancel-and-close.md). The ring therefore keeps a reference to every cell it was asked to cancel,
-//! sends the cancel, and repeats it from time to time until the cell has had its final CQE. It is not the policy
-//! of when to cancel.
+//! (kernel-notes/cancel-and-close.md). The ring therefore keeps a reference to every cell it was asked to
+//! cancel, sends the cancel, and repeats it from time to time until the cell has had its final CQE. It is not
+//! the policy of when to cancel.
 
 use super::cell::{CellRef, Flight};
 use super::{Ring, TAG_CANCEL};

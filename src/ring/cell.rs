@@ -1,15 +1,16 @@
 //! The cell: what one op in flight owns.
 //!
-//! A cell is one reference-counted block: a header, and behind it the body of the op (its buffers, its descriptor,
-//! its slot). The kernel holds one reference from the moment the SQE is written until the *final* CQE, so nothing
-//! the kernel may touch is freed before, whoever else lets go. `user_data` is the cell's address with a generation
-//! in the upper 16 bits, so a cancel that comes late can not hit the cell's next tenant.
+//! A cell is one reference-counted block: a header, and behind it the body of the op (its buffers, its
+//! descriptor, its slot). The kernel holds one reference from the moment the SQE is written until the *final*
+//! CQE, so nothing the kernel may touch is freed before, whoever else lets go. `user_data` is the cell's
+//! address with a generation in the upper 16 bits, so a cancel that comes late can not hit the cell's next
+//! tenant.
 //!
 //! # Who may touch what
 //! - `refs`: anyone who holds a reference, atomically. The last one drops the body.
 //! - `flight`: the home core only (the core whose ring takes the SQE).
-//! - `node`: anyone with a reference, by the protocol of `base::inbox`. Requests: [`SUBMIT`] (made on a thread
-//!   that is no core), [`CANCEL`] (the future was dropped elsewhere).
+//! - `node`: anyone with a reference, by the protocol of `base::inbox`. Requests: [`SUBMIT`] (made on a
+//!   thread that is no core), [`CANCEL`] (the future was dropped elsewhere).
 //! - body: as its type says ([`super::op`], [`super::multi`]).
 //!
 //! The ring does not know the list of ops: a cell carries a table of three functions instead.
@@ -81,8 +82,8 @@ struct Block<B> {
 /// A counted reference to a cell of unknown body.
 pub(crate) struct CellRef(NonNull<Header>);
 
-// SAFETY: a reference may travel: `refs` and `node` are atomic, the body is Send + Sync, and `flight` is touched by
-// the home core alone (the methods that touch it take the home core's `&Ring`).
+// SAFETY: a reference may travel: `refs` and `node` are atomic, the body is Send + Sync, and `flight` is
+// touched by the home core alone (the methods that touch it take the home core's `&Ring`).
 unsafe impl Send for CellRef {}
 // SAFETY: as above.
 unsafe impl Sync for CellRef {}
@@ -92,8 +93,8 @@ pub(crate) const ALIGN: usize = 64;
 const GENERATION_SHIFT: u32 = 48;
 
 impl CellRef {
-    /// Puts `body` into a cell whose op will be submitted by the core behind `home`. Two references: one for who waits,
-    /// one for the kernel.
+    /// Puts `body` into a cell whose op will be submitted by the core behind `home`. Two references: one for
+    /// who waits, one for the kernel.
     pub(crate) fn pair<B: Body>(home: Arc<Inbox>, body: B) -> (Self, Self) {
         const { assert!(align_of::<Block<B>>() <= ALIGN, "cells are 64-byte aligned") };
         let (memory, generation) = memory::take(size_of::<Block<B>>());
@@ -196,8 +197,8 @@ impl CellRef {
     /// Puts the node into the home inbox, with this reference.
     fn travel(self) {
         let home = Arc::clone(self.home());
-        // SAFETY: the node is in no list (`request` said so) and carries this reference, which `handle` takes back on
-        // whatever thread.
+        // SAFETY: the node is in no list (`request` said so) and carries this reference, which `handle` takes
+        // back on whatever thread.
         let message = unsafe { Message::from_raw(self.0.cast::<Node>()) };
         std::mem::forget(self);
         drop(home.push_pinned(message).err());
@@ -205,7 +206,14 @@ impl CellRef {
 
     /// Cancels the op: directly on its home core, by message from elsewhere.
     pub(crate) fn cancel(&self) {
-        let here = with_current(|ring| ring.is_some_and(|ring| ring.is_home(self) && { ring.cancel(self); true }));
+        let here = with_current(|ring| {
+            ring.is_some_and(|ring| {
+                ring.is_home(self) && {
+                    ring.cancel(self);
+                    true
+                }
+            })
+        });
         if !here {
             self.request(CANCEL);
         }

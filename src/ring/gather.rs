@@ -21,10 +21,10 @@ impl Gathered {
     pub(crate) fn describe<B: IoBuf>(&mut self, fd: RawFd, bufs: &[B], flags: i32, ring: &Ring) -> Sqe {
         debug_assert!(self.0.is_none(), "an op is described once");
         let mut arena = ring.arena.borrow_mut();
-        let parts = bufs.iter().take(MOST_BUFFERS).map(|buf| libc::iovec {
-            iov_base: buf.as_ptr().cast_mut().cast(),
-            iov_len: buf.len(),
-        });
+        let parts = bufs
+            .iter()
+            .take(MOST_BUFFERS)
+            .map(|buf| libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() });
         let count = bufs.len().min(MOST_BUFFERS);
         let (iovecs, iovec_claim) = arena.put(parts);
         // SAFETY: an all-zero message header is an empty one.

@@ -53,10 +53,7 @@ fn fresh(class: usize) -> NonNull<u8> {
 /// A block of at least `size` bytes, 64-byte aligned, and its generation.
 pub(crate) fn take(size: usize) -> (NonNull<u8>, u16) {
     let class = class(size);
-    let spare = LISTS
-        .try_with(|lists| lists.borrow_mut().0.get_mut(class).and_then(Vec::pop))
-        .ok()
-        .flatten();
+    let spare = LISTS.try_with(|lists| lists.borrow_mut().0.get_mut(class).and_then(Vec::pop)).ok().flatten();
     match spare {
         Some(Spare(block, generation)) => (block, generation),
         None => (fresh(class), 0),

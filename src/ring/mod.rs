@@ -2,24 +2,27 @@
 //!
 //! # Life of an op
 //! 1. A future ([`op::Op`]) or a stream ([`multi::arm`]) puts its operation into a [`cell`].
-//! 2. [`Ring::submit`] writes the SQE, or links the cell on the backlog if the queue is full. `submit` cannot fail.
+//! 2. [`Ring::submit`] writes the SQE, or links the cell on the backlog if the queue is full. `submit` cannot
+//!    fail.
 //! 3. The worker enters once per turn ([`Ring::enter`]), which hands the SQEs over and waits.
-//! 4. [`Ring::reap`] copies all CQEs aside, and only then acts on them: each finds its cell by `user_data`, the
-//!    cell's body stores the result in its slot, and the wakers are collected for the worker to wake.
+//! 4. [`Ring::reap`] copies all CQEs aside, and only then acts on them: each finds its cell by `user_data`,
+//!    the cell's body stores the result in its slot, and the wakers are collected for the worker to wake.
 //! 5. The final CQE gives the kernel's reference back. Nothing the kernel may touch is freed before.
 //!
 //! # Rules
-//! - Only the home core touches a ring; everyone else sends a message to its inbox (`cell::CellRef::request`).
-//! - A cancel proves nothing; the final CQE does. Cancels go out before backlogged ops, and a cancel whose target
-//!   is still in flight is repeated ([`cancel`]).
+//! - Only the home core touches a ring; everyone else sends a message to its inbox
+//!   (`cell::CellRef::request`).
+//! - A cancel proves nothing; the final CQE does. Cancels go out before backlogged ops, and a cancel whose
+//!   target is still in flight is repeated ([`cancel`]).
 //! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
 //! - Reactions: EINTR: the turn goes on. EBUSY (completions overflowed): reap first, the entries stay queued.
-//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream and the
-//!   listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is aborted.
+//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream
+//!   and the listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is
+//!   aborted.
 //! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`).
 //!
-//! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get from a
-//! future to its result; an address with a generation does not.
+//! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get
+//! from a future to its result; an address with a generation does not.
 
 pub(crate) mod arena;
 pub(crate) mod backend;
@@ -35,7 +38,7 @@ pub(crate) mod setup;
 pub(crate) mod transfer;
 pub(crate) mod uring;
 
-use crate::base::guard::contained;
+use crate::base::guard::{broken, contained};
 use crate::base::inbox::Inbox;
 use crate::metrics::Counters;
 use crate::sys::eventfd::EventFd;
@@ -83,8 +86,8 @@ thread_local! {
 #[inline]
 pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Ring>) -> R) -> R {
     let ring = CURRENT.get();
-    // SAFETY: a pointer that is set belongs to an `Entered` guard further down on this thread's stack, which holds
-    // the ring and clears the pointer before it lets go.
+    // SAFETY: a pointer that is set belongs to an `Entered` guard further down on this thread's stack, which
+    // holds the ring and clears the pointer before it lets go.
     use_it(unsafe { ring.as_ref() })
 }
 
@@ -92,12 +95,14 @@ pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Ring>) -> R) -> R {
 pub(crate) fn enter(ring: Rc<Ring>) -> Entered {
     let before = CURRENT.replace(Rc::as_ptr(&ring));
     assert!(before.is_null(), "one thread has one ring");
-    Entered(ring)
+    Entered { _ring: ring }
 }
 
 /// Undoes [`enter`]. Not to be forgotten: it is held by the function that runs the core.
 #[must_use = "the ring is current only while the guard lives"]
-pub(crate) struct Entered(Rc<Ring>);
+pub(crate) struct Entered {
+    _ring: Rc<Ring>,
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -177,7 +182,8 @@ impl Ring {
         self.backlog.borrow_mut().push_back(cell);
     }
 
-    /// Writes the cell's SQE; the caller then gives its reference to the kernel. A full queue is flushed once.
+    /// Writes the cell's SQE; the caller then gives its reference to the kernel. A full queue is flushed
+    /// once.
     fn try_push(&self, cell: &CellRef) -> bool {
         let sqe = cell.fill(self);
         if !self.push_or_flush(&sqe) {
@@ -244,7 +250,8 @@ impl Ring {
     fn arm_bell(&self) {
         let mut sqe = Sqe::new(opcode::POLL_ADD, self.bell.as_raw_fd());
         sqe.len = POLL_ADD_MULTI;
-        // The kernel reads poll32_events with its halves swapped on big-endian; POLLIN fits either way on ours.
+        // The kernel reads poll32_events with its halves swapped on big-endian; POLLIN fits either way on
+        // ours.
         sqe.op_flags = libc::POLLIN as u32;
         sqe.user_data = TAG_BELL;
         self.bell_armed.set(self.push_or_flush(&sqe));
@@ -267,10 +274,7 @@ impl Ring {
                 }
                 // A child of fork has the descriptor but not the right to use it.
                 Some(libc::EEXIST | libc::EBADF | libc::EINVAL) if fork::is_child() => {}
-                _ => {
-                    let bomb = crate::base::guard::AbortOnUnwind("io_uring_enter failed in a way that loses ops");
-                    panic!("io_uring_enter: {error} ({})", bomb.0);
-                }
+                _ => broken(&format!("io_uring_enter failed in a way that may lose ops: {error}")),
             },
         }
     }
@@ -291,8 +295,8 @@ impl Ring {
     fn dispatch(&self, cqe: Cqe, wakers: &mut Vec<Waker>) {
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {
-                // SAFETY: only `try_push` puts cells into the kernel, each with a reference; the kernel's is given
-                // back below, at the final CQE and not before.
+                // SAFETY: only `try_push` puts cells into the kernel, each with a reference; the kernel's is
+                // given back below, at the final CQE and not before.
                 let cell = unsafe { CellRef::from_kernel(cqe.user_data) };
                 if cqe.more() {
                     contained(|| cell.complete(cqe, Some(self), wakers));
@@ -309,7 +313,8 @@ impl Ring {
         }
     }
 
-    /// Asks the kernel to limit and place its helper threads. A kernel that refuses is no reason not to start.
+    /// Asks the kernel to limit and place its helper threads. A kernel that refuses is no reason not to
+    /// start.
     pub(crate) fn limit_workers(&self, bounded: u32, unbounded: u32, cpus: &[usize]) -> io::Result<()> {
         self.backend.borrow_mut().limit_workers(bounded, unbounded, cpus)
     }

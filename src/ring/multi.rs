@@ -1,9 +1,9 @@
 //! An op that completes many times: multishot accept and receive.
 //!
-//! Owns the cell side only. What the completions mean, and the state machine of arming, belongs to the listener or
-//! stream that starts it. There is no future: the handler is called on the home core for every CQE, and
-//! [`Armed`] is the handle by which the op is cancelled. Only a CQE without F_MORE is final; a cancel that
-//! finds nothing is repeated until then ([`super::Ring`]).
+//! Owns the cell side only. What the completions mean, and the state machine of arming, belongs to the
+//! listener or stream that starts it. There is no future: the handler is called on the home core for every
+//! CQE, and [`Armed`] is the handle by which the op is cancelled. Only a CQE without F_MORE is final; a
+//! cancel that finds nothing is repeated until then ([`super::Ring`]).
 
 use super::cell::{Body, CellRef};
 use super::{Ring, with_current};

@@ -8,15 +8,15 @@
 //!     ▼                    orphan ── final CQE at home ──▶ op.orphaned(result)
 //! ```
 //!
-//! Who has the operation's resources: the future while Idle; the cell from then on. At DONE without GONE they are the
-//! future's (it takes them out when polled, or disposes of them when dropped); at DONE with GONE the home core's.
-//! The slot decides which of the two it is (base/slot.rs), so exactly one side takes them.
+//! Who has the operation's resources: the future while Idle; the cell from then on. At DONE without GONE they
+//! are the future's (it takes them out when polled, or disposes of them when dropped); at DONE with GONE the
+//! home core's. The slot decides which of the two it is (base/slot.rs), so exactly one side takes them.
 
 use super::cell::{Body, CellRef};
 use super::{Ring, with_current};
 use crate::base::reach;
 use crate::base::slot::{Set, Slot};
-use crate::sys::sqe::{Cqe, RES_GONE, Sqe};
+use crate::sys::sqe::{Cqe, Sqe};
 use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -43,7 +43,8 @@ pub(crate) trait Operation: Send + Sized + 'static {
     /// Turns the result into the output.
     fn finish(self, cqe: Cqe) -> Self::Output;
 
-    /// The future is gone: disposes of the result (closes a descriptor, keeps received bytes with the stream).
+    /// The future is gone: disposes of the result (closes a descriptor, keeps received bytes with the
+    /// stream).
     fn orphaned(self, cqe: Cqe) {
         let _ = (self, cqe);
     }
@@ -220,9 +221,4 @@ impl<P: Operation> Drop for Op<P> {
             None => cell.cancel(),
         }
     }
-}
-
-/// Whether a completion says that the runtime is gone.
-pub(crate) fn is_gone(cqe: Cqe) -> bool {
-    cqe.res == RES_GONE
 }

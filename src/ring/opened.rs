@@ -1,7 +1,7 @@
 //! Descriptors that ops bring.
 //!
-//! Owns the one step from a completion's number to a descriptor that closes itself, so that the rooms above need no
-//! unsafe code and an orphaned accept or open leaks nothing.
+//! Owns the one step from a completion's number to a descriptor that closes itself, so that the rooms above
+//! need no unsafe code and an orphaned accept or open leaks nothing.
 
 use crate::sys::io::adopt;
 use crate::sys::sqe::Cqe;

@@ -1,8 +1,8 @@
 //! A core's provided buffers: the kernel picks one when data is there.
 //!
-//! Owns the ring through which buffers are handed to the kernel and the count of those it has. Buffers in the hands of
-//! users are `buf::PooledBuf`s and come home through `buf::pooled::Origin`. It does not decide what a
-//! starved stream does (net/recv.rs): an empty pool stops nobody, a receive then uses a heap buffer.
+//! Owns the ring through which buffers are handed to the kernel and the count of those it has. Buffers in the
+//! hands of users are `buf::PooledBuf`s and come home through `buf::pooled::Origin`. It does not decide what
+//! a starved stream does (net/recv.rs): an empty pool stops nobody, a receive then uses a heap buffer.
 
 use super::Ring;
 use crate::buf::PooledBuf;
@@ -36,14 +36,15 @@ pub(crate) struct Pool {
 impl Pool {
     fn entry(&mut self, index: u16) -> &mut BufRingEntry {
         let start = self.entries.start().cast::<BufRingEntry>();
-        // SAFETY: the map holds `count` entries, `index` is masked, and only this thread writes them. Entries past
-        // the kernel's head are ours until the tail is published.
+        // SAFETY: the map holds `count` entries, `index` is masked, and only this thread writes them. Entries
+        // past the kernel's head are ours until the tail is published.
         unsafe { start.add(usize::from(index & (self.count - 1))).as_mut() }
     }
 
     fn publish(&self) {
         let start = self.entries.start().cast::<BufRingEntry>();
-        // SAFETY: the tail lies in the first entry of the map, aligned to two bytes; the kernel reads it atomically.
+        // SAFETY: the tail lies in the first entry of the map, aligned to two bytes; the kernel reads it
+        // atomically.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(start.as_ptr()).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }

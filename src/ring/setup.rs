@@ -1,8 +1,8 @@
 //! Setting a ring up, and stepping down where the kernel or its limits say no.
 //!
-//! Owns the ladder: on EINVAL the newest flag goes first (kernel-notes/setup-flags.md); on ENOMEM the completion
-//! queue and then the submission queue are halved down to [`Sizes::MIN`], and the smallest is retried for
-//! [`CHARGE_RETURN`], because the kernel gives the memory charge of a closed ring back late
+//! Owns the ladder: on EINVAL the newest flag goes first (kernel-notes/setup-flags.md); on ENOMEM the
+//! completion queue and then the submission queue are halved down to [`Sizes::MIN`], and the smallest is
+//! retried for [`CHARGE_RETURN`], because the kernel gives the memory charge of a closed ring back late
 //! (kernel-notes/memlock.md). It does not turn errno into advice: that is `runtime::error`'s.
 
 use io_uring::IoUring;
@@ -102,7 +102,10 @@ mod tests {
         let mut sizes = Sizes { sq: 4096, cq: 32768 };
         let mut steps = 0;
         while let Some(smaller) = sizes.smaller() {
-            assert!(smaller.cq >= smaller.sq, "the kernel refuses fewer completion entries than submission ones");
+            assert!(
+                smaller.cq >= smaller.sq,
+                "the kernel refuses fewer completion entries than submission ones"
+            );
             sizes = smaller;
             steps += 1;
         }

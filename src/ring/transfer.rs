@@ -1,7 +1,8 @@
 //! The two halves of every op with a buffer: one the kernel fills, one it reads.
 //!
-//! Owns the step from a completion's byte count to a buffer's length, so that the rooms above need no unsafe code. An
-//! [`Inward`] or [`Outward`] is part of an operation, moves into the cell with it, and is described there.
+//! Owns the step from a completion's byte count to a buffer's length, so that the rooms above need no unsafe
+//! code. An [`Inward`] or [`Outward`] is part of an operation, moves into the cell with it, and is described
+//! there.
 
 use crate::buf::{self, IoBuf, IoBufMut};
 use crate::sys::sqe::{Cqe, Sqe};
@@ -48,8 +49,9 @@ impl<B: IoBufMut> Inward<B> {
         let result = cqe.result();
         if let Ok(n) = result {
             assert!(n <= self.asked as usize, "the kernel reads no more than was asked");
-            // SAFETY: this is the completion of the op that `describe` pointed at this buffer (an `Inward` is part of
-            // one operation, and a cell hands an operation its own CQE): the kernel has written `n` bytes there.
+            // SAFETY: this is the completion of the op that `describe` pointed at this buffer (an `Inward` is
+            // part of one operation, and a cell hands an operation its own CQE): the kernel has written `n`
+            // bytes there.
             unsafe { buf::landed(&mut self.buf, n) };
         }
         (result, self.buf)

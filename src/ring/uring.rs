@@ -1,8 +1,8 @@
 //! io_uring as a [`Backend`]: the crate's queues and our own `io_uring_enter`.
 //!
-//! Owns the ring descriptor and its mappings. The system call is made here and not through the crate because the
-//! registered ring index and `NO_IOWAIT` cannot be said through it. It takes no decision: when to enter and what
-//! to do with an error is [`super::Ring`]'s.
+//! Owns the ring descriptor and its mappings. The system call is made here and not through the crate because
+//! the registered ring index and `NO_IOWAIT` cannot be said through it. It takes no decision: when to enter
+//! and what to do with an error is [`super::Ring`]'s.
 
 use super::backend::{Backend, Wait};
 use super::setup;
@@ -89,7 +89,8 @@ impl Uring {
             min_wait_usec: 0,
             ts: time.as_ref().map_or(0, |time| std::ptr::from_ref(time).expose_provenance() as u64),
         };
-        // SAFETY: the descriptor is ours, the queued entries are complete, and `arg` and `time` outlive the call.
+        // SAFETY: the descriptor is ours, the queued entries are complete, and `arg` and `time` outlive the
+        // call.
         let answer = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
@@ -120,7 +121,8 @@ impl Backend for Uring {
     }
 
     fn has_deferred(&self) -> bool {
-        // SAFETY: this thread is the only one that uses the submission side, and no other view of it is alive.
+        // SAFETY: this thread is the only one that uses the submission side, and no other view of it is
+        // alive.
         let submission = unsafe { self.ring.submission_shared() };
         submission.taskrun() || submission.cq_overflow()
     }
@@ -137,7 +139,8 @@ impl Backend for Uring {
                 self.queued -= taken.min(self.queued);
                 Ok(taken)
             }
-            // With entries taken the kernel returns their number and hides this: it means that none was taken.
+            // With entries taken the kernel returns their number and hides this: it means that none was
+            // taken.
             Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(0),
             Err(error) => Err(error),
         }

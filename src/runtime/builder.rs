@@ -42,8 +42,8 @@ pub enum Steal {
     Never,
 }
 
-/// How long a core is parked before work is brought to it. Short against a scheduling quantum, long against the gaps
-/// between requests of an evenly loaded core.
+/// How long a core is parked before work is brought to it. Short against a scheduling quantum, long against
+/// the gaps between requests of an evenly loaded core.
 const IDLE_THRESHOLD: Duration = Duration::from_micros(200);
 /// Polls per turn: at 1 µs each about as long as a batch of completions takes to act on.
 const POLL_BUDGET: usize = 128;
@@ -58,8 +58,8 @@ pub(super) type Hook = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Makes a [`Runtime`].
 ///
-/// There is one decision to make, how many cores, and its default is right for a program that has the machine for
-/// itself: one for each CPU the process may use.
+/// There is one decision to make, how many cores, and its default is right for a program that has the machine
+/// for itself: one for each CPU the process may use.
 ///
 /// ```
 /// use ringwork::runtime::Builder;
@@ -128,15 +128,16 @@ impl Builder {
         self
     }
 
-    /// Submission entries of each core's ring, rounded up to a power of two; completions get four times as many. If locked
-    /// memory is short, less is taken (down to 32).
+    /// Submission entries of each core's ring, rounded up to a power of two; completions get four times as
+    /// many. If locked memory is short, less is taken (down to 32).
     pub fn ring_entries(mut self, entries: u32) -> Self {
         let sq = entries.clamp(Sizes::MIN.sq, 16_384).next_power_of_two();
         self.sizes = Sizes { sq, cq: sq * 4 };
         self
     }
 
-    /// The most threads of the blocking pool (default 512; they are started as needed and end when idle for 10 s).
+    /// The most threads of the blocking pool (default 512; they are started as needed and end when idle for
+    /// 10 s).
     ///
     /// # Panics
     /// If `threads` is zero.
@@ -180,7 +181,8 @@ impl Builder {
         let shared = Shared::new(blocks.into(), self.config());
         let pool = self.pool(&shared, mask.len());
         let handle = Handle::new(shared, pool);
-        let plan = Plan { handle: &handle, sizes: self.sizes, hook: self.on_core_start.as_ref(), name: &self.name };
+        let plan =
+            Plan { handle: &handle, sizes: self.sizes, hook: self.on_core_start.as_ref(), name: &self.name };
         core_thread::start_all(&plan, seats, &placement.cores)
     }
 

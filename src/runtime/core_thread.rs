@@ -1,7 +1,8 @@
 //! A core's thread: placed, given its ring, run, ended.
 //!
-//! Owns the order of start-up: pin first, then make the ring and the pool on the thread that will use them, then
-//! report, and run only once all cores are there. It also owns phase 5 of a core's end: close the ring, or leak it.
+//! Owns the order of start-up: pin first, then make the ring and the pool on the thread that will use them,
+//! then report, and run only once all cores are there. It also owns phase 5 of a core's end: close the ring,
+//! or leak it.
 #![forbid(unsafe_code)]
 
 use super::builder::{Hook, Seat};
@@ -55,7 +56,11 @@ struct Start {
 }
 
 /// Starts all cores; if one cannot start, none stays.
-pub(super) fn start_all(plan: &Plan<'_>, seats: Vec<Seat>, cpus: &[Option<usize>]) -> Result<Runtime, StartError> {
+pub(super) fn start_all(
+    plan: &Plan<'_>,
+    seats: Vec<Seat>,
+    cpus: &[Option<usize>],
+) -> Result<Runtime, StartError> {
     let (ready, reports) = channel();
     let mut threads = Vec::new();
     let mut gates = Vec::new();
@@ -151,7 +156,8 @@ impl Start {
         let bell = Arc::clone(&self.seat.bell);
         let ring = Ring::new(Box::new(uring), Arc::clone(&block.inbox), bell, Arc::clone(&block.counters));
         // Helpers obey a mask only if it leaves the pinned CPU out (kernel-notes/io-wq-punts.md).
-        let others: Vec<usize> = cpu::start_mask().iter().copied().filter(|&cpu| Some(cpu) != self.cpu).collect();
+        let others: Vec<usize> =
+            cpu::start_mask().iter().copied().filter(|&cpu| Some(cpu) != self.cpu).collect();
         if !others.is_empty() {
             // A kernel that refuses is no reason not to start.
             let _ = ring.limit_workers(BOUNDED_WORKERS, UNBOUNDED_WORKERS, &others);

@@ -1,7 +1,7 @@
 //! Which runtime this thread is in.
 //!
-//! Owns the room's one thread-local: the handle that `spawn` and its kin use. Set on cores, on the blocking pool's threads,
-//! while `block_on` polls, and by [`Handle::enter`].
+//! Owns the room's one thread-local: the handle that `spawn` and its kin use. Set on cores, on the blocking
+//! pool's threads, while `block_on` polls, and by [`Handle::enter`].
 #![forbid(unsafe_code)]
 
 use super::Handle;

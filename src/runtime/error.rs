@@ -98,19 +98,27 @@ impl fmt::Display for StartError {
                 write!(f, "a seccomp filter hides io_uring (ENOSYS); {ALLOW}")
             }
             Self::NoIoUring { kernel, .. } => {
-                write!(f, "this kernel ({kernel}) has no io_uring (ENOSYS); run Linux 6.1 or newer, built with it")
+                write!(
+                    f,
+                    "this kernel ({kernel}) has no io_uring (ENOSYS); run Linux 6.1 or newer, built with it"
+                )
             }
             Self::Forbidden { sysctl: Some(level @ 1..), .. } => write!(
                 f,
                 "io_uring is disabled by kernel.io_uring_disabled={level} (EPERM); \
                  run `sysctl kernel.io_uring_disabled=0` as root"
             ),
-            Self::Forbidden { filtered: true, .. } => write!(f, "a seccomp filter forbids io_uring (EPERM); {ALLOW}"),
+            Self::Forbidden { filtered: true, .. } => {
+                write!(f, "a seccomp filter forbids io_uring (EPERM); {ALLOW}")
+            }
             Self::Forbidden { .. } => {
                 f.write_str("io_uring is forbidden (EPERM); a security module (SELinux?) must allow it")
             }
             Self::KernelTooOld { kernel } => {
-                write!(f, "this kernel ({kernel}) lacks io_uring features of Linux 6.1; run that or a newer one")
+                write!(
+                    f,
+                    "this kernel ({kernel}) lacks io_uring features of Linux 6.1; run that or a newer one"
+                )
             }
             Self::LockedMemory { limit } => write!(
                 f,

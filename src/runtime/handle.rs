@@ -21,8 +21,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A way to reach a runtime from anywhere: spawn, enter, look at metrics. It may outlive the runtime; tasks spawned
-/// then end as cancelled and ops fail with an error.
+/// A way to reach a runtime from anywhere: spawn, enter, look at metrics. It may outlive the runtime; tasks
+/// spawned then end as cancelled and ops fail with an error.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -55,8 +55,8 @@ impl Handle {
         Self::try_current().unwrap_or_else(|| panic!("{}", crate::base::reach::NO_RUNTIME))
     }
 
-    /// The handle of the runtime this thread is in, if any: on a core, in the blocking pool, inside `block_on`, or after
-    /// [`Handle::enter`].
+    /// The handle of the runtime this thread is in, if any: on a core, in the blocking pool, inside
+    /// `block_on`, or after [`Handle::enter`].
     pub fn try_current() -> Option<Self> {
         current::handle()
     }
@@ -75,8 +75,8 @@ impl Handle {
         current::enter(self.clone())
     }
 
-    /// Polls `future` on the calling thread until it is done. Any number of threads may do so at once; ops and timers
-    /// go to the cores.
+    /// Polls `future` on the calling thread until it is done. Any number of threads may do so at once; ops
+    /// and timers go to the cores.
     ///
     /// # Panics
     /// On a core: it would stop everything that core has to do. Await instead, or move the call into
@@ -212,10 +212,12 @@ impl Runtime {
 
     /// Shuts the runtime down and waits for at most `patience`.
     ///
-    /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is left behind with
-    /// all it owns; what the kernel has not finished is leaked, so that it never writes into freed memory.
+    /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
+    /// left behind with all it owns; what the kernel has not finished is leaked, so that it never writes into
+    /// freed memory.
     ///
-    /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is empty.
+    /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
+    /// empty.
     pub fn shutdown_timeout(mut self, patience: Duration) -> ShutdownReport {
         self.end(patience)
     }

@@ -1,7 +1,8 @@
 //! L5, the runtime: starting cores, reaching them from outside, ending them.
 //!
-//! Owns [`Builder`], [`Runtime`] and [`Handle`]. `build` starts all cores on threads of their own; the caller's thread is never a
-//! core. What runs on a core is the scheduler's, what a task may do is the rooms' beside this one.
+//! Owns [`Builder`], [`Runtime`] and [`Handle`]. `build` starts all cores on threads of their own; the
+//! caller's thread is never a core. What runs on a core is the scheduler's, what a task may do is the rooms'
+//! beside this one.
 #![forbid(unsafe_code)]
 
 mod block_on;

@@ -1,7 +1,7 @@
 //! One listener per core, one task per connection.
 //!
-//! Owns binding (a port in use is an error although the cores share it), the accept loops, and the orderly end: each
-//! listener is drained before it closes, so that no connection the kernel had completed is reset.
+//! Owns binding (a port in use is an error although the cores share it), the accept loops, and the orderly
+//! end: each listener is drained before it closes, so that no connection the kernel had completed is reset.
 #![forbid(unsafe_code)]
 
 use super::{Handle, spawn};
@@ -37,8 +37,8 @@ impl Serve {
         self
     }
 
-    /// Binds all listeners and starts accepting. On every core `make` makes a handler once, and the handler makes a future
-    /// for each connection; neither leaves its core, so both may hold `Rc`s.
+    /// Binds all listeners and starts accepting. On every core `make` makes a handler once, and the handler
+    /// makes a future for each connection; neither leaves its core, so both may hold `Rc`s.
     ///
     /// # Errors
     /// EADDRINUSE if anybody else has the port (checked before the cores share it), and the kernel's.
@@ -94,7 +94,8 @@ impl Serve {
         Ok(Server { address, state, loops })
     }
 
-    /// A listener per core. The first binding is made without sharing the port, so that a port in use is an error.
+    /// A listener per core. The first binding is made without sharing the port, so that a port in use is an
+    /// error.
     fn bind(&self, cores: usize) -> io::Result<Vec<TcpListener>> {
         let exclusive = self.options.clone().reuse_port(false);
         if cores == 1 {
@@ -108,7 +109,8 @@ impl Serve {
     }
 }
 
-/// Serves `address` with a listener on every core and a task, which may move to an idle core, for each connection.
+/// Serves `address` with a listener on every core and a task, which may move to an idle core, for each
+/// connection.
 ///
 /// # Errors
 /// As [`Serve::start`].
@@ -244,8 +246,8 @@ impl Server {
         self.state.live.load(Ordering::SeqCst)
     }
 
-    /// Stops accepting, serves what the kernel had accepted, closes the listeners, and waits until all handlers are done
-    /// or `patience` is over. Returns whether all were done.
+    /// Stops accepting, serves what the kernel had accepted, closes the listeners, and waits until all
+    /// handlers are done or `patience` is over. Returns whether all were done.
     pub async fn stop(self, patience: Duration) -> bool {
         self.state.stopping.store(true, Ordering::SeqCst);
         self.state.wake();
@@ -261,6 +263,9 @@ impl Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("address", &self.address).field("connections", &self.connections()).finish()
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("connections", &self.connections())
+            .finish()
     }
 }

@@ -4,15 +4,15 @@
 use super::Handle;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::blocking::Pool;
-use crate::sched::{self, spawn_local_here};
+use crate::sched::spawn_local_here;
 use crate::task::{AbortHandle, JoinHandle};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{Location, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-/// Spawns a task on the runtime this thread is in. From a core it is born there and moves only to a core that has been
-/// idle; from elsewhere it goes to a core that is parked, else to one in turn.
+/// Spawns a task on the runtime this thread is in. From a core it is born there and moves only to a core that
+/// has been idle; from elsewhere it goes to a core that is parked, else to one in turn.
 ///
 /// # Panics
 /// If this thread is in no runtime.
@@ -209,9 +209,4 @@ where
         }
     };
     handle.shared().spawn_at(core, stand_in, at)
-}
-
-/// The number of the core this thread is.
-pub(crate) fn core_index() -> Option<usize> {
-    sched::current_index()
 }

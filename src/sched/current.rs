@@ -1,7 +1,7 @@
 //! The core this thread is: its own queues, reached by tasks that are woken or spawned here.
 //!
-//! Owns the room's one thread-local, set by the worker for as long as it runs. It does not decide what runs next
-//! (worker.rs).
+//! Owns the room's one thread-local, set by the worker for as long as it runs. It does not decide what runs
+//! next (worker.rs).
 #![forbid(unsafe_code)]
 
 use super::queue::Owner;
@@ -85,7 +85,13 @@ pub(super) fn queue_here(task: Notified) -> Result<(), Notified> {
 impl Core {
     /// The private part of core `index`.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, steal: Owner<Notified>) -> Self {
-        Self { shared, index, local: RefCell::default(), steal: RefCell::new(steal), spill: RefCell::default() }
+        Self {
+            shared,
+            index,
+            local: RefCell::default(),
+            steal: RefCell::new(steal),
+            spill: RefCell::default(),
+        }
     }
 
     /// The core's counters.
@@ -130,7 +136,10 @@ impl Core {
 ///
 /// # Errors
 /// The future, on a thread that is no core.
-pub(crate) fn spawn_local_here<F>(future: F, at: &'static Location<'static>) -> Result<JoinHandle<F::Output>, F>
+pub(crate) fn spawn_local_here<F>(
+    future: F,
+    at: &'static Location<'static>,
+) -> Result<JoinHandle<F::Output>, F>
 where
     F: Future + 'static,
     F::Output: 'static,

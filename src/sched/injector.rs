@@ -1,7 +1,7 @@
 //! The injector: what does not fit a steal queue waits here for any core.
 //!
-//! Owns one intrusive lane that is pushed to without a lock, and a chest that consumers fill from it under a lock they
-//! only try. It is not the way in for foreign spawns: those go to a core's inbox.
+//! Owns one intrusive lane that is pushed to without a lock, and a chest that consumers fill from it under a
+//! lock they only try. It is not the way in for foreign spawns: those go to a core's inbox.
 #![forbid(unsafe_code)]
 
 use crate::base::inbox::Lane;

@@ -9,36 +9,37 @@
 //! | inbox, Send lane | wakes of `Send` tasks, foreign spawns | anyone | its core, a searching core |
 //! | injector | what does not fit a steal queue | cores | cores |
 //!
-//! A `Send` task has a home: the core that last ran it. A wake brings it there, from wherever it comes; it changes
-//! its home only when another core steals it.
+//! A `Send` task has a home: the core that last ran it. A wake brings it there, from wherever it comes; it
+//! changes its home only when another core steals it.
 //!
 //! # A turn
 //! 1. Take the inbox: messages are delivered, tasks go to their queues.
-//! 2. Poll tasks, local and steal queue in turn, until the poll budget or the quantum is spent or both are empty.
-//!    The injector is asked every [`worker::INJECTOR_EVERY`] polls.
+//! 2. Poll tasks, local and steal queue in turn, until the poll budget or the quantum is spent or both are
+//!    empty. The injector is asked every [`worker::INJECTOR_EVERY`] polls.
 //! 3. Fire timers that are due.
-//! 4. One `io_uring_enter`: it submits, and waits if nothing is runnable. Then completions are copied aside and
-//!    acted on, and last the wakers are called.
+//! 4. One `io_uring_enter`: it submits, and waits if nothing is runnable. Then completions are copied aside
+//!    and acted on, and last the wakers are called.
 //!
 //! So every source is visited once a turn, and a turn is bounded by the budget and the quantum plus one poll.
 //!
 //! # Parking (the log of the protocol)
-//! Core: publish `parked_at`; `inbox.park()`; then look again: both lanes, the injector, the shutdown word. If any
-//! has something: `inbox.unpark()` and go on. Else wait in the ring; the doorbell ends the wait.
-//! Pusher: push first, then knock (base/inbox.rs). Spawner into the injector: push, then knock at a parked core.
-//! Shutdown: set the word, then knock at every core.
+//! Core: publish `parked_at`; `inbox.park()`; then look again: both lanes, the injector, the shutdown word.
+//! If any has something: `inbox.unpark()` and go on. Else wait in the ring; the doorbell ends the wait.
+//! Pusher: push first, then knock (base/inbox.rs). Spawner into the injector: push, then knock at a parked
+//! core. Shutdown: set the word, then knock at every core.
 //!
 //! # Hungry and stealing
-//! Hungry is computed, not entered: a core that has been parked for [`Config::idle_threshold`]. A core that has
-//! surplus in its steal queue looks after each poll (one load) whether anybody is parked, and rings one hungry core.
-//! A core that was rung and finds nothing of its own searches: the injector, then the others' steal queues from a
-//! random start (half of what is there), then their Send lanes. It goes on until a search fails. A core that runs dry
-//! searches before it parks if it has been dry for the threshold.
+//! Hungry is computed, not entered: a core that has been parked for [`Config::idle_threshold`]. A core that
+//! has surplus in its steal queue looks after each poll (one load) whether anybody is parked, and rings one
+//! hungry core. A core that was rung and finds nothing of its own searches: the injector, then the others'
+//! steal queues from a random start (half of what is there), then their Send lanes. It goes on until a search
+//! fails. A core that runs dry searches before it parks if it has been dry for the threshold.
 //!
 //! # Rejected
-//! - Waking a searcher for every push, as work-stealing runtimes do: on even load it costs wakes and context switches
-//!   and gains nothing.
-//! - A `Send` task woken on another core going to the waker's queue: it would drag its connection from ring to ring.
+//! - Waking a searcher for every push, as work-stealing runtimes do: on even load it costs wakes and context
+//!   switches and gains nothing.
+//! - A `Send` task woken on another core going to the waker's queue: it would drag its connection from ring
+//!   to ring.
 
 mod current;
 mod injector;

@@ -1,7 +1,8 @@
 //! What the cores of one runtime show each other.
 //!
-//! Owns one block per core (inbox, thief's end of the steal queue, list of tasks, counters, what the core is doing) and
-//! the runtime-wide words (injector, shutdown, who is parked). A core's identity is the address of its block.
+//! Owns one block per core (inbox, thief's end of the steal queue, list of tasks, counters, what the core is
+//! doing) and the runtime-wide words (injector, shutdown, who is parked). A core's identity is the address of
+//! its block.
 #![forbid(unsafe_code)]
 
 use super::current;
@@ -136,7 +137,11 @@ impl Shared {
     }
 
     /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for it.
-    pub(crate) fn spawn<F>(self: &Arc<Self>, future: F, at: &'static Location<'static>) -> JoinHandle<F::Output>
+    pub(crate) fn spawn<F>(
+        self: &Arc<Self>,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,

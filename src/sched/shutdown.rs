@@ -2,12 +2,14 @@
 //!
 //! 1. The runtime refuses spawns and accepts and knocks at every core (`Shared::close`).
 //! 2. Each core drops its tasks on its own thread. Barrier.
-//! 3. Each core drains its inbox, cancels everything, reaps until nothing is in flight or the deadline. Barrier.
+//! 3. Each core drains its inbox, cancels everything, reaps until nothing is in flight or the deadline.
+//!    Barrier.
 //! 4. Each inbox is closed by one swap; a later pusher disposes of its own message.
-//! 5. The ring closes, or is leaked with all it owns if something is still in flight: closing a ring does not wait
-//!    for the kernel (kernel-notes/ring-close.md).
+//! 5. The ring closes, or is leaked with all it owns if something is still in flight: closing a ring does not
+//!    wait for the kernel (kernel-notes/ring-close.md).
 //!
-//! A core that misses a barrier (stuck in a poll) is left behind with all it owns; the others go on without it.
+//! A core that misses a barrier (stuck in a poll) is left behind with all it owns; the others go on without
+//! it.
 #![forbid(unsafe_code)]
 
 use super::current::Core;

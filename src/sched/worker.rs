@@ -1,7 +1,7 @@
 //! The loop of a core: the one file where task, ring and time meet.
 //!
-//! Owns [`Worker::turn`] and what leads to a park. The protocol is prose at the top of the room. It is not where a core
-//! is placed or set up (`runtime::core_thread`).
+//! Owns [`Worker::turn`] and what leads to a park. The protocol is prose at the top of the room. It is not
+//! where a core is placed or set up (`runtime::core_thread`).
 
 use super::current::{self, Core};
 use super::shutdown::Ended;
@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// The injector is asked at least once in this many polls; prime, so that it does not beat with other periods.
+/// The injector is asked at least once in this many polls; prime, so that it does not beat with other
+/// periods.
 pub(crate) const INJECTOR_EVERY: u64 = 61;
 /// The clock is read once in this many polls: 25 ns in some microseconds of work.
 const CLOCK_EVERY: usize = 8;
@@ -169,7 +170,8 @@ impl Worker {
         !self.core.is_dry() || !self.core.shared.cores[self.core.index].inbox.is_empty()
     }
 
-    /// The core is dry: the injector always, the others only if this core was rung or has been dry for the threshold.
+    /// The core is dry: the injector always, the others only if this core was rung or has been dry for the
+    /// threshold.
     fn find_work(&mut self, now: Instant) -> bool {
         if self.take_from_injector(INJECTOR_BATCH) > 0 {
             return true;
@@ -198,7 +200,8 @@ impl Worker {
     fn search(&mut self) -> bool {
         let count = self.core.shared.cores.len();
         let start = self.next_random() as usize % count;
-        let victims = (0..count).map(|step| (start + step) % count).filter(|&victim| victim != self.core.index);
+        let victims =
+            (0..count).map(|step| (start + step) % count).filter(|&victim| victim != self.core.index);
         for victim in victims.clone() {
             if self.steal_from(victim) {
                 return true;

@@ -1,7 +1,7 @@
 //! Which CPUs this process may use, and where a thread runs.
 //!
-//! Owns the process's start-up mask, taken once. Placement decides with it (`runtime::placement`); this file only asks
-//! and tells the kernel.
+//! Owns the process's start-up mask, taken once. Placement decides with it (`runtime::placement`); this file
+//! only asks and tells the kernel.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -32,7 +32,8 @@ pub(crate) fn unpin() {
     let _ = affinity::set_thread_affinity(start_mask());
 }
 
-/// CPUs' worth of time the control group allows, if it limits it (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`).
+/// CPUs' worth of time the control group allows, if it limits it (cgroup v2 `cpu.max`, v1
+/// `cpu.cfs_quota_us`).
 pub(crate) fn quota() -> Option<f64> {
     let path = fs::read_to_string("/proc/self/cgroup").ok()?;
     let v2 = path.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
@@ -60,7 +61,9 @@ fn parse_max(text: &str) -> Option<f64> {
 }
 
 fn v1_quota() -> Option<f64> {
-    let read = |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}")).ok()?.trim().parse::<f64>().ok();
+    let read = |name: &str| {
+        fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}")).ok()?.trim().parse::<f64>().ok()
+    };
     let (quota, period) = (read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?);
     (quota > 0.0 && period > 0.0).then_some(quota / period)
 }

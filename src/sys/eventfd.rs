@@ -1,7 +1,7 @@
 //! The doorbell's eventfd.
 //!
-//! Owns one counter descriptor that is written and never read: the core's ring watches it with a multishot poll,
-//! and every write posts a completion (kernel-notes/wake.md).
+//! Owns one counter descriptor that is written and never read: the core's ring watches it with a multishot
+//! poll, and every write posts a completion (kernel-notes/wake.md).
 
 use super::syscall;
 use std::io;

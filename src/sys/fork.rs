@@ -1,7 +1,7 @@
 //! Am I a forked child? One word that the kernel wipes on fork.
 //!
-//! A ring belongs to the process that made it: in a child every op fails with [`error`] and dropping a runtime
-//! touches no ring memory (kernel-notes/fork.md). Reading the word costs a load.
+//! A ring belongs to the process that made it: in a child every op fails with [`error`] and dropping a
+//! runtime touches no ring memory (kernel-notes/fork.md). Reading the word costs a load.
 
 use super::map::Map;
 use std::io;
@@ -25,8 +25,8 @@ pub(crate) fn mark() -> io::Result<()> {
     }
     let map = Map::new(4096)?;
     let start = map.start().as_ptr();
-    // SAFETY: the page is ours and lives for ever (forgotten below). DOFORK undoes the DONTFORK of `Map`, so that
-    // the child has a page to read; WIPEONFORK makes it read zero there (Linux 4.14).
+    // SAFETY: the page is ours and lives for ever (forgotten below). DOFORK undoes the DONTFORK of `Map`, so
+    // that the child has a page to read; WIPEONFORK makes it read zero there (Linux 4.14).
     let wiped = unsafe {
         libc::madvise(start.cast(), map.len(), libc::MADV_DOFORK);
         libc::madvise(start.cast(), map.len(), libc::MADV_WIPEONFORK)

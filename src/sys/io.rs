@@ -1,7 +1,7 @@
 //! System calls that bypass the ring because they are faster on the spot or have no op.
 //!
-//! Owns their unsafe edges. A backend that simulates the kernel would answer these too. None of them may block the
-//! core: each is non-blocking or works on memory the kernel already has.
+//! Owns their unsafe edges. A backend that simulates the kernel would answer these too. None of them may
+//! block the core: each is non-blocking or works on memory the kernel already has.
 
 use super::syscall;
 use std::ffi::CStr;
@@ -55,7 +55,8 @@ fn set_nonblocking(socket: RawFd, nonblocking: bool) -> io::Result<()> {
     syscall!(ioctl(socket, libc::FIONBIO, &raw const on)).map(|_| ())
 }
 
-/// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode afterwards.
+/// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode
+/// afterwards.
 ///
 /// # Errors
 /// The kernel's.
@@ -74,7 +75,13 @@ pub(crate) fn send_file_now(socket: RawFd, file: RawFd, offset: u64, len: usize)
 pub(crate) fn open_at(dir: RawFd, path: &CStr, how: &libc::open_how) -> io::Result<OwnedFd> {
     // SAFETY: the path is NUL-terminated and `how` is the kernel's structure of the size given.
     let fd = unsafe {
-        libc::syscall(libc::SYS_openat2, dir, path.as_ptr(), std::ptr::from_ref(how), size_of::<libc::open_how>())
+        libc::syscall(
+            libc::SYS_openat2,
+            dir,
+            path.as_ptr(),
+            std::ptr::from_ref(how),
+            size_of::<libc::open_how>(),
+        )
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -110,7 +117,8 @@ pub(crate) fn empty_stat() -> libc::statx {
     unsafe { std::mem::zeroed() }
 }
 
-/// Puts a regular file that was opened with `O_NONBLOCK` back: ring reads on it must be allowed to wait for the disk.
+/// Puts a regular file that was opened with `O_NONBLOCK` back: ring reads on it must be allowed to wait for
+/// the disk.
 ///
 /// # Errors
 /// The kernel's.

@@ -1,7 +1,7 @@
 //! Anonymous memory that a forked child does not get.
 //!
-//! Owns page-aligned, zeroed, `MADV_DONTFORK` regions for buffer rings and the buffers behind them. A region that
-//! the kernel may still write to is leaked by its owner, never unmapped (kernel-notes/ring-close.md).
+//! Owns page-aligned, zeroed, `MADV_DONTFORK` regions for buffer rings and the buffers behind them. A region
+//! that the kernel may still write to is leaked by its owner, never unmapped (kernel-notes/ring-close.md).
 
 use std::io;
 use std::ptr::NonNull;

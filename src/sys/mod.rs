@@ -1,7 +1,7 @@
 //! L1: the wall to the kernel outside the ring.
 //!
-//! Owns raw system calls, the shape of an SQE and a CQE, descriptors, memory maps and what the machine looks like.
-//! Promises that errno becomes an `io::Error` here and nowhere above. It is not the ring: nothing here
+//! Owns raw system calls, the shape of an SQE and a CQE, descriptors, memory maps and what the machine looks
+//! like. Promises that errno becomes an `io::Error` here and nowhere above. It is not the ring: nothing here
 //! submits an op.
 
 pub(crate) mod child;

@@ -1,7 +1,7 @@
 //! Signals as writes to an eventfd.
 //!
-//! Owns one registration with the process-wide, chained handler of `signal-hook-registry`. The handler does one
-//! `write(2)`, which is async-signal-safe. No thread's mask changes.
+//! Owns one registration with the process-wide, chained handler of `signal-hook-registry`. The handler does
+//! one `write(2)`, which is async-signal-safe. No thread's mask changes.
 
 use signal_hook_registry::{SigId, register, unregister};
 use std::io;
@@ -32,7 +32,8 @@ impl SignalFd {
                 // SAFETY: `write(2)` is async-signal-safe; the descriptor lives as long as the registration.
                 unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
             };
-            // SAFETY: the action only calls `write(2)`. errno of the interrupted code is restored by the registry.
+            // SAFETY: the action only calls `write(2)`. errno of the interrupted code is restored by the
+            // registry.
             let registered = unsafe { register(signal, count) }?;
             all.registrations.push(registered);
         }

@@ -1,7 +1,7 @@
 //! The 64 bytes of a submission and the 16 of a completion, as the kernel defines them (`io_uring(7)`).
 //!
-//! Owns the layout and the opcode numbers we use. Ops fill a [`Sqe`] through its named constructors; the backend
-//! turns it into the crate's entry at the wall. It knows nothing of who submits.
+//! Owns the layout and the opcode numbers we use. Ops fill a [`Sqe`] through its named constructors; the
+//! backend turns it into the crate's entry at the wall. It knows nothing of who submits.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -39,7 +39,19 @@ pub(crate) mod opcode {
 
     /// All of the above: what a start-up probe asks for, and what a restriction list would allow.
     pub(crate) const USED: [u8; 14] = [
-        NOP, FSYNC, POLL_ADD, SENDMSG, ACCEPT, ASYNC_CANCEL, CONNECT, FALLOCATE, STATX, READ, WRITE, SEND, RECV,
+        NOP,
+        FSYNC,
+        POLL_ADD,
+        SENDMSG,
+        ACCEPT,
+        ASYNC_CANCEL,
+        CONNECT,
+        FALLOCATE,
+        STATX,
+        READ,
+        WRITE,
+        SEND,
+        RECV,
         OPENAT2,
     ];
 }
@@ -50,7 +62,8 @@ pub(crate) const SQE_BUFFER_SELECT: u8 = 1 << 5;
 pub(crate) const SQE_SKIP_SUCCESS: u8 = 1 << 6;
 /// `IORING_RECV_MULTISHOT` (6.0).
 pub(crate) const RECV_MULTISHOT: u16 = 1 << 1;
-/// `IORING_RECVSEND_POLL_FIRST` (5.19): do not try before the socket is ready (kernel-notes/recv-poll-first.md).
+/// `IORING_RECVSEND_POLL_FIRST` (5.19): do not try before the socket is ready
+/// (kernel-notes/recv-poll-first.md).
 pub(crate) const RECV_POLL_FIRST: u16 = 1 << 0;
 /// `IORING_ACCEPT_MULTISHOT` (5.19).
 pub(crate) const ACCEPT_MULTISHOT: u16 = 1 << 0;
@@ -189,8 +202,8 @@ impl Cqe {
         match self.res {
             RES_FORKED => Err(super::fork::error()),
             RES_GONE => Err(gone()),
-            // ERESTARTSYS, which the kernel means to keep to itself, comes out of ops cancelled on a helper thread
-            // (kernel-notes/cancel-and-close.md).
+            // ERESTARTSYS, which the kernel means to keep to itself, comes out of ops cancelled on a helper
+            // thread (kernel-notes/cancel-and-close.md).
             -512 => Err(io::Error::from_raw_os_error(libc::EINTR)),
             res if res < 0 => Err(io::Error::from_raw_os_error(-res)),
             res => Ok(res as usize),

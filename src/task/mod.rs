@@ -1,16 +1,20 @@
 //! L2, tasks: a future with a life of its own, in one allocation.
 //!
+//! For users: [`JoinHandle`] and [`AbortHandle`] are what `spawn` and its kin give, [`JoinError`] says why
+//! there is no output, [`id()`] names the task that is running, [`yield_now()`] and [`coop`] let others run.
+//! The rest of this page is for those who read the source.
+//!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
 //! tasks. Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
 //! exactly once, where it may be; its panics end the task and nothing else; a wake is never lost. It knows no
-//! queue, no core and no ring: a scheduler implements [`Schedule`], and whoever makes a task's events come
+//! queue, no core and no ring: a scheduler implements `Schedule`, and whoever makes a task's events come
 //! true calls a `Waker`.
 //!
 //! # Who holds a reference
 //! | type | how many | what it is for |
 //! |---|---|---|
-//! | [`TaskRef`] | one; in the core's [`OwnedTasks`] | ending the task at shutdown |
-//! | [`Notified`] | at most one | one turn: run it, end it, or send it on (its node fits an inbox) |
+//! | `TaskRef` | one; in the core's `OwnedTasks` | ending the task at shutdown |
+//! | `Notified` | at most one | one turn: run it, end it, or send it on (its node fits an inbox) |
 //! | the runner | at most one, was the `Notified`'s | the poll that is going on |
 //! | `Waker` | any number | waking |
 //! | [`JoinHandle`] | at most one | the output |
@@ -22,7 +26,7 @@
 //! - `state`: everybody, by the transitions of `state.rs` only. Constant: functions, mark, realm, id, place
 //!   of birth.
 //! - `node`: whoever holds the `Notified`, or the list it has been put into.
-//! - `list`, `links`: the [`OwnedTasks`] that the task is in, under its lock (or on its thread).
+//! - `list`, `links`: the `OwnedTasks` that the task is in, under its lock (or on its thread).
 //! - `stage` (future, then output): whoever has set RUNNING; after COMPLETE the `JoinHandle`. If the handle
 //!   is gone before COMPLETE, the completer drops the output first.
 //! - `join_waker`: the `JoinHandle` while JOIN_WAKER is clear; after COMPLETE has met JOIN_WAKER, the
@@ -40,20 +44,20 @@
 //!           └────────────── idle ──── shutdown (claim) ─▶ future dropped, "cancelled" stored ─▶ COMPLETE …
 //! ```
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
-//! [`Notified`]; it is handed over with [`Cause::Yielded`], to go to the back of the queue. An aborted task
+//! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task
 //! is scheduled like a woken one and meets its end where it would have been polled: on its own core.
 //!
 //! # What it costs
 //! Atomic read-modify-writes of the state word: a spawn none; a turn that begins 1; a turn that ends in
 //! `Pending` 1; a wake by value 1, by reference 1 (2 if raced); a waker cloned 1, dropped 1; the end 1 (2 if
 //! somebody is waiting, 0 if nobody else knows the task any more); a handle dropped at once 1, dropped last
-//! 0. A scheduler that cannot take a woken task in [`Schedule::schedule_here`] adds 2. [`OwnedTasks`] adds a
+//! 0. A scheduler that cannot take a woken task in `Schedule::schedule_here` adds 2. `OwnedTasks` adds a
 //! lock for `Send` tasks at birth and end, and none for local tasks. There is no clock and no allocation but
 //! the cell.
 //!
 //! # Local tasks
-//! [`new_local`] takes futures that are not `Send` and is safe: the header bears the mark of the thread that
-//! made the task (`mark.rs`), and everything that would touch the future asks it first. A [`Notified`] run on
+//! `new_local` takes futures that are not `Send` and is safe: the header bears the mark of the thread that
+//! made the task (`mark.rs`), and everything that would touch the future asks it first. A `Notified` run on
 //! a wrong thread panics, one shut down there only marks the task. The future is dropped when the task ends
 //! or is shut down on its own thread. If a runtime could not do that (a core stuck for good and left behind)
 //! and the last reference is dropped elsewhere, **the cell is leaked with its future**, because every other
@@ -61,7 +65,7 @@
 //!
 //! # Rejected
 //! - *A reference held across every call of the scheduler* (its state lives in the cell, and the task may end
-//!   on another core during the call): two read-modify-writes a wake. [`Schedule::schedule_here`] borrows
+//!   on another core during the call): two read-modify-writes a wake. `Schedule::schedule_here` borrows
 //!   nothing.
 //! - *Skipping the read-modify-write if NOTIFIED is already set*: a load may pass the stores that the wake is
 //!   about, so the poll that follows may miss them.

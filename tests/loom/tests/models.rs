@@ -54,3 +54,23 @@ models!(queue:
     a_thief_is_stolen_from_deep
     overflow_against_two_thieves_deep
 );
+
+models!(task:
+    a_wake_beside_a_poll_is_not_lost
+    two_remote_wakers_make_the_task_run_for_both
+    a_wake_beside_the_end_is_harmless
+    the_last_waker_frees_an_ended_task
+    an_abort_beside_a_run_ends_the_task_once
+    an_abort_beside_a_wake_ends_the_task_once
+    a_joiner_on_another_core_gets_the_output
+    a_joiner_that_changes_its_waker_gets_the_output
+    a_handle_dropped_beside_the_end_drops_the_output_once
+    a_joiner_that_goes_takes_its_waker_along
+    a_shutdown_beside_a_run_drops_the_future_once
+    a_shutdown_beside_a_wake_drops_the_future_once
+    a_task_woken_by_its_last_reference_ends_well;
+    deep:
+    two_remote_wakers_beside_a_run_deep
+    abort_wake_and_join_beside_a_run_deep
+    shutdown_wake_and_handle_beside_a_run_deep
+);

@@ -1,7 +1,7 @@
 //! Models of the inbox (`src/base/inbox.rs`) and of parcels (`src/base/parcel.rs`).
 //!
-//! A lost doorbell shows as a deadlock, a lost message as a wrong count or a leaked `Arc`, a node touched by two
-//! sides as a data race: loom reports all three.
+//! A lost doorbell shows as a deadlock, a lost message as a wrong count or a leaked `Arc`, a node touched
+//! by two sides as a data race: loom reports all three.
 
 use super::explore;
 use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
@@ -175,7 +175,8 @@ impl Deliver for Bits {
     }
 }
 
-/// Two threads ask for different bits while the core takes, then closes: each bit arrives or is refused, once.
+/// Two threads ask for different bits while the core takes, then closes: each bit arrives or is refused,
+/// once.
 pub fn a_request_is_delivered_or_refused_once() {
     explore(4, || {
         let inbox = Arc::new(silent());

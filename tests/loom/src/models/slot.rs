@@ -1,7 +1,7 @@
 //! Models of the slot (`src/base/slot.rs`): result and waker meet whichever comes first.
 //!
-//! Wakers here are counted outside loom's sight, so that a waker that is dropped twice, leaked or woken by the wrong
-//! side shows in the counts; loom sees the cells that hold waker and value.
+//! Wakers here are counted outside loom's sight, so that a waker that is dropped twice, leaked or woken by
+//! the wrong side shows in the counts; loom sees the cells that hold waker and value.
 
 use super::explore;
 use crate::base::slot::{Set, Slot};
@@ -62,7 +62,8 @@ pub fn a_waiting_task_is_woken() {
     });
 }
 
-/// The task changes its waker between polls: the last one is woken, the one before at most in vain, none is lost.
+/// The task changes its waker between polls: the last one is woken, the one before at most in vain, none is
+/// lost.
 pub fn the_last_waker_is_woken() {
     explore(8, || {
         let slot = Arc::new(Slot::new());
@@ -133,7 +134,8 @@ pub fn a_stored_waker_ends_with_the_slot() {
     });
 }
 
-/// The consumer abandons a slot that is being set: exactly one side learns that the value is its to dispose of.
+/// The consumer abandons a slot that is being set: exactly one side learns that the value is its to dispose
+/// of.
 pub fn one_side_disposes_of_an_abandoned_value() {
     explore(8, || {
         let slot = Arc::new(Slot::new());
