@@ -34,22 +34,13 @@ impl Program {
     /// The next line the program prints, which must begin within `patience`.
     pub(crate) fn line(&mut self, patience: Duration) -> io::Result<String> {
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(
-            self.stdout.get_ref().as_fd(),
-            PollFlags::POLLIN,
-        )];
+        let mut fds = [PollFd::new(self.stdout.get_ref().as_fd(), PollFlags::POLLIN)];
         if poll(&mut fds, timeout)? == 0 {
-            return Err(io::Error::other(format!(
-                "said nothing for {} s",
-                patience.as_secs()
-            )));
+            return Err(io::Error::other(format!("said nothing for {} s", patience.as_secs())));
         }
         let mut line = String::new();
         if self.stdout.read_line(&mut line)? == 0 {
-            return Err(io::Error::other(format!(
-                "ended early: {}",
-                self.child.wait()?
-            )));
+            return Err(io::Error::other(format!("ended early: {}", self.child.wait()?)));
         }
         Ok(line.trim_end().to_owned())
     }

@@ -45,28 +45,17 @@ impl Bench {
     pub(crate) fn new(settings: Settings) -> io::Result<Bench> {
         let cpus = Cpus::choose()?;
         cpus::pin(cpus.load)?;
-        Ok(Bench {
-            cpus,
-            settings,
-            generator: Generator::new()?,
-            file_ready: false,
-        })
+        Ok(Bench { cpus, settings, generator: Generator::new()?, file_ready: false })
     }
 
     /// All rounds of one workload. A peer that fails takes no further part.
     pub(crate) fn rounds(&mut self, workload: &Workload, peers: &[&'static str]) -> Vec<Outcome> {
-        let new = |peer: &&'static str| Outcome {
-            peer,
-            samples: Vec::new(),
-            failure: None,
-        };
+        let new = |peer: &&'static str| Outcome { peer, samples: Vec::new(), failure: None };
         let mut outcomes: Vec<Outcome> = peers.iter().map(new).collect();
         for round in 1..=self.settings.rounds {
             for outcome in outcomes.iter_mut().filter(|o| o.failure.is_none()) {
-                let mut progress = format!(
-                    "{} round {round}/{} {}",
-                    workload.name, self.settings.rounds, outcome.peer
-                );
+                let mut progress =
+                    format!("{} round {round}/{} {}", workload.name, self.settings.rounds, outcome.peer);
                 show(&progress, false);
                 match self.slice(workload, outcome.peer) {
                     Ok(sample) => {
@@ -110,27 +99,15 @@ impl Bench {
         }
         let mut server = Program::start(program, self.cpus.server, &args)?;
         let line = server.line(START)?;
-        let address: SocketAddr = line
-            .parse()
-            .map_err(|_| io::Error::other(format!("not an address: {line}")))?;
+        let address: SocketAddr =
+            line.parse().map_err(|_| io::Error::other(format!("not an address: {line}")))?;
         let Settings { warm, measure, .. } = self.settings;
-        let traffic = Traffic {
-            size,
-            connections,
-            warm,
-            measure,
-        };
-        self.generator
-            .run(&traffic, address, upstream.as_ref(), server.pid())
+        let traffic = Traffic { size, connections, warm, measure };
+        self.generator.run(&traffic, address, upstream.as_ref(), server.pid())
     }
 
     fn read(&mut self, program: &str, tasks: usize) -> io::Result<Sample> {
-        let Settings {
-            warm,
-            measure,
-            file,
-            ..
-        } = &self.settings;
+        let Settings { warm, measure, file, .. } = &self.settings;
         if !self.file_ready {
             reads::prepare(file)?;
             self.file_ready = true;

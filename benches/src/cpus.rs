@@ -20,9 +20,7 @@ impl Cpus {
         let allowed = || (0..CpuSet::count()).filter(|cpu| mask.is_set(*cpu).unwrap_or(false));
         match (allowed().next(), allowed().next_back()) {
             (Some(server), Some(load)) if server != load => Ok(Cpus { server, load }),
-            _ => Err(io::Error::other(
-                "two CPUs are needed: one serves, one loads",
-            )),
+            _ => Err(io::Error::other("two CPUs are needed: one serves, one loads")),
         }
     }
 }

@@ -91,10 +91,7 @@ impl Generator {
         upstream: Option<&TcpListener>,
         pid: u32,
     ) -> io::Result<Sample> {
-        assert!(
-            traffic.connections <= SOCKETS / 2 && traffic.size <= MESSAGE,
-            "beyond the arenas"
-        );
+        assert!(traffic.connections <= SOCKETS / 2 && traffic.size <= MESSAGE, "beyond the arenas");
         let result = self.measure(traffic, server, upstream, pid);
         let closed = self.close();
         let sample = result?;
@@ -123,21 +120,10 @@ impl Generator {
         self.drive(traffic.measure)?;
         let (wall, after, load_after) = (start.elapsed(), Usage::of(pid)?, own_thread_ns());
         let load = Some(load_after - load_before);
-        Ok(Sample::new(
-            self.answered,
-            wall,
-            after.since(&before),
-            &self.latency,
-            load,
-        ))
+        Ok(Sample::new(self.answered, wall, after.since(&before), &self.latency, load))
     }
 
-    fn connect(
-        &mut self,
-        n: usize,
-        server: SocketAddr,
-        upstream: Option<&TcpListener>,
-    ) -> io::Result<()> {
+    fn connect(&mut self, n: usize, server: SocketAddr, upstream: Option<&TcpListener>) -> io::Result<()> {
         for _ in 0..n {
             let socket = TcpStream::connect(server)?;
             self.adopt(socket, false)?;
@@ -157,14 +143,7 @@ impl Generator {
         // limit.
         let _ = SockRef::from(&socket).set_tcp_congestion(b"reno");
         let sent_at = Instant::now();
-        let connection = Connection {
-            socket,
-            is_upstream,
-            armed: false,
-            received: 0,
-            sequence: 0,
-            sent_at,
-        };
+        let connection = Connection { socket, is_upstream, armed: false, received: 0, sequence: 0, sent_at };
         self.connections.push(connection);
         let seed = self.connections.len();
         for (at, byte) in self.message(seed - 1).iter_mut().enumerate() {
@@ -185,10 +164,7 @@ impl Generator {
                 if last_answer.0 != self.answered {
                     last_answer = (self.answered, self.now);
                 } else if self.now - last_answer.1 > SILENCE {
-                    return Err(io::Error::other(format!(
-                        "no answer within {} s",
-                        SILENCE.as_secs()
-                    )));
+                    return Err(io::Error::other(format!("no answer within {} s", SILENCE.as_secs())));
                 }
             }
             self.turn()?;
@@ -243,10 +219,7 @@ impl Generator {
     /// complete.
     fn check(&mut self, index: usize, bid: u16, result: i32) -> io::Result<bool> {
         let connection = &mut self.connections[index];
-        let (from, to) = (
-            connection.received,
-            connection.received + result.max(0) as usize,
-        );
+        let (from, to) = (connection.received, connection.received + result.max(0) as usize);
         let is_upstream = connection.is_upstream;
         connection.received = if to == self.size { 0 } else { to };
         if result <= 0 || to > self.size {
@@ -296,21 +269,11 @@ impl Generator {
     fn arm(&mut self, index: usize) -> io::Result<()> {
         self.connections[index].armed = true;
         let fd = types::Fd(self.connections[index].socket.as_raw_fd());
-        self.push(
-            opcode::RecvMulti::new(fd, self.pool.group()).build(),
-            RECV,
-            index,
-        )
+        self.push(opcode::RecvMulti::new(fd, self.pool.group()).build(), RECV, index)
     }
 
     fn push(&mut self, entry: squeue::Entry, kind: u8, index: usize) -> io::Result<()> {
-        let entry = entry.user_data(
-            Tag {
-                kind,
-                index: index as u32,
-            }
-            .pack(),
-        );
+        let entry = entry.user_data(Tag { kind, index: index as u32 }.pack());
         // SAFETY: messages and pool memory are never freed, the timeout is static, and the kernel holds
         // the socket itself from the moment the entry is submitted; `close` submits what is queued before
         // it drops one.
@@ -347,10 +310,7 @@ impl Generator {
 fn failed(index: usize, what: &str, result: i32) -> io::Error {
     io::Error::other(match result {
         0 => format!("connection {index}: closed by the server"),
-        n if n < 0 => format!(
-            "connection {index}: {what}: {}",
-            io::Error::from_raw_os_error(-n)
-        ),
+        n if n < 0 => format!("connection {index}: {what}: {}", io::Error::from_raw_os_error(-n)),
         n => format!("connection {index}: {n} bytes more than were sent"),
     })
 }

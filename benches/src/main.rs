@@ -89,10 +89,7 @@ fn main() -> ExitCode {
 
 fn parse() -> Result<Args, lexopt::Error> {
     fn list(text: String) -> Vec<String> {
-        text.split(',')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect()
+        text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
     let mut args = Args::default();
     let mut parser = lexopt::Parser::from_env();
@@ -157,14 +154,8 @@ fn find(name: &str) -> Fallible<&'static Workload> {
 
 fn run_compare(args: &Args) -> Fallible<()> {
     let mut bench = Bench::new(args.settings()?)?;
-    let Settings {
-        rounds, measure, ..
-    } = bench.settings;
-    println!(
-        "{}; {rounds} rounds of {:.1} s",
-        report::machine(),
-        measure.as_secs_f64()
-    );
+    let Settings { rounds, measure, .. } = bench.settings;
+    println!("{}; {rounds} rounds of {:.1} s", report::machine(), measure.as_secs_f64());
     let (mut documents, mut failed) = (Vec::new(), false);
     for workload in args.workloads()? {
         let peers = args.chosen_peers(workload)?;
@@ -177,11 +168,7 @@ fn run_compare(args: &Args) -> Fallible<()> {
     if let Some(path) = &args.json {
         report::write_json(path, &bench.settings, documents)?;
     }
-    if failed {
-        Err("at least one peer failed".into())
-    } else {
-        Ok(())
-    }
+    if failed { Err("at least one peer failed".into()) } else { Ok(()) }
 }
 
 fn run_one(args: &Args, workload: &str, peer: &str) -> Fallible<()> {
@@ -194,23 +181,13 @@ fn run_one(args: &Args, workload: &str, peer: &str) -> Fallible<()> {
     let outcomes = Bench::new(settings)?.rounds(workload, &[peer]);
     compare::clear_progress();
     report::print(workload, &outcomes);
-    if outcomes[0].failure.is_some() {
-        Err("it failed".into())
-    } else {
-        Ok(())
-    }
+    if outcomes[0].failure.is_some() { Err("it failed".into()) } else { Ok(()) }
 }
 
 fn list() -> Fallible<()> {
     for workload in WORKLOADS {
         let peers: Vec<&str> = workload.peers().collect();
-        println!(
-            "{:<14} {}\n{:14} peers: {}",
-            workload.name,
-            workload.title,
-            "",
-            peers.join(", ")
-        );
+        println!("{:<14} {}\n{:14} peers: {}", workload.name, workload.title, "", peers.join(", "));
     }
     Ok(())
 }
@@ -223,11 +200,7 @@ fn serve(args: &Args, program: &str) -> Fallible<()> {
     }
     let Some(entry) = programs::find(program) else {
         let known: Vec<&str> = programs::PROGRAMS.iter().map(|(name, _)| *name).collect();
-        return Err(format!(
-            "no program is called {program}; there are {}",
-            known.join(", ")
-        )
-        .into());
+        return Err(format!("no program is called {program}; there are {}", known.join(", ")).into());
     };
     let settings = args.settings()?;
     let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
@@ -235,18 +208,8 @@ fn serve(args: &Args, program: &str) -> Fallible<()> {
         Entry::Server(run) => run(listen)?,
         Entry::Proxy(run) => run(listen, args.upstream.ok_or("--upstream ADDR is missing")?)?,
         Entry::Reader(run) => {
-            let Settings {
-                warm,
-                measure,
-                file,
-                ..
-            } = settings;
-            run(ReadPlan {
-                file,
-                tasks: args.tasks.unwrap_or(32),
-                warm,
-                measure,
-            })?;
+            let Settings { warm, measure, file, .. } = settings;
+            run(ReadPlan { file, tasks: args.tasks.unwrap_or(32), warm, measure })?;
         }
     }
     Ok(())

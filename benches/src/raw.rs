@@ -68,14 +68,7 @@ impl Lanes {
 fn tolerate(result: io::Result<usize>) -> io::Result<()> {
     match result {
         Ok(_) => Ok(()),
-        Err(e)
-            if matches!(
-                e.raw_os_error(),
-                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)
-            ) =>
-        {
-            Ok(())
-        }
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => Ok(()),
         Err(e) => Err(e),
     }
 }
@@ -95,28 +88,12 @@ pub(crate) struct BufPool {
 impl BufPool {
     /// Registers `count` (a power of two) buffers of `size` bytes as `group`.
     pub(crate) fn new(lanes: &Lanes, group: u16, count: u16, size: u32) -> io::Result<BufPool> {
-        assert!(
-            count.is_power_of_two(),
-            "the kernel takes only powers of two"
-        );
-        let entries =
-            leak(usize::from(count) * size_of::<BufRingEntry>(), PAGE).cast::<BufRingEntry>();
+        assert!(count.is_power_of_two(), "the kernel takes only powers of two");
+        let entries = leak(usize::from(count) * size_of::<BufRingEntry>(), PAGE).cast::<BufRingEntry>();
         let memory = leak(usize::from(count) * size as usize, PAGE);
         // SAFETY: `entries` is page aligned, holds `count` entries and is never freed.
-        unsafe {
-            lanes
-                .submitter
-                .register_buf_ring_with_flags(entries as u64, count, group, 0)?
-        };
-        let mut pool = BufPool {
-            entries,
-            memory,
-            group,
-            count,
-            size,
-            tail: 0,
-            free: 0,
-        };
+        unsafe { lanes.submitter.register_buf_ring_with_flags(entries as u64, count, group, 0)? };
+        let mut pool = BufPool { entries, memory, group, count, size, tail: 0, free: 0 };
         (0..count).for_each(|bid| pool.give_back(bid));
         pool.publish();
         Ok(pool)
@@ -164,10 +141,7 @@ impl BufPool {
 
     /// Where buffer `bid` begins; valid for as long as the process.
     pub(crate) fn address(&self, bid: u16) -> *const u8 {
-        assert!(
-            bid < self.count,
-            "the kernel named a buffer that is not ours"
-        );
+        assert!(bid < self.count, "the kernel named a buffer that is not ours");
         // SAFETY: `bid` is below `count` and `memory` holds `count` buffers of `size` bytes.
         unsafe { self.memory.add(usize::from(bid) * self.size as usize) }
     }
@@ -183,8 +157,7 @@ impl BufPool {
 
 /// Zeroed memory that is never freed.
 pub(crate) fn leak(len: usize, align: usize) -> *mut u8 {
-    let layout =
-        Layout::from_size_align(len.next_multiple_of(align), align).expect("a small constant size");
+    let layout = Layout::from_size_align(len.next_multiple_of(align), align).expect("a small constant size");
     // SAFETY: the layout is not empty.
     let memory = unsafe { alloc_zeroed(layout) };
     if memory.is_null() {
@@ -206,9 +179,6 @@ impl Tag {
     }
 
     pub(crate) fn unpack(data: u64) -> Tag {
-        Tag {
-            kind: (data >> 32) as u8,
-            index: data as u32,
-        }
+        Tag { kind: (data >> 32) as u8, index: data as u32 }
     }
 }

@@ -36,9 +36,7 @@ pub(crate) struct Offsets {
 
 impl Offsets {
     pub(crate) fn new(task: usize) -> Offsets {
-        Offsets {
-            state: 0x9E37_79B9_7F4A_7C15 ^ (task as u64 + 1) << 32,
-        }
+        Offsets { state: 0x9E37_79B9_7F4A_7C15 ^ (task as u64 + 1) << 32 }
     }
 
     pub(crate) fn next_offset(&mut self) -> u64 {
@@ -54,13 +52,9 @@ pub(crate) fn check(result: i32, block: &[u8], offset: u64) -> io::Result<()> {
     if result < 0 {
         return Err(io::Error::from_raw_os_error(-result));
     }
-    let stamp = block
-        .first_chunk::<8>()
-        .map(|bytes| u64::from_le_bytes(*bytes));
+    let stamp = block.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
     if result as usize != BLOCK || stamp != Some(offset) {
-        return Err(io::Error::other(format!(
-            "offset {offset}: {result} bytes, stamp {stamp:?}"
-        )));
+        return Err(io::Error::other(format!("offset {offset}: {result} bytes, stamp {stamp:?}")));
     }
     Ok(())
 }
@@ -96,8 +90,7 @@ impl Meter {
             (None, _) => {}
             (Some((start, _)), None) => {
                 self.reads += SAMPLE;
-                self.latency
-                    .saturating_record((now - begun).as_nanos() as u64);
+                self.latency.saturating_record((now - begun).as_nanos() as u64);
                 if now - *start >= self.measure {
                     self.to = Some((now, Usage::own()));
                     return false;
@@ -112,13 +105,7 @@ impl Meter {
         let (Some((start, before)), Some((end, after))) = (&self.from, &self.to) else {
             return Err(io::Error::other("the reader ended before its time"));
         };
-        let sample = Sample::new(
-            self.reads,
-            *end - *start,
-            after.since(before),
-            &self.latency,
-            None,
-        );
+        let sample = Sample::new(self.reads, *end - *start, after.since(before), &self.latency, None);
         println!("{}", serde_json::to_string(&sample)?);
         Ok(())
     }
@@ -127,10 +114,7 @@ impl Meter {
 /// Makes sure that `file` holds [`FILE_LEN`] bytes, each block beginning with its offset, on a real file
 /// system and in the page cache.
 pub(crate) fn prepare(file: &Path) -> io::Result<()> {
-    let folder = file
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if statfs(folder)?.filesystem_type() == TMPFS_MAGIC {
         return Err(io::Error::other(format!(
             "{} is on tmpfs, where every ring read goes to a worker: name a file on a disk with --file",

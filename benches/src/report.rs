@@ -42,11 +42,7 @@ pub(crate) fn print(workload: &Workload, outcomes: &[Outcome]) {
         let mut row = vec![outcome.peer.to_owned()];
         row.extend(COLUMNS.iter().map(|(_, reading, decimals)| {
             let value = median(outcome.samples.iter().map(reading));
-            if value.is_nan() {
-                "-".to_owned()
-            } else {
-                format!("{value:.decimals$}")
-            }
+            if value.is_nan() { "-".to_owned() } else { format!("{value:.decimals$}") }
         }));
         rows.push(row);
     }
@@ -93,24 +89,14 @@ fn ratio_rows(good: &[&Outcome]) -> Vec<Vec<String>> {
             let r = ratio(&costs(row), &costs(column));
             format!("{:.2} [{:.2}–{:.2}]", r.median, r.low, r.high)
         };
-        rows.push(
-            [row.peer.to_owned()]
-                .into_iter()
-                .chain(good.iter().map(cell))
-                .collect(),
-        );
+        rows.push([row.peer.to_owned()].into_iter().chain(good.iter().map(cell)).collect());
     }
     rows
 }
 
 /// Rows with the first column to the left and the others to the right.
 fn print_rows(rows: &[Vec<String>]) {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     for row in rows {
         let mut line = format!("  {:<w$}", row[0], w = widths[0]);
@@ -129,21 +115,13 @@ pub(crate) fn to_json(workload: &Workload, outcomes: &[Outcome]) -> Value {
             let medians: serde_json::Map<String, Value> = COLUMNS
                 .iter()
                 .map(|(heading, reading, _)| {
-                    (
-                        (*heading).to_owned(),
-                        median(o.samples.iter().map(reading)).into(),
-                    )
+                    ((*heading).to_owned(), median(o.samples.iter().map(reading)).into())
                 })
                 .collect();
             let ratios: serde_json::Map<String, Value> = outcomes
                 .iter()
                 .filter(|other| other.peer != o.peer)
-                .map(|other| {
-                    (
-                        other.peer.to_owned(),
-                        json!(ratio(&costs(o), &costs(other))),
-                    )
-                })
+                .map(|other| (other.peer.to_owned(), json!(ratio(&costs(o), &costs(other)))))
                 .collect();
             json!({
                 "peer": o.peer, "failure": o.failure, "medians": medians,
@@ -155,11 +133,7 @@ pub(crate) fn to_json(workload: &Workload, outcomes: &[Outcome]) -> Value {
 }
 
 /// Writes all workloads with what one must know about the machine.
-pub(crate) fn write_json(
-    path: &Path,
-    settings: &Settings,
-    workloads: Vec<Value>,
-) -> io::Result<()> {
+pub(crate) fn write_json(path: &Path, settings: &Settings, workloads: Vec<Value>) -> io::Result<()> {
     let document = json!({
         "machine": machine(),
         "rounds": settings.rounds,
@@ -174,17 +148,8 @@ pub(crate) fn write_json(
 pub(crate) fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     // Not `available_parallelism`: the harness has pinned itself to one of them.
-    let cpus = info
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
-    format!(
-        "Linux {}, {cpus} CPUs, {}",
-        kernel.trim(),
-        model.map_or("unknown CPU", |(_, name)| name.trim())
-    )
+    let cpus = info.lines().filter(|line| line.starts_with("processor")).count();
+    format!("Linux {}, {cpus} CPUs, {}", kernel.trim(), model.map_or("unknown CPU", |(_, name)| name.trim()))
 }

@@ -85,7 +85,6 @@ impl Sample {
 
     /// Share of its CPU that the load generator used, in percent.
     pub(crate) fn load_percent(&self) -> Option<f64> {
-        self.load_cpu_ns
-            .map(|ns| ns as f64 * 100.0 / self.wall_ns.max(1) as f64)
+        self.load_cpu_ns.map(|ns| ns as f64 * 100.0 / self.wall_ns.max(1) as f64)
     }
 }

@@ -29,11 +29,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
     let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
     if ratios.is_empty() {
-        return Ratio {
-            median: f64::NAN,
-            low: f64::NAN,
-            high: f64::NAN,
-        };
+        return Ratio { median: f64::NAN, low: f64::NAN, high: f64::NAN };
     }
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut pick = || {
@@ -42,16 +38,10 @@ pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
         state ^= state << 17;
         ratios[(state >> 33) as usize % ratios.len()]
     };
-    let mut medians: Vec<f64> = (0..RESAMPLES)
-        .map(|_| median((0..ratios.len()).map(|_| pick())))
-        .collect();
+    let mut medians: Vec<f64> = (0..RESAMPLES).map(|_| median((0..ratios.len()).map(|_| pick()))).collect();
     medians.sort_by(f64::total_cmp);
     let at = |share: f64| medians[(share * (RESAMPLES - 1) as f64).round() as usize];
-    Ratio {
-        median: median(ratios.iter().copied()),
-        low: at(0.025),
-        high: at(0.975),
-    }
+    Ratio { median: median(ratios.iter().copied()), low: at(0.025), high: at(0.975) }
 }
 
 #[cfg(test)]
@@ -68,10 +58,7 @@ mod tests {
     fn interval_holds_the_median_and_stays_within_the_rounds() {
         let r = ratio(&[2.0, 2.2, 1.8, 2.1, 1.9], &[1.0; 5]);
         assert_eq!(r.median, 2.0);
-        assert!(
-            1.8 <= r.low && r.low <= 2.0 && 2.0 <= r.high && r.high <= 2.2,
-            "{r:?}"
-        );
+        assert!(1.8 <= r.low && r.low <= 2.0 && 2.0 <= r.high && r.high <= 2.2, "{r:?}");
     }
 
     #[test]

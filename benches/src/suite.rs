@@ -25,34 +25,22 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "echo-64x1",
         title: "TCP echo, 64 B ping-pong over 1 connection",
-        work: Work::Echo {
-            size: 64,
-            connections: 1,
-        },
+        work: Work::Echo { size: 64, connections: 1 },
     },
     Workload {
         name: "echo-64x64",
         title: "TCP echo, 64 B ping-pong over 64 connections",
-        work: Work::Echo {
-            size: 64,
-            connections: 64,
-        },
+        work: Work::Echo { size: 64, connections: 64 },
     },
     Workload {
         name: "echo-64x512",
         title: "TCP echo, 64 B ping-pong over 512 connections",
-        work: Work::Echo {
-            size: 64,
-            connections: 512,
-        },
+        work: Work::Echo { size: 64, connections: 512 },
     },
     Workload {
         name: "echo-4096x64",
         title: "TCP echo, 4 KiB ping-pong over 64 connections",
-        work: Work::Echo {
-            size: 4096,
-            connections: 64,
-        },
+        work: Work::Echo { size: 4096, connections: 64 },
     },
     Workload {
         name: "read-4096x32",
@@ -62,10 +50,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "proxy-64x64",
         title: "TCP proxy, 64 B ping-pong over 64 connections",
-        work: Work::Proxy {
-            size: 64,
-            connections: 64,
-        },
+        work: Work::Proxy { size: 64, connections: 64 },
     },
 ];
 
@@ -90,9 +75,6 @@ impl Workload {
 
     /// The peers that this build has a program for.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &'static str> {
-        PEERS
-            .iter()
-            .copied()
-            .filter(|peer| programs::find(&self.program(peer)).is_some())
+        PEERS.iter().copied().filter(|peer| programs::find(&self.program(peer)).is_some())
     }
 }

@@ -28,8 +28,7 @@ impl Usage {
             cpu_ns: clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("this clock always exists"),
             user: micros(usage.user_time()),
             system: micros(usage.system_time()),
-            switches: (usage.voluntary_context_switches() + usage.involuntary_context_switches())
-                as u64,
+            switches: (usage.voluntary_context_switches() + usage.involuntary_context_switches()) as u64,
             busy_ns: sched_getcpu().map_or(0, busy_ns),
         }
     }
@@ -38,12 +37,7 @@ impl Usage {
     pub(crate) fn of(pid: u32) -> io::Result<Usage> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name before the last parenthesis may hold spaces; field 3 is the first one after it.
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or("")
-            .split_ascii_whitespace()
-            .collect();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
         let field = |number: usize| -> io::Result<u64> {
             let text = fields.get(number - 3).ok_or(io::ErrorKind::InvalidData)?;
             text.parse().map_err(io::Error::other)
@@ -60,13 +54,7 @@ impl Usage {
                 .sum::<u64>();
         }
         let clock = clock_getcpuclockid(Pid::from_raw(pid as i32))?;
-        Ok(Usage {
-            cpu_ns: clock_ns(clock)?,
-            user,
-            system,
-            switches,
-            busy_ns: busy_ns(cpu as usize),
-        })
+        Ok(Usage { cpu_ns: clock_ns(clock)?, user, system, switches, busy_ns: busy_ns(cpu as usize) })
     }
 
     /// What was used between `earlier` and this reading.
@@ -96,20 +84,10 @@ pub(crate) fn own_thread_ns() -> u64 {
 fn busy_ns(cpu: usize) -> u64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let name = format!("cpu{cpu} ");
-    let fields = stat
-        .lines()
-        .find_map(|line| line.strip_prefix(&name))
-        .unwrap_or("");
+    let fields = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("");
     // user nice system idle iowait irq softirq steal; what follows is counted in these already.
-    let ticks = fields
-        .split_ascii_whitespace()
-        .take(8)
-        .enumerate()
-        .filter(|(at, _)| ![3, 4].contains(at));
-    ticks
-        .filter_map(|(_, ticks)| ticks.parse::<u64>().ok())
-        .sum::<u64>()
-        * 10_000_000
+    let ticks = fields.split_ascii_whitespace().take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at));
+    ticks.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000_000
 }
 
 fn clock_ns(clock: ClockId) -> nix::Result<u64> {

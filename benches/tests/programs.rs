@@ -45,9 +45,7 @@ impl Server {
     }
 
     fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.0.id()))
-            .expect("it runs")
-            .count()
+        fs::read_dir(format!("/proc/{}/fd", self.0.id())).expect("it runs").count()
     }
 }
 
@@ -60,16 +58,12 @@ impl Drop for Server {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a valid time");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
     stream
 }
 
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8)
-        .collect()
+    (0..length).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect()
 }
 
 fn ping(address: SocketAddr) -> io::Result<()> {
@@ -86,9 +80,7 @@ fn ping(address: SocketAddr) -> io::Result<()> {
 fn there_and_back(address: SocketAddr) -> Vec<u8> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
     socket.set_recv_buffer_size(32 << 10).expect("a valid size");
-    socket
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a valid time");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a valid time");
     socket.connect(&address.into()).expect("it listens");
     let mut reader = TcpStream::from(socket);
     let mut writer = reader.try_clone().expect("a descriptor");
@@ -111,10 +103,7 @@ fn there_and_back(address: SocketAddr) -> Vec<u8> {
 fn echo_returns_more_than_its_buffers_hold_and_passes_the_end_on() {
     for program in ECHOES {
         let (_server, address) = Server::start(program, &[]);
-        assert!(
-            there_and_back(address) == pattern(LENGTH),
-            "{program} changed bytes"
-        );
+        assert!(there_and_back(address) == pattern(LENGTH), "{program} changed bytes");
         ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
     }
 }
@@ -132,10 +121,7 @@ fn proxy_passes_bytes_and_half_closes_on_both_ways() {
             stream.read_to_end(&mut all).expect("the stream ends");
             stream.write_all(&all).expect("the proxy takes it");
         });
-        assert!(
-            there_and_back(address) == pattern(LENGTH),
-            "{program} changed bytes"
-        );
+        assert!(there_and_back(address) == pattern(LENGTH), "{program} changed bytes");
         serving.join().expect("no panic");
     }
 }
@@ -143,10 +129,7 @@ fn proxy_passes_bytes_and_half_closes_on_both_ways() {
 #[test]
 fn proxy_closes_the_client_when_the_upstream_refuses() {
     for program in PROXIES {
-        let closed = TcpListener::bind("127.0.0.1:0")
-            .expect("a free port")
-            .local_addr()
-            .expect("bound");
+        let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
         let (_server, address) = Server::start(program, &["--upstream", &closed.to_string()]);
         for _ in 0..20 {
             let mut rest = Vec::new();
@@ -167,18 +150,12 @@ fn echo_keeps_no_descriptor_of_a_connection_that_was_reset() {
         for round in 0..200 {
             let mut stream = connect(address);
             let _ = stream.write(&message[..1 + round * 300]);
-            SockRef::from(&stream)
-                .set_linger(Some(Duration::ZERO))
-                .expect("a valid option");
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a valid option");
         }
         ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
         let deadline = Instant::now() + PATIENCE;
         while server.descriptors() > at_first {
-            assert!(
-                Instant::now() < deadline,
-                "{program}: {} descriptors",
-                server.descriptors()
-            );
+            assert!(Instant::now() < deadline, "{program}: {} descriptors", server.descriptors());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -188,55 +165,28 @@ fn echo_keeps_no_descriptor_of_a_connection_that_was_reset() {
 fn comparison_prints_a_table_and_writes_json() {
     let json = std::env::temp_dir().join(format!("ringwork-bench-{}.json", std::process::id()));
     let output = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
-        .args([
-            "compare",
-            "--only",
-            "echo-64x1,proxy-64x64",
-            "--peers",
-            "floor,tokio",
-        ])
+        .args(["compare", "--only", "echo-64x1,proxy-64x64", "--peers", "floor,tokio"])
         .args(["--rounds", "2", "--warm", "20", "--measure", "50", "--json"])
         .arg(&json)
         .output()
         .expect("the harness starts");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(
-        text.contains("echo-64x1") && text.contains("CPU per op"),
-        "{text}"
-    );
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("echo-64x1") && text.contains("CPU per op"), "{text}");
     let document: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(&json).expect("it was written")).expect("JSON");
     fs::remove_file(&json).expect("it was ours");
-    assert_eq!(
-        document["workloads"][1]["peers"][1]["samples"]
-            .as_array()
-            .map(Vec::len),
-        Some(2)
-    );
+    assert_eq!(document["workloads"][1]["peers"][1]["samples"].as_array().map(Vec::len), Some(2));
     assert!(document["workloads"][0]["peers"][0]["cpu_ratio_to"]["tokio"]["median"].is_f64());
 }
 
 #[test]
 fn unknown_names_are_one_clear_line() {
-    for args in [
-        ["compare", "--only=nothing"],
-        ["compare", "--peers=nothing"],
-        ["serve", "nothing"],
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
-            .args(args)
-            .output()
-            .expect("it starts");
+    for args in [["compare", "--only=nothing"], ["compare", "--peers=nothing"], ["serve", "nothing"]] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_ringwork-bench")).args(args).output().expect("it starts");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(
-            !output.status.success() && text.contains("nothing"),
-            "{args:?}: {text}"
-        );
+        assert!(!output.status.success() && text.contains("nothing"), "{args:?}: {text}");
         assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
     }
 }

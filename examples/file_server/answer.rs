@@ -36,12 +36,7 @@ impl Facts {
             Err(before) => -(before.duration().as_nanos() as i128),
         };
         let etag = format!("\"{len:x}-{:x}-{inode:x}\"", changed as u64);
-        Facts {
-            len,
-            modified,
-            etag,
-            content_type: media::type_of(name),
-        }
+        Facts { len, modified, etag, content_type: media::type_of(name) }
     }
 }
 
@@ -71,10 +66,7 @@ impl Reply<'_> {
     pub(crate) fn file(&self, out: Vec<u8>, request: &Request<'_>, facts: &Facts) -> Answer {
         // A file from the future is said to be of now: RFC 9110, section 8.8.2.1.
         let last_modified = http_time(facts.modified.min(self.now));
-        let validators = Validators {
-            etag: Some(&facts.etag),
-            last_modified,
-        };
+        let validators = Validators { etag: Some(&facts.etag), last_modified };
         match request.conditions.evaluate(validators) {
             Verdict::Failed => return self.error(out, Status::PreconditionFailed),
             Verdict::NotModified => {
@@ -83,8 +75,7 @@ impl Reply<'_> {
             }
             Verdict::Send => {}
         }
-        let in_part =
-            request.method == Method::Get && request.conditions.range_applies(validators, self.now);
+        let in_part = request.method == Method::Get && request.conditions.range_applies(validators, self.now);
         let wanted = match request.range {
             Some(field) if in_part => range::wanted(field, facts.len),
             _ => Wanted::All,
@@ -93,10 +84,8 @@ impl Reply<'_> {
             Wanted::All => (Head::start(out, Status::Ok, self.date), 0..facts.len),
             Wanted::Part(part) => {
                 let Range { start, end } = part;
-                let head = Head::start(out, Status::PartialContent, self.date).field(
-                    "Content-Range",
-                    format_args!("bytes {start}-{}/{}", end - 1, facts.len),
-                );
+                let head = Head::start(out, Status::PartialContent, self.date)
+                    .field("Content-Range", format_args!("bytes {start}-{}/{}", end - 1, facts.len));
                 (head, part)
             }
             Wanted::Nothing => {
@@ -111,27 +100,21 @@ impl Reply<'_> {
             .field("Accept-Ranges", "bytes")
             .field("X-Content-Type-Options", "nosniff");
         let file = (!self.head_only && !part.is_empty()).then_some(part);
-        Answer {
-            file,
-            ..self.head_answer(head)
-        }
+        Answer { file, ..self.head_answer(head) }
     }
 
     /// A folder was found, and this is the page that shows it.
     pub(crate) fn listing(&self, out: Vec<u8>, request: &Request<'_>, html: &str) -> Answer {
         match request.conditions.evaluate(Validators::default()) {
             Verdict::Failed => self.error(out, Status::PreconditionFailed),
-            Verdict::NotModified => {
-                self.head_answer(Head::start(out, Status::NotModified, self.date))
-            }
+            Verdict::NotModified => self.head_answer(Head::start(out, Status::NotModified, self.date)),
             Verdict::Send => self.with_page(Head::start(out, Status::Ok, self.date), html),
         }
     }
 
     /// A folder was asked for without the slash at its end.
     pub(crate) fn moved(&self, out: Vec<u8>, location: &str) -> Answer {
-        let head =
-            Head::start(out, Status::MovedPermanently, self.date).field("Location", location);
+        let head = Head::start(out, Status::MovedPermanently, self.date).field("Location", location);
         self.with_page(head, &Status::MovedPermanently.page())
     }
 
@@ -155,10 +138,7 @@ impl Reply<'_> {
         let head = head
             .field("Content-Type", "text/html; charset=utf-8")
             .field("Content-Length", html.len())
-            .field(
-                "Content-Security-Policy",
-                "default-src 'none'; style-src 'unsafe-inline'",
-            );
+            .field("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
         let mut answer = self.head_answer(head);
         if !self.head_only {
             answer.bytes.extend_from_slice(html.as_bytes());
@@ -167,11 +147,7 @@ impl Reply<'_> {
     }
 
     fn head_answer(&self, head: Head) -> Answer {
-        Answer {
-            bytes: head.finish(self.persistence),
-            file: None,
-            persistence: self.persistence,
-        }
+        Answer { bytes: head.finish(self.persistence), file: None, persistence: self.persistence }
     }
 }
 

@@ -57,20 +57,15 @@ impl Default for Options {
 }
 
 /// Reads the arguments, without the program's own name. The error is one line for stderr.
-pub(crate) fn parse(
-    args: impl IntoIterator<Item = impl Into<OsString>>,
-) -> Result<Command, String> {
+pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Command, String> {
     let mut options = Options::default();
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(one_line)? {
         match arg {
             lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Command::Help),
-            lexopt::Arg::Long("root") => {
-                options.root = PathBuf::from(parser.value().map_err(one_line)?)
-            }
+            lexopt::Arg::Long("root") => options.root = PathBuf::from(parser.value().map_err(one_line)?),
             lexopt::Arg::Long("listen") => {
-                options.listen =
-                    value(&mut parser, "--listen", "an address such as 127.0.0.1:8080")?;
+                options.listen = value(&mut parser, "--listen", "an address such as 127.0.0.1:8080")?;
             }
             lexopt::Arg::Long("cores") => {
                 let cores: usize = value(&mut parser, "--cores", CORES)?;
@@ -89,17 +84,11 @@ pub(crate) fn parse(
     Ok(Command::Serve(options))
 }
 
-fn value<T: std::str::FromStr>(
-    parser: &mut lexopt::Parser,
-    name: &str,
-    expected: &str,
-) -> Result<T, String> {
+fn value<T: std::str::FromStr>(parser: &mut lexopt::Parser, name: &str, expected: &str) -> Result<T, String> {
     let text = parser.value().map_err(one_line)?;
-    let text = text
-        .string()
-        .map_err(|_| format!("{name}: expected {expected}, found bytes that are no text"))?;
-    text.parse()
-        .map_err(|_| format!("{name} {text:?}: expected {expected}"))
+    let text =
+        text.string().map_err(|_| format!("{name}: expected {expected}, found bytes that are no text"))?;
+    text.parse().map_err(|_| format!("{name} {text:?}: expected {expected}"))
 }
 
 fn one_line(error: lexopt::Error) -> String {
@@ -136,14 +125,7 @@ mod tests {
 
     #[test]
     fn every_argument_is_read_in_both_spellings() {
-        let options = serve(&[
-            "--root",
-            "/srv",
-            "--listen=[::1]:80",
-            "--cores",
-            "3",
-            "--cache=0",
-        ]);
+        let options = serve(&["--root", "/srv", "--listen=[::1]:80", "--cores", "3", "--cache=0"]);
         assert_eq!(options.root, PathBuf::from("/srv"));
         assert_eq!(options.listen.to_string(), "[::1]:80");
         assert_eq!(options.cores, Some(3));

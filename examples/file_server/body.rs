@@ -48,9 +48,7 @@ pub(crate) async fn send(
 }
 
 async fn send_bytes(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let (result, bytes) = timeout(PIECE_TIME, stream.send_all(bytes))
-        .await
-        .map_err(|_| too_slow())?;
+    let (result, bytes) = timeout(PIECE_TIME, stream.send_all(bytes)).await.map_err(|_| too_slow())?;
     result.map(|()| bytes)
 }
 
@@ -76,9 +74,8 @@ async fn send_pieces(stream: &TcpStream, file: &File, part: Range<u64>) -> io::R
     let mut offset = part.start;
     while offset < part.end {
         let piece = PIECE.min(part.end - offset);
-        let sent = timeout(PIECE_TIME, stream.send_file(file, offset, piece))
-            .await
-            .map_err(|_| too_slow())??;
+        let sent =
+            timeout(PIECE_TIME, stream.send_file(file, offset, piece)).await.map_err(|_| too_slow())??;
         if sent == 0 {
             return Err(shrunk());
         }
@@ -88,10 +85,7 @@ async fn send_pieces(stream: &TcpStream, file: &File, part: Range<u64>) -> io::R
 }
 
 fn shrunk() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the file became shorter while it was being sent",
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was being sent")
 }
 
 fn too_slow() -> io::Error {

@@ -45,14 +45,7 @@ impl<F> Cache<F> {
     /// A cache that is off if `fresh_for` or `capacity` is zero.
     pub(crate) fn new(fresh_for: Duration, capacity: usize) -> Cache<F> {
         let capacity = if fresh_for.is_zero() { 0 } else { capacity };
-        Cache {
-            fresh_for,
-            capacity,
-            index: HashMap::new(),
-            slots: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
-        }
+        Cache { fresh_for, capacity, index: HashMap::new(), slots: Vec::new(), newest: NONE, oldest: NONE }
     }
 
     /// The open file for `path`, if it was looked up recently enough. A stale one is closed.
@@ -79,12 +72,7 @@ impl<F> Cache<F> {
         }
         let path: Rc<[u8]> = Rc::from(path);
         let at = self.slots.len();
-        self.slots.push(Slot {
-            path: Rc::clone(&path),
-            entry,
-            newer: NONE,
-            older: NONE,
-        });
+        self.slots.push(Slot { path: Rc::clone(&path), entry, newer: NONE, older: NONE });
         self.index.insert(path, at);
         self.link_newest(at);
         debug_assert!(self.slots.len() <= self.capacity && self.slots.len() == self.index.len());
@@ -140,20 +128,12 @@ impl<F> Cache<F> {
 
     /// The link that leads from `newer`, or from the front of the list, to the next older slot.
     fn link_from_newer(&mut self, newer: usize) -> &mut usize {
-        if newer == NONE {
-            &mut self.newest
-        } else {
-            &mut self.slots[newer].older
-        }
+        if newer == NONE { &mut self.newest } else { &mut self.slots[newer].older }
     }
 
     /// The link that leads from `older`, or from the end of the list, to the next newer slot.
     fn link_from_older(&mut self, older: usize) -> &mut usize {
-        if older == NONE {
-            &mut self.oldest
-        } else {
-            &mut self.slots[older].newer
-        }
+        if older == NONE { &mut self.oldest } else { &mut self.slots[older].newer }
     }
 }
 
@@ -170,11 +150,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn entry(number: u32, checked_at: Instant) -> Rc<Entry<u32>> {
-        Rc::new(Entry {
-            file: number,
-            facts: Facts::new(Path::new("x"), 1, UNIX_EPOCH, 1),
-            checked_at,
-        })
+        Rc::new(Entry { file: number, facts: Facts::new(Path::new("x"), 1, UNIX_EPOCH, 1), checked_at })
     }
 
     /// The files from most to least recently used, found by walking both ways.
@@ -193,16 +169,8 @@ mod tests {
         }
         backward.reverse();
         assert_eq!(forward, backward);
-        assert!(
-            cache
-                .index
-                .iter()
-                .all(|(path, &at)| *cache.slots[at].path == **path)
-        );
-        assert_eq!(
-            (forward.len(), forward.len()),
-            (cache.slots.len(), cache.index.len())
-        );
+        assert!(cache.index.iter().all(|(path, &at)| *cache.slots[at].path == **path));
+        assert_eq!((forward.len(), forward.len()), (cache.slots.len(), cache.index.len()));
         forward
     }
 
@@ -213,14 +181,8 @@ mod tests {
         let file = entry(1, start);
         cache.insert(b"a", Rc::clone(&file));
         assert_eq!(cache.find(b"b", start).map(|entry| entry.file), None);
-        assert_eq!(
-            cache.find(b"a", start + SECOND / 2).map(|entry| entry.file),
-            Some(1)
-        );
-        assert_eq!(
-            cache.find(b"a", start + SECOND).map(|entry| entry.file),
-            None
-        );
+        assert_eq!(cache.find(b"a", start + SECOND / 2).map(|entry| entry.file), Some(1));
+        assert_eq!(cache.find(b"a", start + SECOND).map(|entry| entry.file), None);
         assert_eq!(Rc::strong_count(&file), 1);
         assert!(cache.is_empty());
     }
@@ -256,10 +218,7 @@ mod tests {
         cache.insert(b"b", entry(2, start));
         cache.insert(b"a", entry(3, start + SECOND));
         assert_eq!(order(&cache), [3, 2]);
-        assert_eq!(
-            cache.find(b"a", start + SECOND).map(|entry| entry.file),
-            Some(3)
-        );
+        assert_eq!(cache.find(b"a", start + SECOND).map(|entry| entry.file), Some(3));
     }
 
     #[test]
@@ -267,11 +226,7 @@ mod tests {
         let start = Instant::now();
         let mut cache = Cache::new(SECOND, 8);
         for number in 0..6_u32 {
-            let age = if number % 2 == 0 {
-                Duration::ZERO
-            } else {
-                SECOND
-            };
+            let age = if number % 2 == 0 { Duration::ZERO } else { SECOND };
             cache.insert(&number.to_le_bytes(), entry(number, start + age));
         }
         cache.sweep(start + SECOND);
@@ -318,10 +273,7 @@ mod tests {
                 model.insert(0, (path, step));
                 model.truncate(5);
             }
-            assert_eq!(
-                order(&cache),
-                model.iter().map(|&(_, file)| file).collect::<Vec<_>>()
-            );
+            assert_eq!(order(&cache), model.iter().map(|&(_, file)| file).collect::<Vec<_>>());
         }
     }
 }

@@ -48,8 +48,7 @@ impl Preconditions<'_> {
             if !matches(list, file, Comparison::Strong) {
                 return Verdict::Failed;
             }
-        } else if let (Some(limit), Some(modified)) =
-            (date(self.if_unmodified_since), file.last_modified)
+        } else if let (Some(limit), Some(modified)) = (date(self.if_unmodified_since), file.last_modified)
             && modified > limit
         {
             return Verdict::Failed;
@@ -58,8 +57,7 @@ impl Preconditions<'_> {
             if matches(list, file, Comparison::Weak) {
                 return Verdict::NotModified;
             }
-        } else if let (Some(since), Some(modified)) =
-            (date(self.if_modified_since), file.last_modified)
+        } else if let (Some(since), Some(modified)) = (date(self.if_modified_since), file.last_modified)
             && modified <= since
         {
             return Verdict::NotModified;
@@ -74,9 +72,7 @@ impl Preconditions<'_> {
             return true;
         };
         if let Some((tag, b"")) = Tag::parse(value.trim_ascii()) {
-            return file
-                .etag
-                .is_some_and(|etag| tag.equals(etag, Comparison::Strong));
+            return file.etag.is_some_and(|etag| tag.equals(etag, Comparison::Strong));
         }
         match (date(Some(value)), file.last_modified) {
             (Some(date), Some(modified)) => date == modified && is_strong_date(modified, now),
@@ -87,8 +83,7 @@ impl Preconditions<'_> {
 
 /// A file may change twice in one second, so a date proves nothing until its second is over.
 fn is_strong_date(modified: SystemTime, now: SystemTime) -> bool {
-    now.duration_since(modified)
-        .is_ok_and(|age| age >= Duration::from_secs(1))
+    now.duration_since(modified).is_ok_and(|age| age >= Duration::from_secs(1))
 }
 
 /// A date that cannot be read counts as absent, as the RFC asks.
@@ -126,10 +121,7 @@ fn matches(list: &[u8], file: Validators<'_>, comparison: Comparison) -> bool {
 
 /// Commas and blanks between two tags; a list may have empty elements.
 fn skip(list: &[u8]) -> &[u8] {
-    let start = list
-        .iter()
-        .position(|byte| !b", \t".contains(byte))
-        .unwrap_or(list.len());
+    let start = list.iter().position(|byte| !b", \t".contains(byte)).unwrap_or(list.len());
     &list[start..]
 }
 

@@ -44,11 +44,7 @@ pub(crate) async fn serve(stream: TcpStream, server: Rc<Server>) {
     // The head and a large body are two sends; the second must not wait for the first to be acknowledged.
     // Failing means the client has gone, which the first receive will tell.
     let _ = stream.set_nodelay(true);
-    let mut connection = Connection {
-        stream,
-        server,
-        guest,
-    };
+    let mut connection = Connection { stream, server, guest };
     // An error here is the client's end of the connection: there is nobody left to tell.
     let _ = connection.run().await;
 }
@@ -96,8 +92,7 @@ impl Connection {
                 self.receive_first().await?
             } else {
                 let begun = *begun.get_or_insert_with(Instant::now);
-                self.receive_within(REQUEST_TIME.saturating_sub(begun.elapsed()))
-                    .await?
+                self.receive_within(REQUEST_TIME.saturating_sub(begun.elapsed())).await?
             };
             match received {
                 Received::Bytes(bytes) => inbound.push(bytes),
@@ -133,10 +128,7 @@ impl Connection {
     }
 
     async fn send(&self, answer: Answer, file: Option<OpenFile>) -> io::Result<ControlFlow<()>> {
-        let part = file
-            .as_ref()
-            .zip(answer.file)
-            .map(|(open, part)| (&open.file, part));
+        let part = file.as_ref().zip(answer.file).map(|(open, part)| (&open.file, part));
         let buffer = body::send(&self.stream, answer.bytes, part).await?;
         self.server.reuse(buffer);
         if answer.persistence == Persistence::Close {
@@ -148,9 +140,7 @@ impl Connection {
 
     /// Answers something that is no request, and ends the connection.
     async fn refuse(&self, status: Status) -> io::Result<()> {
-        self.send(self.server.refuse(status), None)
-            .await
-            .map(|_| ())
+        self.send(self.server.refuse(status), None).await.map(|_| ())
     }
 
     /// Ends our direction first and reads on for a while. Closing a socket with unread bytes resets the
@@ -160,10 +150,7 @@ impl Connection {
         let until = Instant::now() + LINGER_TIME;
         let mut dropped = 0;
         while dropped < LINGER_BYTES_MAX {
-            match self
-                .receive_within(until.saturating_duration_since(Instant::now()))
-                .await?
-            {
+            match self.receive_within(until.saturating_duration_since(Instant::now())).await? {
                 Received::Bytes(bytes) => dropped += bytes.len(),
                 Received::End | Received::TooLate => break,
             }

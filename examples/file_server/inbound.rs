@@ -26,19 +26,13 @@ enum Source<P> {
 
 impl<P: Deref<Target = [u8]>> Inbound<P> {
     pub(crate) fn new() -> Inbound<P> {
-        Inbound {
-            source: Source::Nothing,
-            used: 0,
-        }
+        Inbound { source: Source::Nothing, used: 0 }
     }
 
     /// Adds what was received behind what is unread.
     pub(crate) fn push(&mut self, received: P) {
         if self.bytes().is_empty() {
-            *self = Inbound {
-                source: Source::Pooled(received),
-                used: 0,
-            };
+            *self = Inbound { source: Source::Pooled(received), used: 0 };
         } else {
             self.gather().extend_from_slice(&received);
         }
@@ -46,10 +40,7 @@ impl<P: Deref<Target = [u8]>> Inbound<P> {
 
     /// Marks bytes as used.
     pub(crate) fn consume(&mut self, count: usize) {
-        assert!(
-            count <= self.bytes().len(),
-            "more bytes used than there are"
-        );
+        assert!(count <= self.bytes().len(), "more bytes used than there are");
         self.used += count;
         if self.bytes().is_empty() {
             *self = Inbound::new();
@@ -125,18 +116,12 @@ mod tests {
         inbound.push(second.clone());
         inbound.push(pooled("e"));
         assert_eq!(inbound.bytes(), b"abcde");
-        assert_eq!(
-            (Rc::strong_count(&first), Rc::strong_count(&second)),
-            (1, 1)
-        );
+        assert_eq!((Rc::strong_count(&first), Rc::strong_count(&second)), (1, 1));
         inbound.consume(2);
         inbound.push(pooled("f"));
         assert_eq!(inbound.bytes(), b"cdef");
         inbound.consume(4);
-        assert!(
-            matches!(inbound.source, Source::Nothing),
-            "an idle connection holds no memory"
-        );
+        assert!(matches!(inbound.source, Source::Nothing), "an idle connection holds no memory");
     }
 
     #[test]

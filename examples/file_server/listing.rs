@@ -74,12 +74,7 @@ fn read(folder: &Path, most: usize) -> io::Result<(Vec<Entry>, bool)> {
             _ => Kind::Other,
         };
         let (len, modified) = (metadata.len(), metadata.modified().ok());
-        entries.push(Entry {
-            name: found.file_name().into_vec(),
-            kind,
-            len,
-            modified,
-        });
+        entries.push(Entry { name: found.file_name().into_vec(), kind, len, modified });
     }
     Ok((entries, true))
 }
@@ -92,15 +87,10 @@ fn natural_order(a: &[u8], b: &[u8]) -> Ordering {
             let (number_a, rest_a) = split_number(a);
             let (number_b, rest_b) = split_number(b);
             (a, b) = (rest_a, rest_b);
-            number_a
-                .len()
-                .cmp(&number_b.len())
-                .then_with(|| number_a.cmp(number_b))
+            number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b))
         } else {
             (a, b) = (&a[1..], &b[1..]);
-            first_a
-                .to_ascii_lowercase()
-                .cmp(&first_b.to_ascii_lowercase())
+            first_a.to_ascii_lowercase().cmp(&first_b.to_ascii_lowercase())
         };
         if order != Ordering::Equal {
             return order;
@@ -111,24 +101,15 @@ fn natural_order(a: &[u8], b: &[u8]) -> Ordering {
 
 /// The digits at the start, without leading zeros: the longer one is the larger number.
 fn split_number(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
-    let zeros = digits
-        .iter()
-        .position(|&byte| byte != b'0')
-        .unwrap_or(digits.len());
+    let zeros = digits.iter().position(|&byte| byte != b'0').unwrap_or(digits.len());
     (&digits[zeros..], rest)
 }
 
 fn render(place: &SitePath, entries: &[Entry], complete: bool) -> String {
     let mut html = String::with_capacity(STYLE.len() + 1024 + entries.len() * 256);
-    let title = place
-        .segments()
-        .last()
-        .map_or_else(|| "/".to_owned(), |name| Escaped(name).to_string());
+    let title = place.segments().last().map_or_else(|| "/".to_owned(), |name| Escaped(name).to_string());
     html.extend(["<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"]);
     html.extend(["<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"]);
     html.extend([
@@ -138,14 +119,10 @@ fn render(place: &SitePath, entries: &[Entry], complete: bool) -> String {
     ]);
     html.extend([STYLE, "</style>\n</head>\n<body>\n", ICONS, "<main>\n"]);
     breadcrumb(&mut html, place);
-    html.push_str(
-        "<table>\n<thead><tr><th>Name</th><th class=\"size\">Size</th><th class=\"time\">",
-    );
+    html.push_str("<table>\n<thead><tr><th>Name</th><th class=\"size\">Size</th><th class=\"time\">");
     html.push_str("Modified (UTC)</th></tr></thead>\n<tbody>\n");
     if place.segments().next().is_some() {
-        html.push_str(
-            "<tr><td><a href=\"../\"><svg><use href=\"#folder\"/></svg><span>..</span></a></td>",
-        );
+        html.push_str("<tr><td><a href=\"../\"><svg><use href=\"#folder\"/></svg><span>..</span></a></td>");
         html.push_str("<td></td><td></td></tr>\n");
     }
     for entry in entries {
@@ -162,10 +139,7 @@ fn breadcrumb(html: &mut String, place: &SitePath) {
     let steps: Vec<&[u8]> = place.segments().collect();
     html.push_str("<nav aria-label=\"Path\">\n<h1>");
     let mut url = String::from("/");
-    for (at, step) in std::iter::once(&b""[..])
-        .chain(steps.iter().copied())
-        .enumerate()
-    {
+    for (at, step) in std::iter::once(&b""[..]).chain(steps.iter().copied()).enumerate() {
         if at > 0 {
             url.extend(encode_segment(step));
             url.push('/');
@@ -194,11 +168,7 @@ fn row(html: &mut String, entry: &Entry) {
         html.extend([slash, "\">"]);
     }
     let _ = write!(html, "<svg><use href=\"#{icon}\"/></svg>");
-    let _ = write!(
-        html,
-        "<span><bdi>{}</bdi>{slash}</span>",
-        Escaped(&entry.name)
-    );
+    let _ = write!(html, "<span><bdi>{}</bdi>{slash}</span>", Escaped(&entry.name));
     if entry.kind != Kind::Other {
         html.push_str("</a>");
     }
@@ -218,16 +188,9 @@ fn row(html: &mut String, entry: &Entry) {
 
 /// How many of what there are, for those who do not count rows.
 fn summary(html: &mut String, entries: &[Entry], complete: bool) {
-    let folders = entries
-        .iter()
-        .filter(|entry| entry.kind == Kind::Folder)
-        .count();
+    let folders = entries.iter().filter(|entry| entry.kind == Kind::Folder).count();
     let others = entries.len() - folders;
-    let total: u64 = entries
-        .iter()
-        .filter(|entry| entry.kind == Kind::File)
-        .map(|entry| entry.len)
-        .sum();
+    let total: u64 = entries.iter().filter(|entry| entry.kind == Kind::File).map(|entry| entry.len).sum();
     html.push_str("<footer>");
     let _ = match (entries.len(), complete) {
         (0, _) => write!(html, "This folder is empty."),
@@ -236,11 +199,7 @@ fn summary(html: &mut String, entries: &[Entry], complete: bool) {
             let plural = |count: usize| if count == 1 { "" } else { "s" };
             let folder_s = plural(folders);
             let other_s = plural(others);
-            write!(
-                html,
-                "{folders} folder{folder_s}, {others} file{other_s}, {}",
-                size(total)
-            )
+            write!(html, "{folders} folder{folder_s}, {others} file{other_s}, {}", size(total))
         }
     };
     html.push_str("</footer>\n");

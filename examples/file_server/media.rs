@@ -6,16 +6,8 @@
 
 /// The media type for the last segment of a path.
 pub(crate) fn type_of(name: &[u8]) -> &'static str {
-    let Some(dot) = name
-        .iter()
-        .rposition(|&byte| byte == b'.')
-        .filter(|&dot| dot > 0)
-    else {
-        return if PLAIN_NAMES.contains(&name) {
-            PLAIN
-        } else {
-            UNKNOWN
-        };
+    let Some(dot) = name.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0) else {
+        return if PLAIN_NAMES.contains(&name) { PLAIN } else { UNKNOWN };
     };
     let extension = &name[dot + 1..];
     if extension.len() > EXTENSION_MAX {
@@ -38,14 +30,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const EXTENSION_MAX: usize = 11;
 
 /// Names without an extension that are known to be text.
-const PLAIN_NAMES: [&[u8]; 6] = [
-    b"COPYING",
-    b"Dockerfile",
-    b"LICENSE",
-    b"Makefile",
-    b"NOTICE",
-    b"README",
-];
+const PLAIN_NAMES: [&[u8]; 6] = [b"COPYING", b"Dockerfile", b"LICENSE", b"Makefile", b"NOTICE", b"README"];
 
 /// Sorted by extension.
 const TYPES: &[(&str, &str)] = &[
@@ -135,26 +120,15 @@ mod tests {
     #[test]
     fn the_table_is_sorted_lower_case_and_fits_the_buffer() {
         assert!(TYPES.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert!(
-            TYPES
-                .iter()
-                .all(|(extension, _)| *extension == extension.to_ascii_lowercase())
-        );
-        assert_eq!(
-            TYPES.iter().map(|(extension, _)| extension.len()).max(),
-            Some(EXTENSION_MAX)
-        );
+        assert!(TYPES.iter().all(|(extension, _)| *extension == extension.to_ascii_lowercase()));
+        assert_eq!(TYPES.iter().map(|(extension, _)| extension.len()).max(), Some(EXTENSION_MAX));
     }
 
     #[test]
     fn text_names_its_charset() {
         let texts = TYPES.iter().filter(|(_, media)| media.starts_with("text/"));
         assert!(texts.clone().count() > 10);
-        assert!(
-            texts
-                .clone()
-                .all(|(_, media)| media.ends_with("; charset=utf-8"))
-        );
+        assert!(texts.clone().all(|(_, media)| media.ends_with("; charset=utf-8")));
     }
 
     #[test]
@@ -168,16 +142,7 @@ mod tests {
 
     #[test]
     fn names_that_say_nothing_are_bytes() {
-        for name in [
-            &b""[..],
-            b"file",
-            b".html",
-            b"a.",
-            b"a.unknown",
-            b"a.webmanifestx",
-            b"a.\xff",
-            b".",
-        ] {
+        for name in [&b""[..], b"file", b".html", b"a.", b"a.unknown", b"a.webmanifestx", b"a.\xff", b"."] {
             assert_eq!(type_of(name), UNKNOWN, "{name:?}");
         }
         assert_eq!(type_of(b"LICENSE"), PLAIN);

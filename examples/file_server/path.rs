@@ -71,17 +71,12 @@ impl SitePath {
             joined.push(b'/');
         }
         joined.extend_from_slice(b"index.html");
-        SitePath {
-            joined,
-            folder: false,
-        }
+        SitePath { joined, folder: false }
     }
 
     /// The decoded names from the root down, none for the root itself.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        self.joined
-            .split(|&byte| byte == b'/')
-            .filter(|segment| !segment.is_empty())
+        self.joined.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty())
     }
 
     /// The same path as a folder's URL: absolute, encoded, one slash at each end.
@@ -120,10 +115,7 @@ fn escapes_are_whole(raw: &[u8]) -> bool {
     raw.iter()
         .enumerate()
         .filter(|&(_, &byte)| byte == b'%')
-        .all(|(at, _)| {
-            raw.get(at + 1..at + 3)
-                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        })
+        .all(|(at, _)| raw.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
 /// Takes the last name away; at the root there is none, and the path climbs out.
@@ -136,11 +128,7 @@ fn pop(joined: &mut Vec<u8>) -> Result<(), PathError> {
     Ok(())
 }
 
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -187,24 +175,16 @@ mod tests {
 
     #[test]
     fn a_path_that_climbs_out_is_malformed() {
-        for path in [
-            "/..",
-            "/../etc/passwd",
-            "/a/../..",
-            "/%2e%2e/etc",
-            "/a/%2E./../../x",
-            "//../x",
-            "/./../x",
-        ] {
+        for path in
+            ["/..", "/../etc/passwd", "/a/../..", "/%2e%2e/etc", "/a/%2E./../../x", "//../x", "/./../x"]
+        {
             assert_eq!(SitePath::decode(path), Err(PathError::Malformed), "{path}");
         }
     }
 
     #[test]
     fn broken_escapes_and_nul_are_malformed() {
-        for path in [
-            "/%", "/%4", "/a%zz", "/a%4/b", "/%%41", "/a%00b", "/a%0", "/%+1", "", "a", "*",
-        ] {
+        for path in ["/%", "/%4", "/a%zz", "/a%4/b", "/%%41", "/a%00b", "/a%0", "/%+1", "", "a", "*"] {
             assert_eq!(SitePath::decode(path), Err(PathError::Malformed), "{path}");
         }
     }
@@ -235,14 +215,8 @@ mod tests {
 
     #[test]
     fn the_index_page_is_beside_the_entries() {
-        assert_eq!(
-            SitePath::decode("/").expect("good").index().relative(),
-            Path::new("index.html")
-        );
-        assert_eq!(
-            SitePath::decode("/a/").expect("good").index().relative(),
-            Path::new("a/index.html")
-        );
+        assert_eq!(SitePath::decode("/").expect("good").index().relative(), Path::new("index.html"));
+        assert_eq!(SitePath::decode("/a/").expect("good").index().relative(), Path::new("a/index.html"));
     }
 
     #[test]

@@ -45,10 +45,7 @@ pub(crate) enum Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target<'b> {
     /// A path, still encoded, and the query behind the `?`.
-    Path {
-        path: &'b str,
-        query: Option<&'b str>,
-    },
+    Path { path: &'b str, query: Option<&'b str> },
     /// `OPTIONS *`: the server as a whole. Also the target of a method that is not served.
     Server,
 }
@@ -88,8 +85,7 @@ impl Parser {
         }
         // Parsing starts at byte 0 each time, so it waits until there is a chance that the head is complete.
         // The first look is for garbage, which is answered at once.
-        let worth_it =
-            first_look || has_blank_line(bytes, self.searched) || bytes.len() >= HEAD_MAX;
+        let worth_it = first_look || has_blank_line(bytes, self.searched) || bytes.len() >= HEAD_MAX;
         self.searched = bytes.len();
         if !worth_it && self.needed == 0 {
             return Ok(None);
@@ -113,11 +109,7 @@ impl Parser {
 fn has_blank_line(bytes: &[u8], searched: usize) -> bool {
     // The end of a head may straddle the old and the new bytes by up to three.
     let tail = &bytes[searched.saturating_sub(3)..];
-    let mut newlines = tail
-        .iter()
-        .enumerate()
-        .filter(|&(_, &byte)| byte == b'\n')
-        .map(|(at, _)| at);
+    let mut newlines = tail.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at);
     newlines.any(|at| tail[at + 1..].starts_with(b"\n") || tail[at + 1..].starts_with(b"\r\n"))
 }
 
@@ -126,18 +118,11 @@ fn too_long(bytes: &[u8]) -> Refusal {
     let line = bytes.trim_ascii_start();
     let mut words = line.split(|&byte| byte == b' ' || byte == b'\r' || byte == b'\n');
     let target = words.nth(1).unwrap_or_default();
-    Refusal(if target.len() > TARGET_MAX {
-        Status::UriTooLong
-    } else {
-        Status::FieldsTooLarge
-    })
+    Refusal(if target.len() > TARGET_MAX { Status::UriTooLong } else { Status::FieldsTooLarge })
 }
 
 fn parse_head(bytes: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
-    let blank = bytes
-        .iter()
-        .take_while(|byte| b"\r\n".contains(byte))
-        .count();
+    let blank = bytes.iter().take_while(|byte| b"\r\n".contains(byte)).count();
     if blank > BLANK_MAX {
         return Err(Refusal(Status::BadRequest));
     }
@@ -151,10 +136,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
         Err(_) => return Err(Refusal(Status::BadRequest)),
     };
     // A complete head has all three; the fallbacks are refused below.
-    let (method, target) = (
-        head.method.unwrap_or_default(),
-        head.path.unwrap_or_default(),
-    );
+    let (method, target) = (head.method.unwrap_or_default(), head.path.unwrap_or_default());
     let minor_version = head.version.unwrap_or(0);
     if target.len() > TARGET_MAX {
         return Err(Refusal(Status::UriTooLong));
@@ -180,17 +162,8 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Request<'_>>, Refusal> {
         return Err(unskippable(method, Status::ExpectationFailed));
     }
     let persistence = fields.persistence(minor_version);
-    let Fields {
-        conditions, range, ..
-    } = fields;
-    Ok(Some(Request {
-        method,
-        target,
-        persistence,
-        conditions,
-        range,
-        length,
-    }))
+    let Fields { conditions, range, .. } = fields;
+    Ok(Some(Request { method, target, persistence, conditions, range, length }))
 }
 
 /// The body stays unread, so the connection has to end; a method that is not served is the better reason.
@@ -236,11 +209,7 @@ fn parse_target(method: Method, target: &str) -> Result<Target<'_>, Refusal> {
     if target == "*" && method == Method::Options {
         return Ok(Target::Server);
     }
-    let origin = if target.starts_with('/') {
-        target
-    } else {
-        absolute_form(target)?
-    };
+    let origin = if target.starts_with('/') { target } else { absolute_form(target)? };
     if origin.contains('#') {
         return Err(Refusal(Status::BadRequest));
     }
@@ -258,9 +227,7 @@ fn parse_target(method: Method, target: &str) -> Result<Target<'_>, Refusal> {
 
 /// What follows the authority of `http://authority/path`. This server has one site, whatever its name.
 fn absolute_form(target: &str) -> Result<&str, Refusal> {
-    let (scheme, rest) = target
-        .split_once("://")
-        .ok_or(Refusal(Status::BadRequest))?;
+    let (scheme, rest) = target.split_once("://").ok_or(Refusal(Status::BadRequest))?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, origin) = rest.split_at(end);
     let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
@@ -273,7 +240,5 @@ fn absolute_form(target: &str) -> Result<&str, Refusal> {
 
 /// Host and port as characters go; a name is not looked up, so no more is needed.
 fn is_authority(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
 }

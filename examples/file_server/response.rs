@@ -80,9 +80,7 @@ impl Status {
             Status::BadRequest => "The request does not follow the rules of HTTP/1.1.",
             Status::Forbidden => "This may not be read.",
             Status::NotFound => "There is nothing at this address.",
-            Status::MethodNotAllowed => {
-                "Files here can be read with GET and HEAD, and not changed."
-            }
+            Status::MethodNotAllowed => "Files here can be read with GET and HEAD, and not changed.",
             Status::RequestTimeout => "The request did not arrive in time.",
             Status::PreconditionFailed => "The file is not the version that was asked for.",
             Status::ContentTooLarge => "The request has a body that is too long to skip.",
@@ -117,13 +115,7 @@ pub(crate) struct Head {
 impl Head {
     /// Appends the status line, `Date` and `Server` to `out`.
     pub(crate) fn start(mut out: Vec<u8>, status: Status, date: &str) -> Head {
-        for part in [
-            "HTTP/1.1 ",
-            status.line(),
-            "\r\nDate: ",
-            date,
-            "\r\nServer: ringwork-file-server\r\n",
-        ] {
+        for part in ["HTTP/1.1 ", status.line(), "\r\nDate: ", date, "\r\nServer: ringwork-file-server\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
         Head { out }
@@ -136,10 +128,7 @@ impl Head {
         self.out.extend_from_slice(b": ");
         // A `String` that lives in the same memory would spare the adapter, not the formatting.
         write!(Ascii(&mut self.out), "{value}").expect("writing to a Vec does not fail");
-        debug_assert!(
-            !self.out[start..].contains(&b'\n'),
-            "a line break in a field of the response"
-        );
+        debug_assert!(!self.out[start..].contains(&b'\n'), "a line break in a field of the response");
         self.out.extend_from_slice(b"\r\n");
         self
     }
@@ -220,8 +209,7 @@ mod tests {
 
     #[test]
     fn a_head_is_appended_behind_what_the_buffer_holds() {
-        let bytes =
-            Head::start(b"before".to_vec(), Status::NotFound, DATE).finish(Persistence::Close);
+        let bytes = Head::start(b"before".to_vec(), Status::NotFound, DATE).finish(Persistence::Close);
         assert!(bytes.starts_with(b"beforeHTTP/1.1 404 Not Found\r\n"));
         assert!(bytes.ends_with(b"\r\nConnection: close\r\n\r\n"));
     }
@@ -249,19 +237,12 @@ mod tests {
         assert_eq!(http_time(UNIX_EPOCH - Duration::from_secs(1)), None);
         assert_eq!(http_time(at(YEAR_10000)), None);
         let last = http_time(at(YEAR_10000 - 1)).expect("the last second of 9999");
-        assert_eq!(
-            httpdate::fmt_http_date(last),
-            "Fri, 31 Dec 9999 23:59:59 GMT"
-        );
+        assert_eq!(httpdate::fmt_http_date(last), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     #[test]
     fn every_page_says_its_status() {
-        for status in [
-            Status::BadRequest,
-            Status::NotFound,
-            Status::InternalServerError,
-        ] {
+        for status in [Status::BadRequest, Status::NotFound, Status::InternalServerError] {
             let page = status.page();
             assert!(page.contains(&format!("<h1>{}</h1>", status.line())));
             assert!(page.len() < 1024);

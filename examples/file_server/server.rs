@@ -28,48 +28,30 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(site: Rc<Site>, stop: Rc<Stop>) -> Server {
-        Server {
-            stop,
-            site,
-            date: RefCell::default(),
-            spare: RefCell::default(),
-        }
+        Server { stop, site, date: RefCell::default(), spare: RefCell::default() }
     }
 
     /// Answers a request: the bytes to send, and the file whose part follows them.
     pub(crate) async fn answer(&self, request: &Request<'_>) -> (Answer, Option<OpenFile>) {
         let outcome = match request.method {
-            Method::Get | Method::Head => self
-                .find(&request.target)
-                .await
-                .unwrap_or_else(Outcome::Error),
+            Method::Get | Method::Head => self.find(&request.target).await.unwrap_or_else(Outcome::Error),
             Method::Options => Outcome::Allowed,
             Method::NotAllowed => Outcome::Error(Status::MethodNotAllowed),
             Method::Unknown => Outcome::Error(Status::NotImplemented),
         };
-        let persistence = if self.stop.is_stopping() {
-            Persistence::Close
-        } else {
-            request.persistence
-        };
-        self.reply(
-            request.method == Method::Head,
-            persistence,
-            |reply, out| match outcome {
-                Outcome::File(file) => (reply.file(out, request, &file.facts), Some(file)),
-                Outcome::Listing(html) => (reply.listing(out, request, &html), None),
-                Outcome::Moved(location) => (reply.moved(out, &location), None),
-                Outcome::Allowed => (reply.allowed(out), None),
-                Outcome::Error(status) => (reply.error(out, status), None),
-            },
-        )
+        let persistence = if self.stop.is_stopping() { Persistence::Close } else { request.persistence };
+        self.reply(request.method == Method::Head, persistence, |reply, out| match outcome {
+            Outcome::File(file) => (reply.file(out, request, &file.facts), Some(file)),
+            Outcome::Listing(html) => (reply.listing(out, request, &html), None),
+            Outcome::Moved(location) => (reply.moved(out, &location), None),
+            Outcome::Allowed => (reply.allowed(out), None),
+            Outcome::Error(status) => (reply.error(out, status), None),
+        })
     }
 
     /// The answer to something that is no request; the connection ends behind it.
     pub(crate) fn refuse(&self, status: Status) -> Answer {
-        self.reply(false, Persistence::Close, |reply, out| {
-            reply.error(out, status)
-        })
+        self.reply(false, Persistence::Close, |reply, out| reply.error(out, status))
     }
 
     /// Takes back a buffer for the next answer.
@@ -106,22 +88,10 @@ impl Server {
         persistence: Persistence,
         write: impl FnOnce(Reply<'_>, Vec<u8>) -> T,
     ) -> T {
-        let out = self
-            .spare
-            .borrow_mut()
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(BUFFER));
+        let out = self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER));
         let now = SystemTime::now();
         let mut date = self.date.borrow_mut();
-        write(
-            Reply {
-                head_only,
-                persistence,
-                now,
-                date: date.at(now),
-            },
-            out,
-        )
+        write(Reply { head_only, persistence, now, date: date.at(now) }, out)
     }
 }
 

@@ -46,11 +46,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(root: Dir, cache: Cache<File>) -> Rc<Site> {
-        Rc::new(Site {
-            root,
-            cache: RefCell::new(cache),
-            sweeping: Cell::new(false),
-        })
+        Rc::new(Site { root, cache: RefCell::new(cache), sweeping: Cell::new(false) })
     }
 
     /// Finds what `path` names; the error is the status to answer with.
@@ -81,11 +77,7 @@ impl Site {
         }
         let modified = metadata.modified().map_err(|error| status_of(&error))?;
         let facts = Facts::new(path.relative(), metadata.len(), modified, metadata.ino());
-        let entry = Rc::new(Entry {
-            file,
-            facts,
-            checked_at,
-        });
+        let entry = Rc::new(Entry { file, facts, checked_at });
         self.cache.borrow_mut().insert(key, Rc::clone(&entry));
         self.sweep_later();
         Ok(Found::File(entry))
@@ -102,10 +94,7 @@ impl Site {
         let page = ringwork::spawn_blocking(move || {
             // Through the open descriptor: whatever is renamed meanwhile, this is the folder that was found
             // beneath the root.
-            listing::page(
-                Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())),
-                &place,
-            )
+            listing::page(Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())), &place)
         });
         match page.await {
             Ok(page) => page.map(Found::Listing).map_err(|error| status_of(&error)),
@@ -118,10 +107,7 @@ impl Site {
             Err(error) if is_out_of_descriptors(&error) => {
                 // Files kept open for later are worth less than the one asked for now.
                 self.cache.borrow_mut().clear();
-                self.root
-                    .open_file(path)
-                    .await
-                    .map_err(|error| status_of(&error))
+                self.root.open_file(path).await.map_err(|error| status_of(&error))
             }
             opened => opened.map_err(|error| status_of(&error)),
         }
@@ -157,9 +143,7 @@ fn status_of(error: &io::Error) -> Status {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP) => Status::NotFound,
         // EXDEV: the path leads out of the root. ENXIO, ENODEV: a socket, or a device without a driver.
-        Some(libc::EACCES | libc::EPERM | libc::EXDEV | libc::ENXIO | libc::ENODEV) => {
-            Status::Forbidden
-        }
+        Some(libc::EACCES | libc::EPERM | libc::EXDEV | libc::ENXIO | libc::ENODEV) => Status::Forbidden,
         Some(libc::ENOMEM | libc::EAGAIN) => Status::ServiceUnavailable,
         _ if is_out_of_descriptors(error) => Status::ServiceUnavailable,
         _ => Status::InternalServerError,

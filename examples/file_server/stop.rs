@@ -44,10 +44,7 @@ impl Stop {
             places.push(None);
             places.len() - 1
         });
-        Guest {
-            stop: Rc::clone(self),
-            place,
-        }
+        Guest { stop: Rc::clone(self), place }
     }
 }
 
@@ -134,12 +131,7 @@ mod tests {
         stop.stop();
         let guest = stop.enter();
         let mut waiting = pin!(guest.stopping());
-        assert!(
-            waiting
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_ready()
-        );
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
         assert!(stop.is_stopping());
     }
 

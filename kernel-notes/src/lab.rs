@@ -68,11 +68,7 @@ impl fmt::Display for Cqe {
 /// The set-up that ringwork wants first: every step of the ladder.
 pub fn full_flags(cq: u32) -> Builder {
     let mut builder = IoUring::builder();
-    builder
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all();
+    builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
     builder.setup_no_sqarray().setup_cqsize(cq).dontfork();
     builder
 }
@@ -116,11 +112,7 @@ impl Lab {
     pub fn new(sq: u32, cq: u32) -> io::Result<Lab> {
         let ring = build(&full_flags(cq), sq).or_else(|_| {
             let mut builder = IoUring::builder();
-            builder
-                .setup_single_issuer()
-                .setup_defer_taskrun()
-                .setup_taskrun_flag()
-                .setup_submit_all();
+            builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
             build(builder.setup_cqsize(cq).dontfork(), sq)
         })?;
         Ok(Lab::over(ring))
@@ -180,19 +172,11 @@ impl Lab {
 
     /// A multishot receive into the buffers of a group.
     pub fn recv_multi(&mut self, fd: &impl AsRawFd, group: u16, tag: u64) -> io::Result<()> {
-        self.push_plain(
-            opcode::RecvMulti::new(Fd(fd.as_raw_fd()), group).build(),
-            tag,
-        )
+        self.push_plain(opcode::RecvMulti::new(Fd(fd.as_raw_fd()), group).build(), tag)
     }
 
     /// The same, waiting for readiness before it looks for a buffer.
-    pub fn recv_multi_poll_first(
-        &mut self,
-        fd: &impl AsRawFd,
-        group: u16,
-        tag: u64,
-    ) -> io::Result<()> {
+    pub fn recv_multi_poll_first(&mut self, fd: &impl AsRawFd, group: u16, tag: u64) -> io::Result<()> {
         const POLL_FIRST: u16 = 1 << 0;
         const RECV_MULTISHOT: u16 = 1 << 1;
         // The crate's multishot receive has no room for the first bit, its one-shot receive for both.
@@ -208,26 +192,14 @@ impl Lab {
     }
 
     /// A receive into memory of its own, with `ioprio` and message flags as given.
-    pub fn recv(
-        &mut self,
-        fd: &impl AsRawFd,
-        len: usize,
-        how: (u16, i32),
-        tag: u64,
-    ) -> io::Result<()> {
+    pub fn recv(&mut self, fd: &impl AsRawFd, len: usize, how: (u16, i32), tag: u64) -> io::Result<()> {
         let pages = Pages::new(len)?;
         let recv = opcode::Recv::new(Fd(fd.as_raw_fd()), pages.start(), len as u32);
         self.push_lending(recv.ioprio(how.0).flags(how.1).build(), pages, tag)
     }
 
     /// A send of a copy of `bytes`.
-    pub fn send(
-        &mut self,
-        fd: &impl AsRawFd,
-        bytes: &[u8],
-        flags: i32,
-        tag: u64,
-    ) -> io::Result<()> {
+    pub fn send(&mut self, fd: &impl AsRawFd, bytes: &[u8], flags: i32, tag: u64) -> io::Result<()> {
         let pages = Pages::holding(bytes)?;
         let send = opcode::Send::new(Fd(fd.as_raw_fd()), pages.start(), bytes.len() as u32);
         self.push_lending(send.flags(flags).build(), pages, tag)
@@ -241,14 +213,7 @@ impl Lab {
     }
 
     /// A write of `len` bytes of `byte`, page-aligned in memory.
-    pub fn write(
-        &mut self,
-        fd: &impl AsRawFd,
-        len: usize,
-        byte: u8,
-        at: u64,
-        tag: u64,
-    ) -> io::Result<()> {
+    pub fn write(&mut self, fd: &impl AsRawFd, len: usize, byte: u8, at: u64, tag: u64) -> io::Result<()> {
         let pages = Pages::new(len)?;
         pages.fill(byte);
         let write = opcode::Write::new(Fd(fd.as_raw_fd()), pages.start(), len as u32).offset(at);
@@ -258,9 +223,7 @@ impl Lab {
     /// A copy of the first `len` bytes of the memory lent to the newest op with this tag.
     pub fn bytes(&self, tag: u64, len: usize) -> Vec<u8> {
         let found = self.lent.iter().rev().find(|(owner, _)| *owner == tag);
-        found
-            .map(|(_, pages)| pages.copy_out(0, len))
-            .unwrap_or_default()
+        found.map(|(_, pages)| pages.copy_out(0, len)).unwrap_or_default()
     }
 
     /// Registers a group of `count` buffers of `size` bytes; `count` is a power of two. None is given yet.
@@ -269,27 +232,13 @@ impl Lab {
         let buffers = Pages::new(usize::from(count) * size)?;
         let address = entries.start() as u64;
         // SAFETY: the pages hold `count` entries and are kept until the ring is gone.
-        unsafe {
-            self.ring
-                .submitter()
-                .register_buf_ring_with_flags(address, count, group, 0)?
-        };
-        self.pools.push(Pool {
-            group,
-            entries,
-            buffers,
-            count,
-            size,
-            tail: 0,
-        });
+        unsafe { self.ring.submitter().register_buf_ring_with_flags(address, count, group, 0)? };
+        self.pools.push(Pool { group, entries, buffers, count, size, tail: 0 });
         Ok(())
     }
 
     fn pool(&mut self, group: u16) -> &mut Pool {
-        self.pools
-            .iter_mut()
-            .find(|pool| pool.group == group)
-            .expect("a group that was added")
+        self.pools.iter_mut().find(|pool| pool.group == group).expect("a group that was added")
     }
 
     /// Gives buffer `bid` of a group to the kernel.
@@ -300,10 +249,7 @@ impl Lab {
         // SAFETY: the index is below `count`, so both addresses lie in the pages of entries and buffers.
         let (entry, buffer) = unsafe {
             let entry = &mut *base.add(usize::from(pool.tail & (pool.count - 1)));
-            (
-                entry,
-                pool.buffers.start().add(usize::from(bid) * pool.size),
-            )
+            (entry, pool.buffers.start().add(usize::from(bid) * pool.size))
         };
         entry.set_addr(buffer as u64);
         entry.set_len(pool.size as u32);
@@ -363,12 +309,8 @@ impl Lab {
 
     /// One enter that submits and waits for `want` completions or until `limit` has passed.
     pub fn park(&mut self, want: usize, limit: Duration) -> io::Result<usize> {
-        let limit = Timespec::new()
-            .sec(limit.as_secs())
-            .nsec(limit.subsec_nanos());
-        self.ring
-            .submitter()
-            .submit_with_args(want, &SubmitArgs::new().timespec(&limit))
+        let limit = Timespec::new().sec(limit.as_secs()).nsec(limit.subsec_nanos());
+        self.ring.submitter().submit_with_args(want, &SubmitArgs::new().timespec(&limit))
     }
 
     /// Takes what is in the queue, without a call into the kernel.
@@ -376,11 +318,7 @@ impl Lab {
         let cqes: Vec<Cqe> = self
             .ring
             .completion()
-            .map(|cqe| Cqe {
-                tag: cqe.user_data(),
-                res: cqe.result(),
-                flags: cqe.flags(),
-            })
+            .map(|cqe| Cqe { tag: cqe.user_data(), res: cqe.result(), flags: cqe.flags() })
             .collect();
         self.in_flight -= cqes.iter().filter(|cqe| !cqe.more()).count();
         cqes

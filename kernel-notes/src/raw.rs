@@ -32,11 +32,7 @@ const _: () = assert!(size_of::<Params>() == 120);
 impl Params {
     /// Parameters with these flags and, where CQSIZE is among them, this size of the completion queue.
     pub fn new(flags: u32, cq_entries: u32) -> Params {
-        Params {
-            flags,
-            cq_entries,
-            ..Params::default()
-        }
+        Params { flags, cq_entries, ..Params::default() }
     }
 }
 
@@ -74,13 +70,8 @@ pub unsafe fn register<T>(fd: i32, opcode: u32, argument: *mut T, count: u32) ->
 /// is bounded.
 pub fn fork_run(work: impl FnOnce() -> i32) -> io::Result<i32> {
     let ours = std::fs::read_dir("/proc/self/task")?.flatten();
-    let ours = ours
-        .filter(|task| !comm(&task.path()).starts_with("iou-"))
-        .count();
-    assert_eq!(
-        ours, 1,
-        "fork only while there is one thread: another's locks would stay held"
-    );
+    let ours = ours.filter(|task| !comm(&task.path()).starts_with("iou-")).count();
+    assert_eq!(ours, 1, "fork only while there is one thread: another's locks would stay held");
     // SAFETY: this is the only thread, so the child's copy of the heap and of all locks is in order.
     let child = unsafe { libc::fork() };
     if child < 0 {
@@ -100,28 +91,18 @@ pub fn fork_run(work: impl FnOnce() -> i32) -> io::Result<i32> {
             return Err(io::Error::last_os_error());
         }
     }
-    Ok(if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        128 + libc::WTERMSIG(status)
-    })
+    Ok(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) })
 }
 
 fn comm(task: &std::path::Path) -> String {
-    std::fs::read_to_string(task.join("comm"))
-        .unwrap_or_default()
-        .trim_end()
-        .to_owned()
+    std::fs::read_to_string(task.join("comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 /// The io-wq workers that belong to the calling thread: their thread ids.
 pub fn threads_of_io_wq() -> Vec<i32> {
     // SAFETY: asks for a number, no arguments.
     let name = format!("iou-wrk-{}", unsafe { libc::gettid() });
-    let tasks = std::fs::read_dir("/proc/self/task")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     tasks
         .filter(|task| comm(&task.path()) == name)
         .filter_map(|t| t.file_name().to_str()?.parse().ok())

@@ -52,11 +52,7 @@ impl Report {
 
     /// The exit code: success if every statement held.
     pub fn finish(self) -> ExitCode {
-        if self.failed == 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -72,16 +68,10 @@ fn uname() -> ((u32, u32), String) {
     // SAFETY: `name` is a live structure of the type the call fills in.
     unsafe { libc::uname(&mut name) };
     // SAFETY: the kernel ends both strings with a zero byte inside their arrays.
-    let (release, machine) = unsafe {
-        (
-            CStr::from_ptr(name.release.as_ptr()),
-            CStr::from_ptr(name.machine.as_ptr()),
-        )
-    };
+    let (release, machine) =
+        unsafe { (CStr::from_ptr(name.release.as_ptr()), CStr::from_ptr(name.machine.as_ptr())) };
     let release = release.to_string_lossy();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map(|part| part.parse().unwrap_or(0));
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     (version, machine.to_string_lossy().into_owned())
 }

@@ -30,8 +30,7 @@ impl Scratch {
 
     /// The same, for a call that wants a C string.
     pub fn c_path(&self, name: &str) -> CString {
-        CString::new(self.path(name).as_os_str().as_bytes())
-            .expect("no zero byte in a path we made")
+        CString::new(self.path(name).as_os_str().as_bytes()).expect("no zero byte in a path we made")
     }
 
     /// Writes a file of `len` bytes of `byte`, on disk when this returns, and opens it to read and write,
@@ -47,11 +46,7 @@ impl Scratch {
             left -= part;
         }
         file.sync_all()?;
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(flags)
-            .open(path)
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
     }
 
     /// Makes a FIFO.

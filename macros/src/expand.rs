@@ -46,9 +46,7 @@ pub(crate) fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Expands `#[ringwork::test]`.
 pub(crate) fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let parsed = parse("#[ringwork::test]", arguments, item);
-    match parsed
-        .and_then(|(settings, function)| no_second_test(&function).map(|()| (settings, function)))
-    {
+    match parsed.and_then(|(settings, function)| no_second_test(&function).map(|()| (settings, function))) {
         Ok((settings, function)) => expand_test(settings, &function),
         Err(error) => error.into_compile_error(),
     }
@@ -60,22 +58,12 @@ fn expand_main(settings: &Settings, function: &ItemFn) -> TokenStream {
         ::std::process::exit(1)
     };
     let exits = function.sig.ident == "main";
-    wrap(
-        settings,
-        function,
-        &TokenStream::new(),
-        exits,
-        &start_failed,
-    )
+    wrap(settings, function, &TokenStream::new(), exits, &start_failed)
 }
 
 fn expand_test(mut settings: Settings, function: &ItemFn) -> TokenStream {
-    settings
-        .cores
-        .get_or_insert_with(|| Literal::usize_unsuffixed(TEST_CORES));
-    settings
-        .pin
-        .get_or_insert_with(|| Ident::new("Off", Span::call_site()));
+    settings.cores.get_or_insert_with(|| Literal::usize_unsuffixed(TEST_CORES));
+    settings.pin.get_or_insert_with(|| Ident::new("Off", Span::call_site()));
     let marker = quote! { #[::core::prelude::v1::test] };
     let start_failed = quote_spanned! { Span::mixed_site()=> ::std::panic!("{}", error) };
     wrap(&settings, function, &marker, true, &start_failed)
@@ -90,12 +78,7 @@ fn wrap(
     exits: bool,
     start_failed: &TokenStream,
 ) -> TokenStream {
-    let ItemFn {
-        attrs,
-        vis,
-        sig,
-        block,
-    } = function;
+    let ItemFn { attrs, vis, sig, block } = function;
     let (name, output) = (&sig.ident, &sig.output);
     let calls = settings.calls();
     let (outer, run) = match output {
@@ -103,10 +86,7 @@ fn wrap(
             // Shown at the return type, in case it has no exit code.
             let at = Span::mixed_site().located_at(value.span());
             let report = quote_spanned! { at=> ::std::process::Termination::report };
-            (
-                quote! { -> ::std::process::ExitCode },
-                quote! { || async { #report(#name().await) } },
-            )
+            (quote! { -> ::std::process::ExitCode }, quote! { || async { #report(#name().await) } })
         }
         _ => (quote! { #output }, quote! { #name }),
     };
@@ -126,17 +106,9 @@ fn wrap(
 
 /// Parses both halves. A wrong function is reported before a wrong argument, and all its faults at
 /// once.
-fn parse(
-    macro_name: &str,
-    arguments: TokenStream,
-    item: TokenStream,
-) -> Result<(Settings, ItemFn)> {
-    let function = syn::parse2::<ItemFn>(item).map_err(|error| {
-        Error::new(
-            error.span(),
-            format!("{macro_name} goes on an `async fn`: {error}"),
-        )
-    })?;
+fn parse(macro_name: &str, arguments: TokenStream, item: TokenStream) -> Result<(Settings, ItemFn)> {
+    let function = syn::parse2::<ItemFn>(item)
+        .map_err(|error| Error::new(error.span(), format!("{macro_name} goes on an `async fn`: {error}")))?;
     check_signature(macro_name, &function)?;
     let settings = Settings::parse.parse2(arguments)?;
     Ok((settings, function))
@@ -145,28 +117,18 @@ fn parse(
 fn check_signature(macro_name: &str, function: &ItemFn) -> Result<()> {
     let sig = &function.sig;
     let mut faults: Vec<Error> = Vec::new();
-    let mut fault =
-        |span: Span, what: &str| faults.push(Error::new(span, format!("{macro_name} {what}")));
+    let mut fault = |span: Span, what: &str| faults.push(Error::new(span, format!("{macro_name} {what}")));
     if sig.asyncness.is_none() {
-        fault(
-            sig.fn_token.span(),
-            "needs an `async fn`: write `async` before `fn`",
-        );
+        fault(sig.fn_token.span(), "needs an `async fn`: write `async` before `fn`");
     }
     if !sig.generics.params.is_empty() {
-        fault(
-            sig.generics.span(),
-            "cannot make a generic function the entry: nobody names its parameters",
-        );
+        fault(sig.generics.span(), "cannot make a generic function the entry: nobody names its parameters");
     }
     if let Some(clause) = &sig.generics.where_clause {
         fault(clause.span(), "takes no `where` clause");
     }
     if !sig.inputs.is_empty() {
-        fault(
-            sig.inputs.span(),
-            "calls the function without arguments: it cannot have parameters",
-        );
+        fault(sig.inputs.span(), "calls the function without arguments: it cannot have parameters");
     }
     if let Some(unsafety) = &sig.unsafety {
         fault(unsafety.span(), "cannot vouch for an `unsafe fn`");
@@ -180,22 +142,16 @@ fn check_signature(macro_name: &str, function: &ItemFn) -> Result<()> {
 /// Whether the item reads `fn main`, judged by its tokens because it may not parse.
 fn names_main(item: TokenStream) -> bool {
     let words: Vec<String> = item.into_iter().map(|token| token.to_string()).collect();
-    words
-        .windows(2)
-        .any(|pair| pair[0] == "fn" && pair[1] == "main")
+    words.windows(2).any(|pair| pair[0] == "fn" && pair[1] == "main")
 }
 
 /// A test marked twice would run twice, once without a runtime.
 fn no_second_test(function: &ItemFn) -> Result<()> {
-    let second = function
-        .attrs
-        .iter()
-        .find(|attribute| attribute.path().is_ident("test"));
+    let second = function.attrs.iter().find(|attribute| attribute.path().is_ident("test"));
     match second {
-        Some(attribute) => Err(Error::new(
-            attribute.span(),
-            "#[ringwork::test] already makes this a test: remove `#[test]`",
-        )),
+        Some(attribute) => {
+            Err(Error::new(attribute.span(), "#[ringwork::test] already makes this a test: remove `#[test]`"))
+        }
         None => Ok(()),
     }
 }
@@ -260,10 +216,7 @@ impl Parse for Argument {
     fn parse(input: ParseStream<'_>) -> Result<Argument> {
         let name: Ident = input.parse()?;
         input.parse::<Token![=]>()?;
-        Ok(Argument {
-            name,
-            value: input.parse()?,
-        })
+        Ok(Argument { name, value: input.parse()? })
     }
 }
 
@@ -278,10 +231,7 @@ fn cores(value: &Lit) -> Result<Literal> {
             literal.set_span(value.span());
             Ok(literal)
         }
-        _ => Err(Error::new(
-            value.span(),
-            "`cores` takes a whole number of at least 1",
-        )),
+        _ => Err(Error::new(value.span(), "`cores` takes a whole number of at least 1")),
     }
 }
 
@@ -297,10 +247,7 @@ fn pin(value: &Lit) -> Result<Ident> {
     };
     match variant {
         Some(variant) => Ok(Ident::new(variant, Span::call_site())),
-        None => Err(Error::new(
-            value.span(),
-            "`pin` takes \"auto\", \"each\" or \"off\"",
-        )),
+        None => Err(Error::new(value.span(), "`pin` takes \"auto\", \"each\" or \"off\"")),
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn explain<T>(result: io::Result<T>, why: Option<io::ErrorKind>) -> i
 
 /// Adds `timeout` and `cancel` to an op's future.
 macro_rules! stoppable {
-    ($name:ident <$($lt:lifetime,)? $($param:ident $(: $bound:path)?),*>) => {
+    ($name:ident <$($lt:lifetime)? $(,)? $($param:ident $(: $bound:path)?),*>) => {
         impl<$($lt,)? $($param $(: $bound)?),*> $name<$($lt,)? $($param),*> {
             /// Limits how long the op may take. Unlike `time::timeout`, which drops the future, this waits
             /// for the final completion and gives the buffer back; bytes that won the race are returned as

@@ -16,9 +16,7 @@ const LAYERS: [&[&str]; 7] = [
     &["task", "time", "buf"],
     &["ring", "blocking"],
     &["sched", "io"],
-    &[
-        "runtime", "net", "fs", "process", "signal", "thread", "core",
-    ],
+    &["runtime", "net", "fs", "process", "signal", "thread", "core"],
     &["compat"],
 ];
 
@@ -26,10 +24,7 @@ const LAYERS: [&[&str]; 7] = [
 const WALLS: [(&[&str], &[&str]); 3] = [
     (&["task"], &["ring"]),
     (&["ring"], &["task"]),
-    (
-        &["io", "net", "fs", "process", "signal"],
-        &["sched", "runtime"],
-    ),
+    (&["io", "net", "fs", "process", "signal"], &["sched", "runtime"]),
 ];
 
 /// Rooms that meet in one file only.
@@ -43,8 +38,7 @@ pub(crate) fn upward_imports(repo: &Repo) -> Vec<String> {
     for source in production(repo) {
         let own = modules::path_of(&source.path).swap_remove(0);
         if layer(&own).is_none() {
-            findings
-                .push(source.finding(0, &format!("the room `{own}` is not in the layer table")));
+            findings.push(source.finding(0, &format!("the room `{own}` is not in the layer table")));
             continue;
         }
         for (at, named) in named_rooms(source) {
@@ -59,32 +53,20 @@ pub(crate) fn upward_imports(repo: &Repo) -> Vec<String> {
 
 /// Files other than the worker that bring together what only the worker may.
 pub(crate) fn meetings(repo: &Repo) -> Vec<String> {
-    let elsewhere = production(repo)
-        .into_iter()
-        .filter(|source| source.path != MEETING_PLACE);
+    let elsewhere = production(repo).into_iter().filter(|source| source.path != MEETING_PLACE);
     let met = elsewhere.filter(|source| {
-        let named: BTreeSet<String> = named_rooms(source)
-            .into_iter()
-            .map(|(_, room)| room)
-            .collect();
+        let named: BTreeSet<String> = named_rooms(source).into_iter().map(|(_, room)| room).collect();
         MEETING.iter().all(|room| named.contains(*room))
     });
-    let what = format!(
-        "names {} together, which only {MEETING_PLACE} may",
-        MEETING.join(", ")
-    );
+    let what = format!("names {} together, which only {MEETING_PLACE} may", MEETING.join(", "));
     met.map(|source| source.finding(0, &what)).collect()
 }
 
 /// The files of `src` that are compiled outside tests, without the front door.
 fn production(repo: &Repo) -> Vec<&Source> {
     let test_files = modules::test_files(repo);
-    let sources = repo
-        .sources()
-        .filter(|source| source.path.starts_with("src/"));
-    sources
-        .filter(|source| source.path != FRONT_DOOR && !test_files.contains(&source.path))
-        .collect()
+    let sources = repo.sources().filter(|source| source.path.starts_with("src/"));
+    sources.filter(|source| source.path != FRONT_DOOR && !test_files.contains(&source.path)).collect()
 }
 
 fn layer(room: &str) -> Option<usize> {
@@ -97,13 +79,9 @@ fn objection(own: &str, named: &str) -> Option<String> {
         return None;
     }
     let Some(above) = layer(named) else {
-        return Some(format!(
-            "names `crate::{named}`, which is no room: name the room it is from"
-        ));
+        return Some(format!("names `crate::{named}`, which is no room: name the room it is from"));
     };
-    let walled = WALLS
-        .iter()
-        .any(|(who, whom)| who.contains(&own) && whom.contains(&named));
+    let walled = WALLS.iter().any(|(who, whom)| who.contains(&own) && whom.contains(&named));
     if walled {
         return Some(format!("`{own}` must not name `{named}`"));
     }
@@ -135,12 +113,7 @@ fn named_rooms(source: &Source) -> Vec<(usize, String)> {
 }
 
 /// Follows a path from the token at `index`, where `base` is the module reached before it.
-fn follow(
-    tokens: &[Token<'_>],
-    index: usize,
-    mut base: Vec<String>,
-    named: &mut Vec<(usize, String)>,
-) {
+fn follow(tokens: &[Token<'_>], index: usize, mut base: Vec<String>, named: &mut Vec<(usize, String)>) {
     let text = |index: usize| tokens.get(index).map_or("", |token| token.text);
     let mut found = |name: &str| named.push((tokens[index].at, name.to_string()));
     match text(index) {
@@ -170,10 +143,7 @@ fn follow(
 
 /// Whether a token is part of a `use` declaration, going back to where its statement starts.
 fn is_import(tokens: &[Token<'_>], index: usize) -> bool {
-    let before = tokens[..index]
-        .iter()
-        .rev()
-        .take_while(|token| !matches!(token.text, ";" | ")" | "]"));
+    let before = tokens[..index].iter().rev().take_while(|token| !matches!(token.text, ";" | ")" | "]"));
     before.into_iter().any(|token| token.text == "use")
 }
 
@@ -181,11 +151,7 @@ fn is_import(tokens: &[Token<'_>], index: usize) -> bool {
 fn next_element(tokens: &[Token<'_>], element: usize, last: usize) -> usize {
     let mut index = element;
     while index < last && tokens[index].text != "," {
-        index = if tokens[index].text == "{" {
-            scan::closing(tokens, index)
-        } else {
-            index
-        } + 1;
+        index = if tokens[index].text == "{" { scan::closing(tokens, index) } else { index } + 1;
     }
     (index + 1).min(last)
 }
@@ -196,10 +162,7 @@ mod tests {
 
     fn rooms(path: &str, code: &str) -> Vec<String> {
         let source = Source::new(path, code);
-        named_rooms(&source)
-            .into_iter()
-            .map(|(_, room)| room)
-            .collect()
+        named_rooms(&source).into_iter().map(|(_, room)| room).collect()
     }
 
     fn upward(path: &str, code: &str) -> Vec<String> {
@@ -214,28 +177,13 @@ mod tests {
                 "use crate::{base::{slot, list}, sys, time::{self, wheel::{A, B}}, task::*};",
                 &["base", "sys", "time", "task"],
             ),
-            (
-                "fn f() -> crate::sys::Fd { crate::buf::f(crate::io::g) }",
-                &["sys", "buf", "io"],
-            ),
+            ("fn f() -> crate::sys::Fd { crate::buf::f(crate::io::g) }", &["sys", "buf", "io"]),
             ("macro_rules! m { () => { $crate::base::f() } }", &["base"]),
-            (
-                "use crate::*; use crate as root; use crate::{self as root};",
-                &["*", "*", "*"],
-            ),
+            ("use crate::*; use crate as root; use crate::{self as root};", &["*", "*", "*"]),
             ("use {crate::base, std::io};", &["base"]),
-            (
-                "pub(crate) fn f(self) { self.a; self::b(); core::mem::drop(self, self) }",
-                &[],
-            ),
-            (
-                "// crate::sched\n/// [`crate::sched`]\nconst A: &str = \"crate::sched\";",
-                &[],
-            ),
-            (
-                "#[cfg(test)] mod tests { use crate::sched::A; } #[cfg(test)] use crate::net;",
-                &[],
-            ),
+            ("pub(crate) fn f(self) { self.a; self::b(); core::mem::drop(self, self) }", &[]),
+            ("// crate::sched\n/// [`crate::sched`]\nconst A: &str = \"crate::sched\";", &[]),
+            ("#[cfg(test)] mod tests { use crate::sched::A; } #[cfg(test)] use crate::net;", &[]),
         ];
         for (code, expected) in cases {
             assert_eq!(rooms("src/net/tcp.rs", code), expected, "{code}");
@@ -247,23 +195,11 @@ mod tests {
         let cases: [(&str, &str, &[&str]); 9] = [
             ("src/net/tcp.rs", "use super::udp::A;", &[]),
             ("src/net/tcp.rs", "use super::super::fs::A;", &["fs"]),
-            (
-                "src/net/tcp.rs",
-                "use super::{udp, super::{fs, io}};",
-                &["fs", "io"],
-            ),
-            (
-                "src/net/mod.rs",
-                "use super::fs::A; pub(super) fn f() {}",
-                &["fs"],
-            ),
+            ("src/net/tcp.rs", "use super::{udp, super::{fs, io}};", &["fs", "io"]),
+            ("src/net/mod.rs", "use super::fs::A; pub(super) fn f() {}", &["fs"]),
             ("src/net.rs", "use self::super::fs::A;", &["fs"]),
             ("src/net.rs", "use super::{self as root, *};", &["*", "*"]),
-            (
-                "src/net.rs",
-                "mod a { use super::b; mod c { use super::super::super::fs; } }",
-                &["fs"],
-            ),
+            ("src/net.rs", "mod a { use super::b; mod c { use super::super::super::fs; } }", &["fs"]),
             ("src/net.rs", "use super::super as root;", &[]),
             ("src/net/tcp.rs", "use super::super as root;", &["*"]),
         ];
@@ -275,83 +211,31 @@ mod tests {
     #[test]
     fn upward_and_sideways_imports_are_found() {
         let cases = [
-            (
-                "src/base/slot.rs",
-                "use crate::sys::Fd;",
-                "`base` (L0) must not name `sys` (L1)",
-            ),
-            (
-                "src/sys/mod.rs",
-                "use crate::metrics::M;",
-                "`sys` (L1) must not name `metrics` (L1)",
-            ),
-            (
-                "src/task/mod.rs",
-                "use crate::ring::Op;",
-                "`task` must not name `ring`",
-            ),
-            (
-                "src/ring/op.rs",
-                "fn f(a: crate::task::Id) {}",
-                "`ring` must not name `task`",
-            ),
-            (
-                "src/net/tcp.rs",
-                "use crate::{io, sched::A};",
-                "`net` must not name `sched`",
-            ),
-            (
-                "src/io.rs",
-                "use super::runtime::Handle;",
-                "`io` must not name `runtime`",
-            ),
-            (
-                "src/net/tcp.rs",
-                "use crate::fs::File;",
-                "`net` (L5) must not name `fs` (L5)",
-            ),
-            (
-                "src/sched/mod.rs",
-                "use crate::spawn;",
-                "names `crate::spawn`, which is no room",
-            ),
-            (
-                "src/sched/mod.rs",
-                "use crate::*;",
-                "names `crate::*`, which is no room",
-            ),
-            (
-                "src/utils.rs",
-                "",
-                "the room `utils` is not in the layer table",
-            ),
+            ("src/base/slot.rs", "use crate::sys::Fd;", "`base` (L0) must not name `sys` (L1)"),
+            ("src/sys/mod.rs", "use crate::metrics::M;", "`sys` (L1) must not name `metrics` (L1)"),
+            ("src/task/mod.rs", "use crate::ring::Op;", "`task` must not name `ring`"),
+            ("src/ring/op.rs", "fn f(a: crate::task::Id) {}", "`ring` must not name `task`"),
+            ("src/net/tcp.rs", "use crate::{io, sched::A};", "`net` must not name `sched`"),
+            ("src/io.rs", "use super::runtime::Handle;", "`io` must not name `runtime`"),
+            ("src/net/tcp.rs", "use crate::fs::File;", "`net` (L5) must not name `fs` (L5)"),
+            ("src/sched/mod.rs", "use crate::spawn;", "names `crate::spawn`, which is no room"),
+            ("src/sched/mod.rs", "use crate::*;", "names `crate::*`, which is no room"),
+            ("src/utils.rs", "", "the room `utils` is not in the layer table"),
         ];
         for (path, code, what) in cases {
             let findings = upward(path, code);
             assert_eq!(findings.len(), 1, "{path}: {code}: {findings:?}");
-            assert!(
-                findings[0].starts_with(&format!("{path}:1: {what}")),
-                "{findings:?}"
-            );
+            assert!(findings[0].starts_with(&format!("{path}:1: {what}")), "{findings:?}");
         }
     }
 
     #[test]
     fn downward_imports_pass() {
         let cases = [
-            (
-                "src/sched/worker.rs",
-                "use crate::{base, metrics, ring, sys, task, time}; use super::idle;",
-            ),
-            (
-                "src/ring/op.rs",
-                "use crate::buf::IoBuf; use crate::ring::cell;",
-            ),
+            ("src/sched/worker.rs", "use crate::{base, metrics, ring, sys, task, time}; use super::idle;"),
+            ("src/ring/op.rs", "use crate::buf::IoBuf; use crate::ring::cell;"),
             ("src/compat/hyper.rs", "use crate::{net, runtime, time};"),
-            (
-                "src/lib.rs",
-                "pub use crate::runtime::spawn; pub use compat::*;",
-            ),
+            ("src/lib.rs", "pub use crate::runtime::spawn; pub use compat::*;"),
             ("tests/a.rs", "use crate::anything;"),
         ];
         for (path, code) in cases {
@@ -363,11 +247,7 @@ mod tests {
     fn test_files_may_name_any_room() {
         let names = ("src/base/tests.rs", "use crate::sched::A;");
         for (declaration, found) in [("#[cfg(test)] mod tests;", 0), ("mod tests;", 1)] {
-            let repo = Repo::of(&[
-                ("src/lib.rs", "mod base;"),
-                ("src/base/mod.rs", declaration),
-                names,
-            ]);
+            let repo = Repo::of(&[("src/lib.rs", "mod base;"), ("src/base/mod.rs", declaration), names]);
             assert_eq!(upward_imports(&repo).len(), found, "{declaration}");
         }
     }
@@ -377,19 +257,7 @@ mod tests {
         let all = "use crate::{task, ring::Ring}; fn f() { crate::time::now() }";
         let found = meetings(&Repo::of(&[("src/runtime/mod.rs", all)]));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(
-            meetings(&Repo::of(&[
-                ("src/sched/worker.rs", all),
-                ("src/lib.rs", all)
-            ])),
-            [""; 0]
-        );
-        assert_eq!(
-            meetings(&Repo::of(&[(
-                "src/sched/mod.rs",
-                "use crate::{task, time};"
-            )])),
-            [""; 0]
-        );
+        assert_eq!(meetings(&Repo::of(&[("src/sched/worker.rs", all), ("src/lib.rs", all)])), [""; 0]);
+        assert_eq!(meetings(&Repo::of(&[("src/sched/mod.rs", "use crate::{task, time};")])), [""; 0]);
     }
 }

@@ -13,9 +13,7 @@ const LEFTOVERS: [&str; 6] = [
 ];
 
 pub(crate) fn leftovers(repo: &Repo) -> Vec<String> {
-    let sources = repo
-        .sources()
-        .map(|source| (source.path.as_str(), source.text.as_str()));
+    let sources = repo.sources().map(|source| (source.path.as_str(), source.text.as_str()));
     let mut findings = Vec::new();
     for (path, text) in sources.chain(repo.texts()) {
         for (index, line) in text.lines().enumerate() {
@@ -29,12 +27,10 @@ pub(crate) fn leftovers(repo: &Repo) -> Vec<String> {
 
 /// Whether the line has the word, not as a part of a longer one.
 fn has_word(line: &str, word: &str) -> bool {
-    let is_part =
-        |next: Option<char>| next.is_some_and(|next| next.is_alphanumeric() || next == '_');
+    let is_part = |next: Option<char>| next.is_some_and(|next| next.is_alphanumeric() || next == '_');
     line.match_indices(word).any(|(at, _)| {
         let (before, after) = (&line[..at], &line[at + word.len()..]);
-        !is_part(before.chars().next_back())
-            && (word.ends_with('!') || !is_part(after.chars().next()))
+        !is_part(before.chars().next_back()) && (word.ends_with('!') || !is_part(after.chars().next()))
     })
 }
 

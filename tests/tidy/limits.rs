@@ -11,9 +11,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_COLUMNS_MAX: usize = 110;
 
 pub(crate) fn file_lengths(repo: &Repo) -> Vec<String> {
-    let lengths = repo
-        .sources()
-        .map(|source| (source, source.text.lines().count()));
+    let lengths = repo.sources().map(|source| (source, source.text.lines().count()));
     lengths
         .filter(|(_, lines)| *lines > FILE_LINES_MAX)
         .map(|(source, lines)| format!("{}:{lines}: over {FILE_LINES_MAX} lines", source.path))
@@ -33,17 +31,13 @@ fn long_functions(source: &Source) -> Vec<String> {
         if keyword.text != "fn" || !(scan::is_name(name.text) || name.text == "$") {
             continue;
         }
-        let Some(open) = scan::head_end(&tokens, index + 1).filter(|&end| tokens[end].text == "{")
-        else {
+        let Some(open) = scan::head_end(&tokens, index + 1).filter(|&end| tokens[end].text == "{") else {
             continue;
         };
         let last = tokens[scan::closing(&tokens, open)];
         let lines = source.line(last.at) - source.line(keyword.at) + 1;
         if lines > FUNCTION_LINES_MAX {
-            let what = format!(
-                "`{}` has {lines} lines, over {FUNCTION_LINES_MAX}",
-                name.text
-            );
+            let what = format!("`{}` has {lines} lines, over {FUNCTION_LINES_MAX}", name.text);
             findings.push(source.finding(keyword.at, &what));
         }
     }
@@ -57,9 +51,7 @@ pub(crate) fn line_lengths(repo: &Repo) -> Vec<String> {
             let columns = line.chars().count();
             if columns > LINE_COLUMNS_MAX {
                 let place = format!("{}:{}", source.path, index + 1);
-                findings.push(format!(
-                    "{place}: {columns} columns, over {LINE_COLUMNS_MAX}"
-                ));
+                findings.push(format!("{place}: {columns} columns, over {LINE_COLUMNS_MAX}"));
             }
         }
     }
@@ -69,18 +61,11 @@ pub(crate) fn line_lengths(repo: &Repo) -> Vec<String> {
 pub(crate) fn headers(repo: &Repo) -> Vec<String> {
     let bare = |source: &&Source| {
         let first = source.text.lines().next().unwrap_or_default();
-        first
-            .strip_prefix("//! ")
-            .is_none_or(|words| words.trim().is_empty())
+        first.strip_prefix("//! ").is_none_or(|words| words.trim().is_empty())
     };
     let findings = repo.sources().filter(bare);
     findings
-        .map(|source| {
-            format!(
-                "{}:1: does not open with `//!` and what the file is",
-                source.path
-            )
-        })
+        .map(|source| format!("{}:1: does not open with `//!` and what the file is", source.path))
         .collect()
 }
 
@@ -95,20 +80,14 @@ mod tests {
     #[test]
     fn a_file_over_the_limit_is_found() {
         assert!(file_lengths(&repo(&"//\n".repeat(500))).is_empty());
-        assert_eq!(
-            file_lengths(&repo(&"//\n".repeat(501))),
-            ["src/a.rs:501: over 500 lines"]
-        );
+        assert_eq!(file_lengths(&repo(&"//\n".repeat(501))), ["src/a.rs:501: over 500 lines"]);
     }
 
     #[test]
     fn a_line_over_the_limit_is_found() {
         assert!(line_lengths(&repo(&"\u{e4}".repeat(110))).is_empty());
         let long = format!("\n{}", "x".repeat(111));
-        assert_eq!(
-            line_lengths(&repo(&long)),
-            ["src/a.rs:2: 111 columns, over 110"]
-        );
+        assert_eq!(line_lengths(&repo(&long)), ["src/a.rs:2: 111 columns, over 110"]);
     }
 
     #[test]
@@ -120,41 +99,25 @@ mod tests {
         ];
         for head in heads {
             for (lines, found) in [(70, 0), (71, 1)] {
-                let before = head
-                    .lines()
-                    .position(|line| line.contains("fn long"))
-                    .unwrap();
+                let before = head.lines().position(|line| line.contains("fn long")).unwrap();
                 let body = "    a;\n".repeat(lines - (head.lines().count() - before) - 1);
                 let findings = function_lengths(&repo(&format!("{head}\n{body}}}\n// }}\n")));
                 assert_eq!(findings.len(), found, "{lines} lines, {head}: {findings:?}");
-                assert!(
-                    findings
-                        .iter()
-                        .all(|finding| finding.contains("`long` has 71 lines"))
-                );
+                assert!(findings.iter().all(|finding| finding.contains("`long` has 71 lines")));
             }
         }
     }
 
     #[test]
     fn what_is_no_function_body_is_not_measured() {
-        let trait_method = format!(
-            "trait A {{\n    fn short();\n{}}}",
-            "    const A: fn();\n".repeat(80)
-        );
+        let trait_method = format!("trait A {{\n    fn short();\n{}}}", "    const A: fn();\n".repeat(80));
         assert_eq!(function_lengths(&repo(&trait_method)), [""; 0]);
     }
 
     #[test]
     fn a_missing_or_empty_header_is_found() {
         assert!(headers(&repo("//! What it is.\n")).is_empty());
-        for text in [
-            "",
-            "// a\n",
-            "//!\n//! later\n",
-            "\n//! late\n",
-            "#![a]\n//! late",
-        ] {
+        for text in ["", "// a\n", "//!\n//! later\n", "\n//! late\n", "#![a]\n//! late"] {
             assert_eq!(headers(&repo(text)).len(), 1, "{text:?}");
         }
     }

@@ -13,17 +13,14 @@ pub(crate) fn broken(repo: &Repo) -> Vec<String> {
     for (path, text) in repo.texts().filter(|(path, _)| path.ends_with(".md")) {
         for (line, target) in links(text) {
             let file = target.split(['#', '?']).next().unwrap_or_default();
-            let elsewhere =
-                target.contains("://") || target.starts_with("mailto:") || target.contains("::");
+            let elsewhere = target.contains("://") || target.starts_with("mailto:") || target.contains("::");
             if file.is_empty() || elsewhere {
                 continue;
             }
             let place = repo::join(repo::parent(path), file);
             let found = !file.starts_with('/') && place.is_some_and(|place| repo.exists(&place));
             if !found {
-                findings.push(format!(
-                    "{path}:{line}: the link to `{target}` leads nowhere"
-                ));
+                findings.push(format!("{path}:{line}: the link to `{target}` leads nowhere"));
             }
         }
     }
@@ -36,19 +33,13 @@ fn links(text: &str) -> Vec<(usize, String)> {
     let mut fence: Option<&str> = None;
     for (index, line) in text.lines().enumerate() {
         let start = line.trim_start();
-        let mark = ["```", "~~~"]
-            .into_iter()
-            .find(|mark| start.starts_with(mark));
+        let mark = ["```", "~~~"].into_iter().find(|mark| start.starts_with(mark));
         match (fence, mark) {
             (None, Some(mark)) => fence = Some(mark),
             (Some(open), Some(mark)) if open == mark => fence = None,
             (None, None) => {
                 let prose = without_code(line);
-                links.extend(
-                    targets(&prose)
-                        .into_iter()
-                        .map(|target| (index + 1, target)),
-                );
+                links.extend(targets(&prose).into_iter().map(|target| (index + 1, target)));
             }
             _ => {}
         }
@@ -61,39 +52,23 @@ fn without_code(line: &str) -> String {
     let parts: Vec<&str> = line.split('`').collect();
     // An odd backtick at the end opens nothing.
     let closed = parts.len() - 1 - (parts.len() - 1) % 2;
-    let kept = parts
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| index % 2 == 0 || *index > closed);
+    let kept = parts.iter().enumerate().filter(|(index, _)| index % 2 == 0 || *index > closed);
     kept.map(|(_, part)| *part).collect()
 }
 
 /// The targets in one line: `[..](target "title")`, and `[label]: target` for the whole line.
 fn targets(line: &str) -> Vec<String> {
-    let inline = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
-    let definition = line
-        .trim_start()
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]: "));
+    let inline = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let definition = line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once("]: "));
     let all = inline.chain(definition.map(|(_, target)| target));
     all.filter_map(|target| target.split_whitespace().next())
-        .map(|target| {
-            target
-                .trim_start_matches('<')
-                .trim_end_matches('>')
-                .to_string()
-        })
+        .map(|target| target.trim_start_matches('<').trim_end_matches('>').to_string())
         .collect()
 }
 
 /// Mentions of a kernel note, in comments and documents, for which there is no file.
 pub(crate) fn missing_notes(repo: &Repo) -> Vec<String> {
-    let comments = repo
-        .sources()
-        .map(|source| (source.path.as_str(), source.comments.as_str()));
+    let comments = repo.sources().map(|source| (source.path.as_str(), source.comments.as_str()));
     let documents = repo.texts().filter(|(path, _)| path.ends_with(".md"));
     let mut findings = Vec::new();
     for (path, text) in comments.chain(documents) {
@@ -111,9 +86,7 @@ fn notes(line: &str) -> impl Iterator<Item = &str> {
     line.match_indices(NOTES).filter_map(|(at, _)| {
         let rest = &line[at..];
         let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_-./".contains(letter);
-        let end = rest
-            .find(|letter: char| !is_part(letter))
-            .unwrap_or(rest.len());
+        let end = rest.find(|letter: char| !is_part(letter)).unwrap_or(rest.len());
         let mention = rest[..end].trim_end_matches('.');
         mention.ends_with(".md").then_some(mention)
     })
@@ -125,22 +98,14 @@ mod tests {
 
     fn repo(path: &str, text: &str) -> Repo {
         let note = format!("{NOTES}wake.md");
-        Repo::of(&[
-            (path, text),
-            (&note, ""),
-            ("src/ring/op.rs", ""),
-            ("LICENSE-MIT", ""),
-        ])
+        Repo::of(&[(path, text), (&note, ""), ("src/ring/op.rs", ""), ("LICENSE-MIT", "")])
     }
 
     #[test]
     fn links_that_lead_nowhere_are_found() {
         let cases = [
             ("README.md", "see [a](src/none.rs)"),
-            (
-                "README.md",
-                "[a](LICENSE-MIT) and [b](src/none.md#top \"title\")",
-            ),
+            ("README.md", "[a](LICENSE-MIT) and [b](src/none.md#top \"title\")"),
             ("src/design.md", "[a](ring/none.rs)"),
             ("src/design.md", "[a](../../above.md)"),
             ("README.md", "[a]: none.md"),
@@ -166,23 +131,15 @@ mod tests {
         for text in texts {
             assert_eq!(broken(&repo("README.md", text)), [""; 0], "{text}");
         }
-        assert_eq!(
-            broken(&repo(
-                "src/design.md",
-                "[a](ring/op.rs) [b](../LICENSE-MIT)"
-            )),
-            [""; 0]
-        );
+        assert_eq!(broken(&repo("src/design.md", "[a](ring/op.rs) [b](../LICENSE-MIT)")), [""; 0]);
     }
 
     #[test]
     fn mentions_of_notes_that_do_not_exist_are_found() {
-        let text = format!(
-            "// See {NOTES}wake.md.\n/// See `{NOTES}none.md`, {NOTES}gone.md and {NOTES}src."
-        );
+        let text =
+            format!("// See {NOTES}wake.md.\n/// See `{NOTES}none.md`, {NOTES}gone.md and {NOTES}src.");
         let findings = missing_notes(&repo("src/a.rs", &text));
-        let expected =
-            ["none", "gone"].map(|name| format!("src/a.rs:2: there is no `{NOTES}{name}.md`"));
+        let expected = ["none", "gone"].map(|name| format!("src/a.rs:2: there is no `{NOTES}{name}.md`"));
         assert_eq!(findings, expected);
         assert_eq!(missing_notes(&repo("README.md", &text)).len(), 2);
         let quoted = format!("const A: &str = \"{NOTES}none.md\";");

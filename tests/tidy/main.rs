@@ -23,12 +23,7 @@ static REPO: LazyLock<Repo> = LazyLock::new(Repo::load);
 /// Fails with every finding, each on a line of its own.
 #[track_caller]
 fn report(findings: Vec<String>) {
-    assert!(
-        findings.is_empty(),
-        "{} to mend:\n{}\n",
-        findings.len(),
-        findings.join("\n")
-    );
+    assert!(findings.is_empty(), "{} to mend:\n{}\n", findings.len(), findings.join("\n"));
 }
 
 #[test]

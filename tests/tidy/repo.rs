@@ -53,10 +53,7 @@ impl Repo {
                 self.walk(&entry.path(), &format!("{path}/"));
             } else if kind.is_file() && is_read(&name) {
                 let text = fs::read_to_string(entry.path());
-                self.add(
-                    &path,
-                    &text.unwrap_or_else(|error| panic!("{path}: {error}")),
-                );
+                self.add(&path, &text.unwrap_or_else(|error| panic!("{path}: {error}")));
             } else {
                 self.names.insert(path);
             }
@@ -83,9 +80,7 @@ impl Repo {
 
     /// The files that are not Rust, as path and text.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.texts
-            .iter()
-            .map(|(path, text)| (path.as_str(), text.as_str()))
+        self.texts.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {

@@ -24,10 +24,7 @@ fn undocumented_in(source: &Source) -> Vec<String> {
         .filter(|pair| matches!(pair[1].text, "{" | "impl"))
         .filter(|pair| !documented(&code, &comments, source.line(pair[0].at)))
         .map(|pair| {
-            let what = format!(
-                "`unsafe {}` with no `SAFETY:` comment above it",
-                pair[1].text
-            );
+            let what = format!("`unsafe {}` with no `SAFETY:` comment above it", pair[1].text);
             source.finding(pair[0].at, &what)
         })
         .collect()
@@ -63,14 +60,8 @@ fn ends_something(code: &str) -> bool {
 pub(crate) fn outside_rooms(repo: &Repo) -> Vec<String> {
     let published = |path: &str| path.starts_with("src/") || path.starts_with("macros/");
     let mut findings = Vec::new();
-    for source in repo
-        .sources()
-        .filter(|source| published(&source.path) && !is_room(&source.path))
-    {
-        for token in scan::tokens(&source.code)
-            .iter()
-            .filter(|token| token.text == "unsafe")
-        {
+    for source in repo.sources().filter(|source| published(&source.path) && !is_room(&source.path)) {
+        for token in scan::tokens(&source.code).iter().filter(|token| token.text == "unsafe") {
             findings.push(source.finding(token.at, "unsafe code outside its rooms"));
         }
     }
@@ -164,35 +155,18 @@ mod tests {
         for text in documented {
             assert_eq!(count(text), 0, "{text}");
         }
-        assert_eq!(
-            count("unsafe fn f() {}\nlet a: unsafe fn() = \"unsafe {\"; // unsafe {"),
-            0
-        );
+        assert_eq!(count("unsafe fn f() {}\nlet a: unsafe fn() = \"unsafe {\"; // unsafe {"), 0);
     }
 
     #[test]
     fn unsafe_code_outside_the_rooms_is_found() {
         let text = "\nunsafe fn f() {}";
-        for path in [
-            "src/net/tcp.rs",
-            "src/lib.rs",
-            "src/sched/mod.rs",
-            "src/ringer.rs",
-            "macros/src/lib.rs",
-        ] {
+        for path in ["src/net/tcp.rs", "src/lib.rs", "src/sched/mod.rs", "src/ringer.rs", "macros/src/lib.rs"]
+        {
             let findings = outside_rooms(&Repo::of(&[(path, text)]));
-            assert_eq!(
-                findings,
-                [format!("{path}:2: unsafe code outside its rooms")]
-            );
+            assert_eq!(findings, [format!("{path}:2: unsafe code outside its rooms")]);
         }
-        for path in [
-            "src/ring.rs",
-            "src/ring/op.rs",
-            "src/base/mod.rs",
-            "src/sched/queue.rs",
-            "tests/a.rs",
-        ] {
+        for path in ["src/ring.rs", "src/ring/op.rs", "src/base/mod.rs", "src/sched/queue.rs", "tests/a.rs"] {
             assert_eq!(outside_rooms(&Repo::of(&[(path, text)])), [""; 0]);
         }
         let words = "#![forbid(unsafe_code)] // unsafe\nlet a = \"unsafe\";";
@@ -201,46 +175,16 @@ mod tests {
 
     #[test]
     fn a_safe_file_that_does_not_forbid_is_found() {
-        for text in [
-            "//! A.\nfn f() {}",
-            "// #![forbid(unsafe_code)]",
-            "mod a { #![forbid(unsafe_code)] }",
-        ] {
-            for path in [
-                "src/net/mod.rs",
-                "src/net.rs",
-                "src/sched/idle.rs",
-                "src/sched/tests.rs",
-            ] {
-                assert_eq!(
-                    not_forbidden(&Repo::of(&[(path, text)])).len(),
-                    1,
-                    "{path}: {text}"
-                );
+        for text in ["//! A.\nfn f() {}", "// #![forbid(unsafe_code)]", "mod a { #![forbid(unsafe_code)] }"] {
+            for path in ["src/net/mod.rs", "src/net.rs", "src/sched/idle.rs", "src/sched/tests.rs"] {
+                assert_eq!(not_forbidden(&Repo::of(&[(path, text)])).len(), 1, "{path}: {text}");
             }
-            for path in [
-                "src/lib.rs",
-                "src/sched.rs",
-                "src/sched/mod.rs",
-                "src/task/mod.rs",
-                "tests/a.rs",
-            ] {
-                assert_eq!(
-                    not_forbidden(&Repo::of(&[(path, text)])),
-                    [""; 0],
-                    "{path}: {text}"
-                );
+            for path in ["src/lib.rs", "src/sched.rs", "src/sched/mod.rs", "src/task/mod.rs", "tests/a.rs"] {
+                assert_eq!(not_forbidden(&Repo::of(&[(path, text)])), [""; 0], "{path}: {text}");
             }
         }
-        for text in [
-            "//! A.\n#![forbid(unsafe_code)]",
-            "#![a(b)]\n#![forbid(b, unsafe_code)]\nfn f() {}",
-        ] {
-            assert_eq!(
-                not_forbidden(&Repo::of(&[("src/net.rs", text)])),
-                [""; 0],
-                "{text}"
-            );
+        for text in ["//! A.\n#![forbid(unsafe_code)]", "#![a(b)]\n#![forbid(b, unsafe_code)]\nfn f() {}"] {
+            assert_eq!(not_forbidden(&Repo::of(&[("src/net.rs", text)])), [""; 0], "{text}");
         }
     }
 }

@@ -18,12 +18,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Source {
         let (code, comments) = split(text);
-        Source {
-            path: path.to_string(),
-            text: text.to_string(),
-            code,
-            comments,
-        }
+        Source { path: path.to_string(), text: text.to_string(), code, comments }
     }
 
     /// A finding at an offset, in the form `path:line: what`.
@@ -33,10 +28,7 @@ impl Source {
 
     /// The line, counted from 0, that an offset is on.
     pub(crate) fn line(&self, at: usize) -> usize {
-        self.text.as_bytes()[..at]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count()
+        self.text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count()
     }
 }
 
@@ -70,23 +62,14 @@ fn split(text: &str) -> (String, String) {
         at = end;
     }
     let whole = "pieces end between characters";
-    (
-        String::from_utf8(code).expect(whole),
-        String::from_utf8(comments).expect(whole),
-    )
+    (String::from_utf8(code).expect(whole), String::from_utf8(comments).expect(whole))
 }
 
 /// What starts at `at`, and where it ends.
 fn piece(bytes: &[u8], at: usize) -> (Kind, usize) {
     let rest = &bytes[at..];
     if rest.starts_with(b"//") {
-        (
-            Kind::Comment,
-            at + rest
-                .iter()
-                .position(|&byte| byte == b'\n')
-                .unwrap_or(rest.len()),
-        )
+        (Kind::Comment, at + rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()))
     } else if rest.starts_with(b"/*") {
         (Kind::Comment, at + block_comment(rest))
     } else if rest[0] == b'"' {
@@ -99,10 +82,7 @@ fn piece(bytes: &[u8], at: usize) -> (Kind, usize) {
     } else if is_word(rest[0]) {
         // A whole word at once, so that the `r` of `for"` is not taken for the start of a raw
         // string.
-        let word = rest
-            .iter()
-            .position(|&byte| !is_word(byte))
-            .unwrap_or(rest.len());
+        let word = rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len());
         let prefix = matches!(&rest[..word], b"r" | b"br" | b"cr");
         match prefix.then(|| raw_string(&rest[word..])).flatten() {
             Some(length) => (Kind::Quoted, at + word + length),
@@ -188,9 +168,7 @@ pub(crate) fn tokens(code: &str) -> Vec<Token<'_>> {
     while at < bytes.len() {
         let rest = &bytes[at..];
         let length = if is_word(rest[0]) {
-            rest.iter()
-                .position(|&byte| !is_word(byte))
-                .unwrap_or(rest.len())
+            rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len())
         } else if rest.starts_with(b"::") {
             2
         } else {
@@ -281,11 +259,7 @@ fn test_item_end(tokens: &[Token<'_>], from: usize) -> usize {
     let mut keyword = start;
     if text(keyword) == "pub" {
         let scoped = text(keyword + 1) == "(";
-        keyword = if scoped {
-            closing(tokens, keyword + 1)
-        } else {
-            keyword
-        } + 1;
+        keyword = if scoped { closing(tokens, keyword + 1) } else { keyword } + 1;
     }
     let is_item = ITEM_KEYWORDS.contains(&text(keyword));
     let mut index = start;
@@ -327,37 +301,22 @@ mod tests {
 
     #[test]
     fn code_and_comments_are_told_apart() {
-        let text =
-            "let a = \"// no\"; // yes \"\n/* a /* b */ c */ fn f<'a>(x: &'a str) -> char { '\"' }";
+        let text = "let a = \"// no\"; // yes \"\n/* a /* b */ c */ fn f<'a>(x: &'a str) -> char { '\"' }";
         let source = Source::new("a.rs", text);
         assert_eq!(source.code.len(), text.len());
         assert_eq!(source.comments.len(), text.len());
         assert_eq!(source.comments.trim(), "// yes \"\n/* a /* b */ c */");
         let code: Vec<&str> = source.code.split_whitespace().collect();
-        assert_eq!(
-            code.join(" "),
-            "let a = \" \"; fn f<'a>(x: &'a str) -> char { \" \" }"
-        );
+        assert_eq!(code.join(" "), "let a = \" \"; fn f<'a>(x: &'a str) -> char { \" \" }");
     }
 
     #[test]
     fn quotes_of_every_kind_are_blanked() {
-        for quoted in [
-            r##"r#"{ " {"#"##,
-            r#"b"{ \" {""#,
-            r#""{ \\""#,
-            "'{'",
-            r"'\''",
-            "b'{'",
-            r"'\u{7b}'",
-            "'\u{e4}'",
-        ] {
+        for quoted in
+            [r##"r#"{ " {"#"##, r#"b"{ \" {""#, r#""{ \\""#, "'{'", r"'\''", "b'{'", r"'\u{7b}'", "'\u{e4}'"]
+        {
             let source = Source::new("a.rs", &format!("f({quoted}); // end"));
-            assert!(
-                source.code.ends_with("\");       "),
-                "{quoted}: {}",
-                source.code
-            );
+            assert!(source.code.ends_with("\");       "), "{quoted}: {}", source.code);
             assert!(!source.code.contains('{'), "{quoted}: {}", source.code);
             assert_eq!(source.comments.trim(), "// end", "{quoted}");
         }
@@ -382,31 +341,16 @@ mod tests {
         let cases = [
             ("#[cfg(test)] mod tests { use a; } keep", "keep"),
             ("#[cfg(test)] mod tests; keep", "keep"),
-            (
-                "#[cfg(all(test, x))] #[a(b)] pub(crate) fn f(a: [u8; 2], b: T) -> U { a } keep",
-                "keep",
-            ),
-            (
-                "struct S { #[cfg(test)] pub a: u8, keep: u8 }",
-                "struct S { keep: u8 }",
-            ),
-            (
-                "match x { #[cfg(test)] A => { b } , keep => c }",
-                "match x { keep => c }",
-            ),
+            ("#[cfg(all(test, x))] #[a(b)] pub(crate) fn f(a: [u8; 2], b: T) -> U { a } keep", "keep"),
+            ("struct S { #[cfg(test)] pub a: u8, keep: u8 }", "struct S { keep: u8 }"),
+            ("match x { #[cfg(test)] A => { b } , keep => c }", "match x { keep => c }"),
             ("{ #[cfg(test)] { a } keep }", "{ keep }"),
             ("{ #[cfg(test)] last }", "{ }"),
-            (
-                "#[cfg(any(test, x))] use keep;",
-                "#[cfg(any(test, x))] use keep;",
-            ),
+            ("#[cfg(any(test, x))] use keep;", "#[cfg(any(test, x))] use keep;"),
             ("#[cfg(not(test))] use keep;", "#[cfg(not(test))] use keep;"),
         ];
         for (code, kept) in cases {
-            let words: Vec<String> = without_tests(code)
-                .split_whitespace()
-                .map(String::from)
-                .collect();
+            let words: Vec<String> = without_tests(code).split_whitespace().map(String::from).collect();
             assert_eq!(words.join(" "), kept, "{code}");
         }
     }

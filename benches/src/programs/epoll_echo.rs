@@ -67,20 +67,12 @@ fn accept(
         if connections.len() <= key {
             connections.resize_with(key + 1, || None);
         }
-        connections[key] = Some(Connection {
-            socket,
-            unsent: Vec::new(),
-        });
+        connections[key] = Some(Connection { socket, unsent: Vec::new() });
     }
 }
 
 /// Reads once and sends it back; an error, or the end of the stream, ends the connection.
-fn serve(
-    c: &mut Connection,
-    epoll: &Epoll,
-    event: &EpollEvent,
-    buffer: &mut [u8],
-) -> io::Result<()> {
+fn serve(c: &mut Connection, epoll: &Epoll, event: &EpollEvent, buffer: &mut [u8]) -> io::Result<()> {
     let mut pending = std::mem::take(&mut c.unsent);
     if pending.is_empty() {
         let n = match c.socket.read(buffer) {
@@ -93,18 +85,12 @@ fn serve(
             return Ok(());
         }
         pending.extend_from_slice(&buffer[sent..n]);
-        epoll.modify(
-            &c.socket,
-            &mut EpollEvent::new(EpollFlags::EPOLLOUT, event.data()),
-        )?;
+        epoll.modify(&c.socket, &mut EpollEvent::new(EpollFlags::EPOLLOUT, event.data()))?;
     } else {
         let sent = send(&mut c.socket, &pending)?;
         pending.drain(..sent);
         if pending.is_empty() {
-            epoll.modify(
-                &c.socket,
-                &mut EpollEvent::new(EpollFlags::EPOLLIN, event.data()),
-            )?;
+            epoll.modify(&c.socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, event.data()))?;
         }
     }
     c.unsent = pending;

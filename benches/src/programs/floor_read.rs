@@ -16,10 +16,7 @@ use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
     let file = File::open(&plan.file)?;
     let tasks = plan.tasks;
-    let mut lanes = Lanes::new(
-        tasks.next_power_of_two() as u32,
-        4 * tasks.next_power_of_two() as u32,
-    )?;
+    let mut lanes = Lanes::new(tasks.next_power_of_two() as u32, 4 * tasks.next_power_of_two() as u32)?;
     let memory = leak(tasks * BLOCK, 4096);
     let mut meter = Meter::new(&plan);
     let mut offsets = Offsets::new(0);
@@ -34,13 +31,7 @@ pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
             let read = opcode::Read::new(types::Fd(file.as_raw_fd()), buffer, BLOCK as u32)
                 .offset(wanted[task])
                 .build()
-                .user_data(
-                    Tag {
-                        kind: 0,
-                        index: task as u32,
-                    }
-                    .pack(),
-                );
+                .user_data(Tag { kind: 0, index: task as u32 }.pack());
             // SAFETY: the block belongs to this task alone, is never freed, and is not touched until the
             // read has completed; the file is open until the process ends, for the loop is left with
             // nothing in flight.
@@ -50,8 +41,7 @@ pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
         while let Some(cqe) = lanes.reap() {
             let task = Tag::unpack(cqe.user_data()).index as usize;
             // SAFETY: the read has completed: the block is ours again, and zeroed memory at worst.
-            let block =
-                unsafe { std::slice::from_raw_parts(memory.wrapping_add(task * BLOCK), BLOCK) };
+            let block = unsafe { std::slice::from_raw_parts(memory.wrapping_add(task * BLOCK), BLOCK) };
             check(cqe.result(), block, wanted[task])?;
             idle.push(task);
             reads += 1;

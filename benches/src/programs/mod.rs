@@ -57,19 +57,12 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
 
 /// The program of that name, if this build has it.
 pub(crate) fn find(name: &str) -> Option<Entry> {
-    PROGRAMS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, entry)| *entry)
+    PROGRAMS.iter().find(|(known, _)| *known == name).map(|(_, entry)| *entry)
 }
 
 /// A listener with room for every connection of a workload at once, announced.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;

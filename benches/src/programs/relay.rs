@@ -87,14 +87,8 @@ pub(crate) fn run(listener: TcpListener, upstream: Option<SocketAddr>) -> io::Re
     let lanes = Lanes::new(SQ_ENTRIES, CQ_ENTRIES)?;
     let pool = BufPool::new(&lanes, 0, BUFFERS, BUFFER_SIZE)?;
     let upstream = upstream.map(SockAddr::from);
-    let mut relay = Relay {
-        lanes,
-        pool,
-        listener,
-        upstream,
-        ends: Slab::with_capacity(1024),
-        starved: Vec::new(),
-    };
+    let mut relay =
+        Relay { lanes, pool, listener, upstream, ends: Slab::with_capacity(1024), starved: Vec::new() };
     let result = relay.serve();
     // The kernel may still hold ops that name the address and the sockets.
     std::mem::forget(relay);
@@ -123,13 +117,7 @@ impl Relay {
     }
 
     fn push(&mut self, entry: squeue::Entry, kind: u8, index: usize) -> io::Result<()> {
-        let entry = entry.user_data(
-            Tag {
-                kind,
-                index: index as u32,
-            }
-            .pack(),
-        );
+        let entry = entry.user_data(Tag { kind, index: index as u32 }.pack());
         // SAFETY: sockets stay in `ends` until their ops have ended, pool memory is never freed, listener
         // and upstream address live in `self`, which is never dropped.
         unsafe { self.lanes.push(&entry) }
@@ -141,13 +129,7 @@ impl Relay {
 
     fn accept(&mut self) -> io::Result<()> {
         let fd = types::Fd(self.listener.as_raw_fd());
-        self.push(
-            opcode::AcceptMulti::new(fd)
-                .flags(libc::SOCK_CLOEXEC)
-                .build(),
-            ACCEPT,
-            0,
-        )
+        self.push(opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build(), ACCEPT, 0)
     }
 
     fn on_accept(&mut self, cqe: &cqueue::Entry) -> io::Result<()> {
@@ -177,11 +159,7 @@ impl Relay {
         self.ends[first].to = second;
         self.ends[second].armed = true;
         let fd = types::Fd(self.fd(second));
-        self.push(
-            opcode::Connect::new(fd, address.cast(), length).build(),
-            CONNECT,
-            second,
-        )
+        self.push(opcode::Connect::new(fd, address.cast(), length).build(), CONNECT, second)
     }
 
     fn on_connect(&mut self, index: usize, result: i32) -> io::Result<()> {
@@ -200,11 +178,7 @@ impl Relay {
     fn arm(&mut self, index: usize) -> io::Result<()> {
         self.ends[index].armed = true;
         let fd = types::Fd(self.fd(index));
-        self.push(
-            opcode::RecvMulti::new(fd, self.pool.group()).build(),
-            RECV,
-            index,
-        )
+        self.push(opcode::RecvMulti::new(fd, self.pool.group()).build(), RECV, index)
     }
 
     fn on_recv(&mut self, index: usize, cqe: &cqueue::Entry) -> io::Result<()> {
@@ -215,11 +189,7 @@ impl Relay {
         if let Some(bid) = cqueue::buffer_select(cqe.flags()) {
             self.pool.taken();
             if cqe.result() > 0 && !dead {
-                let chunk = Chunk {
-                    bid,
-                    start: 0,
-                    end: cqe.result() as u32,
-                };
+                let chunk = Chunk { bid, start: 0, end: cqe.result() as u32 };
                 self.ends[to].out.push_back(chunk);
                 if !self.ends[to].sending {
                     self.send_first(to)?;
@@ -256,13 +226,7 @@ impl Relay {
         let Chunk { bid, start, end } = end.out[0];
         let from = self.pool.address(bid).wrapping_add(start as usize);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        self.push(
-            opcode::Send::new(fd, from, end - start)
-                .flags(flags)
-                .build(),
-            SEND,
-            index,
-        )
+        self.push(opcode::Send::new(fd, from, end - start).flags(flags).build(), SEND, index)
     }
 
     fn on_send(&mut self, index: usize, result: i32) -> io::Result<()> {
@@ -313,8 +277,7 @@ impl Relay {
             end.eof |= !end.armed;
             let first_waiting = usize::from(end.sending);
             while end.out.len() > first_waiting {
-                self.pool
-                    .give_back(end.out.pop_back().expect("longer than a length").bid);
+                self.pool.give_back(end.out.pop_back().expect("longer than a length").bid);
             }
         }
     }

@@ -10,10 +10,7 @@ use super::announce;
 
 /// Echoes until killed.
 pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
-    let runtime = ringwork::runtime::Builder::new()
-        .cores(1)
-        .build()
-        .map_err(io::Error::other)?;
+    let runtime = ringwork::runtime::Builder::new().cores(1).build().map_err(io::Error::other)?;
     let serving = runtime.handle().spawn_on(0, move || serve(address));
     runtime.block_on(serving).map_err(io::Error::other)?
 }

@@ -10,13 +10,8 @@ use super::announce;
 
 /// Passes connections on to `upstream` until killed.
 pub(crate) fn run(address: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
-    let runtime = ringwork::runtime::Builder::new()
-        .cores(1)
-        .build()
-        .map_err(io::Error::other)?;
-    let serving = runtime
-        .handle()
-        .spawn_on(0, move || serve(address, upstream));
+    let runtime = ringwork::runtime::Builder::new().cores(1).build().map_err(io::Error::other)?;
+    let serving = runtime.handle().spawn_on(0, move || serve(address, upstream));
     runtime.block_on(serving).map_err(io::Error::other)?
 }
 

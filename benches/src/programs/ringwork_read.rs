@@ -11,10 +11,7 @@ use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
 
 /// Reads as planned and prints what it cost.
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
-    let runtime = ringwork::runtime::Builder::new()
-        .cores(1)
-        .build()
-        .map_err(io::Error::other)?;
+    let runtime = ringwork::runtime::Builder::new().cores(1).build().map_err(io::Error::other)?;
     let reading = runtime.handle().spawn_on(0, move || read_all(plan));
     runtime.block_on(reading).map_err(io::Error::other)?
 }

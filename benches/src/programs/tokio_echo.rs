@@ -12,17 +12,14 @@ use super::listen;
 pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?
-        .block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                tokio::spawn(echo(stream));
-            }
-        })
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::spawn(echo(stream));
+        }
+    })
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {

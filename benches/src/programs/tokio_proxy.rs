@@ -12,17 +12,14 @@ use super::listen;
 pub(crate) fn run(address: SocketAddr, upstream: SocketAddr) -> io::Result<()> {
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?
-        .block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            loop {
-                let (client, _) = listener.accept().await?;
-                client.set_nodelay(true)?;
-                tokio::spawn(relay(client, upstream));
-            }
-        })
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (client, _) = listener.accept().await?;
+            client.set_nodelay(true)?;
+            tokio::spawn(relay(client, upstream));
+        }
+    })
 }
 
 async fn relay(mut client: TcpStream, upstream: SocketAddr) -> io::Result<()> {

@@ -13,17 +13,15 @@ use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
     let file = Arc::new(File::open(&plan.file)?);
     let meter = Arc::new(Mutex::new(Meter::new(&plan)));
-    tokio::runtime::Builder::new_current_thread()
-        .build()?
-        .block_on(async {
-            let tasks: Vec<_> = (0..plan.tasks)
-                .map(|task| tokio::spawn(read(file.clone(), Offsets::new(task), meter.clone())))
-                .collect();
-            for task in tasks {
-                task.await.map_err(io::Error::other)??;
-            }
-            meter.lock().expect("no reader panics").print()
-        })
+    tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+        let tasks: Vec<_> = (0..plan.tasks)
+            .map(|task| tokio::spawn(read(file.clone(), Offsets::new(task), meter.clone())))
+            .collect();
+        for task in tasks {
+            task.await.map_err(io::Error::other)??;
+        }
+        meter.lock().expect("no reader panics").print()
+    })
 }
 
 async fn read(file: Arc<File>, mut offsets: Offsets, meter: Arc<Mutex<Meter>>) -> io::Result<()> {
@@ -32,10 +30,9 @@ async fn read(file: Arc<File>, mut offsets: Offsets, meter: Arc<Mutex<Meter>>) -
     for reads in 1u64.. {
         let offset = offsets.next_offset();
         let file = file.clone();
-        let (result, buffer) =
-            tokio::task::spawn_blocking(move || (file.read_at(&mut block, offset), block))
-                .await
-                .map_err(io::Error::other)?;
+        let (result, buffer) = tokio::task::spawn_blocking(move || (file.read_at(&mut block, offset), block))
+            .await
+            .map_err(io::Error::other)?;
         block = buffer;
         check(result? as i32, &block, offset)?;
         match reads % SAMPLE {

@@ -20,12 +20,7 @@ fn facts() -> Facts {
 }
 
 fn reply(head_only: bool) -> Reply<'static> {
-    Reply {
-        head_only,
-        persistence: Persistence::Keep,
-        now: now(),
-        date: DATE,
-    }
+    Reply { head_only, persistence: Persistence::Keep, now: now(), date: DATE }
 }
 
 /// Asks for `facts()` with a method and field lines; the answer as text, and the part of the file.
@@ -35,10 +30,7 @@ fn ask(method: &str, fields: &str) -> (String, Option<Range<u64>>) {
 
 fn ask_for(facts: &Facts, method: &str, fields: &str) -> (String, Option<Range<u64>>) {
     let text = format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-    let request = Parser::default()
-        .parse(text.as_bytes())
-        .expect("accepted")
-        .expect("complete");
+    let request = Parser::default().parse(text.as_bytes()).expect("accepted").expect("complete");
     let answer = reply(method == "HEAD").file(Vec::new(), &request, facts);
     (String::from_utf8(answer.bytes).expect("text"), answer.file)
 }
@@ -49,8 +41,7 @@ fn status(text: &str) -> &str {
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let head = text.split("\r\n\r\n").next()?;
-    head.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 #[test]
@@ -108,19 +99,13 @@ fn a_part_of_another_version_becomes_the_whole() {
 #[test]
 fn a_copy_that_is_still_good() {
     let etag = facts().etag;
-    let (text, file) = ask(
-        "GET",
-        &format!("If-None-Match: {etag}\r\nRange: bytes=5000-\r\n"),
-    );
+    let (text, file) = ask("GET", &format!("If-None-Match: {etag}\r\nRange: bytes=5000-\r\n"));
     assert_eq!(status(&text), "304");
     assert_eq!(field(&text, "ETag"), Some(&*etag));
     assert_eq!(field(&text, "Content-Length"), None);
     assert!(text.ends_with("\r\n\r\n"));
     assert_eq!(file, None);
-    let (text, _) = ask(
-        "HEAD",
-        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
-    );
+    let (text, _) = ask("HEAD", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
     assert_eq!(status(&text), "304");
 }
 
@@ -134,10 +119,7 @@ fn a_failed_precondition() {
 fn an_empty_file_has_no_body_to_send() {
     let empty = Facts::new(Path::new("x"), 0, at(5), 1);
     let (head, file) = ask_for(&empty, "GET", "");
-    assert_eq!(
-        (status(&head), field(&head, "Content-Length"), file),
-        ("200", Some("0"), None)
-    );
+    assert_eq!((status(&head), field(&head, "Content-Length"), file), ("200", Some("0"), None));
 }
 
 #[test]
@@ -146,35 +128,18 @@ fn a_file_from_the_future_is_of_now_and_one_from_before_1970_has_no_date() {
     let (head, _) = ask_for(&future, "GET", "");
     assert_eq!(field(&head, "Last-Modified"), Some(DATE));
     let past = Facts::new(Path::new("x"), 1, UNIX_EPOCH - Duration::from_nanos(1), 1);
-    let (head, _) = ask_for(
-        &past,
-        "GET",
-        "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
-    );
-    assert_eq!(
-        (status(&head), field(&head, "Last-Modified")),
-        ("200", None)
-    );
+    let (head, _) = ask_for(&past, "GET", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+    assert_eq!((status(&head), field(&head, "Last-Modified")), ("200", None));
     assert_eq!(field(&head, "ETag"), Some("\"1-ffffffffffffffff-1\""));
 }
 
 #[test]
 fn a_tag_changes_with_size_time_and_file() {
     let tag = |len, nanos, inode| {
-        Facts::new(
-            Path::new("x"),
-            len,
-            UNIX_EPOCH + Duration::from_nanos(nanos),
-            inode,
-        )
-        .etag
+        Facts::new(Path::new("x"), len, UNIX_EPOCH + Duration::from_nanos(nanos), inode).etag
     };
     let original = tag(1, 1, 1);
-    assert!(
-        [tag(2, 1, 1), tag(1, 2, 1), tag(1, 1, 2)]
-            .iter()
-            .all(|other| *other != original)
-    );
+    assert!([tag(2, 1, 1), tag(1, 2, 1), tag(1, 1, 2)].iter().all(|other| *other != original));
     assert_eq!(tag(1, 1, 1), original);
 }
 
@@ -183,33 +148,23 @@ fn pages_carry_their_length_and_forbid_scripts() {
     let answer = reply(false).error(Vec::new(), Status::MethodNotAllowed);
     let text = String::from_utf8(answer.bytes).expect("text");
     let (_, page) = text.split_once("\r\n\r\n").expect("a body");
-    assert_eq!(
-        field(&text, "Content-Length"),
-        Some(&*page.len().to_string())
-    );
+    assert_eq!(field(&text, "Content-Length"), Some(&*page.len().to_string()));
     assert_eq!(field(&text, "Allow"), Some("GET, HEAD, OPTIONS"));
     assert!(
-        field(&text, "Content-Security-Policy")
-            .is_some_and(|policy| policy.contains("default-src 'none'"))
+        field(&text, "Content-Security-Policy").is_some_and(|policy| policy.contains("default-src 'none'"))
     );
 }
 
 #[test]
 fn a_folder_without_its_slash_moves() {
     let text = String::from_utf8(reply(false).moved(Vec::new(), "/a%20b/?q").bytes).expect("text");
-    assert_eq!(
-        (status(&text), field(&text, "Location")),
-        ("301", Some("/a%20b/?q"))
-    );
+    assert_eq!((status(&text), field(&text, "Location")), ("301", Some("/a%20b/?q")));
 }
 
 #[test]
 fn options_names_the_methods() {
     let text = String::from_utf8(reply(false).allowed(Vec::new()).bytes).expect("text");
-    assert_eq!(
-        (status(&text), field(&text, "Allow")),
-        ("204", Some("GET, HEAD, OPTIONS"))
-    );
+    assert_eq!((status(&text), field(&text, "Allow")), ("204", Some("GET, HEAD, OPTIONS")));
     assert!(text.ends_with("\r\n\r\n"));
     assert_eq!(field(&text, "Content-Length"), None);
 }
@@ -218,10 +173,7 @@ fn options_names_the_methods() {
 fn a_listing_is_a_page_that_can_be_asked_for_conditionally() {
     let ask = |fields: &str| {
         let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
-        let request = Parser::default()
-            .parse(text.as_bytes())
-            .expect("accepted")
-            .expect("complete");
+        let request = Parser::default().parse(text.as_bytes()).expect("accepted").expect("complete");
         String::from_utf8(reply(false).listing(Vec::new(), &request, "<p>hi").bytes).expect("text")
     };
     assert!(ask("").ends_with("\r\n\r\n<p>hi"));

@@ -14,50 +14,27 @@ fn modified() -> SystemTime {
 }
 
 fn file() -> Validators<'static> {
-    Validators {
-        etag: Some(ETAG),
-        last_modified: Some(modified()),
-    }
+    Validators { etag: Some(ETAG), last_modified: Some(modified()) }
 }
 
 fn none_match(list: &str) -> Verdict {
-    Preconditions {
-        if_none_match: Some(list.as_bytes().into()),
-        ..Default::default()
-    }
-    .evaluate(file())
+    Preconditions { if_none_match: Some(list.as_bytes().into()), ..Default::default() }.evaluate(file())
 }
 
 fn must_match(list: &str) -> Verdict {
-    Preconditions {
-        if_match: Some(list.as_bytes().into()),
-        ..Default::default()
-    }
-    .evaluate(file())
+    Preconditions { if_match: Some(list.as_bytes().into()), ..Default::default() }.evaluate(file())
 }
 
 fn modified_since(date: &[u8]) -> Verdict {
-    Preconditions {
-        if_modified_since: Some(date),
-        ..Default::default()
-    }
-    .evaluate(file())
+    Preconditions { if_modified_since: Some(date), ..Default::default() }.evaluate(file())
 }
 
 fn unmodified_since(date: &[u8]) -> Verdict {
-    Preconditions {
-        if_unmodified_since: Some(date),
-        ..Default::default()
-    }
-    .evaluate(file())
+    Preconditions { if_unmodified_since: Some(date), ..Default::default() }.evaluate(file())
 }
 
 fn range_applies(if_range: &[u8], age: Duration) -> bool {
-    Preconditions {
-        if_range: Some(if_range),
-        ..Default::default()
-    }
-    .range_applies(file(), modified() + age)
+    Preconditions { if_range: Some(if_range), ..Default::default() }.range_applies(file(), modified() + age)
 }
 
 #[test]
@@ -81,18 +58,7 @@ fn if_none_match_compares_weakly_and_takes_lists() {
     ] {
         assert_eq!(none_match(list), Verdict::NotModified, "{list}");
     }
-    for list in [
-        "\"x\"",
-        "abc",
-        "\"abc",
-        "W/abc",
-        "",
-        ",",
-        "\"ABC\"",
-        "w/\"abc\"",
-        "\"x\" \"abc\"",
-        "*, *",
-    ] {
+    for list in ["\"x\"", "abc", "\"abc", "W/abc", "", ",", "\"ABC\"", "w/\"abc\"", "\"x\" \"abc\"", "*, *"] {
         assert_eq!(none_match(list), Verdict::Send, "{list}");
     }
 }
@@ -118,14 +84,8 @@ fn if_modified_since_compares_whole_seconds() {
 
 #[test]
 fn the_two_old_date_formats_are_read_too() {
-    assert_eq!(
-        modified_since(b"Sunday, 06-Nov-94 08:49:37 GMT"),
-        Verdict::NotModified
-    );
-    assert_eq!(
-        modified_since(b"Sun Nov  6 08:49:37 1994"),
-        Verdict::NotModified
-    );
+    assert_eq!(modified_since(b"Sunday, 06-Nov-94 08:49:37 GMT"), Verdict::NotModified);
+    assert_eq!(modified_since(b"Sun Nov  6 08:49:37 1994"), Verdict::NotModified);
 }
 
 #[test]

@@ -7,12 +7,7 @@ use super::*;
 
 fn entry(name: &[u8], kind: Kind, len: u64) -> Entry {
     let modified = Some(UNIX_EPOCH + Duration::from_secs(784_111_777));
-    Entry {
-        name: name.to_vec(),
-        kind,
-        len,
-        modified,
-    }
+    Entry { name: name.to_vec(), kind, len, modified }
 }
 
 fn place(path: &str) -> SitePath {
@@ -24,8 +19,7 @@ struct Scratch(std::path::PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Scratch {
-        let folder =
-            std::env::temp_dir().join(format!("file_server-{name}-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("file_server-{name}-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("a new folder");
         Scratch(folder)
     }
@@ -50,15 +44,10 @@ fn folders_come_first_and_numbers_count() {
         (b"file", Kind::Other),
         (b"file99999999999999999999999", Kind::File),
     ];
-    let mut entries: Vec<Entry> = names
-        .iter()
-        .map(|&(name, kind)| entry(name, kind, 1))
-        .collect();
+    let mut entries: Vec<Entry> = names.iter().map(|&(name, kind)| entry(name, kind, 1)).collect();
     entries.sort_by(Entry::order);
-    let sorted: Vec<&str> = entries
-        .iter()
-        .map(|entry| std::str::from_utf8(&entry.name).expect("ASCII"))
-        .collect();
+    let sorted: Vec<&str> =
+        entries.iter().map(|entry| std::str::from_utf8(&entry.name).expect("ASCII")).collect();
     assert_eq!(
         sorted,
         [
@@ -77,13 +66,8 @@ fn folders_come_first_and_numbers_count() {
 
 #[test]
 fn the_order_is_total_so_that_sorting_cannot_panic() {
-    let names: [&[u8]; 10] = [
-        b"", b"0", b"00", b"1", b"01", b"a", b"A", b"a1", b"a01", b"\xff",
-    ];
-    let entries: Vec<Entry> = names
-        .iter()
-        .map(|name| entry(name, Kind::File, 0))
-        .collect();
+    let names: [&[u8]; 10] = [b"", b"0", b"00", b"1", b"01", b"a", b"A", b"a1", b"a01", b"\xff"];
+    let entries: Vec<Entry> = names.iter().map(|name| entry(name, Kind::File, 0)).collect();
     for a in &entries {
         for b in &entries {
             assert_eq!(a.order(b), b.order(a).reverse());
@@ -119,28 +103,15 @@ fn sizes_read_well() {
 fn names_are_escaped_where_shown_and_encoded_where_linked() {
     let nasty = entry(b"<a href=\"x\">&'\n\xff", Kind::File, 1);
     let html = render(&place("/"), &[nasty], true);
-    assert!(
-        html.contains("href=\"%3Ca%20href%3D%22x%22%3E%26%27%0A%FF\""),
-        "{html}"
-    );
-    assert!(
-        html.contains("<bdi>&lt;a href=&quot;x&quot;&gt;&amp;&#39;\u{fffd}\u{fffd}</bdi>"),
-        "{html}"
-    );
+    assert!(html.contains("href=\"%3Ca%20href%3D%22x%22%3E%26%27%0A%FF\""), "{html}");
+    assert!(html.contains("<bdi>&lt;a href=&quot;x&quot;&gt;&amp;&#39;\u{fffd}\u{fffd}</bdi>"), "{html}");
     assert!(!html.contains("<a href=\"x\""));
 }
 
 #[test]
 fn a_name_that_looks_like_a_url_stays_in_the_folder() {
-    let html = render(
-        &place("/"),
-        &[entry(b"javascript:alert(1)", Kind::File, 1)],
-        true,
-    );
-    assert!(
-        html.contains("href=\"javascript%3Aalert%281%29\""),
-        "{html}"
-    );
+    let html = render(&place("/"), &[entry(b"javascript:alert(1)", Kind::File, 1)], true);
+    assert!(html.contains("href=\"javascript%3Aalert%281%29\""), "{html}");
 }
 
 #[test]
@@ -148,16 +119,10 @@ fn the_path_is_a_row_of_links() {
     let html = render(&place("/a%20b/%3Cc%3E/"), &[], true);
     let nav = html.split("<nav").nth(1).expect("a breadcrumb");
     assert!(nav.contains("<a href=\"/\"><bdi>root</bdi></a>"), "{nav}");
-    assert!(
-        nav.contains("<a href=\"/a%20b/\"><bdi>a b</bdi></a>"),
-        "{nav}"
-    );
+    assert!(nav.contains("<a href=\"/a%20b/\"><bdi>a b</bdi></a>"), "{nav}");
     assert!(nav.contains("<b><bdi>&lt;c&gt;</bdi></b>"), "{nav}");
     assert!(html.contains("<title>&lt;c&gt;</title>"));
-    assert!(
-        html.contains("href=\"../\""),
-        "a folder below the root links to its parent"
-    );
+    assert!(html.contains("href=\"../\""), "a folder below the root links to its parent");
     assert!(!render(&place("/"), &[], true).contains("href=\"../\""));
 }
 
@@ -171,9 +136,7 @@ fn rows_show_kind_size_and_time() {
     ];
     let html = render(&place("/x/"), &entries, true);
     assert!(html.contains("href=\"sub/\""));
-    assert!(
-        html.contains("<td class=\"size\">2.0 KiB</td><td class=\"time\">06 Nov 1994 08:49</td>")
-    );
+    assert!(html.contains("<td class=\"size\">2.0 KiB</td><td class=\"time\">06 Nov 1994 08:49</td>"));
     assert!(html.contains("href=\"elsewhere\"") && html.contains(">link<"));
     assert!(!html.contains("href=\"pipe\"") && html.contains(">special<"));
     assert!(html.contains("<footer>1 folder, 3 files, 2.0 KiB</footer>"));
@@ -197,10 +160,7 @@ fn a_real_folder_is_read_without_following_links() {
     let socket = std::os::unix::net::UnixListener::bind(scratch.0.join("s")).expect("a socket");
     let (mut entries, complete) = read(&scratch.0, 100).expect("readable");
     entries.sort_by(Entry::order);
-    let found: Vec<(&[u8], Kind)> = entries
-        .iter()
-        .map(|entry| (&entry.name[..], entry.kind))
-        .collect();
+    let found: Vec<(&[u8], Kind)> = entries.iter().map(|entry| (&entry.name[..], entry.kind)).collect();
     assert_eq!(
         found,
         [
@@ -233,8 +193,5 @@ fn no_more_entries_are_held_than_allowed() {
 #[test]
 fn a_folder_that_cannot_be_read_is_an_error() {
     let missing = page(Path::new("/proc/self/no-such-folder"), &place("/"));
-    assert_eq!(
-        missing.expect_err("missing").kind(),
-        io::ErrorKind::NotFound
-    );
+    assert_eq!(missing.expect_err("missing").kind(), io::ErrorKind::NotFound);
 }

@@ -76,9 +76,7 @@ impl<'b> Fields<'b> {
         };
         // Two lengths are how one request is smuggled behind another, and HTTP/1.0 knows no codings. A body
         // that is not chunked last has no end that could be found. All three: 400, and the connection ends.
-        let mut codings = codings
-            .rsplit(|&byte| byte == b',')
-            .map(|coding| coding.trim_ascii());
+        let mut codings = codings.rsplit(|&byte| byte == b',').map(|coding| coding.trim_ascii());
         let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
         let framed = codings.next().is_some_and(is_chunked) && !codings.any(is_chunked);
         if self.content_length.is_some() || minor_version == 0 || !framed {
@@ -159,10 +157,5 @@ fn number(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(
-        std::str::from_utf8(digits)
-            .ok()?
-            .parse()
-            .unwrap_or(usize::MAX),
-    )
+    Some(std::str::from_utf8(digits).ok()?.parse().unwrap_or(usize::MAX))
 }

@@ -25,14 +25,10 @@ fn refused(text: &str) -> Status {
 fn target_of(line: &str) -> Result<(String, Option<String>), Status> {
     let text = format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
     match parse(&text) {
-        Ok(Some(Request {
-            target: Target::Path { path, query },
-            ..
-        })) => Ok((path.to_owned(), query.map(str::to_owned))),
-        Ok(Some(Request {
-            target: Target::Server,
-            ..
-        })) => Ok(("*".to_owned(), None)),
+        Ok(Some(Request { target: Target::Path { path, query }, .. })) => {
+            Ok((path.to_owned(), query.map(str::to_owned)))
+        }
+        Ok(Some(Request { target: Target::Server, .. })) => Ok(("*".to_owned(), None)),
         Ok(None) => panic!("{line:?} is not complete"),
         Err(Refusal(status)) => Err(status),
     }
@@ -43,13 +39,7 @@ fn the_simplest_request() {
     let text = "GET /a?b=c HTTP/1.1\r\nHost: example.com:80\r\n\r\n";
     let request = request(text);
     assert_eq!(request.method, Method::Get);
-    assert_eq!(
-        request.target,
-        Target::Path {
-            path: "/a",
-            query: Some("b=c")
-        }
-    );
+    assert_eq!(request.target, Target::Path { path: "/a", query: Some("b=c") });
     assert_eq!(request.persistence, Persistence::Keep);
     assert_eq!(request.conditions, Preconditions::default());
     assert_eq!(request.length, text.len());
@@ -62,10 +52,7 @@ fn a_request_may_arrive_byte_by_byte() {
     for end in 0..text.len() {
         assert_eq!(parser.parse(&text.as_bytes()[..end]), Ok(None), "at {end}");
     }
-    let found = parser
-        .parse(text.as_bytes())
-        .expect("accepted")
-        .expect("complete");
+    let found = parser.parse(text.as_bytes()).expect("accepted").expect("complete");
     assert_eq!(found, request(&text));
     assert_eq!(found.range, Some(&b"bytes=0-1"[..]));
 }
@@ -79,10 +66,7 @@ fn a_request_may_arrive_in_any_two_parts() {
         let early = parser.parse(&text.as_bytes()[..split]).expect("accepted");
         assert_eq!(early.is_some(), split >= first, "split at {split}");
         if early.is_none() {
-            let found = parser
-                .parse(text.as_bytes())
-                .expect("accepted")
-                .expect("complete");
+            let found = parser.parse(text.as_bytes()).expect("accepted").expect("complete");
             assert_eq!((found.method, found.length), (Method::Head, first));
         }
     }
@@ -93,20 +77,10 @@ fn pipelined_requests_come_out_one_by_one() {
     let mut bytes = with("").into_bytes();
     bytes.extend_from_slice(b"HEAD /two HTTP/1.1\r\nHost: a\r\n\r\nGET /three HT");
     let mut parser = Parser::default();
-    let one = parser
-        .parse(&bytes)
-        .expect("accepted")
-        .expect("complete")
-        .length;
+    let one = parser.parse(&bytes).expect("accepted").expect("complete").length;
     let rest = &bytes[one..];
     let two = parser.parse(rest).expect("accepted").expect("complete");
-    assert_eq!(
-        two.target,
-        Target::Path {
-            path: "/two",
-            query: None
-        }
-    );
+    assert_eq!(two.target, Target::Path { path: "/two", query: None });
     assert_eq!(parser.parse(&rest[two.length..]), Ok(None));
 }
 
@@ -121,16 +95,9 @@ fn methods_are_told_apart() {
         ("get", Method::Unknown),
         ("BREW", Method::Unknown),
     ] {
-        assert_eq!(
-            request(&format!("{name} / HTTP/1.1\r\nHost: a\r\n\r\n")).method,
-            method,
-            "{name}"
-        );
+        assert_eq!(request(&format!("{name} / HTTP/1.1\r\nHost: a\r\n\r\n")).method, method, "{name}");
     }
-    assert_eq!(
-        request("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").method,
-        Method::NotAllowed
-    );
+    assert_eq!(request("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").method, Method::NotAllowed);
 }
 
 #[test]
@@ -138,10 +105,7 @@ fn targets_in_all_forms() {
     let path = |path: &str, query: Option<&str>| Ok((path.to_owned(), query.map(str::to_owned)));
     assert_eq!(target_of("GET /a/b?"), path("/a/b", Some("")));
     assert_eq!(target_of("GET /a?b?c"), path("/a", Some("b?c")));
-    assert_eq!(
-        target_of("GET http://example.com/x?y"),
-        path("/x", Some("y"))
-    );
+    assert_eq!(target_of("GET http://example.com/x?y"), path("/x", Some("y")));
     assert_eq!(target_of("GET HTTPS://[::1]:443/x"), path("/x", None));
     assert_eq!(target_of("GET http://example.com"), path("/", None));
     assert_eq!(target_of("GET http://example.com?q"), path("/", Some("q")));
@@ -181,15 +145,8 @@ fn lines_that_are_no_request_are_bad() {
     ] {
         assert_eq!(refused(text), Status::BadRequest, "{text:?}");
     }
-    for fields in [
-        "A : b\r\n",
-        " A: b\r\n",
-        "A: b\r\n c\r\n",
-        "A\r\n",
-        ": b\r\n",
-        "A: \0\r\n",
-        "A: b\rc\r\n",
-    ] {
+    for fields in ["A : b\r\n", " A: b\r\n", "A: b\r\n c\r\n", "A\r\n", ": b\r\n", "A: \0\r\n", "A: b\rc\r\n"]
+    {
         assert_eq!(refused(&with(fields)), Status::BadRequest, "{fields:?}");
     }
 }
@@ -211,26 +168,11 @@ fn a_host_is_needed_once() {
     assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), Status::BadRequest);
     assert_eq!(refused(&with("Host: a\r\n")), Status::BadRequest);
     assert_eq!(refused(&with("host: b\r\n")), Status::BadRequest);
-    assert_eq!(
-        refused("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-        Status::BadRequest
-    );
-    assert_eq!(
-        refused("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"),
-        Status::BadRequest
-    );
-    assert_eq!(
-        refused("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"),
-        Status::BadRequest
-    );
-    assert_eq!(
-        request("GET / HTTP/1.1\r\nHost:\r\n\r\n").method,
-        Method::Get
-    );
-    assert_eq!(
-        request("GET / HTTP/1.1\r\nHOST: [::1]:8080\r\n\r\n").method,
-        Method::Get
-    );
+    assert_eq!(refused("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"), Status::BadRequest);
+    assert_eq!(refused("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n"), Status::BadRequest);
+    assert_eq!(refused("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"), Status::BadRequest);
+    assert_eq!(request("GET / HTTP/1.1\r\nHost:\r\n\r\n").method, Method::Get);
+    assert_eq!(request("GET / HTTP/1.1\r\nHOST: [::1]:8080\r\n\r\n").method, Method::Get);
     assert_eq!(request("GET / HTTP/1.0\r\n\r\n").method, Method::Get);
 }
 
@@ -238,24 +180,12 @@ fn a_host_is_needed_once() {
 fn connections_stay_or_end_as_each_version_says() {
     let of = |text: &str| request(text).persistence;
     assert_eq!(of(&with("Connection: close\r\n")), Persistence::Close);
-    assert_eq!(
-        of(&with("Connection: Keep-Alive, Close\r\n")),
-        Persistence::Close
-    );
-    assert_eq!(
-        of(&with("Connection: upgrade\r\nConnection: close\r\n")),
-        Persistence::Close
-    );
+    assert_eq!(of(&with("Connection: Keep-Alive, Close\r\n")), Persistence::Close);
+    assert_eq!(of(&with("Connection: upgrade\r\nConnection: close\r\n")), Persistence::Close);
     assert_eq!(of(&with("Connection: closed\r\n")), Persistence::Keep);
     assert_eq!(of("GET / HTTP/1.0\r\n\r\n"), Persistence::Close);
-    assert_eq!(
-        of("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"),
-        Persistence::KeepOldClient
-    );
-    assert_eq!(
-        of("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"),
-        Persistence::Close
-    );
+    assert_eq!(of("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"), Persistence::KeepOldClient);
+    assert_eq!(of("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n"), Persistence::Close);
 }
 
 #[test]
@@ -265,21 +195,16 @@ fn a_small_body_is_part_of_the_request() {
     for end in 1..text.len() - 3 {
         assert_eq!(parser.parse(&text.as_bytes()[..end]), Ok(None), "at {end}");
     }
-    let found = parser
-        .parse(text.as_bytes())
-        .expect("accepted")
-        .expect("complete");
+    let found = parser.parse(text.as_bytes()).expect("accepted").expect("complete");
     assert_eq!(found.length, text.len() - 3);
     assert_eq!(parser.parse(b"GET"), Ok(None));
 }
 
 #[test]
 fn lengths_must_agree() {
-    for good in [
-        "Content-Length: 0\r\n",
-        "Content-Length: 0, 0\r\n",
-        "Content-Length: 0\r\nContent-Length: 00\r\n",
-    ] {
+    for good in
+        ["Content-Length: 0\r\n", "Content-Length: 0, 0\r\n", "Content-Length: 0\r\nContent-Length: 00\r\n"]
+    {
         assert_eq!(request(&with(good)).length, with(good).len());
     }
     for bad in [
@@ -301,18 +226,9 @@ fn lengths_must_agree() {
 fn a_body_that_is_too_long_to_skip_is_refused_at_once() {
     let large = format!("Content-Length: {}\r\n", BODY_MAX + 1);
     assert_eq!(refused(&with(&large)), Status::ContentTooLarge);
-    assert_eq!(
-        refused(&with("Content-Length: 99999999999999999999\r\n")),
-        Status::ContentTooLarge
-    );
-    assert_eq!(
-        refused(&with(&large).replace("GET", "PUT")),
-        Status::MethodNotAllowed
-    );
-    assert_eq!(
-        refused(&with(&large).replace("GET", "BREW")),
-        Status::NotImplemented
-    );
+    assert_eq!(refused(&with("Content-Length: 99999999999999999999\r\n")), Status::ContentTooLarge);
+    assert_eq!(refused(&with(&large).replace("GET", "PUT")), Status::MethodNotAllowed);
+    assert_eq!(refused(&with(&large).replace("GET", "BREW")), Status::NotImplemented);
     let most = with(&format!("Content-Length: {BODY_MAX}\r\n"));
     assert_eq!(parse(&most), Ok(None));
 }
@@ -322,10 +238,7 @@ fn transfer_codings_are_refused_by_their_framing() {
     let coding = |value: &str| with(&format!("Transfer-Encoding: {value}\r\n"));
     assert_eq!(refused(&coding("chunked")), Status::NotImplemented);
     assert_eq!(refused(&coding("gzip, Chunked")), Status::NotImplemented);
-    assert_eq!(
-        refused(&coding("chunked").replace("GET", "POST")),
-        Status::MethodNotAllowed
-    );
+    assert_eq!(refused(&coding("chunked").replace("GET", "POST")), Status::MethodNotAllowed);
     for bad in [
         "gzip",
         "identity",
@@ -339,45 +252,27 @@ fn transfer_codings_are_refused_by_their_framing() {
     }
     let two_lines = with("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n");
     assert_eq!(refused(&two_lines), Status::BadRequest);
-    assert_eq!(
-        refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        Status::BadRequest
-    );
+    assert_eq!(refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), Status::BadRequest);
 }
 
 #[test]
 fn expectations_are_met_or_refused() {
     assert_eq!(refused(&with("Expect: tea\r\n")), Status::ExpectationFailed);
-    assert_eq!(
-        request(&with("Expect: 100-Continue\r\n")).method,
-        Method::Get
-    );
+    assert_eq!(request(&with("Expect: 100-Continue\r\n")).method, Method::Get);
     let waiting = with("Expect: 100-continue\r\nContent-Length: 3\r\n");
     assert_eq!(refused(&waiting), Status::ExpectationFailed);
-    assert_eq!(
-        refused(&waiting.replace("GET", "PUT")),
-        Status::MethodNotAllowed
-    );
+    assert_eq!(refused(&waiting.replace("GET", "PUT")), Status::MethodNotAllowed);
     assert_eq!(parse(&waiting.replace("1.1", "1.0")), Ok(None));
-    assert_eq!(
-        request(&(waiting.clone() + "abc")).length,
-        waiting.len() + 3
-    );
+    assert_eq!(request(&(waiting.clone() + "abc")).length, waiting.len() + 3);
 }
 
 #[test]
 fn lists_go_on_in_another_line_and_a_second_range_voids_both() {
     let text = with("If-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\nIf-Match: *\r\n");
     let found = request(&text);
-    assert_eq!(
-        found.conditions.if_none_match.as_deref(),
-        Some(&b"\"a\", \"b\""[..])
-    );
+    assert_eq!(found.conditions.if_none_match.as_deref(), Some(&b"\"a\", \"b\""[..]));
     assert_eq!(found.conditions.if_match.as_deref(), Some(&b"*"[..]));
-    assert_eq!(
-        request(&with("Range: bytes=0-1\r\nRange: bytes=2-3\r\n")).range,
-        None
-    );
+    assert_eq!(request(&with("Range: bytes=0-1\r\nRange: bytes=2-3\r\n")).range, None);
 }
 
 #[test]
@@ -391,15 +286,9 @@ fn dates_and_if_range_are_handed_on() {
 
 #[test]
 fn a_long_target_is_414_complete_or_not() {
-    let fits = format!(
-        "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
-        "x".repeat(TARGET_MAX - 1)
-    );
+    let fits = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(TARGET_MAX - 1));
     assert!(matches!(request(&fits).target, Target::Path { path, .. } if path.len() == TARGET_MAX));
-    let long = format!(
-        "GET /{} HTTP/1.1\r\nHost: a\r\n\r\n",
-        "x".repeat(TARGET_MAX)
-    );
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(TARGET_MAX));
     assert_eq!(refused(&long), Status::UriTooLong);
     let endless = format!("GET /{}", "x".repeat(HEAD_MAX));
     assert_eq!(refused(&endless), Status::UriTooLong);
@@ -407,29 +296,14 @@ fn a_long_target_is_414_complete_or_not() {
 
 #[test]
 fn long_or_many_fields_are_431_complete_or_not() {
-    assert_eq!(
-        refused(&with(&format!("A: {}\r\n", "x".repeat(HEAD_MAX)))),
-        Status::FieldsTooLarge
-    );
+    assert_eq!(refused(&with(&format!("A: {}\r\n", "x".repeat(HEAD_MAX)))), Status::FieldsTooLarge);
     let endless = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}", "x".repeat(HEAD_MAX));
     assert_eq!(refused(&endless), Status::FieldsTooLarge);
-    assert_eq!(
-        request(&with(&"A: b\r\n".repeat(FIELDS_MAX - 1))).method,
-        Method::Get
-    );
-    assert_eq!(
-        refused(&with(&"A: b\r\n".repeat(FIELDS_MAX))),
-        Status::FieldsTooLarge
-    );
+    assert_eq!(request(&with(&"A: b\r\n".repeat(FIELDS_MAX - 1))).method, Method::Get);
+    assert_eq!(refused(&with(&"A: b\r\n".repeat(FIELDS_MAX))), Status::FieldsTooLarge);
     let longest = HEAD_MAX - with("A: \r\n").len();
-    assert_eq!(
-        request(&with(&format!("A: {}\r\n", "x".repeat(longest)))).length,
-        HEAD_MAX
-    );
-    assert_eq!(
-        refused(&with(&format!("A: {}\r\n", "x".repeat(longest + 1)))),
-        Status::FieldsTooLarge
-    );
+    assert_eq!(request(&with(&format!("A: {}\r\n", "x".repeat(longest)))).length, HEAD_MAX);
+    assert_eq!(refused(&with(&format!("A: {}\r\n", "x".repeat(longest + 1)))), Status::FieldsTooLarge);
 }
 
 #[test]
@@ -439,8 +313,5 @@ fn an_endless_head_is_refused_at_the_limit_and_not_before() {
     for end in (1..HEAD_MAX).step_by(97) {
         assert_eq!(parser.parse(&endless[..end]), Ok(None), "at {end}");
     }
-    assert_eq!(
-        parser.parse(&endless[..HEAD_MAX]),
-        Err(Refusal(Status::FieldsTooLarge))
-    );
+    assert_eq!(parser.parse(&endless[..HEAD_MAX]), Err(Refusal(Status::FieldsTooLarge)));
 }

@@ -24,11 +24,7 @@ fn cancel_target(lab: &mut Lab) -> io::Result<(i32, Cqe)> {
 }
 
 fn name(res: i32) -> String {
-    if res < 0 {
-        errno_name(-res)
-    } else {
-        res.to_string()
-    }
+    if res < 0 { errno_name(-res) } else { res.to_string() }
 }
 
 fn waiting_receive(report: &mut Report) -> io::Result<()> {
@@ -37,36 +33,21 @@ fn waiting_receive(report: &mut Report) -> io::Result<()> {
     lab.recv(&near, 64, (0, 0), TARGET)?;
     lab.submit()?;
     let (cancel, target) = cancel_target(&mut lab)?;
-    report.saw(format_args!(
-        "receive that waits: cancel {}, receive {target}",
-        name(cancel)
-    ));
+    report.saw(format_args!("receive that waits: cancel {}, receive {target}", name(cancel)));
     let cancelled = cancel == 0 && target.ended_with(libc::ECANCELED);
-    report.holds(
-        "0: it was found, its own completion says ECANCELED",
-        cancelled,
-    );
+    report.holds("0: it was found, its own completion says ECANCELED", cancelled);
     lab.recv(&near, 64, (0, 0), TARGET)?;
     lab.submit()?;
     far.write_all(b"won the race")?;
     let (cancel, target) = cancel_target(&mut lab)?;
-    report.saw(format_args!(
-        "receive whose bytes are there: cancel {}, receive {target}",
-        name(cancel)
-    ));
+    report.saw(format_args!("receive whose bytes are there: cancel {}, receive {target}", name(cancel)));
     let mut rest = [0; 64];
     near.set_nonblocking(true)?;
     let kept = (&near).read(&mut rest).unwrap_or(0);
     let received = target.res.max(0) as usize;
-    report.holds(
-        "the bytes are in the result or still in the socket",
-        received + kept == 12,
-    );
+    report.holds("the bytes are in the result or still in the socket", received + kept == 12);
     lab.cancel(CancelBuilder::user_data(TARGET), CANCEL)?;
-    report.holds(
-        "nothing of that name: ENOENT",
-        lab.next(LONG)?.res == -libc::ENOENT,
-    );
+    report.holds("nothing of that name: ENOENT", lab.next(LONG)?.res == -libc::ENOENT);
     Ok(())
 }
 
@@ -83,10 +64,7 @@ fn one_or_all(report: &mut Report) -> io::Result<()> {
     lab.cancel(CancelBuilder::user_data(TARGET).all(), CANCEL)?;
     let rest = lab.wait(3, LONG)?;
     let count = rest.iter().any(|cqe| cqe.tag == CANCEL && cqe.res == 2);
-    report.holds(
-        "with ALL it ends the other two and says 2",
-        count && rest.len() == 3,
-    );
+    report.holds("with ALL it ends the other two and says 2", count && rest.len() == 3);
     Ok(())
 }
 
@@ -103,18 +81,9 @@ fn disk_read(report: &mut Report) -> io::Result<()> {
     lab.read(&file, LEN, 0, TARGET)?;
     lab.submit()?;
     let (cancel, target) = cancel_target(&mut lab)?;
-    report.saw(format_args!(
-        "disk read in flight: cancel {}, read {target}",
-        name(cancel)
-    ));
-    report.holds(
-        "a read under way on the device runs to its end",
-        target.res == LEN as i32,
-    );
-    report.holds(
-        "the cancel's result is an error: it stopped nothing",
-        cancel < 0,
-    );
+    report.saw(format_args!("disk read in flight: cancel {}, read {target}", name(cancel)));
+    report.holds("a read under way on the device runs to its end", target.res == LEN as i32);
+    report.holds("the cancel's result is an error: it stopped nothing", cancel < 0);
     Ok(())
 }
 
@@ -136,14 +105,8 @@ fn running_on_a_worker(report: &mut Report) -> io::Result<()> {
     // The worker exists; give it the time to reach the FIFO, where it sleeps.
     lab.wait(1, QUIET)?;
     let (cancel, target) = cancel_target(&mut lab)?;
-    report.saw(format_args!(
-        "open of a FIFO on a worker: cancel {}, open {target}",
-        name(cancel)
-    ));
-    report.holds(
-        "EALREADY: it was running and was interrupted",
-        cancel == -libc::EALREADY,
-    );
+    report.saw(format_args!("open of a FIFO on a worker: cancel {}, open {target}", name(cancel)));
+    report.holds("EALREADY: it was running and was interrupted", cancel == -libc::EALREADY);
     report.holds("the open itself ends with an error", target.res < 0);
     Ok(())
 }
@@ -154,10 +117,7 @@ fn close_does_not_cancel(report: &mut Report) -> io::Result<()> {
     lab.recv(&near, 64, (0, 0), TARGET)?;
     lab.submit()?;
     drop(near);
-    report.holds(
-        "after close(fd) the receive is still armed",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.holds("after close(fd) the receive is still armed", lab.wait(1, QUIET)?.is_empty());
     far.write_all(b"late bytes")?;
     let cqe = lab.next(LONG)?;
     let got = cqe.res == 10 && lab.bytes(TARGET, 10) == b"late bytes";

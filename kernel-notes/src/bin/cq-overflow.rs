@@ -16,36 +16,21 @@ fn single_shots(report: &mut Report) -> io::Result<()> {
         lab.nop(tag)?;
     }
     lab.submit()?;
-    report.saw(format_args!(
-        "20 nops through a CQ of 4: {} in the queue",
-        lab.ready()
-    ));
+    report.saw(format_args!("20 nops through a CQ of 4: {} in the queue", lab.ready()));
     report.holds("the overflow flag is set", lab.overflowed());
     lab.nop(20)?;
     let submit = lab.submit();
     report.saw(format_args!("submit while overflowed: {}", shown(&submit)));
-    report.holds(
-        "submit still takes entries: no EBUSY",
-        matches!(submit, Ok(1)),
-    );
+    report.holds("submit still takes entries: no EBUSY", matches!(submit, Ok(1)));
     let wait = enter(&lab, 0, 1, GETEVENTS);
-    report.saw(format_args!(
-        "wait while overflowed and the CQ full: {}",
-        shown(&wait)
-    ));
+    report.saw(format_args!("wait while overflowed and the CQ full: {}", shown(&wait)));
     let seen = lab.reap();
     report.holds("taking what is there brings 4", seen.len() == 4);
     report.holds("the rest comes only with an enter", lab.reap().is_empty());
     let mut tags: Vec<u64> = seen.iter().map(|cqe| cqe.tag).collect();
     tags.extend(lab.wait(17, LONG)?.iter().map(|cqe| cqe.tag));
-    report.holds(
-        "all 21 came, in order",
-        tags == (0..=20).collect::<Vec<_>>(),
-    );
-    report.holds(
-        "the flag is clear, the counter of lost ones is 0",
-        !lab.overflowed() && lab.lost() == 0,
-    );
+    report.holds("all 21 came, in order", tags == (0..=20).collect::<Vec<_>>());
+    report.holds("the flag is clear, the counter of lost ones is 0", !lab.overflowed() && lab.lost() == 0);
     Ok(())
 }
 
@@ -56,10 +41,7 @@ fn multishot(report: &mut Report) -> io::Result<()> {
     for bid in 0..32 {
         lab.give(GROUP, bid);
     }
-    let (near, far) = (
-        UdpSocket::bind("127.0.0.1:0")?,
-        UdpSocket::bind("127.0.0.1:0")?,
-    );
+    let (near, far) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
     far.connect(near.local_addr()?)?;
     lab.recv_multi(&near, GROUP, 1)?;
     lab.submit()?;
@@ -74,10 +56,7 @@ fn multishot(report: &mut Report) -> io::Result<()> {
         let Some((last, rest)) = cqes.split_last() else {
             break;
         };
-        report.saw(format_args!(
-            "armed: {} completions, the last: {last}",
-            cqes.len()
-        ));
+        report.saw(format_args!("armed: {} completions, the last: {last}", cqes.len()));
         ends += usize::from(!last.more() && rest.iter().all(|cqe| cqe.more()));
         for bid in cqes.iter().filter_map(|cqe| cqe.buffer()) {
             numbers.extend(lab.provided(GROUP, bid, 1));
@@ -86,15 +65,9 @@ fn multishot(report: &mut Report) -> io::Result<()> {
             lab.recv_multi(&near, GROUP, 1)?;
         }
     }
-    report.holds(
-        "the one that met a full CQ has data and no F_MORE",
-        ends >= 1,
-    );
+    report.holds("the one that met a full CQ has data and no F_MORE", ends >= 1);
     let whole = numbers == (0..20).collect::<Vec<u8>>();
-    report.holds(
-        "armed again each time: all 20 datagrams came, in order",
-        whole,
-    );
+    report.holds("armed again each time: all 20 datagrams came, in order", whole);
     report.holds("nothing lost", lab.lost() == 0);
     Ok(())
 }

@@ -20,11 +20,7 @@ const GETEVENTS: u32 = 1;
 fn abandoned(deferred: bool, near: &UnixStream) -> io::Result<(IoUring, Pages)> {
     let fd = near.as_raw_fd();
     let work = move || {
-        let mut ring = if deferred {
-            build(&full_flags(64), 8)?
-        } else {
-            build(&IoUring::builder(), 8)?
-        };
+        let mut ring = if deferred { build(&full_flags(64), 8)? } else { build(&IoUring::builder(), 8)? };
         let pages = Pages::new(64)?;
         let recv = opcode::Recv::new(Fd(fd), pages.start(), 64).build();
         // SAFETY: the pages go with the ring; the caller unmaps them after the op has ended or leaks them.
@@ -32,9 +28,7 @@ fn abandoned(deferred: bool, near: &UnixStream) -> io::Result<(IoUring, Pages)> 
         ring.submit()?;
         Ok((ring, pages))
     };
-    thread::spawn(work)
-        .join()
-        .expect("the thread returns errors")
+    thread::spawn(work).join().expect("the thread returns errors")
 }
 
 /// The result of the op if it is in the queue, without a call into the kernel.
@@ -68,17 +62,10 @@ fn deferred_ring(report: &mut Report) -> io::Result<()> {
     let before = appears(&mut ring);
     far.write_all(b"bytes")?;
     let after = appears(&mut ring);
-    report.saw(format_args!(
-        "deferred ring: {}; bytes came: {}",
-        name(before),
-        name(after)
-    ));
+    report.saw(format_args!("deferred ring: {}; bytes came: {}", name(before), name(after)));
     let wait = enter(&ring, 0, 1, GETEVENTS);
     report.saw(format_args!("wait by another thread: {}", shown(&wait)));
-    report.holds(
-        "nobody can wait on it any more: EEXIST",
-        failed_with(&wait, libc::EEXIST),
-    );
+    report.holds("nobody can wait on it any more: EEXIST", failed_with(&wait, libc::EEXIST));
     near.set_nonblocking(true)?;
     let mut buffer = [0; 64];
     let kept = (&near).read(&mut buffer).unwrap_or(0);
@@ -99,21 +86,10 @@ fn plain_ring(report: &mut Report) -> io::Result<()> {
     let (mut ring, pages) = abandoned(false, &near)?;
     let before = appears(&mut ring);
     far.write_all(b"bytes")?;
-    let after = if before.is_none() {
-        appears(&mut ring)
-    } else {
-        None
-    };
-    report.saw(format_args!(
-        "plain ring: {}; bytes came: {}",
-        name(before),
-        name(after)
-    ));
+    let after = if before.is_none() { appears(&mut ring) } else { None };
+    report.saw(format_args!("plain ring: {}; bytes came: {}", name(before), name(after)));
     let ended = before.or(after);
-    report.holds(
-        "it is cancelled: ECANCELED",
-        ended == Some(-libc::ECANCELED),
-    );
+    report.holds("it is cancelled: ECANCELED", ended == Some(-libc::ECANCELED));
     near.set_nonblocking(true)?;
     let kept = (&near).read(&mut [0; 64]).unwrap_or(0);
     report.holds("the bytes are still in the socket", kept == 5);

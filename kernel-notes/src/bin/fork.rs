@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use io_uring::types::Fd;
 use io_uring::{IoUring, opcode};
 use kernel_notes::{
-    LONG, Lab, Outcome, Pages, QUIET, Report, build, enter, failed_with, fork_run, full_flags,
-    register,
+    LONG, Lab, Outcome, Pages, QUIET, Report, build, enter, failed_with, fork_run, full_flags, register,
 };
 
 const GETEVENTS: u32 = 1;
@@ -28,9 +27,7 @@ fn is_mapped(address: usize) -> bool {
 fn ring_mappings() -> io::Result<Vec<usize>> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
     let rings = maps.lines().filter(|line| line.contains("[io_uring]"));
-    Ok(rings
-        .filter_map(|line| usize::from_str_radix(line.split('-').next()?, 16).ok())
-        .collect())
+    Ok(rings.filter_map(|line| usize::from_str_radix(line.split('-').next()?, 16).ok()).collect())
 }
 
 fn refusals(report: &mut Report) -> io::Result<()> {
@@ -45,14 +42,8 @@ fn refusals(report: &mut Report) -> io::Result<()> {
         let refused = [&submit, &wait, &register].map(|answer| failed_with(answer, libc::EEXIST));
         refused.iter().filter(|refused| **refused).count() as i32
     })?;
-    report.holds(
-        "the child's submit, wait and register: EEXIST",
-        answers == 3,
-    );
-    report.holds(
-        "the parent's entry was not taken by the child",
-        lab.next(LONG)?.tag == 1,
-    );
+    report.holds("the child's submit, wait and register: EEXIST", answers == 3);
+    report.holds("the parent's entry was not taken by the child", lab.next(LONG)?.tag == 1);
     Ok(())
 }
 
@@ -60,26 +51,19 @@ fn mappings(report: &mut Report) -> io::Result<()> {
     let plain = {
         let _ring = build(&IoUring::builder(), 8)?;
         let maps = ring_mappings()?;
-        fork_run(|| maps.iter().filter(|map| is_mapped(**map)).count() as i32)? as usize
-            == maps.len()
+        fork_run(|| maps.iter().filter(|map| is_mapped(**map)).count() as i32)? as usize == maps.len()
     };
     report.holds("a ring made without dontfork is mapped in the child", plain);
     let _ring = build(&full_flags(64), 8)?;
     let maps = ring_mappings()?;
     let mapped = fork_run(|| maps.iter().filter(|map| is_mapped(**map)).count() as i32)?;
-    let text = format!(
-        "of {} mappings with MADV_DONTFORK the child has {mapped}",
-        maps.len()
-    );
+    let text = format!("of {} mappings with MADV_DONTFORK the child has {mapped}", maps.len());
     report.holds(text, mapped == 0 && !maps.is_empty());
     let pages = Pages::new(4096)?;
     pages.advise(libc::MADV_DONTFORK)?;
     let address = pages.start() as usize;
     let mapped = fork_run(|| i32::from(is_mapped(address)))?;
-    report.holds(
-        "memory of our own with MADV_DONTFORK: not in the child",
-        mapped == 0,
-    );
+    report.holds("memory of our own with MADV_DONTFORK: not in the child", mapped == 0);
     Ok(())
 }
 
@@ -93,10 +77,7 @@ fn word(report: &mut Report) -> io::Result<()> {
         fork_run(|| i32::from(word.peek(0))).unwrap_or(-1)
     })?;
     report.holds("a MADV_WIPEONFORK word is 0 in the child", in_child == 0);
-    report.holds(
-        "and 0 again in a grandchild, whatever the child wrote",
-        in_grandchild == 0,
-    );
+    report.holds("and 0 again in a grandchild, whatever the child wrote", in_grandchild == 0);
     report.holds("the parent's word is untouched", word.peek(0) == 7);
     Ok(())
 }
@@ -123,10 +104,7 @@ fn pinned(report: &mut Report) -> io::Result<()> {
     }
     drop((ring, near));
     let early = end_of_file(&far, QUIET)?;
-    report.holds(
-        "parent closed ring and socket, the child has the ring's fd: no end of file",
-        !early,
-    );
+    report.holds("parent closed ring and socket, the child has the ring's fd: no end of file", !early);
     parent.write_all(b"x")?;
     // SAFETY: waits for our own child; no status is asked for.
     unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };

@@ -27,14 +27,9 @@ fn say(
         let res = lab.next(LONG)?.res;
         Ok((res, !threads_of_io_wq().is_empty()))
     };
-    let (res, worker) =
-        thread::scope(|scope| scope.spawn(run).join().expect("the thread returns errors"))?;
+    let (res, worker) = thread::scope(|scope| scope.spawn(run).join().expect("the thread returns errors"))?;
     let place = if worker { "worker" } else { "inline" };
-    let failed = if res < 0 {
-        format!(" (failed: {res})")
-    } else {
-        String::new()
-    };
+    let failed = if res < 0 { format!(" (failed: {res})") } else { String::new() };
     report.saw(format_args!("{place}  {what}{failed}"));
     Ok(worker)
 }
@@ -54,34 +49,20 @@ fn forget(file: &File) {
 fn reads_and_writes(report: &Report, scratch: &Scratch) -> io::Result<()> {
     let file = scratch.file("cached", LEN, 7, 0)?;
     fs::read(scratch.path("cached"))?;
-    say(report, "read, in the page cache", |lab| {
-        lab.read(&file, 4096, 0, 1)
-    })?;
+    say(report, "read, in the page cache", |lab| lab.read(&file, 4096, 0, 1))?;
     forget(&file);
-    say(report, "read, not in the page cache", |lab| {
-        lab.read(&file, 4096, 0, 1)
-    })?;
-    say(report, "write, page cache", |lab| {
-        lab.write(&file, 4096, 1, 0, 1)
-    })?;
+    say(report, "read, not in the page cache", |lab| lab.read(&file, 4096, 0, 1))?;
+    say(report, "write, page cache", |lab| lab.write(&file, 4096, 1, 0, 1))?;
     let Ok(file) = scratch.file("direct", LEN, 7, libc::O_DIRECT) else {
         report.saw("no O_DIRECT on this file system");
         return Ok(());
     };
     say(report, "read, O_DIRECT", |lab| lab.read(&file, 4096, 0, 1))?;
-    say(report, "write, O_DIRECT, range in the page cache", |lab| {
-        lab.write(&file, 4096, 1, 0, 1)
-    })?;
+    say(report, "write, O_DIRECT, range in the page cache", |lab| lab.write(&file, 4096, 1, 0, 1))?;
     forget(&file);
-    say(
-        report,
-        "write, O_DIRECT, range not in the page cache",
-        |lab| lab.write(&file, 4096, 1, 0, 1),
-    )?;
+    say(report, "write, O_DIRECT, range not in the page cache", |lab| lab.write(&file, 4096, 1, 0, 1))?;
     let end = LEN as u64;
-    say(report, "write, O_DIRECT, past the end", |lab| {
-        lab.write(&file, 4096, 1, end, 1)
-    })?;
+    say(report, "write, O_DIRECT, past the end", |lab| lab.write(&file, 4096, 1, end, 1))?;
     Ok(())
 }
 
@@ -101,9 +82,7 @@ fn metadata(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
     let read_only = OpenHow::new().flags(libc::O_RDONLY as u64);
     let open = opcode::OpenAt2::new(cwd, path.as_ptr(), &read_only).build();
     say_entry(report, "open, name in the cache", open)?;
-    let create = OpenHow::new()
-        .flags((libc::O_RDWR | libc::O_CREAT) as u64)
-        .mode(0o600);
+    let create = OpenHow::new().flags((libc::O_RDWR | libc::O_CREAT) as u64).mode(0o600);
     let open = opcode::OpenAt2::new(cwd, new.as_ptr(), &create).build();
     say_entry(report, "open with O_CREAT", open)?;
     let fsync = opcode::Fsync::new(fd).build();
@@ -112,19 +91,12 @@ fn metadata(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
     say_entry(report, "fdatasync", data)?;
     let grow = opcode::Fallocate::new(fd, 2 * LEN as u64).build();
     let grown = say_entry(report, "fallocate", grow)?;
-    say_entry(
-        report,
-        "ftruncate",
-        opcode::Ftruncate::new(fd, 4096).build(),
-    )?;
+    say_entry(report, "ftruncate", opcode::Ftruncate::new(fd, 4096).build())?;
     let advice = opcode::Fadvise::new(fd, 0, libc::POSIX_FADV_WILLNEED);
     say_entry(report, "fadvise WILLNEED", advice.build())?;
     let unlink = opcode::UnlinkAt::new(cwd, new.as_ptr()).build();
     let unlinked = say_entry(report, "unlink", unlink)?;
-    report.holds(
-        "fsync, fallocate, unlink: worker",
-        synced && grown && unlinked,
-    );
+    report.holds("fsync, fallocate, unlink: worker", synced && grown && unlinked);
     Ok(())
 }
 
@@ -135,22 +107,15 @@ fn the_rest(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
     report.holds("nop: inline; IOSQE_ASYNC: worker", !plain && forced);
     let (near, mut far) = UnixStream::pair()?;
     far.write_all(b"ready")?;
-    let recv = say(report, "recv, bytes there", |lab| {
-        lab.recv(&near, 5, (0, 0), 1)
-    })?;
+    let recv = say(report, "recv, bytes there", |lab| lab.recv(&near, 5, (0, 0), 1))?;
     far.write_all(b"later")?;
-    let send = say(report, "send, room there", |lab| {
-        lab.send(&near, b"hello", 0, 1)
-    })?;
+    let send = say(report, "send, room there", |lab| lab.send(&near, b"hello", 0, 1))?;
     let late = say(report, "recv, bytes come later", |lab| {
         lab.recv(&far, 5, (0, 0), 1)?;
         lab.submit()?;
         lab.send(&near, b"later", 0, 2)
     })?;
-    report.holds(
-        "sockets: inline or by poll, never a worker",
-        !recv && !send && !late,
-    );
+    report.holds("sockets: inline or by poll, never a worker", !recv && !send && !late);
     let end = opcode::Shutdown::new(Fd(near.as_raw_fd()), libc::SHUT_WR).build();
     let shut = say_entry(report, "shutdown", end)?;
     let (file, (reader, writer)) = (scratch.file("source", LEN, 7, 0)?, io::pipe()?);

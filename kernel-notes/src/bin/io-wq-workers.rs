@@ -10,8 +10,7 @@ use io_uring::opcode;
 use io_uring::squeue::Flags;
 use io_uring::types::{Fd, OpenHow};
 use kernel_notes::{
-    LONG, Lab, Outcome, QUIET, Report, Scratch, cpu_set, cpus_allowed, mask_of, pin,
-    threads_of_io_wq,
+    LONG, Lab, Outcome, QUIET, Report, Scratch, cpu_set, cpus_allowed, mask_of, pin, threads_of_io_wq,
 };
 
 /// Runs one op on a worker and returns the worker.
@@ -20,9 +19,7 @@ fn one_punt(lab: &mut Lab) -> io::Result<i32> {
     // SAFETY: the entry holds no address.
     unsafe { lab.push(nop)? };
     lab.next(LONG)?;
-    threads_of_io_wq()
-        .pop()
-        .ok_or_else(|| io::Error::other("no worker appeared"))
+    threads_of_io_wq().pop().ok_or_else(|| io::Error::other("no worker appeared"))
 }
 
 /// On a fresh thread pinned to `here`: sets the affinity of io-wq, punts, returns the worker's mask.
@@ -49,9 +46,7 @@ fn moved(here: usize, other: usize) -> io::Result<[String; 2]> {
         pin(worker, other)?;
         Ok([by_ring, mask_of(worker)])
     };
-    thread::spawn(work)
-        .join()
-        .expect("the thread returns errors")
+    thread::spawn(work).join().expect("the thread returns errors")
 }
 
 fn affinity(report: &mut Report) -> io::Result<()> {
@@ -62,32 +57,16 @@ fn affinity(report: &mut Report) -> io::Result<()> {
     }
     let (here, other) = (all[all.len() - 1], all[0]);
     let inherited = given(here, &[])?;
-    report.saw(format_args!(
-        "submitter pinned to CPU {here}: its worker may run on {inherited}"
-    ));
-    report.holds(
-        "a worker inherits the mask of the thread",
-        inherited == here.to_string(),
-    );
+    report.saw(format_args!("submitter pinned to CPU {here}: its worker may run on {inherited}"));
+    report.holds("a worker inherits the mask of the thread", inherited == here.to_string());
     let wide = given(here, &all)?;
-    report.saw(format_args!(
-        "IOWQ_AFF with all CPUs, then the first punt: {wide}"
-    ));
+    report.saw(format_args!("IOWQ_AFF with all CPUs, then the first punt: {wide}"));
     let away = given(here, &[other])?;
-    report.saw(format_args!(
-        "IOWQ_AFF with CPU {other} alone, then the first punt: {away}"
-    ));
-    report.holds(
-        "a mask without the submitter's CPU is obeyed",
-        away == other.to_string(),
-    );
+    report.saw(format_args!("IOWQ_AFF with CPU {other} alone, then the first punt: {away}"));
+    report.holds("a mask without the submitter's CPU is obeyed", away == other.to_string());
     let [by_ring, by_hand] = moved(here, other)?;
-    report.saw(format_args!(
-        "first punt, then IOWQ_AFF with CPU {other}: {by_ring}"
-    ));
-    report.saw(format_args!(
-        "then sched_setaffinity of the worker to CPU {other}: {by_hand}"
-    ));
+    report.saw(format_args!("first punt, then IOWQ_AFF with CPU {other}: {by_ring}"));
+    report.saw(format_args!("then sched_setaffinity of the worker to CPU {other}: {by_hand}"));
     Ok(())
 }
 
@@ -101,9 +80,7 @@ fn pile_up(limits: [u32; 2]) -> io::Result<(usize, bool)> {
     let how = OpenHow::new().flags(libc::O_RDONLY as u64);
     let mut lab = Lab::new(64, 256)?;
     lab.submitter().register_iowq_max_workers(&mut { limits })?;
-    let open = opcode::OpenAt2::new(Fd(libc::AT_FDCWD), path.as_ptr(), &how)
-        .build()
-        .flags(Flags::ASYNC);
+    let open = opcode::OpenAt2::new(Fd(libc::AT_FDCWD), path.as_ptr(), &how).build().flags(Flags::ASYNC);
     let fsync = opcode::Fsync::new(Fd(file.as_raw_fd())).build();
     for tag in 0..24 {
         // SAFETY: path and how outlive the lab, which does not go before the completion.
@@ -114,16 +91,9 @@ fn pile_up(limits: [u32; 2]) -> io::Result<(usize, bool)> {
     let mut cqes = lab.wait(1, 3 * QUIET)?;
     let (workers, through) = (threads_of_io_wq().len(), !cqes.is_empty());
     // Both ends at once: every reader that waits, and every later one, gets its descriptor.
-    let _ends = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(scratch.path("fifo"))?;
+    let _ends = OpenOptions::new().read(true).write(true).open(scratch.path("fifo"))?;
     cqes.extend(lab.wait(25 - cqes.len(), LONG)?);
-    assert_eq!(
-        cqes.len(),
-        25,
-        "an open is still in flight: its path must not go"
-    );
+    assert_eq!(cqes.len(), 25, "an open is still in flight: its path must not go");
     for cqe in cqes.iter().filter(|cqe| cqe.tag != FSYNC && cqe.res >= 0) {
         // SAFETY: a successful open hands over a new descriptor, which nobody else owns.
         unsafe { libc::close(cqe.res) };
@@ -135,10 +105,7 @@ fn limits(report: &mut Report) -> io::Result<()> {
     let lab = Lab::new(64, 256)?;
     let mut limits = [0, 0];
     lab.submitter().register_iowq_max_workers(&mut limits)?;
-    report.saw(format_args!(
-        "limits at start: bounded {}, unbounded {}",
-        limits[0], limits[1]
-    ));
+    report.saw(format_args!("limits at start: bounded {}, unbounded {}", limits[0], limits[1]));
     for (bounded, unbounded) in [(2, 3), (32, 3)] {
         let work = thread::spawn(move || pile_up([bounded, unbounded]));
         let (workers, through) = work.join().expect("the thread returns errors")?;
@@ -148,10 +115,7 @@ fn limits(report: &mut Report) -> io::Result<()> {
         ));
         let bound = (bounded as usize).min(25);
         report.holds("no more workers than the bound", workers <= bound);
-        report.holds(
-            "fsync waits if and only if the bound is used up",
-            through == (bounded > 24),
-        );
+        report.holds("fsync waits if and only if the bound is used up", through == (bounded > 24));
     }
     Ok(())
 }

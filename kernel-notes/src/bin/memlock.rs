@@ -23,10 +23,7 @@ fn is_root() -> bool {
 
 /// The most that this process may set its limit to; root may set any.
 fn hard_limit() -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is live; the call fills it.
     unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
     if is_root() { u64::MAX } else { limit.rlim_max }
@@ -34,10 +31,7 @@ fn hard_limit() -> u64 {
 
 /// In a child: sets the limit, and becomes a user that nobody else is.
 fn become_limited(bytes: u64, number: u32) {
-    let limit = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: bytes,
-    };
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     let uid = 2_000_000_000 + (std::process::id() % 1_000_000) * 1_000 + number;
     // SAFETY: the limit is a live structure; the other calls take numbers.
     let done = unsafe {
@@ -95,14 +89,7 @@ fn ring(sq: u32, cq: u32) -> io::Result<IoUring> {
 }
 
 fn rings(report: &mut Report, number: &mut u32) -> io::Result<()> {
-    for (sq, cq) in [
-        (8, 16),
-        (32, 256),
-        (64, 512),
-        (128, 1024),
-        (256, 2048),
-        (1024, 4096),
-    ] {
+    for (sq, cq) in [(8, 16), (32, 256), (64, 512), (128, 1024), (256, 2048), (1024, 4096)] {
         let pages = smallest(number, &|| ring(sq, cq).map(drop))?;
         let memory = (sq * 64).div_ceil(4096) + (64 + cq * 16).div_ceil(4096);
         report.saw(format_args!("ring SQ {sq} CQ {cq}: {} KiB", pages * 4));
@@ -119,15 +106,9 @@ fn pools(report: &mut Report, number: &mut u32) -> io::Result<()> {
             lab.add_pool(0, count, 64)
         };
         let pages = smallest(number, &with_pool)? - base;
-        report.saw(format_args!(
-            "ring of {count} provided buffers: {} KiB",
-            pages * 4
-        ));
+        report.saw(format_args!("ring of {count} provided buffers: {} KiB", pages * 4));
         let entries = (u64::from(count) * 16).div_ceil(PAGE);
-        report.holds(
-            "its entries are charged, the buffers are not",
-            pages == entries,
-        );
+        report.holds("its entries are charged, the buffers are not", pages == entries);
     }
     Ok(())
 }
@@ -143,9 +124,7 @@ fn how_many(report: &Report, number: &mut u32) -> io::Result<()> {
             kept.len() as i32
         };
         let count = limited(SMALL_LIMIT, number, &pile)?;
-        report.saw(format_args!(
-            "64 KiB hold {count} ring(s) of SQ {sq} CQ {cq} at once"
-        ));
+        report.saw(format_args!("64 KiB hold {count} ring(s) of SQ {sq} CQ {cq} at once"));
     }
     Ok(())
 }
@@ -183,9 +162,7 @@ fn main() -> Outcome {
         return Ok(report.skip("needs a hard limit of locked memory of 1 MiB to search below"));
     }
     if limited(0, &mut number, &|| i32::from(ring(8, 16).is_err()))? == 0 {
-        return Ok(
-            report.skip("a ring costs nothing here: CAP_IPC_LOCK, or this kernel charges none")
-        );
+        return Ok(report.skip("a ring costs nothing here: CAP_IPC_LOCK, or this kernel charges none"));
     }
     rings(&mut report, &mut number)?;
     pools(&mut report, &mut number)?;

@@ -49,10 +49,8 @@ fn whole(report: &mut Report, flags: i32) -> io::Result<usize> {
     let none_after = lab.wait(1, QUIET)?.is_empty();
     near.shutdown(Shutdown::Write)?;
     let got = reader.join().expect("the reader returns errors")?;
-    report.holds(
-        "one completion, and the reader has exactly its bytes",
-        none_after && got == message[..sent],
-    );
+    report
+        .holds("one completion, and the reader has exactly its bytes", none_after && got == message[..sent]);
     Ok(sent)
 }
 
@@ -70,29 +68,16 @@ fn cancelled(report: &mut Report) -> io::Result<()> {
     // The send goes on while the first MiB is read, then the socket fills up and it waits.
     let early = lab.wait(1, 3 * QUIET)?;
     let (mut got, mut far) = reader.join().expect("the reader returns errors")?;
-    report.holds(
-        "the reader stopped after 1 MiB: no completion yet",
-        early.is_empty(),
-    );
+    report.holds("the reader stopped after 1 MiB: no completion yet", early.is_empty());
     lab.cancel(CancelBuilder::user_data(SEND), 2)?;
     let pair = lab.wait(2, LONG)?;
     let res = |tag| pair.iter().find(|cqe| cqe.tag == tag).map(|cqe| cqe.res);
-    report.saw(format_args!(
-        "cancel: {:?}, send: {:?} of {LEN} bytes",
-        res(2),
-        res(SEND)
-    ));
+    report.saw(format_args!("cancel: {:?}, send: {:?} of {LEN} bytes", res(2), res(SEND)));
     near.shutdown(Shutdown::Write)?;
     far.read_to_end(&mut got)?;
     let sent = res(SEND).unwrap_or(0).max(0) as usize;
-    report.holds(
-        "the send's completion is a count, not ECANCELED",
-        sent > 0 && sent < LEN,
-    );
-    report.holds(
-        "the count is what the reader got",
-        got.len() == sent && got == message[..sent],
-    );
+    report.holds("the send's completion is a count, not ECANCELED", sent > 0 && sent < LEN);
+    report.holds("the count is what the reader got", got.len() == sent && got == message[..sent]);
     let (near, _far) = narrow_pair()?;
     let mut filler = &near;
     near.set_nonblocking(true)?;
@@ -100,10 +85,7 @@ fn cancelled(report: &mut Report) -> io::Result<()> {
     lab.send(&near, b"behind a full socket", libc::MSG_WAITALL, SEND)?;
     lab.submit()?;
     lab.cancel(CancelBuilder::user_data(SEND), 2)?;
-    let none = lab
-        .wait(2, LONG)?
-        .iter()
-        .any(|cqe| cqe.tag == SEND && cqe.ended_with(libc::ECANCELED));
+    let none = lab.wait(2, LONG)?.iter().any(|cqe| cqe.tag == SEND && cqe.ended_with(libc::ECANCELED));
     report.holds("cancelled before its first byte: ECANCELED", none);
     Ok(())
 }

@@ -30,10 +30,7 @@ fn until_quiet(lab: &mut Lab) -> io::Result<Vec<Cqe>> {
     loop {
         let some = lab.wait(64, QUIET)?;
         if some.is_empty() {
-            return Ok(all
-                .into_iter()
-                .filter(|cqe: &Cqe| cqe.tag == RECV)
-                .collect());
+            return Ok(all.into_iter().filter(|cqe: &Cqe| cqe.tag == RECV).collect());
         }
         all.extend(some);
     }
@@ -44,13 +41,9 @@ fn check(report: &mut Report, how: &str, cqes: &[Cqe], last: impl Fn(&Cqe) -> bo
     for cqe in cqes {
         report.saw(format_args!("{how}: {cqe}"));
     }
-    let rule = cqes
-        .split_last()
-        .is_some_and(|(end, rest)| !end.more() && rest.iter().all(Cqe::more) && last(end));
-    report.holds(
-        format_args!("{how}: one last completion, without F_MORE"),
-        rule,
-    );
+    let rule =
+        cqes.split_last().is_some_and(|(end, rest)| !end.more() && rest.iter().all(Cqe::more) && last(end));
+    report.holds(format_args!("{how}: one last completion, without F_MORE"), rule);
 }
 
 fn receive_ends(report: &mut Report) -> io::Result<()> {
@@ -60,23 +53,15 @@ fn receive_ends(report: &mut Report) -> io::Result<()> {
     let cqes = until_quiet(&mut lab)?;
     check(report, "end of file", &cqes, |cqe| cqe.res == 0);
     let taken = cqes.iter().filter(|cqe| cqe.buffer().is_some()).count();
-    report.saw(format_args!(
-        "end of file: {} of {} completions carry a buffer",
-        taken,
-        cqes.len()
-    ));
+    report.saw(format_args!("end of file: {} of {} completions carry a buffer", taken, cqes.len()));
 
     let (mut lab, _near, far) = armed(64, 8)?;
     reset(far)?;
-    check(report, "reset", &until_quiet(&mut lab)?, |cqe| {
-        cqe.res == -libc::ECONNRESET
-    });
+    check(report, "reset", &until_quiet(&mut lab)?, |cqe| cqe.res == -libc::ECONNRESET);
 
     let (mut lab, _near, mut far) = armed(64, 1)?;
     far.write_all(&[7; 100])?;
-    check(report, "no buffer left", &until_quiet(&mut lab)?, |cqe| {
-        cqe.res == -libc::ENOBUFS
-    });
+    check(report, "no buffer left", &until_quiet(&mut lab)?, |cqe| cqe.res == -libc::ENOBUFS);
 
     let (mut lab, _near, mut far) = armed(64, 8)?;
     far.write_all(b"bytes")?;
@@ -91,18 +76,13 @@ fn receive_ends(report: &mut Report) -> io::Result<()> {
         lab.park(4, LONG)?;
     }
     let cqes = until_quiet(&mut lab)?;
-    check(report, "CQ of 4 is full", &cqes, |cqe| {
-        cqe.res == 64 && cqe.buffer().is_some()
-    });
+    check(report, "CQ of 4 is full", &cqes, |cqe| cqe.res == 64 && cqe.buffer().is_some());
     Ok(())
 }
 
 /// Closes a connection so that the peer gets a reset.
 fn reset(stream: TcpStream) -> io::Result<()> {
-    let now = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
-    };
+    let now = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(&stream, libc::SOL_SOCKET, libc::SO_LINGER, now)
 }
 
@@ -111,29 +91,19 @@ fn accepts(report: &mut Report) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     lab.accept_multi(&listener, 1)?;
     let to = listener.local_addr()?;
-    let clients = (0..3)
-        .map(|_| TcpStream::connect(to))
-        .collect::<io::Result<Vec<_>>>()?;
+    let clients = (0..3).map(|_| TcpStream::connect(to)).collect::<io::Result<Vec<_>>>()?;
     let mut accepted = 0;
     for cqe in lab.wait(clients.len(), LONG)? {
         accepted += usize::from(cqe.res >= 0 && cqe.more());
         // SAFETY: a successful accept hands over a new descriptor, which nobody else owns.
         drop((cqe.res >= 0).then(|| unsafe { OwnedFd::from_raw_fd(cqe.res) }));
     }
-    report.holds(
-        "accept: 3 connections, 3 completions with F_MORE",
-        accepted == 3,
-    );
+    report.holds("accept: 3 connections, 3 completions with F_MORE", accepted == 3);
     lab.cancel(CancelBuilder::user_data(1), 2)?;
     let cqes = lab.wait(2, LONG)?;
-    let ended = cqes
-        .iter()
-        .any(|cqe| cqe.tag == 1 && cqe.ended_with(libc::ECANCELED));
+    let ended = cqes.iter().any(|cqe| cqe.tag == 1 && cqe.ended_with(libc::ECANCELED));
     report.holds("accept: cancelled, ECANCELED without F_MORE", ended);
-    report.holds(
-        "nothing comes after the last",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.holds("nothing comes after the last", lab.wait(1, QUIET)?.is_empty());
     Ok(())
 }
 

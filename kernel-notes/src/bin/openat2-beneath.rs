@@ -33,11 +33,7 @@ fn open(dir: &File, path: &str, flags: i32, resolve: u64) -> i32 {
 }
 
 fn shown(errno: i32) -> String {
-    if errno == 0 {
-        "opened".to_owned()
-    } else {
-        errno_name(errno)
-    }
+    if errno == 0 { "opened".to_owned() } else { errno_name(errno) }
 }
 
 fn beneath(report: &mut Report, scratch: &Scratch, root: &File) -> io::Result<()> {
@@ -69,19 +65,12 @@ fn beneath(report: &mut Report, scratch: &Scratch, root: &File) -> io::Result<()
         ("none", libc::ENOENT),
     ] {
         let seen = open(root, path, libc::O_RDONLY, BENEATH);
-        let name = if path == page {
-            "the absolute path of page"
-        } else {
-            path
-        };
+        let name = if path == page { "the absolute path of page" } else { path };
         report.holds(format_args!("{name}: {}", shown(seen)), seen == expected);
     }
     let process = File::open("/proc/self")?;
     let magic = open(&process, "root/etc", libc::O_RDONLY, BENEATH);
-    report.holds(
-        format_args!("a magic link of /proc: {}", shown(magic)),
-        magic == libc::EXDEV,
-    );
+    report.holds(format_args!("a magic link of /proc: {}", shown(magic)), magic == libc::EXDEV);
     Ok(())
 }
 
@@ -89,23 +78,13 @@ fn beneath(report: &mut Report, scratch: &Scratch, root: &File) -> io::Result<()
 fn cached(report: &mut Report, root: &File) {
     let resolve = BENEATH | CACHED;
     let hot = open(root, "page", libc::O_RDONLY, resolve);
-    report.holds(
-        format_args!("a name in the cache: {}", shown(hot)),
-        hot == 0,
-    );
+    report.holds(format_args!("a name in the cache: {}", shown(hot)), hot == 0);
     let cold = open(root, "never-asked", libc::O_RDONLY, resolve);
-    report.holds(
-        format_args!("a name not in the cache: {}", shown(cold)),
-        cold == libc::EAGAIN,
-    );
+    report.holds(format_args!("a name not in the cache: {}", shown(cold)), cold == libc::EAGAIN);
     let asked = open(root, "never-asked", libc::O_RDONLY, BENEATH);
     let now = open(root, "never-asked", libc::O_RDONLY, resolve);
     report.holds(
-        format_args!(
-            "asked without CACHED: {}, then with it: {}",
-            shown(asked),
-            shown(now)
-        ),
+        format_args!("asked without CACHED: {}, then with it: {}", shown(asked), shown(now)),
         asked == libc::ENOENT && now == libc::ENOENT,
     );
     for path in ["../secret", "up", "/etc/passwd", "absolute"] {
@@ -114,15 +93,11 @@ fn cached(report: &mut Report, root: &File) {
         let text = format!("way out {path} with both flags: {}", shown(out));
         report.holds(text, refused);
     }
-    for (name, flags) in [
-        ("O_CREAT", libc::O_RDWR | libc::O_CREAT),
-        ("O_TRUNC", libc::O_RDWR | libc::O_TRUNC),
-    ] {
+    for (name, flags) in
+        [("O_CREAT", libc::O_RDWR | libc::O_CREAT), ("O_TRUNC", libc::O_RDWR | libc::O_TRUNC)]
+    {
         let seen = open(root, "page", flags, resolve);
-        report.holds(
-            format_args!("{name} on a name in the cache: {}", shown(seen)),
-            seen == libc::EAGAIN,
-        );
+        report.holds(format_args!("{name} on a name in the cache: {}", shown(seen)), seen == libc::EAGAIN);
     }
 }
 
@@ -148,27 +123,9 @@ fn ring_open(root: &File, path: &CStr, resolve: u64) -> io::Result<(i32, bool)> 
 fn on_the_ring(report: &mut Report, root: &File) -> io::Result<()> {
     for (what, path, resolve, expected, punted) in [
         ("name in the cache", c"page", BENEATH, 0, false),
-        (
-            "CACHED, name in the cache",
-            c"page",
-            BENEATH | CACHED,
-            0,
-            false,
-        ),
-        (
-            "CACHED, name not in the cache",
-            c"cold-1",
-            BENEATH | CACHED,
-            libc::EAGAIN,
-            false,
-        ),
-        (
-            "name not in the cache",
-            c"cold-2",
-            BENEATH,
-            libc::ENOENT,
-            true,
-        ),
+        ("CACHED, name in the cache", c"page", BENEATH | CACHED, 0, false),
+        ("CACHED, name not in the cache", c"cold-1", BENEATH | CACHED, libc::EAGAIN, false),
+        ("name not in the cache", c"cold-2", BENEATH, libc::ENOENT, true),
     ] {
         let (seen, worker) = ring_open(root, path, resolve)?;
         let place = if worker { "worker" } else { "inline" };

@@ -18,10 +18,7 @@ fn picks(report: &mut Report) -> io::Result<()> {
     }
     let (near, mut far) = UnixStream::pair()?;
     lab.recv_multi(&near, SMALL, 1)?;
-    report.holds(
-        "armed and idle: nothing completes",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.holds("armed and idle: nothing completes", lab.wait(1, QUIET)?.is_empty());
     far.write_all(b"twenty-four bytes in one")?;
     let cqes = lab.wait(2, LONG)?;
     for cqe in &cqes {
@@ -29,15 +26,9 @@ fn picks(report: &mut Report) -> io::Result<()> {
     }
     let order: Vec<_> = cqes.iter().map(|cqe| (cqe.buffer(), cqe.res)).collect();
     let expected = [(Some(2), 16), (Some(0), 8)];
-    report.holds(
-        "buffers are taken in the order they were given: 2, then 0",
-        order == expected,
-    );
+    report.holds("buffers are taken in the order they were given: 2, then 0", order == expected);
     let bytes = [lab.provided(SMALL, 2, 16), lab.provided(SMALL, 0, 8)].concat();
-    report.holds(
-        "the bytes are in them",
-        bytes == b"twenty-four bytes in one",
-    );
+    report.holds("the bytes are in them", bytes == b"twenty-four bytes in one");
     Ok(())
 }
 
@@ -52,23 +43,14 @@ fn runs_dry(report: &mut Report) -> io::Result<()> {
     for cqe in &cqes {
         report.saw(format_args!("20 bytes, one buffer of 16: {cqe}"));
     }
-    report.holds(
-        "the pool ran dry: ENOBUFS without F_MORE",
-        cqes[1].ended_with(libc::ENOBUFS),
-    );
+    report.holds("the pool ran dry: ENOBUFS without F_MORE", cqes[1].ended_with(libc::ENOBUFS));
     lab.give(SMALL, 3);
-    report.holds(
-        "a buffer given later wakes nothing by itself",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.holds("a buffer given later wakes nothing by itself", lab.wait(1, QUIET)?.is_empty());
     lab.recv_multi(&near, SMALL, 2)?;
     let rest = lab.next(LONG)?;
     report.saw(format_args!("armed again: {rest}"));
     let bytes = lab.provided(SMALL, 3, 4);
-    report.holds(
-        "the bytes had stayed in the socket",
-        rest.res == 4 && bytes == b"GHIJ",
-    );
+    report.holds("the bytes had stayed in the socket", rest.res == 4 && bytes == b"GHIJ");
     lab.wait(1, QUIET)?;
     Ok(())
 }
@@ -82,39 +64,21 @@ fn empty_pool(report: &mut Report) -> io::Result<()> {
     let (near, mut far) = UnixStream::pair()?;
     lab.recv_multi(&near, SMALL, 1)?;
     let early = lab.next(LONG)?;
-    report.holds(
-        "group 1 empty, group 2 not, idle socket: ENOBUFS",
-        early.ended_with(libc::ENOBUFS),
-    );
+    report.holds("group 1 empty, group 2 not, idle socket: ENOBUFS", early.ended_with(libc::ENOBUFS));
     lab.recv_multi_poll_first(&near, SMALL, 2)?;
-    report.holds(
-        "the same with POLL_FIRST: it waits",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.holds("the same with POLL_FIRST: it waits", lab.wait(1, QUIET)?.is_empty());
     far.write_all(b"x")?;
-    report.holds(
-        "ENOBUFS when a byte comes",
-        lab.next(LONG)?.ended_with(libc::ENOBUFS),
-    );
+    report.holds("ENOBUFS when a byte comes", lab.next(LONG)?.ended_with(libc::ENOBUFS));
     lab.recv_multi(&near, 77, 3)?;
     let unknown = lab.next(LONG)?;
-    report.holds(
-        "a group nobody registered: ENOBUFS",
-        unknown.ended_with(libc::ENOBUFS),
-    );
+    report.holds("a group nobody registered: ENOBUFS", unknown.ended_with(libc::ENOBUFS));
     let mut second = Lab::new(8, 64)?;
     second.recv_multi(&near, OTHER, 4)?;
     let foreign = second.next(LONG)?;
-    report.holds(
-        "group 2 means nothing to another ring: ENOBUFS",
-        foreign.ended_with(libc::ENOBUFS),
-    );
+    report.holds("group 2 means nothing to another ring: ENOBUFS", foreign.ended_with(libc::ENOBUFS));
     lab.recv_multi(&near, OTHER, 5)?;
     let served = lab.next(LONG)?;
-    report.holds(
-        "group 2 serves the byte",
-        served.res == 1 && served.buffer() == Some(1),
-    );
+    report.holds("group 2 serves the byte", served.res == 1 && served.buffer() == Some(1));
     Ok(())
 }
 
@@ -129,17 +93,12 @@ fn idle(report: &mut Report) -> io::Result<()> {
         report.saw("buffers taken: not told by kernels before 6.8");
         return Ok(());
     }
-    let mut pairs = (0..200)
-        .map(|_| UnixStream::pair())
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut pairs = (0..200).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>()?;
     for (tag, pair) in pairs.iter().enumerate() {
         lab.recv_multi(&pair.0, SMALL, tag as u64)?;
     }
     lab.submit()?;
-    report.holds(
-        "200 armed receives have taken 0 buffers",
-        lab.taken(SMALL)? == 0,
-    );
+    report.holds("200 armed receives have taken 0 buffers", lab.taken(SMALL)? == 0);
     pairs[150].1.write_all(b"hi")?;
     let cqe = lab.next(LONG)?;
     let one = cqe.tag == 150 && lab.taken(SMALL)? == 1;

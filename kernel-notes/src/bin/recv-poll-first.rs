@@ -22,32 +22,20 @@ fn poll_first(report: &mut Report) -> io::Result<()> {
     far.write_all(b"early")?;
     near.peek(&mut [0])?;
     let plain = submitted(&mut lab, &near, 0, 1)?;
-    report.holds(
-        "bytes there, no flag: done inside the submit",
-        plain == (true, false),
-    );
+    report.holds("bytes there, no flag: done inside the submit", plain == (true, false));
     lab.wait(1, LONG)?;
     far.write_all(b"early")?;
     near.peek(&mut [0])?;
     let flagged = submitted(&mut lab, &near, POLL_FIRST, 2)?;
-    report.holds(
-        "bytes there, POLL_FIRST: not tried, work is queued",
-        flagged == (false, true),
-    );
-    report.holds(
-        "the next enter does it: nothing is lost",
-        lab.next(LONG)?.res == 5,
-    );
+    report.holds("bytes there, POLL_FIRST: not tried, work is queued", flagged == (false, true));
+    report.holds("the next enter does it: nothing is lost", lab.next(LONG)?.res == 5);
     let waiting = submitted(&mut lab, &near, POLL_FIRST, 3)?;
     report.holds("no bytes, POLL_FIRST: waits", waiting == (false, false));
     far.write_all(b"late")?;
     report.holds("and completes when bytes come", lab.next(LONG)?.res == 4);
     lab.recv(&near, 64, (POLL_FIRST, libc::MSG_DONTWAIT), 4)?;
     let cqe = lab.next(LONG)?;
-    report.holds(
-        "no bytes, POLL_FIRST and MSG_DONTWAIT: EAGAIN, no wait",
-        cqe.ended_with(libc::EAGAIN),
-    );
+    report.holds("no bytes, POLL_FIRST and MSG_DONTWAIT: EAGAIN, no wait", cqe.ended_with(libc::EAGAIN));
     Ok(())
 }
 
@@ -62,18 +50,12 @@ fn nonempty(report: &mut Report) -> io::Result<()> {
         report.saw(format_args!("receive of {len}: {cqe}"));
         says.push(cqe.flags & SOCK_NONEMPTY != 0);
     }
-    report.holds(
-        "10 bytes in pieces of 4, 4, 2: set, set, clear",
-        says == [true, true, false],
-    );
+    report.holds("10 bytes in pieces of 4, 4, 2: set, set, clear", says == [true, true, false]);
     far.write_all(b"last")?;
     drop(far);
     for len in [4, 4] {
         lab.recv(&near, len, (0, 0), 1)?;
-        report.saw(format_args!(
-            "receive of {len}, peer has closed: {}",
-            lab.next(LONG)?
-        ));
+        report.saw(format_args!("receive of {len}, peer has closed: {}", lab.next(LONG)?));
     }
     Ok(())
 }

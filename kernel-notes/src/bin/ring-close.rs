@@ -18,9 +18,7 @@ const TRIES: usize = 20;
 
 /// How many pages hold bytes of the file.
 fn landed(pages: &Pages) -> usize {
-    (0..LEN / 4096)
-        .filter(|page| pages.peek(page * 4096 + 4095) == ON_DISK)
-        .count()
+    (0..LEN / 4096).filter(|page| pages.peek(page * 4096 + 4095) == ON_DISK).count()
 }
 
 /// Closes a ring with a read in flight: pages written right after the close, and in the end.
@@ -79,9 +77,7 @@ fn main() -> Outcome {
     let mut report = Report::new();
     let scratch = Scratch::new("ring-close")?;
     if scratch.file_system() == "tmpfs" {
-        return Ok(
-            report.skip("needs a file system with O_DIRECT; the build directory is on tmpfs")
-        );
+        return Ok(report.skip("needs a file system with O_DIRECT; the build directory is on tmpfs"));
     }
     let Ok(file) = scratch.file("data", LEN, ON_DISK, libc::O_DIRECT) else {
         return Ok(report.skip("this file system has no O_DIRECT"));
@@ -94,23 +90,13 @@ fn main() -> Outcome {
         }
         if seen == 1 && late > early {
             let us = took.as_micros();
-            report.saw(format_args!(
-                "close took {us} us, then {early} of 2048 pages held the file"
-            ));
+            report.saw(format_args!("close took {us} us, then {early} of 2048 pages held the file"));
             report.saw(format_args!("a moment later {late} of 2048"));
         }
     }
-    report.saw(format_args!(
-        "{seen} of {TRIES} closes were followed by writes to our memory"
-    ));
-    report.holds(
-        "the kernel writes to memory of a ring that is closed",
-        seen > 0,
-    );
-    report.holds(
-        "after cancel and last completion nothing changes any more",
-        drained(&file)?,
-    );
+    report.saw(format_args!("{seen} of {TRIES} closes were followed by writes to our memory"));
+    report.holds("the kernel writes to memory of a ring that is closed", seen > 0);
+    report.holds("after cancel and last completion nothing changes any more", drained(&file)?);
     interrupts(&report)?;
     Ok(report.finish())
 }

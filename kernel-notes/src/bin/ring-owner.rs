@@ -6,9 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use kernel_notes::{
-    LONG, Lab, Outcome, Report, build, enter, failed_with, full_flags, register, shown,
-};
+use kernel_notes::{LONG, Lab, Outcome, Report, build, enter, failed_with, full_flags, register, shown};
 
 const GETEVENTS: u32 = 1;
 const REGISTER_PROBE: u32 = 8;
@@ -24,38 +22,16 @@ fn other_threads(report: &mut Report) -> io::Result<()> {
     let mut lab = Lab::new(8, 64)?;
     let fd = lab.as_raw_fd();
     lab.nop(1)?;
-    let calls = move || {
-        [
-            enter(&fd, 1, 0, 0),
-            enter(&fd, 0, 1, GETEVENTS),
-            probe(fd),
-            enter(&fd, 0, 0, 0),
-        ]
-    };
-    let foreign = thread::spawn(calls)
-        .join()
-        .expect("the thread only makes calls");
-    let names = [
-        "submit",
-        "wait for events",
-        "register",
-        "an enter that asks for nothing",
-    ];
+    let calls = move || [enter(&fd, 1, 0, 0), enter(&fd, 0, 1, GETEVENTS), probe(fd), enter(&fd, 0, 0, 0)];
+    let foreign = thread::spawn(calls).join().expect("the thread only makes calls");
+    let names = ["submit", "wait for events", "register", "an enter that asks for nothing"];
     for (name, result) in names.iter().zip(&foreign) {
         report.saw(format_args!("another thread, {name}: {}", shown(result)));
     }
-    let refused = foreign[..3]
-        .iter()
-        .all(|result| failed_with(result, libc::EEXIST));
-    report.holds(
-        "another thread may not submit, wait or register: EEXIST",
-        refused,
-    );
+    let refused = foreign[..3].iter().all(|result| failed_with(result, libc::EEXIST));
+    report.holds("another thread may not submit, wait or register: EEXIST", refused);
     let res = lab.next(LONG)?.res;
-    report.holds(
-        "what it failed to submit is still there for the owner",
-        res == 0,
-    );
+    report.holds("what it failed to submit is still there for the owner", res == 0);
     Ok(())
 }
 
@@ -64,10 +40,7 @@ fn disabled_then_enabled(report: &mut Report) -> io::Result<()> {
     let ring = build(full_flags(64).setup_r_disabled(), 8)?;
     let fd = ring.as_raw_fd();
     let early = enter(&fd, 0, 0, GETEVENTS);
-    report.holds(
-        "R_DISABLED: enter is EBADFD",
-        failed_with(&early, libc::EBADFD),
-    );
+    report.holds("R_DISABLED: enter is EBADFD", failed_with(&early, libc::EBADFD));
     report.holds("R_DISABLED: its maker may register", probe(fd).is_ok());
     let owner = thread::spawn(move || -> io::Result<(i32, bool, Lab)> {
         let mut lab = Lab::over(ring);
@@ -81,10 +54,7 @@ fn disabled_then_enabled(report: &mut Report) -> io::Result<()> {
     report.holds("R_DISABLED: so may any other thread", registered);
     report.holds("the thread that enabled it submits and waits", res == 0);
     let maker = enter(&fd, 0, 1, GETEVENTS);
-    report.holds(
-        "the thread that made it is a stranger: EEXIST",
-        failed_with(&maker, libc::EEXIST),
-    );
+    report.holds("the thread that made it is a stranger: EEXIST", failed_with(&maker, libc::EEXIST));
     drop(lab);
     Ok(())
 }
@@ -103,10 +73,7 @@ fn deferred(report: &mut Report) -> io::Result<()> {
     let untouched = lab.taskrun() && lab.ready() == 0;
     report.holds("an enter without GETEVENTS changes nothing", untouched);
     enter(&lab, 0, 0, GETEVENTS)?;
-    report.holds(
-        "an enter with GETEVENTS fills the CQ",
-        !lab.taskrun() && lab.ready() == 1,
-    );
+    report.holds("an enter with GETEVENTS fills the CQ", !lab.taskrun() && lab.ready() == 1);
     lab.wait(1, LONG)?;
     Ok(())
 }

@@ -7,9 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use io_uring::{IoUring, opcode, squeue};
-use kernel_notes::{
-    LONG, Lab, Outcome, Params, Report, build, code, errno_name, failed_with, setup,
-};
+use kernel_notes::{LONG, Lab, Outcome, Params, Report, build, code, errno_name, failed_with, setup};
 
 const SQPOLL: u32 = 1 << 1;
 const CQSIZE: u32 = 1 << 3;
@@ -63,21 +61,13 @@ fn refused_sets(report: &mut Report) {
     for (name, flags, entries, cq) in [
         ("DEFER_TASKRUN without SINGLE_ISSUER", DEFER_TASKRUN, 8, 0),
         ("TASKRUN_FLAG without DEFER or COOP", TASKRUN_FLAG, 8, 0),
-        (
-            "DEFER_TASKRUN with SQPOLL",
-            DEFER_TASKRUN | SINGLE_ISSUER | SQPOLL,
-            8,
-            0,
-        ),
+        ("DEFER_TASKRUN with SQPOLL", DEFER_TASKRUN | SINGLE_ISSUER | SQPOLL, 8, 0),
         ("a CQ smaller than the SQ", CQSIZE, 64, 8),
         ("no entries", 0, 0, 0),
         ("32,769 entries without CLAMP", 0, 32_769, 0),
     ] {
         let made = setup(entries, &mut Params::new(flags, cq));
-        report.holds(
-            format_args!("EINVAL: {name}"),
-            failed_with(&made, libc::EINVAL),
-        );
+        report.holds(format_args!("EINVAL: {name}"), failed_with(&made, libc::EINVAL));
     }
 }
 
@@ -95,23 +85,11 @@ fn bad_entry(report: &mut Report, submit_all: bool) -> io::Result<()> {
         unsafe { lab.push(entry.user_data(tag))? };
     }
     let taken = lab.submit()?;
-    let (name, expected) = if submit_all {
-        ("with", 3)
-    } else {
-        ("without", 2)
-    };
-    report.holds(
-        format_args!("{name} SUBMIT_ALL: {taken} of 3 entries taken"),
-        taken == expected,
-    );
+    let (name, expected) = if submit_all { ("with", 3) } else { ("without", 2) };
+    report.holds(format_args!("{name} SUBMIT_ALL: {taken} of 3 entries taken"), taken == expected);
     let results = lab.wait(3, LONG)?;
-    let named = results
-        .iter()
-        .any(|cqe| cqe.tag == 2 && cqe.ended_with(libc::EOPNOTSUPP));
-    report.holds(
-        "the bad entry has a completion of its own: EOPNOTSUPP",
-        named,
-    );
+    let named = results.iter().any(|cqe| cqe.tag == 2 && cqe.ended_with(libc::EOPNOTSUPP));
+    report.holds("the bad entry has a completion of its own: EOPNOTSUPP", named);
     report.holds("the next enter takes what was left", results.len() == 3);
     Ok(())
 }

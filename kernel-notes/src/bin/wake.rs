@@ -36,25 +36,14 @@ fn each_write(report: &mut Report) -> io::Result<()> {
         let cqe = lab.next(LONG)?;
         delivered += u32::from(cqe.tag == BELL && cqe.res == libc::POLLIN.into() && cqe.more());
     }
-    report.holds(
-        "100 writes, never read: 100 completions, all with F_MORE",
-        delivered == 100,
-    );
+    report.holds("100 writes, never read: 100 completions, all with F_MORE", delivered == 100);
     for _ in 0..10 {
         ring_the(&bell)?;
     }
     let merged = lab.wait(10, QUIET)?.len();
-    report.saw(format_args!(
-        "10 writes before one enter: {merged} completion(s)"
-    ));
-    report.holds(
-        "writes before an enter merge, at least one completion remains",
-        merged >= 1,
-    );
-    report.holds(
-        "and nothing comes without a further write",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.saw(format_args!("10 writes before one enter: {merged} completion(s)"));
+    report.holds("writes before an enter merge, at least one completion remains", merged >= 1);
+    report.holds("and nothing comes without a further write", lab.wait(1, QUIET)?.is_empty());
     Ok(())
 }
 
@@ -69,12 +58,8 @@ fn parked(want: usize, limit: Duration, min_wait_us: u32) -> io::Result<Duration
         thread::sleep(Duration::from_millis(20));
         ring_the(&waker)
     });
-    let limit = Timespec::new()
-        .sec(limit.as_secs())
-        .nsec(limit.subsec_nanos());
-    let args = SubmitArgs::new()
-        .timespec(&limit)
-        .min_wait_usec(min_wait_us);
+    let limit = Timespec::new().sec(limit.as_secs()).nsec(limit.subsec_nanos());
+    let args = SubmitArgs::new().timespec(&limit).min_wait_usec(min_wait_us);
     match lab.submitter().submit_with_args(want, &args) {
         Err(error) if code(&error) != libc::ETIME => return Err(error),
         _ => {}
@@ -88,30 +73,15 @@ fn parked(want: usize, limit: Duration, min_wait_us: u32) -> io::Result<Duration
 fn want_more_than_one(report: &mut Report) -> io::Result<()> {
     let limit = Duration::from_millis(400);
     let one = parked(1, Duration::from_secs(20), 0)?;
-    report.saw(format_args!(
-        "want 1, limit 20 s, rung at 20 ms: back after {} ms",
-        one.as_millis()
-    ));
+    report.saw(format_args!("want 1, limit 20 s, rung at 20 ms: back after {} ms", one.as_millis()));
     report.holds("want 1: the ring wakes", one < Duration::from_secs(20));
     let four = parked(4, limit, 0)?;
-    report.saw(format_args!(
-        "want 4, limit 400 ms, rung at 20 ms: back after {} ms",
-        four.as_millis()
-    ));
-    report.holds(
-        "want 4: the ring is swallowed until the limit",
-        four >= limit,
-    );
+    report.saw(format_args!("want 4, limit 400 ms, rung at 20 ms: back after {} ms", four.as_millis()));
+    report.holds("want 4: the ring is swallowed until the limit", four >= limit);
     if report.kernel_is_at_least(6, 12) {
         let batch = parked(4, Duration::from_secs(20), 1_000)?;
-        report.saw(format_args!(
-            "want 4, min-wait 1 ms, limit 20 s: back after {} ms",
-            batch.as_millis()
-        ));
-        report.holds(
-            "want 4 with a min-wait: the ring wakes",
-            batch < Duration::from_secs(20),
-        );
+        report.saw(format_args!("want 4, min-wait 1 ms, limit 20 s: back after {} ms", batch.as_millis()));
+        report.holds("want 4 with a min-wait: the ring wakes", batch < Duration::from_secs(20));
     }
     Ok(())
 }
@@ -134,16 +104,10 @@ fn re_arm(report: &mut Report) -> io::Result<()> {
     }
     report.holds("a completion that found the CQ full has no F_MORE", ended);
     ring_the(&bell)?;
-    report.holds(
-        "further writes wake nobody now",
-        lab.wait(1, QUIET)?.is_empty(),
-    );
+    report.holds("further writes wake nobody now", lab.wait(1, QUIET)?.is_empty());
     lab.poll_multi(&bell, BELL)?;
     let again = lab.next(LONG)?;
-    report.holds(
-        "armed again, it fires at once: the counter is not zero",
-        again.more(),
-    );
+    report.holds("armed again, it fires at once: the counter is not zero", again.more());
     ring_the(&bell)?;
     report.holds("and each write wakes again", lab.next(LONG)?.more());
     Ok(())

@@ -31,10 +31,7 @@ fn expand(macro_name: &str, arguments: TokenStream, item: TokenStream) -> String
 fn assert_refused(expansion: &str, message: &str) {
     assert!(expansion.contains("compile_error"), "accepted: {expansion}");
     let message: String = message.split_whitespace().collect();
-    assert!(
-        expansion.contains(&message),
-        "{message:?} is not in: {expansion}"
-    );
+    assert!(expansion.contains(&message), "{message:?} is not in: {expansion}");
 }
 
 #[test]
@@ -51,11 +48,7 @@ fn main_without_a_value_runs_on_the_default_runtime() {
             }
         }
     };
-    let expansion = expand(
-        "main",
-        quote! {},
-        quote! { async fn main() { work().await; } },
-    );
+    let expansion = expand("main", quote! {}, quote! { async fn main() { work().await; } });
     assert_eq!(expansion, text(expected));
 }
 
@@ -81,17 +74,10 @@ fn main_with_a_value_reports_it_on_the_core_that_made_it() {
 
 #[test]
 fn a_function_that_is_not_main_keeps_its_return_type_and_visibility() {
-    let expansion = expand(
-        "main",
-        quote! {},
-        quote! { pub(crate) async fn answer() -> u32 { 42 } },
-    );
+    let expansion = expand("main", quote! {}, quote! { pub(crate) async fn answer() -> u32 { 42 } });
     let head = text(quote! { pub(crate) fn answer() -> u32 });
     assert!(expansion.starts_with(&head), "{expansion}");
-    assert!(
-        expansion.contains(&text(quote! { runtime.run_main(answer) })),
-        "{expansion}"
-    );
+    assert!(expansion.contains(&text(quote! { runtime.run_main(answer) })), "{expansion}");
     assert!(!expansion.contains("Termination"), "{expansion}");
 }
 
@@ -99,22 +85,10 @@ fn a_function_that_is_not_main_keeps_its_return_type_and_visibility() {
 fn arguments_become_builder_calls() {
     let item = quote! { async fn main() {} };
     let cases = [
-        (
-            quote! { cores = 3 },
-            quote! { Builder::new().cores(3).build() },
-        ),
-        (
-            quote! { cores = 0x10, },
-            quote! { Builder::new().cores(16).build() },
-        ),
-        (
-            quote! { pin = "off" },
-            quote! { Builder::new().pin(::ringwork::runtime::Pin::Off).build() },
-        ),
-        (
-            quote! { pin = "each" },
-            quote! { Builder::new().pin(::ringwork::runtime::Pin::Each).build() },
-        ),
+        (quote! { cores = 3 }, quote! { Builder::new().cores(3).build() }),
+        (quote! { cores = 0x10, }, quote! { Builder::new().cores(16).build() }),
+        (quote! { pin = "off" }, quote! { Builder::new().pin(::ringwork::runtime::Pin::Off).build() }),
+        (quote! { pin = "each" }, quote! { Builder::new().pin(::ringwork::runtime::Pin::Each).build() }),
         (
             quote! { pin = "auto", cores = 1 },
             quote! { Builder::new().cores(1).pin(::ringwork::runtime::Pin::Auto).build() },
@@ -122,10 +96,7 @@ fn arguments_become_builder_calls() {
     ];
     for (arguments, calls) in cases {
         let expansion = expand("main", arguments, item.clone());
-        assert!(
-            expansion.contains(&text(calls.clone())),
-            "{calls} is not in: {expansion}"
-        );
+        assert!(expansion.contains(&text(calls.clone())), "{calls} is not in: {expansion}");
     }
 }
 
@@ -157,10 +128,7 @@ fn a_test_can_choose_its_cores_and_return_a_result() {
     let expansion = expand("test", quote! { cores = 4, pin = "each" }, item);
     let calls = text(quote! { .cores(4).pin(::ringwork::runtime::Pin::Each).build() });
     assert!(expansion.contains(&calls), "{expansion}");
-    assert!(
-        expansion.contains(&text(quote! { fn works() -> ::std::process::ExitCode })),
-        "{expansion}"
-    );
+    assert!(expansion.contains(&text(quote! { fn works() -> ::std::process::ExitCode })), "{expansion}");
 }
 
 #[test]
@@ -169,10 +137,7 @@ fn functions_that_cannot_be_an_entry_are_refused() {
         (quote! { fn main() {} }, "write `async` before `fn`"),
         (quote! { async fn main<T>() {} }, "generic"),
         (quote! { async fn main() where u8: Copy {} }, "`where`"),
-        (
-            quote! { async fn main(count: usize) {} },
-            "cannot have parameters",
-        ),
+        (quote! { async fn main(count: usize) {} }, "cannot have parameters"),
         (tokens("async unsafe fn main() {}"), "`unsafe fn`"),
         (quote! { async extern "C" fn main() {} }, "Rust ABI"),
         (quote! { struct Main; }, "goes on an `async fn`"),
@@ -195,10 +160,7 @@ fn all_faults_of_a_function_are_told_at_once() {
 #[test]
 fn wrong_arguments_are_refused() {
     let cases = [
-        (
-            quote! { threads = 2 },
-            "unknown argument `threads`: expected `cores` or `pin`",
-        ),
+        (quote! { threads = 2 }, "unknown argument `threads`: expected `cores` or `pin`"),
         (quote! { cores = 1, cores = 2 }, "`cores` is given twice"),
         (quote! { cores = 0 }, "at least 1"),
         (quote! { cores = "two" }, "at least 1"),

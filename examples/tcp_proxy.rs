@@ -1,0 +1,194 @@
+//! Teaches how bytes pass through a server: both directions at once in one task, and an end that does not lie.
+//!
+//! Each direction receives into a buffer that the runtime picks and sends that very buffer: nothing is copied, and
+//! an idle connection holds none. The next receive waits for the send, so a reader that has stopped stops its
+//! writer too (back-pressure), and nobody else.
+//!
+//! To TCP a FIN says "this was all", so the proxy passes it on only where it is true: the half that ended, ends on
+//! the other side, and the other half goes on. Whatever else ends a connection (the upstream refuses or is lost, a
+//! client breaks off, the proxy has to go) becomes a reset on both sides, because a FIN would turn a torn stream
+//! into a whole one. Try it with `echo` as the upstream: `tcp_proxy --listen 127.0.0.1:7001 --upstream
+//! 127.0.0.1:7000`.
+#![forbid(unsafe_code)]
+
+use futures_util::future::try_join;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringwork::net::{ListenOptions, TcpStream};
+use ringwork::runtime::{Builder, Handle, Serve};
+use ringwork::signal::Signal;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N]
+
+  --listen ADDR    where clients connect (port 0 picks one)
+  --upstream ADDR  where their connections are passed on to
+  --cores N        how many cores (default: all this process may use)
+  --help           this text";
+
+/// After the signal to stop: how long connections may go on. The process is gone within 5 s.
+const GRACE: Duration = Duration::from_secs(4);
+/// How long the runtime may take to end what is left after that.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
+/// Descriptors that are not for connections: rings, doorbells, listeners, standard streams.
+const OWN_DESCRIPTORS: u64 = 64;
+
+struct Args {
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    cores: Option<usize>,
+}
+
+fn parse() -> Result<Option<Args>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let (mut listen, mut upstream, mut cores) = (None, None, None);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("listen") => listen = Some(parser.value()?.parse()?),
+            Long("upstream") => upstream = Some(parser.value()?.parse()?),
+            Long("cores") => cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(arg.unexpected()),
+        }
+    }
+    let listen = listen.ok_or("missing --listen ADDR")?;
+    let upstream = upstream.ok_or("missing --upstream ADDR")?;
+    Ok(Some(Args { listen, upstream, cores }))
+}
+
+/// One of the two ends of a connection through the proxy.
+struct Side {
+    name: &'static str,
+    stream: TcpStream,
+}
+
+/// A side that broke, and how.
+struct Broken {
+    side: &'static str,
+    error: io::Error,
+}
+
+impl Side {
+    fn new(name: &'static str, stream: TcpStream) -> Result<Self, Broken> {
+        let side = Self { name, stream };
+        // From here on closing the socket resets the connection, wherever and why ever the task ends.
+        side.set(|stream| stream.set_linger(Some(Duration::ZERO)))?;
+        // What waits to be joined with more bytes, waits in vain: the proxy has been given what there is.
+        side.set(|stream| stream.set_nodelay(true))?;
+        // A peer that vanished without a word is found out in the end.
+        side.set(|stream| stream.set_keepalive(true))?;
+        Ok(side)
+    }
+
+    fn set(&self, option: impl FnOnce(&TcpStream) -> io::Result<()>) -> Result<(), Broken> {
+        option(&self.stream).map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, error: io::Error) -> Broken {
+        Broken { side: self.name, error }
+    }
+}
+
+/// Passes on what `from` sends until it has sent all.
+async fn pass(from: &Side, to: &Side) -> Result<(), Broken> {
+    loop {
+        let received = from.stream.recv_pooled().await.map_err(|error| from.broken(error))?;
+        if received.is_empty() {
+            return to.stream.shutdown_write().await.map_err(|error| to.broken(error));
+        }
+        to.stream.send_all(received).await.0.map_err(|error| to.broken(error))?;
+    }
+}
+
+/// Serves one client: both directions at once, until both have ended or one is broken.
+async fn relay(client: TcpStream, upstream: SocketAddr) -> Result<(), Broken> {
+    let client = Side::new("client", client)?;
+    let connected = TcpStream::connect(upstream).await;
+    let upstream = connected.map_err(|error| Broken { side: "upstream", error })?;
+    let upstream = Side::new("upstream", upstream)?;
+    try_join(pass(&client, &upstream), pass(&upstream, &client)).await?;
+    // All is said in both directions: what the kernel still has to deliver is delivered.
+    client.set(|stream| stream.set_linger(None))?;
+    upstream.set(|stream| stream.set_linger(None))
+}
+
+async fn serve_client(client: TcpStream, peer: SocketAddr, upstream: SocketAddr) {
+    let Err(Broken { side, error }) = relay(client, upstream).await else { return };
+    // Clients break off every day; a broken upstream is worth a line.
+    if side == "upstream" {
+        complain(format_args!("client {peer}: upstream {upstream}: {error}"));
+    }
+}
+
+/// A line on stderr. Whoever reads there may be gone: no reason to stop serving.
+fn complain(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "tcp_proxy: {line}");
+}
+
+/// Takes as many descriptors as the system grants, and says how many connections they are good for.
+fn connections_max() -> u64 {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    let descriptors = if raised { hard } else { soft };
+    // Each connection has a socket on either side.
+    descriptors.saturating_sub(OWN_DESCRIPTORS) / 2
+}
+
+/// Serves until a signal says stop. The error is one line for stderr.
+async fn serve(args: &Args) -> Result<(), String> {
+    // Listening for signals starts here: from the line that announces the proxy on, none is missed.
+    let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
+    let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
+
+    // Clients beyond what the descriptors allow wait in the kernel until others have left.
+    let connections = connections_max() / Handle::current().cores() as u64;
+    let options = ListenOptions::new().max_connections(connections.max(1) as usize);
+    let upstream = args.upstream;
+    let serving = Serve::new(args.listen).options(options);
+    let server = serving.start(move |client, peer| serve_client(client, peer, upstream)).await;
+    let server = server.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
+
+    let stopped = signals.recv().await;
+    let open = server.connections();
+    if !server.stop(GRACE).await {
+        complain(format_args!("of {open} connections some did not end in {GRACE:?} and were reset"));
+    }
+    stopped.map_err(|error| format!("cannot wait for signals: {error}"))
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let mut builder = Builder::new();
+    if let Some(cores) = args.cores {
+        builder = builder.cores(cores);
+    }
+    let runtime = builder.build().map_err(|error| error.to_string())?;
+    let served = runtime.block_on(serve(args));
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    served
+}
+
+fn main() -> ExitCode {
+    let args = match parse() {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            complain(format_args!("{error} (see --help)"));
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The example programs, started and ended by tests.
+//!
+//! Owns finding a built example, waiting for the line that says where it listens, and ending it however the test
+//! ends. It does not build: `cargo test` has built the examples before it runs a test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before the test gives up: far more than a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The example `name` of this build.
+pub(crate) fn path(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let profile = own.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+    let path = profile.join("examples").join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --examples`", path.display());
+    path
+}
+
+/// The example `name` with everything piped.
+pub(crate) fn command(name: &str) -> Command {
+    let mut command = Command::new(path(name));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a program that is to end by itself.
+pub(crate) fn outcome(mut command: Command) -> Output {
+    let mut child = Guarded(command.spawn().expect("the program starts"));
+    let status = child.wait(PATIENCE);
+    let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+    let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
+    stdout.expect("stdout is piped").read_to_end(&mut output.stdout).expect("stdout can be read");
+    stderr.expect("stderr is piped").read_to_end(&mut output.stderr).expect("stderr can be read");
+    output
+}
+
+/// A child that does not outlive its test.
+struct Guarded(Child);
+
+impl Guarded {
+    /// Waits until it ends.
+    fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.0.try_wait().expect("the child is ours") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the program did not end within {patience:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server that has said where it listens.
+pub(crate) struct Server {
+    child: Guarded,
+    address: SocketAddr,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Server {
+    /// Starts it and waits for its first line.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = Guarded(command.spawn().expect("the program starts"));
+        let stdout = child.0.stdout.take().expect("stdout is piped");
+        let mut stderr = BufReader::new(child.0.stderr.take().expect("stderr is piped"));
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
+        let address = line.strip_prefix("listening on ").and_then(|address| address.trim().parse().ok());
+        let address = address.unwrap_or_else(|| {
+            let mut why = String::new();
+            let _ = child.0.kill();
+            let _ = stderr.read_to_string(&mut why);
+            panic!("instead of its address the server said {line:?} and {why:?}");
+        });
+        Self { child, address, stderr }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", self.child.0.id()));
+        all.expect("the server is running").count()
+    }
+
+    /// The next line it writes to stderr; empty if it has closed it.
+    pub(crate) fn complaint(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).expect("stderr can be read");
+        line
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: i32) {
+        // SAFETY: a plain system call; the child has not been waited for, so its number is still its own.
+        let sent = unsafe { libc::kill(self.child.0.id() as i32, signal) };
+        assert_eq!(sent, 0, "the server can be signalled");
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(mut self) {
+        self.child.0.kill().expect("the server is running");
+        self.child.wait(PATIENCE);
+    }
+
+    /// Waits until it ends by itself; gives its exit code and what it still had to say on stderr.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait(PATIENCE);
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).expect("stderr can be read");
+        (status.code(), rest)
+    }
+}

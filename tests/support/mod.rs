@@ -1,0 +1,209 @@
+//! What the network tests share: a time limit, a seed, levels that must return to their start, connected pairs.
+//!
+//! Owns no assertion about the runtime; each test says itself what must be true.
+#![allow(dead_code)]
+
+use ringwork::net::{TcpListener, TcpStream};
+use ringwork::runtime::{Builder, Handle, Pin, Runtime};
+use ringwork::time::sleep;
+use std::fmt;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Long enough for a slow machine, short enough for one who waits.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `test` on a thread of its own and fails if it has not ended within `limit`.
+pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ended) = channel();
+    let name = thread::current().name().unwrap_or("test").to_owned();
+    let body = thread::Builder::new().name(name).spawn(move || {
+        let output = test();
+        let _ = done.send(());
+        output
+    });
+    let body = body.expect("the system has a thread for the test");
+    match ended.recv_timeout(limit) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the test did not end within {limit:?}"),
+        _ => body.join().unwrap_or_else(|panic| resume_unwind(panic)),
+    }
+}
+
+/// As [`within`], with a runtime of `cores` cores that drives the future from the calling thread.
+pub fn on_cores<F>(cores: usize, test: impl FnOnce(Handle) -> F + Send + 'static)
+where
+    F: Future<Output = ()>,
+{
+    within(LIMIT, move || {
+        let runtime = runtime(cores);
+        let handle = runtime.handle().clone();
+        runtime.block_on(test(handle));
+        let report = runtime.shutdown_timeout(Duration::from_secs(20));
+        assert!(report.is_clean(), "{report}");
+    });
+}
+
+/// An unpinned runtime.
+pub fn runtime(cores: usize) -> Runtime {
+    Builder::new().cores(cores).pin(Pin::Off).build().expect("a runtime starts here")
+}
+
+/// Lets one test at a time count what the whole process has.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A xorshift generator. The seed of a failed run is printed; `RINGWORK_TEST_SEED` sets it.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator whose seed is announced (the harness shows it if the test fails).
+    pub fn announced() -> Self {
+        let given = std::env::var("RINGWORK_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = given.unwrap_or_else(|| clock.map_or(1, |now| now.as_nanos() as u64)) | 1;
+        println!("RINGWORK_TEST_SEED={seed} repeats this run");
+        Self(seed)
+    }
+
+    /// A generator of its own for one task.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next() | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 11) % end
+    }
+
+    pub fn chance(&mut self, one_in: u64) -> bool {
+        self.below(one_in) == 0
+    }
+}
+
+/// What must return to its start when all is over.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Levels {
+    pub descriptors: usize,
+    pub tasks: u64,
+    pub in_flight: u64,
+    pub buffers_out: u64,
+}
+
+impl fmt::Debug for Levels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { descriptors, tasks, in_flight, buffers_out } = self;
+        write!(f, "{descriptors} descriptors, {tasks} tasks, {in_flight} ops, {buffers_out} buffers out")
+    }
+}
+
+/// Descriptors this process has open.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
+}
+
+impl Levels {
+    /// The levels now, as each core last published them.
+    pub fn now(handle: &Handle) -> Self {
+        let cores = handle.metrics().cores;
+        Self {
+            descriptors: descriptors(),
+            tasks: cores.iter().map(|core| core.tasks).sum(),
+            in_flight: cores.iter().map(|core| core.in_flight).sum(),
+            buffers_out: cores.iter().map(|core| core.pool_buffers - core.pool_available).sum(),
+        }
+    }
+
+    /// The levels of a runtime that has just started, once its cores have published them.
+    pub async fn at_start(handle: &Handle) -> Self {
+        touch(handle).await;
+        let mut levels = Self::now(handle);
+        levels.tasks = 0;
+        levels
+    }
+
+    /// Waits until the levels are these again. A level sinks when a core has seen the last completion, which is an
+    /// event of the kernel: it is asked for again and again, for a bounded time.
+    pub async fn return_on(&self, handle: &Handle) {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            touch(handle).await;
+            let now = Self::now(handle);
+            if now == *self {
+                return;
+            }
+            assert!(Instant::now() < until, "levels at the start: {self:?}; they stay at: {now:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Makes every core turn, so that it publishes its levels and takes returned buffers.
+async fn touch(handle: &Handle) {
+    for core in 0..handle.cores() {
+        for _ in 0..2 {
+            handle.spawn_on(core, || async {}).await.expect("the core runs");
+        }
+    }
+}
+
+/// A listener on a free port of the loopback.
+pub async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a port");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    (listener, address)
+}
+
+/// Two ends of one connection.
+pub async fn pair() -> (TcpStream, TcpStream) {
+    let (listener, address) = listen().await;
+    let one = TcpStream::connect(address).await.expect("the listener is there");
+    let (other, peer) = listener.accept().await.expect("a connection waits");
+    assert_eq!(peer, one.local_addr().unwrap());
+    (one, other)
+}
+
+/// A stream and its peer as a plain blocking socket.
+pub fn half_std_pair() -> (TcpStream, std::net::TcpStream) {
+    let (one, other) = std_pair();
+    (TcpStream::from_std(one).unwrap(), other)
+}
+
+/// Two plain blocking ends of one connection.
+pub fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    (one, other)
+}
+
+/// Bytes that tell their position: no two aligned 8-byte words of one stream are equal.
+pub fn pattern(from: usize, len: usize) -> Vec<u8> {
+    (from..from + len).map(pattern_at).collect()
+}
+
+/// The byte at `position` of the pattern.
+pub fn pattern_at(position: usize) -> u8 {
+    let word = (position as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+    word.to_le_bytes()[position % 8]
+}
+
+/// Checks that `bytes` is the pattern from `from` on.
+pub fn assert_pattern(from: usize, bytes: &[u8]) {
+    if let Some(at) = bytes.iter().enumerate().position(|(at, &byte)| byte != pattern_at(from + at)) {
+        panic!("byte {} of the stream is {:#x}, not {:#x}", from + at, bytes[at], pattern_at(from + at));
+    }
+}

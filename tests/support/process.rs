@@ -1,0 +1,136 @@
+//! This process as the kernel sees it, and tests that have a process to themselves.
+
+use super::PATIENCE;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+const ALONE: &str = "RINGWORK_TEST_ALONE";
+
+/// Runs the calling test's `body` in a process in which no other test runs.
+///
+/// The test's name is read off the closure's type, so `body` must be written in the test itself.
+#[track_caller]
+pub(crate) fn alone<F: FnOnce()>(body: F) {
+    let path = std::any::type_name::<F>();
+    let path = path.trim_end_matches("::{{closure}}");
+    let (_, test) = path.split_once("::").expect("a test lies in a crate");
+    if std::env::var(ALONE).is_ok_and(|name| name == test) {
+        return body();
+    }
+    let program = std::env::current_exe().expect("this program has a path");
+    let child = Command::new(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1", "--include-ignored"])
+        .env(ALONE, test)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("this program starts again");
+    let pid = child.id();
+    let (done, answer) = channel();
+    thread::spawn(move || done.send(child.wait_with_output()));
+    let output = answer.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        kill(pid, libc::SIGKILL);
+        panic!("{test} hangs in its own process")
+    });
+    let output = output.expect("a child can be waited for");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let ran = out.contains("1 passed");
+    assert!(output.status.success() && ran, "alone: {}\n{out}\n{err}", output.status);
+    for line in out.lines().filter(|line| line.starts_with("measured:")) {
+        println!("{line}");
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn kill(pid: u32, signal: i32) {
+    // SAFETY: a system call without memory.
+    let sent = unsafe { libc::kill(pid as libc::pid_t, signal) };
+    assert_eq!(sent, 0, "kill: {}", std::io::Error::last_os_error());
+}
+
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
+    // SAFETY: a system call without memory.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Open descriptors, not counting the one that reads the list.
+pub(crate) fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("/proc is mounted").count() - 1
+}
+
+/// Threads of this process: their ids and names.
+pub(crate) fn threads() -> Vec<(u32, String)> {
+    let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten();
+    let thread = |entry: fs::DirEntry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+        Some((id, name.trim_end().to_owned()))
+    };
+    tasks.filter_map(thread).collect()
+}
+
+/// Memory mappings of this process.
+pub(crate) fn maps() -> usize {
+    fs::read_to_string("/proc/self/maps").expect("/proc is mounted").lines().count()
+}
+
+/// A line of `/proc/…/status`.
+pub(crate) fn status(path: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// Resident memory in bytes.
+pub(crate) fn resident() -> u64 {
+    let line = status("/proc/self/status", "VmRSS").expect("the kernel tells");
+    line.trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+}
+
+/// CPU time this process has used.
+pub(crate) fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to a local.
+    let answer = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    assert_eq!(answer, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Lets this process open as many descriptors as it may.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes to a local.
+    let answer = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(answer, 0);
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: reads a local.
+    let answer = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(answer, 0);
+    limit.rlim_cur
+}
+
+/// The CPUs a thread may run on, as the kernel writes them (`0-3,8`).
+pub(crate) fn allowed_cpus(thread: u32) -> Option<String> {
+    status(&format!("/proc/self/task/{thread}/status"), "Cpus_allowed_list")
+}
+
+/// How many CPUs a list like `0-3,8` names.
+pub(crate) fn count_cpus(list: &str) -> usize {
+    let span = |part: &str| match part.split_once('-') {
+        Some((from, to)) => to.parse::<usize>().unwrap() - from.parse::<usize>().unwrap() + 1,
+        None => 1,
+    };
+    list.split(',').map(span).sum()
+}
+
+/// The id of the calling thread.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: a system call without memory.
+    unsafe { libc::gettid() as u32 }
+}

@@ -1,0 +1,11 @@
+//! TCP as a user sees it: bytes and their order, halves, listeners, stopping, handing the socket over.
+
+mod halves;
+mod handover;
+mod listening;
+mod order;
+mod serving;
+mod stopping;
+#[path = "../support/mod.rs"]
+mod support;
+mod transfer;
