@@ -14,7 +14,8 @@
 use futures_util::future::try_join;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringwork::net::{ListenOptions, TcpStream};
-use ringwork::runtime::{Builder, Handle, Serve};
+use ringwork::runtime::{Builder, Handle};
+use ringwork::Serve;
 use ringwork::signal::Signal;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

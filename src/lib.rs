@@ -54,6 +54,7 @@ pub mod process;
 mod ring;
 pub mod runtime;
 mod sched;
+mod serve;
 pub mod signal;
 mod sys;
 pub mod task;
@@ -70,4 +71,5 @@ pub struct Readme;
 
 pub use metrics::{CoreMetrics, Metrics};
 pub use ringwork_macros::{main, test};
-pub use runtime::{serve_per_core, spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};
+pub use runtime::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};
+pub use serve::{Serve, Server, serve_per_core};

@@ -1,6 +1,6 @@
 //! `block_on`: futures polled on threads that are no core.
 
-mod support;
+mod kit;
 
 use futures_util::future::join;
 use ringwork::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use ringwork::runtime::{Builder, Handle};
 use ringwork::time::{Duration, Instant, sleep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
-use support::{Event, bounded, echo_server, process, runtime, talk};
+use kit::{Event, bounded, echo_server, process, runtime, talk};
 
 fn panic_message(call: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(call)).expect_err("it panics");
@@ -166,7 +166,7 @@ fn block_on_on_a_core_panics_and_says_what_to_do() {
         let message = runtime.block_on(nested).unwrap();
         assert!(message.contains("spawn_blocking"), "{message}");
         // Nor may it block on another runtime.
-        let other = support::runtime(1);
+        let other = kit::runtime(1);
         let other = other.handle().clone();
         let nested = runtime.spawn(async move { panic_message(|| other.block_on(async {})) });
         assert!(runtime.block_on(nested).unwrap().contains("block_on"));

@@ -50,7 +50,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringwork::fs::Dir;
-use ringwork::runtime::{Builder, Handle, Serve};
+use ringwork::runtime::{Builder, Handle};
+use ringwork::Serve;
 use ringwork::signal::Signal;
 
 use args::{Command, Options};

@@ -5,7 +5,7 @@
 //! Promises: everyone who waits is woken, those who come later do not wait; a wait that was given up costs at
 //! most one idle wake.
 //! It is for one core: `Rc` and `Cell`, no lock. The signal comes from `ringwork::signal`, and counting the
-//! connections until they are gone is the work of `ringwork::runtime::Serve`.
+//! connections until they are gone is the work of `ringwork::Serve`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

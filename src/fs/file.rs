@@ -6,6 +6,7 @@ use super::transfer::{ReadAt, WriteAt};
 use super::{Metadata, OpenOptions};
 use crate::blocking;
 use crate::buf::{IoBuf, IoBufMut};
+use crate::io::{FileSource, sealed};
 use crate::ring::op::Op;
 use crate::sys;
 use std::io;
@@ -159,10 +160,13 @@ impl File {
     pub async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         Op::new(Allocate { fd: Arc::clone(&self.fd), offset, len }).await
     }
+}
 
-    /// The descriptor's number, for calls made while `self` is held.
-    pub(crate) fn as_raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
+impl sealed::Sealed for File {}
+
+impl FileSource for File {
+    fn descriptor(&self) -> &Arc<OwnedFd> {
+        &self.fd
     }
 }
 

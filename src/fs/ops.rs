@@ -4,36 +4,16 @@
 //! its final completion. Orphaned opens close what they opened.
 #![forbid(unsafe_code)]
 
-use crate::buf::{IoBuf, IoBufMut};
+use crate::buf::IoBuf;
 use crate::ring::Ring;
 use crate::ring::op::Operation;
 use crate::ring::opened::descriptor;
-use crate::ring::transfer::{Inward, Outward};
+use crate::ring::transfer::Outward;
 use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, Sqe, opcode};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-
-/// `pread(2)`.
-pub(super) struct Read<B> {
-    pub(super) fd: Arc<OwnedFd>,
-    pub(super) into: Inward<B>,
-    pub(super) offset: u64,
-}
-
-impl<B: IoBufMut> Operation for Read<B> {
-    const OPCODE: u8 = opcode::READ;
-    type Output = (io::Result<usize>, B);
-
-    fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).offset(self.offset)
-    }
-
-    fn finish(self, cqe: Cqe) -> Self::Output {
-        self.into.finish(cqe)
-    }
-}
 
 /// `pwrite(2)`.
 pub(super) struct Write<B> {

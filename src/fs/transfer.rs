@@ -1,10 +1,10 @@
 //! The futures of positional reads and writes.
 #![forbid(unsafe_code)]
 
-use super::ops::{Read, Write};
+use super::ops::Write;
 use crate::base::coop;
 use crate::buf::{IoBuf, IoBufMut};
-use crate::io::{Stop, explain, stoppable, stopped};
+use crate::io::{Read, Stop, explain, stoppable, stopped};
 use crate::ring::op::Op;
 use crate::ring::transfer::{Inward, Outward};
 use std::future::Future;

@@ -11,12 +11,13 @@ use super::shared::Shared;
 use super::turn::SendTurn;
 use crate::base::coop;
 use crate::buf::IoBuf;
-use crate::fs::File;
+use crate::io::Read;
 use crate::ring::op::Op;
-use crate::ring::transfer::Outward;
+use crate::ring::transfer::{Inward, Outward};
 use crate::sys;
 use std::future::Future;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,13 +28,13 @@ const INLINE_PIECE: u64 = 256 * 1024;
 const RING_PIECE: usize = 128 * 1024;
 
 /// Sends `len` bytes of `file` from `offset`; fewer if the file ends before.
-pub(super) async fn send_file(shared: &Arc<Shared>, file: &File, offset: u64, len: u64) -> io::Result<u64> {
+pub(super) async fn send_file(shared: &Arc<Shared>, file: &Arc<OwnedFd>, offset: u64, len: u64) -> io::Result<u64> {
     let mut turn = SendTurn::take(shared).await;
     let mut sent = 0;
     while sent < len {
         let at = offset + sent;
         let piece = (len - sent).min(INLINE_PIECE);
-        let n = if sys::io::is_cached(file.as_raw(), at, piece) {
+        let n = if sys::io::is_cached(file.as_raw_fd(), at, piece) {
             inline(&turn, file, at, piece).await?
         } else {
             through_the_ring(&mut turn, file, at, piece as usize).await?
@@ -47,9 +48,9 @@ pub(super) async fn send_file(shared: &Arc<Shared>, file: &File, offset: u64, le
     Ok(sent)
 }
 
-async fn inline(turn: &SendTurn<'_>, file: &File, at: u64, piece: u64) -> io::Result<u64> {
+async fn inline(turn: &SendTurn<'_>, file: &Arc<OwnedFd>, at: u64, piece: u64) -> io::Result<u64> {
     loop {
-        match sys::io::send_file_now(turn.shared().fd(), file.as_raw(), at, piece as usize) {
+        match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Op::new(Writable { shared: Arc::clone(turn.shared()) }).await?;
             }
@@ -59,8 +60,9 @@ async fn inline(turn: &SendTurn<'_>, file: &File, at: u64, piece: u64) -> io::Re
     }
 }
 
-async fn through_the_ring(turn: &mut SendTurn<'_>, file: &File, at: u64, piece: usize) -> io::Result<u64> {
-    let (read, bytes) = file.read_at(Vec::with_capacity(piece.min(RING_PIECE)), at).await;
+async fn through_the_ring(turn: &mut SendTurn<'_>, file: &Arc<OwnedFd>, at: u64, piece: usize) -> io::Result<u64> {
+    let into = Inward::new(Vec::with_capacity(piece.min(RING_PIECE)));
+    let (read, bytes) = Op::new(Read { fd: Arc::clone(file), into, offset: at }).await;
     if read? == 0 {
         return Ok(0);
     }

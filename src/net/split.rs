@@ -8,7 +8,7 @@ use super::TcpStream;
 use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::fs::File;
+use crate::io::FileSource;
 use std::fmt;
 use std::io;
 
@@ -80,7 +80,7 @@ macro_rules! sends {
             ///
             /// # Errors
             /// As there.
-            pub async fn send_file(&self, file: &File, offset: u64, len: u64) -> io::Result<u64> {
+            pub async fn send_file(&self, file: &impl FileSource, offset: u64, len: u64) -> io::Result<u64> {
                 self.0.send_file(file, offset, len).await
             }
 

@@ -10,7 +10,7 @@ use super::shared::{Handle, Shared};
 use super::split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf};
 use super::turn::SendTurn;
 use crate::buf::{IoBuf, IoBufMut, Slice};
-use crate::fs::File;
+use crate::io::FileSource;
 use socket2::SockRef;
 use std::fmt;
 use std::future::poll_fn;
@@ -158,8 +158,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// The file's and the socket's.
-    pub async fn send_file(&self, file: &File, offset: u64, len: u64) -> io::Result<u64> {
-        file::send_file(self.shared(), file, offset, len).await
+    pub async fn send_file(&self, file: &impl FileSource, offset: u64, len: u64) -> io::Result<u64> {
+        file::send_file(self.shared(), file.descriptor(), offset, len).await
     }
 
     /// Closes the send direction behind all sends before it; the peer reads the end of the stream.

@@ -31,6 +31,29 @@ impl Sizes {
     /// The smallest ring we run on: two pages of entries.
     pub(crate) const MIN: Self = Self { sq: 32, cq: 128 };
 
+    /// Bytes of locked memory that a ring of these sizes and a ring of `provided` buffers are charged: each mapping
+    /// in whole pages (kernel-notes/memlock.md).
+    pub(crate) fn charge(self, provided: u16) -> u64 {
+        let page = page_size();
+        let submissions = u64::from(self.sq) * 64;
+        let completions = u64::from(self.cq) * 16 + CQ_HEADER;
+        let provided = u64::from(provided) * 16;
+        [submissions, completions, provided].into_iter().map(|bytes| bytes.next_multiple_of(page)).sum()
+    }
+
+    /// The largest rung from here down that `share` bytes of locked memory hold, so that the first of many cores
+    /// does not take what the last one needs. The smallest if none fits: what is already charged to the user is not
+    /// known, and the ladder has the last word.
+    pub(crate) fn fitting(self, share: u64, provided: u16) -> Self {
+        let mut sizes = self;
+        while sizes.charge(provided) > share
+            && let Some(smaller) = sizes.smaller()
+        {
+            sizes = smaller;
+        }
+        sizes
+    }
+
     /// The next smaller rung, if there is one.
     fn smaller(self) -> Option<Self> {
         if self.cq > self.sq * 4 && self.cq > Self::MIN.cq {
@@ -43,10 +66,33 @@ impl Sizes {
     }
 }
 
+/// What stands before the completions in their mapping: at most this much, and less than a page.
+const CQ_HEADER: u64 = 128;
+
+fn page_size() -> u64 {
+    // SAFETY: a system call without memory.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// The optional flags, newest first: each rung of the ladder leaves one more away.
 const RUNGS: usize = 3;
 
-fn build(sizes: Sizes, rung: usize) -> io::Result<IoUring> {
+/// The optional set-up flags that the kernel took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flags {
+    /// `IORING_SETUP_NO_SQARRAY` (6.6).
+    pub(crate) no_sqarray: bool,
+    /// `IORING_SETUP_TASKRUN_FLAG` (5.19).
+    pub(crate) taskrun_flag: bool,
+}
+
+impl Flags {
+    fn of_rung(rung: usize) -> Self {
+        Self { no_sqarray: rung < 1, taskrun_flag: rung < 2 }
+    }
+}
+
+fn build(sizes: Sizes, flags: Flags) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder
         .dontfork()
@@ -55,10 +101,10 @@ fn build(sizes: Sizes, rung: usize) -> io::Result<IoUring> {
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_r_disabled();
-    if rung < 1 {
+    if flags.no_sqarray {
         builder.setup_no_sqarray();
     }
-    if rung < 2 {
+    if flags.taskrun_flag {
         builder.setup_taskrun_flag();
     }
     let ring = builder.build(sizes.sq)?;
@@ -67,13 +113,14 @@ fn build(sizes: Sizes, rung: usize) -> io::Result<IoUring> {
 }
 
 /// Tries flags and sizes from the best down.
-pub(crate) fn climb_down(sizes: Sizes) -> io::Result<IoUring> {
+pub(crate) fn climb_down(sizes: Sizes) -> io::Result<(IoUring, Flags)> {
     let mut sizes = sizes;
     let mut rung = 0;
     let mut patience: Option<Instant> = None;
     loop {
-        let error = match build(sizes, rung) {
-            Ok(ring) => return Ok(ring),
+        let flags = Flags::of_rung(rung);
+        let error = match build(sizes, flags) {
+            Ok(ring) => return Ok((ring, flags)),
             Err(error) => error,
         };
         match error.raw_os_error() {
@@ -95,7 +142,7 @@ pub(crate) fn climb_down(sizes: Sizes) -> io::Result<IoUring> {
 
 #[cfg(test)]
 mod tests {
-    use super::Sizes;
+    use super::{Sizes, page_size};
 
     #[test]
     fn the_ladder_ends_at_the_minimum() {
@@ -111,5 +158,24 @@ mod tests {
         }
         assert_eq!(sizes, Sizes::MIN);
         assert!(steps < 20);
+    }
+
+    #[test]
+    fn a_ring_is_charged_whole_pages() {
+        let page = page_size();
+        assert_eq!(Sizes::MIN.charge(0), 2 * page);
+        assert_eq!(Sizes::MIN.charge(1), 3 * page);
+        let sizes = Sizes { sq: 1024, cq: 4096 };
+        assert_eq!(sizes.charge(256), (65536 + (65536 + page) + 4096u64.max(page)).next_multiple_of(page));
+    }
+
+    #[test]
+    fn cores_start_with_what_their_share_of_the_memory_holds() {
+        let min = Sizes::MIN.charge(256);
+        assert_eq!(Sizes::DEFAULT.fitting(u64::MAX, 256), Sizes::DEFAULT);
+        assert_eq!(Sizes::DEFAULT.fitting(Sizes::DEFAULT.charge(256), 256), Sizes::DEFAULT);
+        assert!(Sizes::DEFAULT.fitting(Sizes::DEFAULT.charge(256) - 1, 256).sq < Sizes::DEFAULT.sq);
+        assert_eq!(Sizes::DEFAULT.fitting(min, 256).charge(256), min);
+        assert_eq!(Sizes::DEFAULT.fitting(0, 256), Sizes::MIN);
     }
 }

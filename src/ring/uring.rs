@@ -8,7 +8,7 @@ use super::backend::{Backend, Wait};
 use super::setup;
 use crate::sys::sqe::{Cqe, Sqe};
 use io_uring::types::{CancelBuilder, Timespec};
-use io_uring::{IoUring, squeue};
+use io_uring::{IoUring, Probe, squeue};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::NonNull;
@@ -48,6 +48,7 @@ pub(crate) struct Uring {
     fd: RawFd,
     enter_flags: u32,
     queued: usize,
+    flags: setup::Flags,
 }
 
 impl Uring {
@@ -56,13 +57,38 @@ impl Uring {
     /// # Errors
     /// What the kernel answered to the last and smallest attempt.
     pub(crate) fn new(sizes: setup::Sizes) -> io::Result<Self> {
-        let ring = setup::climb_down(sizes)?;
-        let mut uring = Self { fd: ring.as_raw_fd(), ring, enter_flags: 0, queued: 0 };
+        let (ring, flags) = setup::climb_down(sizes)?;
+        let mut uring = Self { fd: ring.as_raw_fd(), ring, enter_flags: 0, queued: 0, flags };
         if uring.ring.params().is_feature_no_iowait() {
             uring.enter_flags |= ENTER_NO_IOWAIT;
         }
         uring.register_own_fd();
         Ok(uring)
+    }
+
+    /// The optional set-up flags that the kernel took.
+    pub(crate) fn flags(&self) -> setup::Flags {
+        self.flags
+    }
+
+    /// Whether enters name the ring by its registered index.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.enter_flags & ENTER_REGISTERED_RING != 0
+    }
+
+    /// Whether a wait in the ring counts as idle and not as waiting for a disk.
+    pub(crate) fn waits_idle(&self) -> bool {
+        self.enter_flags & ENTER_NO_IOWAIT != 0
+    }
+
+    /// What the kernel says about its ops.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn ask_ops(&self) -> io::Result<Probe> {
+        let mut probe = Probe::new();
+        self.ring.submitter().register_probe(&mut probe)?;
+        Ok(probe)
     }
 
     /// Saves the lookup of the descriptor in each enter; a kernel that refuses costs nothing but that.

@@ -13,7 +13,6 @@ mod error;
 mod handle;
 mod placement;
 mod report;
-mod serve;
 mod spawn;
 
 pub use builder::{Builder, Pin, Steal};
@@ -21,5 +20,4 @@ pub use current::EnterGuard;
 pub use error::StartError;
 pub use handle::{Handle, Runtime};
 pub use report::ShutdownReport;
-pub use serve::{Serve, Server, serve_per_core};
 pub use spawn::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};

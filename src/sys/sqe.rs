@@ -37,22 +37,22 @@ pub(crate) mod opcode {
     /// `IORING_OP_OPENAT2` (5.6).
     pub(crate) const OPENAT2: u8 = 28;
 
-    /// All of the above: what a start-up probe asks for, and what a restriction list would allow.
-    pub(crate) const USED: [u8; 14] = [
-        NOP,
-        FSYNC,
-        POLL_ADD,
-        SENDMSG,
-        ACCEPT,
-        ASYNC_CANCEL,
-        CONNECT,
-        FALLOCATE,
-        STATX,
-        READ,
-        WRITE,
-        SEND,
-        RECV,
-        OPENAT2,
+    /// All of the above with their names: what a start-up probe asks for, and what a restriction list would allow.
+    pub(crate) const USED: [(u8, &str); 14] = [
+        (NOP, "NOP"),
+        (FSYNC, "FSYNC"),
+        (POLL_ADD, "POLL_ADD"),
+        (SENDMSG, "SENDMSG"),
+        (ACCEPT, "ACCEPT"),
+        (ASYNC_CANCEL, "ASYNC_CANCEL"),
+        (CONNECT, "CONNECT"),
+        (FALLOCATE, "FALLOCATE"),
+        (STATX, "STATX"),
+        (READ, "READ"),
+        (WRITE, "WRITE"),
+        (SEND, "SEND"),
+        (RECV, "RECV"),
+        (OPENAT2, "OPENAT2"),
     ];
 }
 

@@ -1,9 +1,14 @@
 //! `timeout` and `cancel` of ops: the buffer comes back, and bytes that won the race are a success.
 
-use crate::support::{Random, on_cores, pair};
+use crate::support::{Random, assert_pattern, on_cores, pair, pattern};
 use futures_util::poll;
+use ringwork::task::yield_now;
+use ringwork::time::sleep;
 use std::io::ErrorKind;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -55,22 +60,156 @@ fn a_cancelled_receive_in_flight_gives_its_buffer_back() {
     });
 }
 
+/// Says whether it was woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn bytes_that_won_the_race_against_a_cancel_are_a_success() {
     on_cores(1, |_| async {
         let (one, other) = pair().await;
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
         let mut receive = other.recv(Vec::with_capacity(16));
-        assert!(poll!(&mut receive).is_pending());
+        assert!(Pin::new(&mut receive).poll(&mut Context::from_waker(&waker)).is_pending());
         one.send_all("winner").await.0.unwrap();
-        // Wait, by the peer's end of the lane, until the bytes have surely been received.
-        while receive_queue_is_empty(&other) && poll!(&mut receive).is_pending() {
-            ringwork::task::yield_now().await;
+        while !flag.0.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(1)).await;
         }
-        let (n, buf) = if futures_util::FutureExt::now_or_never(async {}).is_some() { one.recv(vec![]).await } else { unreachable!() };
-        assert_eq!((n.unwrap(), buf.len()), (0, 0));
+        let (n, buf) = receive.cancel().await;
+        assert_eq!((n.unwrap(), &buf[..]), (6, &b"winner"[..]));
     });
 }
 
-fn receive_queue_is_empty(_: &ringwork::net::TcpStream) -> bool {
-    true
+#[test]
+fn a_race_of_bytes_and_cancel_loses_nothing_whoever_wins() {
+    on_cores(2, |handle| async move {
+        let mut random = Random::announced();
+        let (one, other) = pair().await;
+        const MESSAGES: usize = 2_000;
+        let sender = handle.spawn_on(0, move || async move {
+            for at in 0..MESSAGES {
+                one.send_all(pattern(at * 3, 3)).await.0.unwrap();
+                if at % 7 == 0 {
+                    yield_now().await;
+                }
+            }
+            one
+        });
+        let receiver = handle.spawn_on(1, move || async move {
+            let mut at = 0;
+            while at < MESSAGES * 3 {
+                let mut receive = other.recv(Vec::with_capacity(1 + random.below(9) as usize));
+                let polled = poll!(&mut receive);
+                let (n, buf) = match polled {
+                    std::task::Poll::Ready(received) => received,
+                    _ if random.chance(2) => receive.cancel().await,
+                    _ => receive.timeout(Duration::from_micros(random.below(50))).await,
+                };
+                match n {
+                    Ok(n) => assert!(n > 0 && n == buf.len(), "{n} of {} bytes", buf.len()),
+                    Err(error) => assert!(is_stop(&error) && buf.is_empty(), "{error}"),
+                }
+                assert_pattern(at, &buf);
+                at += buf.len();
+            }
+        });
+        receiver.await.unwrap();
+        drop(sender.await.unwrap());
+    });
+}
+
+fn is_stop(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::TimedOut || error.raw_os_error() == Some(libc::ECANCELED)
+}
+
+#[test]
+fn a_cancelled_send_says_how_much_of_it_left() {
+    on_cores(1, |_| async {
+        let (one, other) = pair().await;
+        let mut send = one.send(pattern(0, MORE_THAN_FITS));
+        assert!(poll!(&mut send).is_pending());
+        let (n, buf) = send.cancel().await;
+        let n = n.expect("the socket took some of it");
+        assert!(n > 0 && n < MORE_THAN_FITS, "{n} bytes left");
+        assert_eq!(buf.len(), MORE_THAN_FITS);
+        // Exactly those bytes arrive, and the lane is free for the next message.
+        let later = async {
+            one.send_all("later").await.0.unwrap();
+            one.shutdown_write().await.unwrap();
+        };
+        let reader = async {
+            let (received, bytes) = other.recv_exact(Vec::with_capacity(n + 5)).await;
+            received.unwrap();
+            assert_pattern(0, &bytes[..n]);
+            assert_eq!(&bytes[n..n + 5], b"later");
+        };
+        futures_util::join!(later, reader);
+    });
+}
+
+#[test]
+fn a_send_that_times_out_gives_its_buffer_back_and_counts_what_left() {
+    on_cores(1, |_| async {
+        let (one, other) = pair().await;
+        let (n, buf) = one.send(vec![1u8; MORE_THAN_FITS]).timeout(SOON).await;
+        let n = n.expect("the socket took some of it");
+        assert_eq!(buf.len(), MORE_THAN_FITS);
+        // The socket is full now: the next one gets nothing in.
+        let (next, buf) = one.send(vec![2u8; 10]).timeout(SOON).await;
+        assert_eq!((next.unwrap_err().kind(), buf.len()), (ErrorKind::TimedOut, 10));
+        let (all, bufs) = one.send_vectored(vec![vec![3u8; 10]; 3]).timeout(SOON).await;
+        assert_eq!((all.unwrap_err().kind(), bufs.len()), (ErrorKind::TimedOut, 3));
+        let (cut, _) = one.send_all(vec![4u8; 10]).timeout(SOON).await;
+        assert_eq!(cut.unwrap_err().kind(), ErrorKind::TimedOut);
+        one.shutdown_write().await.unwrap();
+        let (received, bytes) = other.recv_exact(Vec::with_capacity(n)).await;
+        received.unwrap();
+        assert!(bytes[..n].iter().all(|&byte| byte == 1));
+        assert_eq!(other.recv([0u8; 1]).await.0.unwrap(), 0, "only what was counted has left");
+    });
+}
+
+#[test]
+fn stopping_a_call_that_waits_for_its_turn_gives_the_buffer_back_at_once() {
+    on_cores(1, |_| async {
+        let (one, other) = pair().await;
+        let mut first = pin!(other.recv([0u8; 1]));
+        assert!(poll!(first.as_mut()).is_pending());
+        let (n, buf) = other.recv(vec![5u8; 3]).cancel().await;
+        assert_eq!((n.unwrap_or(0), buf), (0, vec![5u8; 3]));
+        let (n, buf) = other.recv(Vec::with_capacity(3)).timeout(SOON).await;
+        assert_eq!((n.unwrap_err().kind(), buf.len()), (ErrorKind::TimedOut, 0));
+        let mut large = pin!(one.send_all(vec![1u8; MORE_THAN_FITS]));
+        assert!(poll!(large.as_mut()).is_pending());
+        let (n, buf) = one.send("unsent").timeout(SOON).await;
+        assert_eq!((n.unwrap_err().kind(), buf), (ErrorKind::TimedOut, "unsent"));
+        let (n, buf) = one.send_vectored(vec!["unsent"]).cancel().await;
+        assert_eq!((n.unwrap_err().raw_os_error(), buf), (Some(libc::ECANCELED), vec!["unsent"]));
+        assert_eq!(first.await.1, [1]);
+        let reader = async {
+            let rest = vec![0u8; MORE_THAN_FITS - 1].into_boxed_slice();
+            other.recv_exact(rest).await.0.unwrap();
+        };
+        let (sent, ()) = futures_util::join!(large, reader);
+        sent.0.unwrap();
+    });
+}
+
+#[test]
+fn an_op_that_is_done_before_it_is_stopped_is_a_success() {
+    on_cores(1, |_| async {
+        let (one, other) = pair().await;
+        one.send_all("there").await.0.unwrap();
+        let (n, _) = other.recv([0u8; 5]).timeout(Duration::from_secs(20)).await;
+        assert_eq!(n.unwrap(), 5);
+        let (n, _) = one.send("x").timeout(Duration::from_secs(20)).await;
+        assert_eq!(n.unwrap(), 1);
+    });
 }

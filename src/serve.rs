@@ -1,11 +1,11 @@
-//! One listener per core, one task per connection.
+//! L6: one listener per core, one task per connection.
 //!
 //! Owns binding (a port in use is an error although the cores share it), the accept loops, and the orderly
 //! end: each listener is drained before it closes, so that no connection the kernel had completed is reset.
 #![forbid(unsafe_code)]
 
-use super::{Handle, spawn};
 use crate::net::{ListenOptions, TcpListener, TcpStream};
+use crate::runtime::{self, Handle};
 use crate::task::JoinHandle;
 use crate::time::timeout;
 use std::future::{Future, poll_fn};
@@ -53,7 +53,7 @@ impl Serve {
     {
         let spawner = move || {
             let handler = make();
-            move |stream, peer, live: Live| drop(spawn::spawn_local(live.guard(handler(stream, peer))))
+            move |stream, peer, live: Live| drop(runtime::spawn_local(live.guard(handler(stream, peer))))
         };
         self.start_with(spawner).await
     }
@@ -72,7 +72,7 @@ impl Serve {
     {
         let spawner = move || {
             let handler = handler.clone();
-            move |stream, peer, live: Live| drop(spawn::spawn(live.guard(handler(stream, peer))))
+            move |stream, peer, live: Live| drop(runtime::spawn(live.guard(handler(stream, peer))))
         };
         self.start_with(spawner).await
     }

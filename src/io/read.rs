@@ -1,0 +1,48 @@
+//! The positional read, and what can be read from.
+//!
+//! Owns the one op that files and sockets share: a socket that sends a file reads it through the ring when the page
+//! cache does not hold it.
+#![forbid(unsafe_code)]
+
+use crate::buf::IoBufMut;
+use crate::ring::Ring;
+use crate::ring::op::Operation;
+use crate::ring::transfer::Inward;
+use crate::sys::sqe::{Cqe, Sqe, opcode};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+/// An open file that a socket can send ([`TcpStream::send_file`](crate::net::TcpStream::send_file)).
+pub trait FileSource: sealed::Sealed {
+    /// The descriptor, shared with the ops that use it.
+    #[doc(hidden)]
+    fn descriptor(&self) -> &Arc<OwnedFd>;
+}
+
+pub(crate) mod sealed {
+    //! Only this crate's files are sources: an op must be able to hold the descriptor open.
+
+    /// Not to be implemented elsewhere.
+    pub trait Sealed {}
+}
+
+/// `pread(2)`.
+pub(crate) struct Read<B> {
+    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) into: Inward<B>,
+    pub(crate) offset: u64,
+}
+
+impl<B: IoBufMut> Operation for Read<B> {
+    const OPCODE: u8 = opcode::READ;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).offset(self.offset)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.into.finish(cqe)
+    }
+}

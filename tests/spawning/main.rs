@@ -1,0 +1,10 @@
+//! Tasks: where they are born, where they run, how they end, and what wakes them.
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod abort;
+mod birth;
+mod join;
+mod panics;
+mod wakes;

@@ -1,0 +1,207 @@
+//! Sockets that come in from elsewhere and go out again, with every byte accounted for.
+
+use crate::support::{LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, runtime, std_pair, within};
+use futures_util::poll;
+use ringwork::net::TcpStream;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::pin::pin;
+use std::time::Duration;
+
+#[test]
+fn a_std_stream_goes_in_and_comes_out() {
+    within(LIMIT, || {
+        let runtime = runtime(1);
+        let (one, mut peer) = std_pair();
+        // The mode it had does not matter.
+        one.set_nonblocking(true).unwrap();
+        let stream = TcpStream::from_std(one).unwrap();
+        let back = runtime.block_on(async {
+            peer.write_all(b"in").unwrap();
+            assert_eq!(stream.recv([0u8; 2]).await.1, *b"in");
+            stream.send_all("out").await.0.unwrap();
+            stream.into_std().expect("nothing is unread, nothing armed")
+        });
+        let mut back = back;
+        let mut buf = [0; 3];
+        peer.read_exact(&mut buf).unwrap();
+        assert_eq!(&buf, b"out");
+        peer.write_all(b"std").unwrap();
+        back.read_exact(&mut buf).unwrap();
+        assert_eq!(&buf, b"std");
+    });
+}
+
+#[test]
+fn a_stream_that_is_armed_or_has_unread_bytes_is_not_given_out() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let (one, other) = pair().await;
+            {
+                let mut waiting = pin!(other.recv_pooled());
+                assert!(poll!(waiting.as_mut()).is_pending());
+            }
+            // Armed although nobody waits any more.
+            let other = other.into_std().expect_err("a receive is armed");
+            one.send_all("abc").await.0.unwrap();
+            let n = other.recv([0u8; 1]).await.0.unwrap();
+            assert_eq!(n, 1);
+            let other = other.into_std().expect_err("two bytes are unread");
+            let (fd, unread) = other.release().await.unwrap();
+            assert_eq!(unread, b"bc");
+            let mut std = std::net::TcpStream::from(fd);
+            one.send_all("d").await.0.unwrap();
+            let mut buf = [0; 1];
+            std.read_exact(&mut buf).unwrap();
+            assert_eq!(&buf, b"d");
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn a_shared_stream_is_not_given_out() {
+    on_cores(1, |_| async {
+        let (one, _other) = pair().await;
+        let (receive, send) = one.into_split();
+        send.forget();
+        assert!(receive.stream().peer_addr().is_ok());
+    });
+}
+
+#[test]
+fn release_hands_over_all_that_was_read_ahead_and_the_rest_stays_in_the_socket() {
+    on_cores(2, |handle| async move {
+        const SIZE: usize = 3 << 20;
+        for core in [0, 1] {
+            let (stream, mut peer) = half_std_pair();
+            let writer = handle.spawn_blocking(move || {
+                peer.write_all(&pattern(0, SIZE)).unwrap();
+                peer
+            });
+            let first = handle.spawn_on(0, move || async move {
+                let first = stream.recv_pooled().await.unwrap();
+                assert_pattern(0, &first);
+                (first.len(), stream)
+            });
+            let (first, stream) = first.await.unwrap();
+            let released = handle.spawn_on(core, move || async move { stream.release().await.unwrap() });
+            let (fd, unread) = released.await.unwrap();
+            assert_pattern(first, &unread);
+            let mut at = first + unread.len();
+            let mut std = std::net::TcpStream::from(fd);
+            let rest = handle.spawn_blocking(move || {
+                let mut piece = vec![0; 64 << 10];
+                while at < SIZE {
+                    let n = std.read(&mut piece).unwrap();
+                    assert!(n > 0);
+                    assert_pattern(at, &piece[..n]);
+                    at += n;
+                }
+            });
+            rest.await.unwrap();
+            drop(writer.await.unwrap());
+        }
+    });
+}
+
+#[test]
+fn release_waits_for_a_dropped_send_and_keeps_the_bytes_of_a_dropped_receive() {
+    on_cores(1, |handle| async move {
+        const SIZE: usize = 16 << 20;
+        let (stream, mut peer) = half_std_pair();
+        {
+            let mut receive = pin!(stream.recv([0u8; 16]));
+            let mut send = pin!(stream.send_all(pattern(0, SIZE)));
+            assert!(poll!(receive.as_mut()).is_pending());
+            assert!(poll!(send.as_mut()).is_pending());
+        }
+        peer.write_all(b"unread").unwrap();
+        let mut release = pin!(stream.release());
+        assert!(poll!(release.as_mut()).is_pending(), "the send waits for the reader");
+        let reader = handle.spawn_blocking(move || {
+            let mut buf = vec![0; SIZE];
+            peer.read_exact(&mut buf).unwrap();
+            assert_pattern(0, &buf);
+            peer
+        });
+        let (fd, mut unread) = release.await.unwrap();
+        drop(reader.await.unwrap());
+        let mut rest = Vec::new();
+        std::net::TcpStream::from(fd).read_to_end(&mut rest).unwrap();
+        unread.extend(rest);
+        assert_eq!(unread, b"unread");
+    });
+}
+
+#[test]
+fn without_read_ahead_a_receive_takes_no_more_than_it_asked_for() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let (stream, mut peer) = half_std_pair();
+            stream.read_ahead(false);
+            peer.write_all(b"handshakethe rest").unwrap();
+            let (received, buf) = stream.recv_exact([0u8; 9]).await;
+            received.unwrap();
+            assert_eq!(&buf, b"handshake");
+            // What was not asked for is still in the socket: another reader of it sees it.
+            let mut std = stream.into_std().expect("nothing was read ahead");
+            let mut rest = [0; 8];
+            std.read_exact(&mut rest).unwrap();
+            assert_eq!(&rest, b"the rest");
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn read_ahead_can_be_turned_off_under_an_armed_stream() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let (one, other) = pair().await;
+            one.send_all("a").await.0.unwrap();
+            assert_eq!(&other.recv_pooled().await.unwrap()[..], b"a");
+            other.read_ahead(false);
+            one.send_all("bcd").await.0.unwrap();
+            // One byte at a time, whichever of them the armed receive had taken before it ended.
+            for expected in [*b"b", *b"c", *b"d"] {
+                assert_eq!(other.recv([0u8; 1]).await.1, expected);
+            }
+            let mut waiting = other.recv([0u8; 1]);
+            assert!(poll!(&mut waiting).is_pending());
+            waiting.cancel().await.0.unwrap_err();
+            let other = other.into_std().expect("one-shot receives leave nothing armed");
+            assert!(other.as_raw_fd() > 0);
+            let other = TcpStream::from_std(other).unwrap();
+            one.send_all("e").await.0.unwrap();
+            assert_eq!(&other.recv_pooled().await.unwrap()[..], b"e");
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn a_stream_outlives_its_runtime_and_works_under_another() {
+    within(LIMIT, || {
+        let first = runtime(2);
+        let (stream, mut peer) = half_std_pair();
+        let stream = first.block_on(first.handle().spawn_on(0, move || async move {
+            let mut waiting = stream.recv_pooled();
+            assert!(poll!(&mut waiting).is_pending());
+            drop(waiting);
+            stream
+        }));
+        let stream = stream.unwrap();
+        assert!(first.shutdown_timeout(Duration::from_secs(10)).is_clean());
+        peer.write_all(b"hello").unwrap();
+        let second = runtime(1);
+        second.block_on(async {
+            let (n, buf) = stream.recv(Vec::with_capacity(16)).await;
+            assert_eq!((n.unwrap(), &buf[..]), (5, &b"hello"[..]));
+            stream.send_all("again").await.0.unwrap();
+        });
+        let mut buf = [0; 5];
+        peer.read_exact(&mut buf).unwrap();
+        assert_eq!(&buf, b"again");
+    });
+}

@@ -1,0 +1,144 @@
+//! `serve_per_core`: one address on every core, and an end that resets nobody.
+
+use crate::support::{LIMIT, on_cores, runtime, within};
+use ringwork::net::ListenOptions;
+use ringwork::Serve;
+use ringwork::serve_per_core;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+#[test]
+fn a_port_in_use_is_an_error_although_the_cores_share_it() {
+    on_cores(2, |_| async {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = serve_per_core(address, |_, _| async {}).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let server = serve_per_core(loopback(), |_, _| async {}).await.unwrap();
+        let error = serve_per_core(server.local_addr(), |_, _| async {}).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        assert!(server.stop(LONG).await);
+        // Stopped, the port is free again.
+        let again = serve_per_core(taken.local_addr().unwrap(), |_, _| async {}).await;
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(taken);
+        assert!(serve_per_core(address, |_, _| async {}).await.unwrap().stop(LONG).await);
+    });
+}
+
+#[test]
+fn every_core_serves() {
+    on_cores(2, |_| async {
+        let seen: Arc<Mutex<HashMap<usize, usize>>> = Arc::default();
+        let counts = Arc::clone(&seen);
+        let serve = Serve::new(loopback()).start_local(move || {
+            let counts = Arc::clone(&counts);
+            // Neither the handler nor its connections leave their core.
+            let served = Rc::new(Cell::new(0));
+            move |stream, _| {
+                let core = ringwork::core::current().expect("a handler runs on a core");
+                served.set(served.get() + 1);
+                counts.lock().unwrap().insert(core, served.get());
+                async move { stream.send_all("served").await.0.unwrap() }
+            }
+        });
+        let server = serve.await.unwrap();
+        let address = server.local_addr();
+        let clients = ringwork::spawn_blocking(move || {
+            for _ in 0..64 {
+                let mut answer = String::new();
+                std::net::TcpStream::connect(address).unwrap().read_to_string(&mut answer).unwrap();
+                assert_eq!(answer, "served");
+            }
+        });
+        clients.await.unwrap();
+        assert!(server.stop(LONG).await);
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.values().sum::<usize>(), 64);
+        assert_eq!(seen.len(), 2, "{seen:?}");
+    });
+}
+
+#[test]
+fn stopping_serves_what_the_kernel_had_completed_and_resets_nobody() {
+    within(LIMIT, || {
+        for round in 0..5 {
+            let runtime = runtime(2);
+            let server = runtime.block_on(serve_per_core(loopback(), |stream, _| async move {
+                while let Ok(buf) = stream.recv_pooled().await {
+                    if buf.is_empty() || stream.send_all(buf).await.0.is_err() {
+                        break;
+                    }
+                }
+            }));
+            let server = server.unwrap();
+            let address = server.local_addr();
+            // More than the high-water mark of unclaimed sockets; all are complete when stop is called.
+            let mut clients: Vec<_> =
+                (0..100 + round * 50).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let stopping = runtime.spawn(async move { server.stop(LONG).await });
+            for client in &mut clients {
+                client.write_all(b"ping").unwrap();
+            }
+            for mut client in clients {
+                let mut answer = [0; 4];
+                client.read_exact(&mut answer).expect("an accepted connection is served");
+                assert_eq!(&answer, b"ping");
+            }
+            assert!(runtime.block_on(stopping).unwrap(), "all handlers are done");
+            assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+        }
+    });
+}
+
+#[test]
+fn stop_says_when_a_handler_is_not_done_in_time() {
+    on_cores(2, |_| async {
+        let server = serve_per_core(loopback(), |stream, _| async move {
+            let _ = stream.recv_pooled().await;
+        });
+        let server = server.await.unwrap();
+        let client = ringwork::net::TcpStream::connect(server.local_addr()).await.unwrap();
+        while server.connections() == 0 {
+            ringwork::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(!server.stop(Duration::from_millis(50)).await);
+        drop(client);
+    });
+}
+
+#[test]
+fn a_limit_holds_for_each_core() {
+    on_cores(1, |_| async {
+        let serve = Serve::new(loopback()).options(ListenOptions::new().max_connections(2));
+        let server = serve.start(|stream, _| async move {
+            stream.send_all("hello").await.0.unwrap();
+            let _ = stream.recv_pooled().await;
+        });
+        let server = server.await.unwrap();
+        let address = server.local_addr();
+        let clients = ringwork::spawn_blocking(move || {
+            let mut clients: Vec<_> =
+                (0..6).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            while !clients.is_empty() {
+                // Whoever is served is one of the first two still there.
+                let mut client = clients.remove(0);
+                let mut hello = [0; 5];
+                client.read_exact(&mut hello).unwrap();
+            }
+        });
+        ringwork::time::timeout(LONG, clients).await.expect("all are served in turn").unwrap();
+        assert!(server.stop(LONG).await);
+    });
+}
