@@ -69,11 +69,13 @@ impl<T: Copy> Slot<T> {
     }
 
     /// Whether the value is there.
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.state.load(Ordering::Acquire) & DONE != 0
     }
 
     /// The value, if it is there.
+    #[inline]
     pub(crate) fn get(&self) -> Option<T> {
         if !self.is_done() {
             return None;
@@ -85,6 +87,7 @@ impl<T: Copy> Slot<T> {
     /// Consumer: the value, or `Pending` with the task's waker stored.
     ///
     /// Only one thread at a time may be the consumer; `&self` methods of one future guarantee it.
+    #[inline]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<T> {
         if let Some(value) = self.get() {
             return Poll::Ready(value);
@@ -115,6 +118,7 @@ impl<T: Copy> Slot<T> {
     }
 
     /// Consumer: stores the first waker of a slot that no producer can see yet, without a read-modify-write.
+    #[inline]
     pub(crate) fn arm(&mut self, waker: Waker) {
         debug_assert_eq!(self.state.load(Ordering::Relaxed), 0, "only an empty slot can be armed");
         // SAFETY: `&mut self`: nobody else sees the slot, and WAKER is clear.
@@ -140,6 +144,7 @@ impl<T: Copy> Slot<T> {
     }
 
     /// Producer: publishes the value; returns who has to be told, once the caller holds nothing.
+    #[inline]
     pub(crate) fn set(&self, value: T) -> Set {
         // SAFETY: DONE is clear until the line below and the consumer reads the value only after it.
         self.value.with_mut(|place| unsafe { (*place).write(value) });

@@ -189,11 +189,6 @@ impl Line {
         self.short.drain(..).chain(self.heavy.drain(..)).collect()
     }
 
-    /// Whether there is a job to take.
-    pub(super) fn has_ready(&self) -> bool {
-        self.ready() > 0
-    }
-
     /// Whether further jobs are refused.
     pub(super) fn is_closed(&self) -> bool {
         self.closed

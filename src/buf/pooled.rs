@@ -198,9 +198,10 @@ impl Drop for PooledBuf {
     fn drop(&mut self) {
         match &self.owner {
             Owner::Pool(origin, id) => origin.give_back(*id),
-            // SAFETY: `heap` took these parts out of a vector of bytes and they have not changed.
             Owner::Heap => {
-                drop(unsafe { Vec::from_raw_parts(self.start.as_ptr(), 0, self.capacity as usize) })
+                let capacity = self.capacity as usize;
+                // SAFETY: `heap` took these parts out of a vector of bytes and they have not changed.
+                drop(unsafe { Vec::from_raw_parts(self.start.as_ptr(), 0, capacity) });
             }
         }
     }

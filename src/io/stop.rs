@@ -81,10 +81,12 @@ pub(crate) fn stopped(why: io::ErrorKind) -> io::Error {
 }
 
 /// Gives a result of a stopped op its reason.
+#[inline]
 pub(crate) fn explain<T>(result: io::Result<T>, why: Option<io::ErrorKind>) -> io::Result<T> {
-    match (result, why) {
-        (Err(error), Some(why)) if error.raw_os_error() == Some(libc::ECANCELED) => Err(stopped(why)),
-        (result, _) => result,
+    let Some(why) = why else { return result };
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Err(stopped(why)),
+        result => result,
     }
 }
 

@@ -3,12 +3,13 @@
 //! # States of the accept side (under one lock, as in recv.rs)
 //! | state | meaning | left by |
 //! |---|---|---|
-//! | Disarmed | no accept in any ring | `accept` finds nothing queued: arms (a core) or accepts once (no core) |
-//! | Armed | multishot accept on its home core | over the high-water mark, at the connection limit, near the descriptor limit, drop: Cancelling |
+//! | Disarmed | no multishot in any ring | `accept` finds nothing queued: arms, or accepts once (no core; a limit of connections) |
+//! | Armed | multishot accept on its home core | over the high-water mark, near the descriptor limit, drop: Cancelling |
 //! | Cancelling | told to end | the final CQE: Disarmed |
 //!
 //! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
-//! is lost. EMFILE and the like end the multishot and pause accepting for a moment
+//! is lost. A multishot takes what is there before anybody can stop it, so a listener with a limit accepts
+//! one at a time, each with its permit. EMFILE and the like end the multishot and pause accepting for a moment
 //! (kernel-notes/accept-emfile.md).
 #![forbid(unsafe_code)]
 
@@ -50,6 +51,10 @@ struct AcceptSide {
     queue: VecDeque<OwnedFd>,
     mode: Mode,
     waiting: Vec<Waker>,
+    /// One-shot accepts that have not completed.
+    singles: usize,
+    /// Somebody waits for the last of them.
+    draining: bool,
     error: Option<i32>,
     /// No descriptors: accepting pauses before it is tried again.
     exhausted: bool,
@@ -79,13 +84,14 @@ impl Shared {
         fd.as_raw_fd() as u64 + RESERVE >= self.descriptor_limit
     }
 
-    /// Ends the multishot and says whether that is done; `cx` is woken when it is.
+    /// Ends the multishot and says whether no accept is in flight any more; `cx` is woken when it may be so.
     pub(super) fn poll_disarmed(&self, cx: &mut Context<'_>) -> bool {
         let mut side = self.side();
         side.disarm();
-        let done = matches!(side.mode, Mode::Disarmed);
+        let done = matches!(side.mode, Mode::Disarmed) && side.singles == 0;
         if !done {
-            side.waiting.push(cx.waker().clone());
+            side.draining = true;
+            side.note(cx);
         }
         done
     }
@@ -103,6 +109,13 @@ impl Shared {
 }
 
 impl AcceptSide {
+    /// The task of `cx` is to be woken when a socket is queued or an accept has ended.
+    fn note(&mut self, cx: &Context<'_>) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+
     fn disarm(&mut self) {
         if let Mode::Armed(armed) = std::mem::take(&mut self.mode) {
             armed.cancel();
@@ -157,8 +170,25 @@ impl AcceptSide {
     }
 }
 
-/// One accept from a thread that is no core.
+/// One accept, for one permit or from a thread that is no core.
 struct AcceptOne(Arc<Shared>);
+
+impl AcceptOne {
+    fn new(shared: &Arc<Shared>, side: &mut AcceptSide) -> Self {
+        side.singles += 1;
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for AcceptOne {
+    fn drop(&mut self) {
+        let mut side = self.0.side();
+        side.singles -= 1;
+        let waiting = if side.draining { std::mem::take(&mut side.waiting) } else { Vec::new() };
+        drop(side);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
 
 impl Operation for AcceptOne {
     const OPCODE: u8 = opcode::ACCEPT;
@@ -202,11 +232,7 @@ impl<'a> Accept<'a> {
     fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (Some(permits), None) = (&self.shared.permits, &self.permit) else { return Poll::Ready(()) };
         self.permit = permits.take(cx.waker());
-        if self.permit.is_some() {
-            return Poll::Ready(());
-        }
-        self.shared.disarm();
-        Poll::Pending
+        if self.permit.is_some() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -243,18 +269,26 @@ impl<'a> Accept<'a> {
             return Ok(Wait::Again);
         }
         if matches!(side.mode, Mode::Disarmed) {
-            match multi::arm(AcceptMany(Arc::clone(self.shared))) {
-                Some(armed) => side.mode = Mode::Armed(armed?),
-                None => {
-                    self.single = Some(Op::new(AcceptOne(Arc::clone(self.shared))));
-                    return Ok(Wait::Again);
-                }
-            }
+            let limited = self.shared.permits.is_some();
+            let armed = if limited { None } else { multi::arm(AcceptMany(Arc::clone(self.shared))) };
+            let Some(armed) = armed else {
+                self.single = Some(Op::new(AcceptOne::new(self.shared, &mut side)));
+                return Ok(Wait::Again);
+            };
+            side.mode = Mode::Armed(armed?);
         }
-        if !side.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
-            side.waiting.push(cx.waker().clone());
-        }
+        side.note(cx);
         Ok(Wait::Pending)
+    }
+
+    /// The accept of this future is in flight, and yet a socket may be queued that another one left behind.
+    fn wait_beside_single(&self, cx: &Context<'_>) -> Wait {
+        let mut side = self.shared.side();
+        if !side.queue.is_empty() {
+            return Wait::Again;
+        }
+        side.note(cx);
+        Wait::Pending
     }
 }
 
@@ -277,11 +311,15 @@ impl Future for Accept<'_> {
                 Some(fd) => Some(fd),
                 None => match this.poll_single(cx) {
                     Poll::Ready(fd) => fd,
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => match this.wait_beside_single(cx) {
+                        Wait::Again => continue,
+                        Wait::Pending => return Poll::Pending,
+                    },
                 },
             };
             if let Some(fd) = claimed {
-                let handle = Handle::new(fd, this.permit.take());
+                let permit = this.permit.take().map(Permit::used);
+                let handle = Handle::new(fd, permit);
                 return Poll::Ready(Ok(TcpStream::from_handle(handle)));
             }
             match this.wait(cx) {

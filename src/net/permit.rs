@@ -12,19 +12,27 @@ use std::task::Waker;
 #[derive(Debug)]
 pub(crate) struct Permits {
     most: usize,
-    live: AtomicUsize,
+    /// Permits given out.
+    taken: AtomicUsize,
+    /// Those that a connection has.
+    used: AtomicUsize,
     waiting: Mutex<Vec<Waker>>,
 }
 
 impl Permits {
     /// At most `most` connections at a time.
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, live: AtomicUsize::new(0), waiting: Mutex::default() })
+        Arc::new(Self {
+            most,
+            taken: AtomicUsize::new(0),
+            used: AtomicUsize::new(0),
+            waiting: Mutex::default(),
+        })
     }
 
     /// Connections that live now.
     pub(crate) fn live(&self) -> usize {
-        self.live.load(Ordering::SeqCst)
+        self.used.load(Ordering::SeqCst)
     }
 
     /// A permit, or the promise to wake `waker` when there may be one.
@@ -42,21 +50,36 @@ impl Permits {
     }
 
     fn try_take(self: &Arc<Self>) -> Option<Permit> {
-        let more = |live: usize| (live < self.most).then_some(live + 1);
-        let taken = self.live.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
-        taken.is_ok().then(|| Permit(Arc::clone(self)))
+        let more = |taken: usize| (taken < self.most).then_some(taken + 1);
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        taken.is_ok().then(|| Permit { permits: Arc::clone(self), used: false })
     }
 }
 
-/// One connection's place.
+/// One connection's place, held by the accept that waits for the connection and then by the connection.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Permits>);
+pub(crate) struct Permit {
+    permits: Arc<Permits>,
+    used: bool,
+}
+
+impl Permit {
+    /// The connection is there.
+    pub(crate) fn used(mut self) -> Self {
+        self.used = true;
+        self.permits.used.fetch_add(1, Ordering::SeqCst);
+        self
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::SeqCst);
+        if self.used {
+            self.permits.used.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.permits.taken.fetch_sub(1, Ordering::SeqCst);
         // All of them: one whose future is gone would swallow a wake that is meant for another.
-        let waiting = std::mem::take(&mut *self.0.waiting());
+        let waiting = std::mem::take(&mut *self.permits.waiting());
         waiting.into_iter().for_each(Waker::wake);
     }
 }

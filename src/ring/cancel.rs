@@ -33,7 +33,7 @@ impl Ring {
         match target.flight(self) {
             Flight::Fresh | Flight::Withdrawn | Flight::Final => {}
             Flight::Backlogged => self.withdraw(target),
-            Flight::InFlight => {
+            Flight::Submitted => {
                 let sent = self.send_cancel(target).then(Instant::now);
                 self.cancels.borrow_mut().pending.push(Pending { target: target.clone(), sent });
             }

@@ -40,7 +40,7 @@ pub(crate) enum Flight {
     /// Was cancelled while on the backlog: completes without having been submitted.
     Withdrawn,
     /// The kernel has it, or will at the next enter.
-    InFlight,
+    Submitted,
     /// Its final CQE has been seen.
     Final,
 }
@@ -112,6 +112,7 @@ impl CellRef {
         (Self(block.cast()), Self(block.cast()))
     }
 
+    #[inline]
     fn header(&self) -> &Header {
         // SAFETY: a reference keeps the block alive.
         unsafe { self.0.as_ref() }
@@ -121,12 +122,14 @@ impl CellRef {
     ///
     /// # Safety
     /// The cell was made with a body of type `B`.
+    #[inline]
     pub(crate) unsafe fn body<B: Body>(&self) -> &B {
         // SAFETY: the caller vouches for the type; the reference keeps the block alive.
         unsafe { &self.0.cast::<Block<B>>().as_ref().body }
     }
 
     /// The inbox of the core that owns the op.
+    #[inline]
     pub(crate) fn home(&self) -> &Arc<Inbox> {
         &self.header().home
     }
@@ -160,11 +163,13 @@ impl CellRef {
     }
 
     /// Home core: moves the op on.
+    #[inline]
     pub(crate) fn set_flight(&self, _home: &Ring, flight: Flight) {
         self.header().flight.set(flight);
     }
 
     /// Home core: describes the op.
+    #[inline]
     pub(crate) fn fill(&self, home: &Ring) -> Sqe {
         // SAFETY: the table belongs to the body's type; we are on the home core (`home`).
         let mut sqe = unsafe { (self.header().table.fill)(self.0, home) };
@@ -173,6 +178,7 @@ impl CellRef {
     }
 
     /// Takes one completion.
+    #[inline]
     pub(crate) fn complete(&self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
         // SAFETY: the table belongs to the body's type.
         unsafe { (self.header().table.complete)(self.0, cqe, ring, wakers) };

@@ -51,6 +51,7 @@ fn fresh(class: usize) -> NonNull<u8> {
 }
 
 /// A block of at least `size` bytes, 64-byte aligned, and its generation.
+#[inline]
 pub(crate) fn take(size: usize) -> (NonNull<u8>, u16) {
     let class = class(size);
     let spare = LISTS.try_with(|lists| lists.borrow_mut().0.get_mut(class).and_then(Vec::pop)).ok().flatten();
@@ -64,6 +65,7 @@ pub(crate) fn take(size: usize) -> (NonNull<u8>, u16) {
 ///
 /// # Safety
 /// `block` came from [`take`] with the same `size` and nobody uses it any more.
+#[inline]
 pub(crate) unsafe fn give_back(block: NonNull<u8>, size: usize, generation: u16) {
     let class = class(size);
     let kept = LISTS.try_with(|lists| {

@@ -34,6 +34,7 @@ pub(crate) mod multi;
 pub(crate) mod op;
 pub(crate) mod opened;
 pub(crate) mod pool;
+pub(crate) mod probe;
 pub(crate) mod setup;
 pub(crate) mod transfer;
 pub(crate) mod uring;
@@ -155,6 +156,7 @@ impl Ring {
     }
 
     /// Why the ring takes no ops any more, as the result they get.
+    #[inline]
     pub(crate) fn refusal(&self) -> Option<i32> {
         if fork::is_child() {
             Some(RES_FORKED)
@@ -166,6 +168,7 @@ impl Ring {
     }
 
     /// Takes an op: into the submission queue, or onto the backlog. The reference becomes the kernel's.
+    #[inline]
     pub(crate) fn submit(&self, cell: CellRef) {
         if let Some(refusal) = self.refusal() {
             cell.set_flight(self, Flight::Final);
@@ -184,16 +187,18 @@ impl Ring {
 
     /// Writes the cell's SQE; the caller then gives its reference to the kernel. A full queue is flushed
     /// once.
+    #[inline]
     fn try_push(&self, cell: &CellRef) -> bool {
         let sqe = cell.fill(self);
         if !self.push_or_flush(&sqe) {
             return false;
         }
-        cell.set_flight(self, Flight::InFlight);
+        cell.set_flight(self, Flight::Submitted);
         self.in_flight.set(self.in_flight.get() + 1);
         true
     }
 
+    #[inline]
     fn push_or_flush(&self, sqe: &Sqe) -> bool {
         if self.backend.borrow_mut().push(sqe) {
             return true;
@@ -292,6 +297,7 @@ impl Ring {
         count
     }
 
+    #[inline]
     fn dispatch(&self, cqe: Cqe, wakers: &mut Vec<Waker>) {
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {

@@ -21,7 +21,7 @@ use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// An operation that one CQE finishes.
 ///
@@ -184,30 +184,22 @@ impl<P: Operation> Future for Op<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<P::Output> {
         let this = self.get_mut();
-        match std::mem::replace(&mut this.state, State::Done) {
-            State::Idle(operation) => {
-                this.submit(operation, cx.waker());
-                // An op that could not be submitted (a forked child) is complete already.
-                let State::InFlight(cell) = &this.state else { unreachable!("submitted above") };
-                if !Self::body(cell).slot.is_done() {
-                    return Poll::Pending;
-                }
-                Pin::new(this).poll(cx)
+        if !matches!(this.state, State::InFlight(_)) {
+            let State::Idle(operation) = std::mem::replace(&mut this.state, State::Done) else {
+                panic!("an op was polled after it had completed")
+            };
+            this.submit(operation, cx.waker());
+            // An op that could not be submitted (a forked child) is complete already; others have just begun.
+            if this.cell().is_none_or(|cell| !Self::body(cell).slot.is_done()) {
+                return Poll::Pending;
             }
-            State::InFlight(cell) => match Self::body(&cell).slot.poll(cx) {
-                Poll::Pending => {
-                    this.state = State::InFlight(cell);
-                    Poll::Pending
-                }
-                Poll::Ready(cqe) => {
-                    // SAFETY: DONE and we have not abandoned the slot: the operation is ours.
-                    let operation = unsafe { Self::body(&cell).take() };
-                    drop(cell);
-                    Poll::Ready(operation.finish(cqe))
-                }
-            },
-            State::Done => panic!("an op was polled after it had completed"),
         }
+        let State::InFlight(cell) = &this.state else { unreachable!("submitted above or before") };
+        let cqe = ready!(Self::body(cell).slot.poll(cx));
+        // SAFETY: DONE and we have not abandoned the slot: the operation is ours.
+        let operation = unsafe { Self::body(cell).take() };
+        this.state = State::Done;
+        Poll::Ready(operation.finish(cqe))
     }
 }
 

@@ -5,9 +5,9 @@
 //! into advice: that is `runtime::error`'s.
 
 use super::backend::{Backend, Wait};
+use super::opened::descriptor;
 use super::pool::GROUP;
 use super::uring::Uring;
-use crate::sys::io::adopt;
 use crate::sys::map::Map;
 use crate::sys::sqe::{ACCEPT_MULTISHOT, Cqe, RECV_MULTISHOT, SQE_BUFFER_SELECT, Sqe, opcode};
 use io_uring::types::BufRingEntry;
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long a trial waits for its completion. It is there at once, or it never comes.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Marks the completions of trials.
-const TAG: u64 = 0x7269;
+/// How long a cancel is given before it is repeated.
+const CANCEL_STEP: Duration = Duration::from_millis(10);
 /// The one buffer that a trial provides.
 const BUFFER: u32 = 64;
 
@@ -55,7 +55,7 @@ fn missing(is_supported: impl Fn(u8) -> bool) -> Vec<&'static str> {
 
 /// Sends a NOP through: a filter that lets rings be made and not be used shows here.
 fn completes(ring: &mut Uring) -> io::Result<()> {
-    first_completion(ring, Sqe::new(opcode::NOP, -1)).map(drop)
+    Trials::on(ring).first_completion(Sqe::new(opcode::NOP, -1)).map(drop)
 }
 
 /// What a kernel may lack without being useless.
@@ -72,10 +72,11 @@ pub(crate) struct Features {
 /// Tries the features on a ring of the calling thread on which nothing else is in flight.
 pub(crate) fn features(ring: &mut Uring) -> Features {
     let provided = provide_one(ring).ok();
-    let multishot_recv = provided.is_some() && try_recv(ring).is_ok_and(Cqe::more);
-    let multishot_accept = try_accept(ring).is_ok_and(Cqe::more);
+    let mut trials = Trials::on(ring);
+    let multishot_recv = provided.is_some() && trials.recv().is_ok_and(Cqe::more);
+    let multishot_accept = trials.accept().is_ok_and(Cqe::more);
     let features = Features { provided_buffers: provided.is_some(), multishot_recv, multishot_accept };
-    if !settle(ring) {
+    if !trials.end() {
         // The kernel may still write into it: it is never unmapped.
         provided.into_iter().for_each(std::mem::forget);
     }
@@ -99,58 +100,86 @@ fn provide_one(ring: &mut Uring) -> io::Result<Map> {
     Ok(map)
 }
 
-/// A multishot receive of one byte. The sender closes, so the receive ends.
-fn try_recv(ring: &mut Uring) -> io::Result<Cqe> {
-    let (receiver, mut sender) = UnixStream::pair()?;
-    sender.write_all(b"!")?;
-    let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
-    sqe.ioprio = RECV_MULTISHOT;
-    sqe.flags = SQE_BUFFER_SELECT;
-    sqe.buf_index = GROUP;
-    first_completion(ring, sqe)
+/// Ops on a ring that carries nothing else.
+struct Trials<'a> {
+    ring: &'a mut Uring,
+    /// Names the ops in the order they were tried.
+    last: u64,
+    /// Those that have not had their final completion.
+    in_flight: Vec<u64>,
 }
 
-/// A multishot accept of one connection, on a socket that no file system and no network sees.
-fn try_accept(ring: &mut Uring) -> io::Result<Cqe> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("ringwork-probe-{}-{count}", std::process::id());
-    let address = SocketAddr::from_abstract_name(name)?;
-    let listener = UnixListener::bind_addr(&address)?;
-    let _client = UnixStream::connect_addr(&address)?;
-    let mut sqe = Sqe::new(opcode::ACCEPT, listener.as_raw_fd());
-    sqe.ioprio = ACCEPT_MULTISHOT;
-    let cqe = first_completion(ring, sqe.op_flags(libc::SOCK_CLOEXEC as u32))?;
-    // SAFETY: the kernel made this descriptor for this one connection; no other completion brings it.
-    drop(unsafe { adopt(cqe.res) });
-    Ok(cqe)
-}
-
-/// Submits an op and waits for its first completion, which must be a success.
-fn first_completion(ring: &mut Uring, mut sqe: Sqe) -> io::Result<Cqe> {
-    sqe.user_data = TAG;
-    if !ring.push(&sqe) {
-        return Err(io::ErrorKind::WouldBlock.into());
+impl<'a> Trials<'a> {
+    fn on(ring: &'a mut Uring) -> Self {
+        Self { ring, last: 0, in_flight: Vec::new() }
     }
-    let until = Instant::now() + PATIENCE;
-    let mut cqes = Vec::new();
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        match ring.enter(Wait::Until(Some(left))) {
+
+    /// A multishot receive of one byte.
+    fn recv(&mut self) -> io::Result<Cqe> {
+        let (receiver, mut sender) = UnixStream::pair()?;
+        sender.write_all(b"!")?;
+        let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
+        sqe.ioprio = RECV_MULTISHOT;
+        sqe.flags = SQE_BUFFER_SELECT;
+        sqe.buf_index = GROUP;
+        self.first_completion(sqe)
+    }
+
+    /// A multishot accept of one connection, on a socket that no file system and no network sees.
+    fn accept(&mut self) -> io::Result<Cqe> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringwork-probe-{}-{count}", std::process::id());
+        let address = SocketAddr::from_abstract_name(name)?;
+        let listener = UnixListener::bind_addr(&address)?;
+        let _client = UnixStream::connect_addr(&address)?;
+        let mut sqe = Sqe::new(opcode::ACCEPT, listener.as_raw_fd());
+        sqe.ioprio = ACCEPT_MULTISHOT;
+        let cqe = self.first_completion(sqe.op_flags(libc::SOCK_CLOEXEC as u32))?;
+        drop(descriptor(cqe));
+        Ok(cqe)
+    }
+
+    /// Submits an op and waits for its first completion, which must be a success.
+    fn first_completion(&mut self, mut sqe: Sqe) -> io::Result<Cqe> {
+        self.last += 1;
+        sqe.user_data = self.last;
+        if !self.ring.push(&sqe) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.in_flight.push(self.last);
+        let until = Instant::now() + PATIENCE;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            let mine = self.wait(left)?.into_iter().find(|cqe| cqe.user_data == self.last);
+            if let Some(cqe) = mine {
+                return cqe.result().map(|_| cqe);
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn wait(&mut self, patience: Duration) -> io::Result<Vec<Cqe>> {
+        match self.ring.enter(Wait::Until(Some(patience))) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => ring.reap(&mut cqes),
+            _ => {}
         }
-        // What an earlier trial left behind may come first: it is final, ours is not or is the only one.
-        if let Some(cqe) = cqes.iter().find(|cqe| cqe.user_data == TAG) {
-            return cqe.result().map(|_| *cqe);
-        }
+        let mut cqes = Vec::new();
+        self.ring.reap(&mut cqes);
+        let is_final = |op: u64| cqes.iter().any(|cqe| cqe.user_data == op && !cqe.more());
+        self.in_flight.retain(|&op| !is_final(op));
+        Ok(cqes)
     }
-    Err(io::ErrorKind::TimedOut.into())
-}
 
-/// Ends what the trials have left in flight. False if the kernel has not confirmed it in time.
-fn settle(ring: &mut Uring) -> bool {
-    // Completions come in order: those of the trials lie before that of a NOP once all has been cancelled.
-    ring.cancel_all().is_ok() && completes(ring).is_ok()
+    /// Ends what is still in flight. False if the kernel has not confirmed that in time.
+    fn end(mut self) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while !self.in_flight.is_empty() && Instant::now() < until {
+            if self.ring.cancel_all().is_err() || self.wait(CANCEL_STEP).is_err() {
+                return false;
+            }
+        }
+        self.in_flight.is_empty()
+    }
 }
 
 #[cfg(test)]

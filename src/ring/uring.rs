@@ -150,7 +150,8 @@ impl Backend for Uring {
         // SAFETY: this thread is the only one that uses the submission side, and no other view of it is
         // alive.
         let submission = unsafe { self.ring.submission_shared() };
-        submission.taskrun() || submission.cq_overflow()
+        // A kernel that does not say that there is something is asked every time.
+        !self.flags.taskrun_flag || submission.taskrun() || submission.cq_overflow()
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<usize> {

@@ -9,10 +9,11 @@ use super::placement::place;
 use crate::base::inbox::Inbox;
 use crate::blocking::{self, Pool};
 use crate::metrics::Counters;
+use crate::ring::pool::BUFFERS;
 use crate::ring::setup::Sizes;
 use crate::sched::{Config, CoreShared, Shared, queue};
 use crate::sys::eventfd::EventFd;
-use crate::sys::{cpu, fork};
+use crate::sys::{cpu, fork, limits};
 use crate::task::OwnedTasks;
 use std::any::Any;
 use std::sync::atomic::AtomicU64;
@@ -181,9 +182,14 @@ impl Builder {
         let shared = Shared::new(blocks.into(), self.config());
         let pool = self.pool(&shared, mask.len());
         let handle = Handle::new(shared, pool);
-        let plan =
-            Plan { handle: &handle, sizes: self.sizes, hook: self.on_core_start.as_ref(), name: &self.name };
+        let sizes = affordable(self.sizes, placement.cores.len());
+        let plan = Plan { handle: &handle, sizes, hook: self.on_core_start.as_ref(), name: &self.name };
         core_thread::start_all(&plan, seats, &placement.cores)
+    }
+
+    /// What decides about placement and rings.
+    pub(super) fn wishes(&self) -> (Option<usize>, Pin, Sizes) {
+        (self.cores, self.pin, self.sizes)
     }
 
     fn config(&self) -> Config {
@@ -215,6 +221,14 @@ impl Builder {
         let pool = Arc::new(Pool::new(config));
         let _ = handle.set(Arc::downgrade(&pool));
         pool
+    }
+}
+
+/// The sizes of which `cores` rings, each with its pool, fit into the locked memory the process may have.
+pub(super) fn affordable(sizes: Sizes, cores: usize) -> Sizes {
+    match limits::lockable_memory() {
+        Some(limit) => sizes.fitting(limit / cores as u64, BUFFERS),
+        None => sizes,
     }
 }
 

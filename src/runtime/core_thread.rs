@@ -7,9 +7,10 @@
 
 use super::builder::{Hook, Seat};
 use super::current;
-use super::error::{SET_UP, StartError};
+use super::error::StartError;
 use super::handle::{Handle, Runtime};
 use crate::ring::pool::{BUFFER_SIZE, BUFFERS};
+use crate::ring::probe;
 use crate::ring::setup::Sizes;
 use crate::ring::uring::Uring;
 use crate::ring::{self, Ring};
@@ -151,7 +152,9 @@ impl Start {
     }
 
     fn make_ring(&self) -> Result<Ring, StartError> {
-        let uring = Uring::new(self.sizes).map_err(|error| StartError::explain(SET_UP, error))?;
+        let cores = self.handle.cores();
+        let mut uring = Uring::new(self.sizes).map_err(|error| StartError::no_ring(error, cores))?;
+        probe::check(&mut uring).map_err(StartError::unfit)?;
         let block = &self.handle.shared().cores[self.index];
         let bell = Arc::clone(&self.seat.bell);
         let ring = Ring::new(Box::new(uring), Arc::clone(&block.inbox), bell, Arc::clone(&block.counters));

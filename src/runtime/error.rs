@@ -1,6 +1,8 @@
 //! Why a runtime did not start, and what to do about it.
 #![forbid(unsafe_code)]
 
+use crate::ring::probe::Unfit;
+use crate::ring::setup::Sizes;
 use crate::sys::limits;
 use std::fmt;
 use std::fs;
@@ -29,10 +31,19 @@ pub enum StartError {
         /// The running kernel.
         kernel: String,
     },
-    /// Not enough locked memory for the smallest ring.
+    /// The kernel lacks io_uring operations that ringwork uses.
+    OpsMissing {
+        /// The running kernel.
+        kernel: String,
+        /// What it lacks, by the names of `enum io_uring_op`.
+        ops: &'static [&'static str],
+    },
+    /// Not enough locked memory for the smallest rings.
     LockedMemory {
-        /// The limit in bytes.
+        /// The limit in bytes, for all programs of the user together.
         limit: u64,
+        /// What the smallest rings of all cores need.
+        needed: u64,
     },
     /// No descriptors left.
     Descriptors {
@@ -59,15 +70,33 @@ impl StartError {
                 Self::Forbidden { sysctl: io_uring_disabled(), filtered: is_filtered() }
             }
             Some(libc::EINVAL) if step == SET_UP => Self::KernelTooOld { kernel: kernel() },
-            Some(libc::ENOMEM) => Self::LockedMemory { limit: limits::locked_memory() },
             Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { limit: limits::open_files() },
             _ => Self::Other { step, error },
+        }
+    }
+
+    /// Explains why a ring could not be made for one of `cores` cores.
+    pub(super) fn no_ring(error: io::Error, cores: usize) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ENOMEM) => {
+                let needed = Sizes::MIN.charge(0) * cores as u64;
+                Self::LockedMemory { limit: limits::locked_memory(), needed }
+            }
+            _ => Self::explain(SET_UP, error),
+        }
+    }
+
+    /// Explains why a ring that could be made is no good.
+    pub(super) fn unfit(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Ops(ops) => Self::OpsMissing { kernel: kernel(), ops },
+            Unfit::Enter(error) => Self::explain("entering io_uring", error),
         }
     }
 }
 
 /// The step in which a ring is made.
-pub(super) const SET_UP: &str = "setting up io_uring";
+const SET_UP: &str = "setting up io_uring";
 
 /// The running kernel's release.
 pub(crate) fn kernel() -> String {
@@ -103,7 +132,11 @@ impl fmt::Display for StartError {
                     "this kernel ({kernel}) has no io_uring (ENOSYS); run Linux 6.1 or newer, built with it"
                 )
             }
-            Self::Forbidden { sysctl: Some(level @ 1..), .. } => write!(
+            Self::Forbidden { sysctl: Some(1), filtered: false } => f.write_str(
+                "kernel.io_uring_disabled=1 allows io_uring to one group only (EPERM); join the group of \
+                 kernel.io_uring_group, or run `sysctl kernel.io_uring_disabled=0` as root",
+            ),
+            Self::Forbidden { sysctl: Some(level @ 2..), .. } => write!(
                 f,
                 "io_uring is disabled by kernel.io_uring_disabled={level} (EPERM); \
                  run `sysctl kernel.io_uring_disabled=0` as root"
@@ -120,11 +153,17 @@ impl fmt::Display for StartError {
                     "this kernel ({kernel}) lacks io_uring features of Linux 6.1; run that or a newer one"
                 )
             }
-            Self::LockedMemory { limit } => write!(
+            Self::OpsMissing { kernel, ops } => write!(
                 f,
-                "locked memory is limited to {} KiB, not enough for the rings of all cores (ENOMEM); \
-                 raise it (`ulimit -l 8192`, systemd LimitMEMLOCK=8M) or use fewer cores",
-                limit / 1024
+                "this kernel ({kernel}) lacks io_uring operations ({}); run Linux 6.1 or newer",
+                ops.join(", ")
+            ),
+            Self::LockedMemory { limit, needed } => write!(
+                f,
+                "the user's locked memory is limited to {} KiB, and the smallest rings need {} KiB of it free \
+                 (ENOMEM); raise it (`ulimit -l 8192`, systemd LimitMEMLOCK=8M) or use fewer cores",
+                limit / 1024,
+                needed.div_ceil(1024)
             ),
             Self::Descriptors { limit } => {
                 write!(f, "no file descriptors left (limit {limit}); raise it with `ulimit -n`")

@@ -7,6 +7,7 @@
 
 mod block_on;
 mod builder;
+mod capabilities;
 mod core_thread;
 mod current;
 mod error;
@@ -16,6 +17,7 @@ mod report;
 mod spawn;
 
 pub use builder::{Builder, Pin, Steal};
+pub use capabilities::{Capabilities, Feature, RingSize, Rings};
 pub use current::EnterGuard;
 pub use error::StartError;
 pub use handle::{Handle, Runtime};

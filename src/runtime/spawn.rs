@@ -119,13 +119,27 @@ enum Met<T> {
     /// The core is gone: the stand-in ends with its runtime.
     Never,
     Taken,
+    /// The stand-in is gone: what is made ends at once.
+    Abandoned,
 }
 
 impl<T> Meeting<T> {
+    fn replace(&self, met: Met<T>) -> Met<T> {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), met)
+    }
+
     fn put(&self, met: Met<T>) {
-        let before = std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), met);
-        if let Met::Waiting(Some(waker)) = before {
-            waker.wake();
+        match self.replace(met) {
+            Met::Waiting(Some(waker)) => waker.wake(),
+            Met::Abandoned => self.abandon(),
+            _ => {}
+        }
+    }
+
+    /// Nobody will come for the task: it is not left to run on its own.
+    fn abandon(&self) {
+        if let Met::Made(task) = self.replace(Met::Abandoned) {
+            task.abort();
         }
     }
 
@@ -134,7 +148,7 @@ impl<T> Meeting<T> {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match std::mem::replace(&mut *state, Met::Taken) {
                 Met::Made(handle) => Poll::Ready(Some(handle)),
-                Met::Never | Met::Taken => Poll::Ready(None),
+                Met::Never | Met::Taken | Met::Abandoned => Poll::Ready(None),
                 Met::Waiting(_) => {
                     *state = Met::Waiting(Some(cx.waker().clone()));
                     Poll::Pending
@@ -146,7 +160,10 @@ impl<T> Meeting<T> {
 }
 
 /// The message that makes a future on its core.
-struct Errand(Mutex<Option<Box<dyn FnOnce(bool) + Send>>>);
+struct Errand(Mutex<Option<Call>>);
+
+/// Told whether it has reached its core.
+type Call = Box<dyn FnOnce(bool) + Send>;
 
 impl Errand {
     fn run(&self, delivered: bool) {
@@ -164,6 +181,15 @@ impl Deliver for Errand {
 
     fn dispose(parcel: Arc<Parcel<Self>>, _requests: u32) {
         parcel.value.run(false);
+    }
+}
+
+/// The stand-in's end of a meeting.
+struct Guest<T>(Arc<Meeting<T>>);
+
+impl<T> Drop for Guest<T> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -196,8 +222,9 @@ where
         there.put(made.map_or(Met::Never, Met::Made));
     })))));
     errand.request(&handle.shared().cores[core].inbox, 1);
+    let guest = Guest(meeting);
     let stand_in = async move {
-        let Some(task) = meeting.take().await else { return pending().await };
+        let Some(task) = guest.0.take().await else { return pending().await };
         let guard = AbortOnDrop(task.abort_handle());
         let joined = task.await;
         drop(guard);

@@ -69,6 +69,8 @@ impl Worker {
         self.take_inbox();
         let now = self.run_tasks(now);
         self.fire_timers(now);
+        // Before the wait, so that a core that sleeps shows what it sleeps with.
+        self.publish_levels();
         if self.has_work() {
             self.dry_since = None;
             if self.ring.wants_enter() {
@@ -79,7 +81,6 @@ impl Worker {
         }
         self.ring.reap(&mut self.wakers);
         self.wake();
-        self.publish_levels();
     }
 
     /// Messages are delivered, tasks go to their queues.
@@ -212,6 +213,9 @@ impl Worker {
 
     fn steal_from(&self, victim: usize) -> bool {
         let stealer = &self.core.shared.cores[victim].stealer;
+        if stealer.is_empty() {
+            return false;
+        }
         let mut mine = self.core.steal.borrow_mut();
         let (first, moved) = stealer.steal_half_into(&mut mine);
         let Some(first) = first else { return false };

@@ -43,6 +43,7 @@ pub(crate) fn mark() -> io::Result<()> {
 }
 
 /// Whether this process is a child of the one that made the rings.
+#[inline]
 pub(crate) fn is_child() -> bool {
     // SAFETY: a published page lives for ever.
     PAGE.get().is_some_and(|page| unsafe { (*page.0).load(Ordering::Relaxed) } == 0)

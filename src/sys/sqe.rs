@@ -129,6 +129,7 @@ impl Sqe {
     }
 
     /// With a buffer or structure of `len` bytes at `addr`.
+    #[inline]
     pub(crate) fn at(mut self, addr: *const u8, len: u32) -> Self {
         self.addr = addr.expose_provenance() as u64;
         self.len = len;
@@ -198,6 +199,7 @@ impl Cqe {
     }
 
     /// The result as `io::Result`, errno kept.
+    #[inline]
     pub(crate) fn result(self) -> io::Result<usize> {
         match self.res {
             RES_FORKED => Err(super::fork::error()),
