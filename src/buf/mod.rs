@@ -2,7 +2,7 @@
 //!
 //! Owns the two traits by which an op takes a buffer, their implementations for the usual types, and
 //! [`PooledBuf`], the buffer that the kernel picked. A buffer moves into the op's cell and comes back with
-//! the result; the kernel never holds a borrowed slice. It does not know rings: [`pooled::Origin`] is how a
+//! the result; the kernel never holds a borrowed slice. It does not know rings: `pooled::Origin` is how a
 //! pool's buffer gets home.
 //!
 //! Reads append: into a `Vec<u8>` they land behind `len()`, up to `capacity()`, and `len()` grows. Buffers of

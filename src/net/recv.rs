@@ -69,6 +69,7 @@ pub(crate) enum Mode {
 #[derive(Debug)]
 enum End {
     Eof,
+    /// A negative result.
     Error(i32),
 }
 
@@ -108,9 +109,9 @@ impl RecvSide {
         }
         match self.end {
             Some(End::Eof) => return Next::End(Ok(())),
-            Some(End::Error(errno)) => {
+            Some(End::Error(res)) => {
                 self.end = None;
-                return Next::End(Err(io::Error::from_raw_os_error(errno)));
+                return Next::End(Err(Cqe::error(res)));
             }
             None => {}
         }
@@ -192,7 +193,7 @@ impl RecvSide {
         if cqe.res == 0 && asked > 0 {
             self.end = Some(End::Eof);
         } else if cqe.res < 0 && cqe.res != -libc::ECANCELED {
-            self.end = Some(End::Error(-cqe.res));
+            self.end = Some(End::Error(cqe.res));
         }
     }
 
@@ -213,7 +214,7 @@ impl RecvSide {
                 0 => self.end = Some(End::Eof),
                 // Not the end: the next receive starts anew (after ENOBUFS one-shot, into a heap buffer).
                 res if res == -libc::ENOBUFS || res == -libc::ECANCELED => {}
-                res if res < 0 => self.end = Some(End::Error(-res)),
+                res if res < 0 => self.end = Some(End::Error(res)),
                 _ => {}
             }
         }

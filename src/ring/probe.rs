@@ -58,23 +58,23 @@ fn completes(ring: &mut Uring) -> io::Result<()> {
     Trials::on(ring).first_completion(Sqe::new(opcode::NOP, -1)).map(drop)
 }
 
-/// What a kernel may lack without being useless.
+/// What a kernel may lack although it gave us a ring. `None` could not be tried: no descriptors, no sockets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Features {
     /// Rings of provided buffers (5.19).
     pub(crate) provided_buffers: bool,
     /// A receive that stays armed and picks its buffers (6.0).
-    pub(crate) multishot_recv: bool,
+    pub(crate) multishot_recv: Option<bool>,
     /// An accept that stays armed (5.19).
-    pub(crate) multishot_accept: bool,
+    pub(crate) multishot_accept: Option<bool>,
 }
 
 /// Tries the features on a ring of the calling thread on which nothing else is in flight.
 pub(crate) fn features(ring: &mut Uring) -> Features {
     let provided = provide_one(ring).ok();
     let mut trials = Trials::on(ring);
-    let multishot_recv = provided.is_some() && trials.recv().is_ok_and(Cqe::more);
-    let multishot_accept = trials.accept().is_ok_and(Cqe::more);
+    let multishot_recv = provided.as_ref().and_then(|_| trials.recv().ok());
+    let multishot_accept = trials.accept().ok();
     let features = Features { provided_buffers: provided.is_some(), multishot_recv, multishot_accept };
     if !trials.end() {
         // The kernel may still write into it: it is never unmapped.
@@ -114,19 +114,20 @@ impl<'a> Trials<'a> {
         Self { ring, last: 0, in_flight: Vec::new() }
     }
 
-    /// A multishot receive of one byte.
-    fn recv(&mut self) -> io::Result<Cqe> {
+    /// A multishot receive of one byte; whether it works. An error if it could not be tried.
+    fn recv(&mut self) -> io::Result<bool> {
         let (receiver, mut sender) = UnixStream::pair()?;
         sender.write_all(b"!")?;
         let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
         sqe.ioprio = RECV_MULTISHOT;
         sqe.flags = SQE_BUFFER_SELECT;
         sqe.buf_index = GROUP;
-        self.first_completion(sqe)
+        Ok(self.first_of_many(sqe)?.is_some_and(Cqe::more))
     }
 
-    /// A multishot accept of one connection, on a socket that no file system and no network sees.
-    fn accept(&mut self) -> io::Result<Cqe> {
+    /// A multishot accept of one connection, on a socket that no file system and no network sees; otherwise as
+    /// [`recv`](Self::recv).
+    fn accept(&mut self) -> io::Result<bool> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ringwork-probe-{}-{count}", std::process::id());
@@ -135,9 +136,18 @@ impl<'a> Trials<'a> {
         let _client = UnixStream::connect_addr(&address)?;
         let mut sqe = Sqe::new(opcode::ACCEPT, listener.as_raw_fd());
         sqe.ioprio = ACCEPT_MULTISHOT;
-        let cqe = self.first_completion(sqe.op_flags(libc::SOCK_CLOEXEC as u32))?;
-        drop(descriptor(cqe));
-        Ok(cqe)
+        let accepted = self.first_of_many(sqe.op_flags(libc::SOCK_CLOEXEC as u32))?;
+        drop(accepted.map(descriptor));
+        Ok(accepted.is_some_and(Cqe::more))
+    }
+
+    /// The first completion of a multishot; `None` if the kernel does not know such a thing.
+    fn first_of_many(&mut self, sqe: Sqe) -> io::Result<Option<Cqe>> {
+        match self.first_completion(sqe) {
+            Ok(cqe) => Ok(Some(cqe)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Submits an op and waits for its first completion, which must be a success.
@@ -199,7 +209,8 @@ mod tests {
         check(&mut ring).unwrap();
         let features = features(&mut ring);
         // All of them are older than the oldest kernel that gives us a ring.
-        assert!(features.provided_buffers && features.multishot_recv && features.multishot_accept);
+        assert!(features.provided_buffers);
+        assert_eq!((features.multishot_recv, features.multishot_accept), (Some(true), Some(true)));
         check(&mut ring).unwrap();
         assert_eq!(ring.queued(), 0);
     }

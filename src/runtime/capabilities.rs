@@ -54,7 +54,7 @@ pub struct Rings {
     pub reached: Vec<RingSize>,
     /// How many io_uring operations ringwork uses; the kernel has them all.
     pub operations: usize,
-    /// Features of the kernel, and whether they are here.
+    /// Features of the kernel, oldest first, and whether they are here. What could not be tried is left out.
     pub features: Vec<Feature>,
 }
 
@@ -143,23 +143,24 @@ fn size((submissions, completions): (u32, u32)) -> RingSize {
     RingSize { submissions, completions }
 }
 
-/// Oldest first. A ring that could be made has what set-up insists on.
+/// Oldest first, without what could not be tried. A ring that could be made has what set-up insists on.
 fn describe(ring: &Uring, tried: Features) -> Vec<Feature> {
     const NO_START: &str = "no runtime starts";
-    let flags = ring.flags();
-    let feature = |name, since, present, without| Feature { name, since, present, without };
-    vec![
-        feature("SUBMIT_ALL", "5.18", true, NO_START),
-        feature("registered ring", "5.18", ring.is_registered(), "each enter looks the ring's descriptor up"),
-        feature("provided buffers", "5.19", tried.provided_buffers, "a waiting receive holds a buffer"),
-        feature("multishot accept", "5.19", tried.multishot_accept, "listeners fail"),
-        feature("TASKRUN_FLAG", "5.19", flags.taskrun_flag, "a busy core makes a system call in every turn"),
-        feature("multishot receive", "6.0", tried.multishot_recv, "pooled receives fail"),
-        feature("SINGLE_ISSUER", "6.0", true, NO_START),
-        feature("DEFER_TASKRUN", "6.1", true, NO_START),
-        feature("NO_SQARRAY", "6.6", flags.no_sqarray, "one more look-up for each submission"),
-        feature("NO_IOWAIT", "6.15", ring.waits_idle(), "idle cores count as waiting for a disk"),
-    ]
+    let (taskrun_flag, no_sqarray) = (ring.flags().taskrun_flag, ring.flags().no_sqarray);
+    let all = [
+        ("SUBMIT_ALL", "5.18", Some(true), NO_START),
+        ("registered ring", "5.18", Some(ring.is_registered()), "each enter looks the ring's descriptor up"),
+        ("provided buffers", "5.19", Some(tried.provided_buffers), "a waiting receive holds a buffer"),
+        ("multishot accept", "5.19", tried.multishot_accept, "listeners fail"),
+        ("TASKRUN_FLAG", "5.19", Some(taskrun_flag), "a busy core makes a system call in every turn"),
+        ("multishot receive", "6.0", tried.multishot_recv, "pooled receives fail"),
+        ("SINGLE_ISSUER", "6.0", Some(true), NO_START),
+        ("DEFER_TASKRUN", "6.1", Some(true), NO_START),
+        ("NO_SQARRAY", "6.6", Some(no_sqarray), "one more look-up for each submission"),
+        ("NO_IOWAIT", "6.15", Some(ring.waits_idle()), "idle cores count as waiting for a disk"),
+    ];
+    let feature = |(name, since, present, without)| Some(Feature { name, since, present: present?, without });
+    all.into_iter().filter_map(feature).collect()
 }
 
 #[cfg(test)]

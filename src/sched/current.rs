@@ -106,10 +106,14 @@ impl Core {
             return;
         }
         let mut steal = self.steal.borrow_mut();
+        let mut spill = self.spill.borrow_mut();
+        // Behind those that spilled before it.
+        if !spill.is_empty() {
+            return spill.push_back(task);
+        }
         let Err(task) = steal.push_back(task) else { return };
         if self.shared.config.idle_threshold.is_none() {
-            self.spill.borrow_mut().push_back(task);
-            return;
+            return spill.push_back(task);
         }
         // Full: the newer half goes where every core finds it, and this one behind it.
         let mut moved = 1;
@@ -119,6 +123,20 @@ impl Core {
         }
         self.shared.injector.push(task);
         self.counters().overflows.add(moved);
+    }
+
+    /// The next `Send` task. Those that spilled move up behind the others, so that a queue that never runs dry keeps
+    /// none of them waiting.
+    pub(crate) fn next_send(&self) -> Option<Notified> {
+        let mut steal = self.steal.borrow_mut();
+        let mut spill = self.spill.borrow_mut();
+        let next = steal.pop_front().or_else(|| spill.pop_front());
+        if let Some(spilled) = spill.pop_front()
+            && let Err(spilled) = steal.push_back(spilled)
+        {
+            spill.push_front(spilled);
+        }
+        next
     }
 
     /// Whether nothing waits in the core's own queues.

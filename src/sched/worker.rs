@@ -135,7 +135,7 @@ impl Worker {
         }
         let core = &self.core;
         let local = || core.local.borrow_mut().pop_front();
-        let steal = || core.steal.borrow_mut().pop_front().or_else(|| core.spill.borrow_mut().pop_front());
+        let steal = || core.next_send();
         if self.polls.is_multiple_of(2) { local().or_else(steal) } else { steal().or_else(local) }
     }
 
@@ -279,7 +279,8 @@ impl Worker {
     fn publish_levels(&self) {
         let counters = self.core.counters();
         counters.local_depth.set(self.core.local.borrow().len() as u64);
-        counters.steal_depth.set(self.core.steal.borrow().len() as u64);
+        let waiting = self.core.steal.borrow().len() + self.core.spill.borrow().len();
+        counters.steal_depth.set(waiting as u64);
         counters.in_flight.set(self.ring.in_flight() as u64);
     }
 }

@@ -183,6 +183,15 @@ impl Cqe {
         Self { user_data: 0, res, flags: 0 }
     }
 
+    /// The error that a failed op's result stands for.
+    pub(crate) fn error(res: i32) -> io::Error {
+        debug_assert!(res < 0, "only negative results are errors");
+        match Self::made_up(res).result() {
+            Err(error) => error,
+            Ok(_) => io::Error::from_raw_os_error(libc::EINVAL),
+        }
+    }
+
     /// Whether the op stays in flight. Only a CQE without it is final.
     pub(crate) const fn more(self) -> bool {
         self.flags & CQE_MORE != 0
