@@ -1,21 +1,25 @@
-//! Teaches how bytes pass through a server: both directions at once in one task, and an end that does not lie.
+//! Teaches how bytes pass through a server: both directions at once in one task, and an end that is true.
 //!
-//! Each direction receives into a buffer that the runtime picks and sends that very buffer: nothing is copied, and
-//! an idle connection holds none. The next receive waits for the send, so a reader that has stopped stops its
-//! writer too (back-pressure), and nobody else.
+//! Each direction receives into a buffer that the runtime picks and sends that very buffer: nothing is
+//! copied, and an idle connection holds none. The next receive waits for the send, so a reader that has
+//! stopped stops its writer too (back-pressure), and nobody else.
 //!
-//! To TCP a FIN says "this was all", so the proxy passes it on only where it is true: the half that ended, ends on
-//! the other side, and the other half goes on. Whatever else ends a connection (the upstream refuses or is lost, a
-//! client breaks off, the proxy has to go) becomes a reset on both sides, because a FIN would turn a torn stream
-//! into a whole one. Try it with `echo` as the upstream: `tcp_proxy --listen 127.0.0.1:7001 --upstream
-//! 127.0.0.1:7000`.
+//! To TCP a FIN says "this was all", so the proxy passes it on only where it is true: the half that ended,
+//! ends on the other side, and the other half goes on. Whatever else ends a connection (the upstream refuses
+//! or is lost, a client breaks off, the proxy has to go) becomes a reset on both sides, because a FIN would
+//! turn a torn stream into a whole one.
+//!
+//! ```text
+//! cargo run --release --example echo -- --listen 127.0.0.1:7000
+//! cargo run --release --example tcp_proxy -- --listen 127.0.0.1:7001 --upstream 127.0.0.1:7000
+//! ```
 #![forbid(unsafe_code)]
 
 use futures_util::future::try_join;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use ringwork::Serve;
 use ringwork::net::{ListenOptions, TcpStream};
 use ringwork::runtime::{Builder, Handle};
-use ringwork::Serve;
 use ringwork::signal::Signal;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

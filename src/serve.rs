@@ -8,13 +8,14 @@ use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::runtime::{self, Handle};
 use crate::task::JoinHandle;
 use crate::time::timeout;
+use pin_project_lite::pin_project;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// How to serve. See [`serve_per_core`] for the short form.
@@ -188,9 +189,26 @@ impl Live {
         Self(Arc::clone(state))
     }
 
-    async fn guard(self, connection: impl Future<Output = ()>) {
-        connection.await;
-        drop(self);
+    fn guard<F: Future<Output = ()>>(self, connection: F) -> Counted<F> {
+        Counted { connection, live: self }
+    }
+}
+
+pin_project! {
+    /// A connection's future and its place in the count, side by side: an `async fn` would keep room for the
+    /// future twice, as its argument and as what it awaits.
+    struct Counted<F> {
+        #[pin]
+        connection: F,
+        live: Live,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Counted<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().connection.poll(cx)
     }
 }
 
@@ -267,5 +285,22 @@ impl std::fmt::Debug for Server {
             .field("address", &self.address)
             .field("connections", &self.connections())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_a_connection_does_not_double_its_memory() {
+        let connection = async {
+            let bytes = [0u8; 1000];
+            std::future::pending::<()>().await;
+            std::hint::black_box(&bytes);
+        };
+        let alone = size_of_val(&connection);
+        let counted = Live::new(&Arc::default()).guard(connection);
+        assert!(size_of_val(&counted) <= alone + 16);
     }
 }

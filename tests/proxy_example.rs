@@ -12,8 +12,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The bytes that travel: no period in common with any buffer, so that a piece that is lost, doubled or out of
-/// place does not look right.
+/// The bytes that travel: no period in common with any buffer, so that a piece that is lost, doubled or out
+/// of place does not look right.
 fn pattern(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let next = |_| {
@@ -104,7 +104,8 @@ fn read_to_any_end(mut stream: &TcpStream) -> io::Result<u64> {
     }
 }
 
-/// Waits until `level` is what it was; what the kernel and the proxy take back, they take back soon, not at once.
+/// Waits until `level` is what it was; what the kernel and the proxy take back, they take back soon, not at
+/// once.
 #[track_caller]
 fn comes_back_to(before: usize, mut level: impl FnMut() -> usize) {
     let until = Instant::now() + PATIENCE;

@@ -8,7 +8,6 @@
 //! It does not know what a file is: `server.rs` turns requests into answers.
 
 use std::io;
-use std::ops::ControlFlow;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,13 +17,11 @@ use ringwork::buf::PooledBuf;
 use ringwork::net::TcpStream;
 use ringwork::time::timeout;
 
-use crate::answer::Answer;
 use crate::body;
 use crate::inbound::Inbound;
 use crate::request::{Parser, Refusal};
 use crate::response::{Persistence, Status};
 use crate::server::Server;
-use crate::site::OpenFile;
 use crate::stop::Guest;
 
 /// How long a client may keep a connection open without asking for anything.
@@ -40,19 +37,35 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 
 /// Serves one client until either side has had enough.
 pub(crate) async fn serve(stream: TcpStream, server: Rc<Server>) {
-    let guest = server.stop.enter();
     // The head and a large body are two sends; the second must not wait for the first to be acknowledged.
     // Failing means the client has gone, which the first receive will tell.
     let _ = stream.set_nodelay(true);
-    let mut connection = Connection { stream, server, guest };
-    // An error here is the client's end of the connection: there is nobody left to tell.
-    let _ = connection.run().await;
+    let guest = server.stop.enter();
+    let connection = Connection { stream, server, guest };
+    let ended = match connection.run().await {
+        Ok(End::Refuse(status)) => connection.refuse(status).await,
+        Ok(End::Announced) => connection.linger().await,
+        Ok(End::Silent) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // An error is the client's end of the connection: there is nobody left to tell.
+    drop(ended);
 }
 
 struct Connection {
     stream: TcpStream,
     server: Rc<Server>,
     guest: Guest,
+}
+
+/// How a connection comes to its end.
+enum End {
+    /// The client has closed it, or was idle for too long.
+    Silent,
+    /// The last answer said that it is the last.
+    Announced,
+    /// What the client sent is no request, and it has to be told so.
+    Refuse(Status),
 }
 
 /// What came of waiting for bytes.
@@ -64,29 +77,31 @@ enum Received {
 }
 
 impl Connection {
-    async fn run(&mut self) -> io::Result<()> {
+    async fn run(&self) -> io::Result<End> {
         let mut inbound = Inbound::new();
         let mut parser = Parser::default();
         // When the first byte of an unfinished request came.
         let mut begun: Option<Instant> = None;
         loop {
-            match parser.parse(inbound.bytes()) {
-                Ok(Some(request)) => {
-                    let length = request.length;
-                    let (answer, file) = self.server.answer(&request).await;
-                    inbound.consume(length);
-                    begun = None;
-                    if answer.file.is_some() {
-                        // Sending a file may take long, and others may need the pooled buffer.
-                        inbound.release();
-                    }
-                    if self.send(answer, file).await?.is_break() {
-                        return Ok(());
-                    }
-                    continue;
+            let answered = match parser.parse(inbound.bytes()) {
+                Ok(Some(request)) => Some((request.length, self.server.answer(&request).await)),
+                Ok(None) => None,
+                Err(Refusal(status)) => return Ok(End::Refuse(status)),
+            };
+            if let Some((length, (answer, file))) = answered {
+                inbound.consume(length);
+                begun = None;
+                let part = file.as_ref().zip(answer.file).map(|(open, part)| (&open.file, part));
+                if part.is_some() {
+                    // Sending a file may take long, and others may need the pooled buffer.
+                    inbound.release();
                 }
-                Ok(None) => {}
-                Err(Refusal(status)) => return self.refuse(status).await,
+                let buffer = body::send(&self.stream, answer.bytes, part).await?;
+                self.server.reuse(buffer);
+                if answer.persistence == Persistence::Close {
+                    return Ok(End::Announced);
+                }
+                continue;
             }
             let received = if inbound.bytes().is_empty() {
                 self.receive_first().await?
@@ -96,9 +111,10 @@ impl Connection {
             };
             match received {
                 Received::Bytes(bytes) => inbound.push(bytes),
-                Received::End => return Ok(()),
-                Received::TooLate if inbound.bytes().is_empty() => return Ok(()),
-                Received::TooLate => return self.refuse(Status::RequestTimeout).await,
+                Received::TooLate if !inbound.bytes().is_empty() => {
+                    return Ok(End::Refuse(Status::RequestTimeout));
+                }
+                Received::TooLate | Received::End => return Ok(End::Silent),
             }
         }
     }
@@ -127,20 +143,12 @@ impl Connection {
         }
     }
 
-    async fn send(&self, answer: Answer, file: Option<OpenFile>) -> io::Result<ControlFlow<()>> {
-        let part = file.as_ref().zip(answer.file).map(|(open, part)| (&open.file, part));
-        let buffer = body::send(&self.stream, answer.bytes, part).await?;
-        self.server.reuse(buffer);
-        if answer.persistence == Persistence::Close {
-            self.linger().await?;
-            return Ok(ControlFlow::Break(()));
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
     /// Answers something that is no request, and ends the connection.
     async fn refuse(&self, status: Status) -> io::Result<()> {
-        self.send(self.server.refuse(status), None).await.map(|_| ())
+        let refusal = self.server.refuse(status);
+        let buffer = body::send(&self.stream, refusal.bytes, None).await?;
+        self.server.reuse(buffer);
+        self.linger().await
     }
 
     /// Ends our direction first and reads on for a while. Closing a socket with unread bytes resets the

@@ -49,9 +49,9 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringwork::Serve;
 use ringwork::fs::Dir;
 use ringwork::runtime::{Builder, Handle};
-use ringwork::Serve;
 use ringwork::signal::Signal;
 
 use args::{Command, Options};

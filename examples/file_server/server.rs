@@ -72,7 +72,11 @@ impl Server {
             PathError::Malformed => Status::BadRequest,
             PathError::Unnameable => Status::NotFound,
         })?;
-        Ok(match self.site.find(&path).await? {
+        if let Some(file) = self.site.find_open(&path) {
+            return Ok(Outcome::File(file));
+        }
+        // In a box: a task is as large as its largest wait, and this one is large and seldom.
+        Ok(match Box::pin(self.site.find(&path)).await? {
             Found::File(file) => Outcome::File(file),
             Found::Listing(html) => Outcome::Listing(html),
             Found::Folder => Outcome::Moved(match query {

@@ -49,6 +49,13 @@ impl Site {
         Rc::new(Site { root, cache: RefCell::new(cache), sweeping: Cell::new(false) })
     }
 
+    /// What `path` names, if it is a file that is open already: the usual case, and no wait.
+    pub(crate) fn find_open(&self, path: &SitePath) -> Option<OpenFile> {
+        let index = path.folder.then(|| path.index());
+        let key = key(index.as_ref().unwrap_or(path));
+        self.cache.borrow_mut().find(key, Instant::now())
+    }
+
     /// Finds what `path` names; the error is the status to answer with.
     pub(crate) async fn find(self: &Rc<Self>, path: &SitePath) -> Result<Found, Status> {
         if !path.folder {
@@ -60,13 +67,9 @@ impl Site {
         }
     }
 
-    /// The file at `path`, from the cache or opened now; [`Found::Folder`] if it is a folder.
+    /// Opens the file at `path` and keeps it in the cache; [`Found::Folder`] if it is a folder.
     async fn open(self: &Rc<Self>, path: &SitePath) -> Result<Found, Status> {
-        let key = path.relative().as_os_str().as_bytes();
         let checked_at = Instant::now();
-        if let Some(entry) = self.cache.borrow_mut().find(key, checked_at) {
-            return Ok(Found::File(entry));
-        }
         let file = self.open_beneath(path.relative()).await?;
         let metadata = file.metadata().await.map_err(|error| status_of(&error))?;
         if metadata.is_dir() {
@@ -78,7 +81,7 @@ impl Site {
         let modified = metadata.modified().map_err(|error| status_of(&error))?;
         let facts = Facts::new(path.relative(), metadata.len(), modified, metadata.ino());
         let entry = Rc::new(Entry { file, facts, checked_at });
-        self.cache.borrow_mut().insert(key, Rc::clone(&entry));
+        self.cache.borrow_mut().insert(key(path), Rc::clone(&entry));
         self.sweep_later();
         Ok(Found::File(entry))
     }
@@ -133,6 +136,11 @@ impl Site {
             }
         }));
     }
+}
+
+/// A file is known by the name under which it is opened.
+fn key(path: &SitePath) -> &[u8] {
+    path.relative().as_os_str().as_bytes()
 }
 
 /// How long a file may stay open after the last request for it, beyond `--cache`.

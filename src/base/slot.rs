@@ -4,11 +4,9 @@
 //! polled).
 //!
 //! ```text
-//!            (1) poll stores a waker            (3) set
-//!   EMPTY ───────────────────────────▶ WAKER ───────────▶ DONE|WAKER   the producer owns the waker and wakes it
-//!     │  ◀─────────────────────────────  │
-//!     │      (2) poll swaps the waker    │
-//!     └───────────── (3) set ───────────▶ DONE             the next poll finds the value
+//! (1) poll stores a waker            (3) set EMPTY ───────────────────────────▶ WAKER ───────────▶
+//! DONE|WAKER   the producer owns the waker and wakes it │  ◀─────────────────────────────  │ │      (2) poll
+//! swaps the waker    │ └───────────── (3) set ───────────▶ DONE             the next poll finds the value
 //! ```
 //!
 //! Who may touch what:

@@ -1,7 +1,7 @@
 //! The positional read, and what can be read from.
 //!
-//! Owns the one op that files and sockets share: a socket that sends a file reads it through the ring when the page
-//! cache does not hold it.
+//! Owns the one op that files and sockets share: a socket that sends a file reads it through the ring when
+//! the page cache does not hold it.
 #![forbid(unsafe_code)]
 
 use crate::buf::IoBufMut;

@@ -28,7 +28,12 @@ const INLINE_PIECE: u64 = 256 * 1024;
 const RING_PIECE: usize = 128 * 1024;
 
 /// Sends `len` bytes of `file` from `offset`; fewer if the file ends before.
-pub(super) async fn send_file(shared: &Arc<Shared>, file: &Arc<OwnedFd>, offset: u64, len: u64) -> io::Result<u64> {
+pub(super) async fn send_file(
+    shared: &Arc<Shared>,
+    file: &Arc<OwnedFd>,
+    offset: u64,
+    len: u64,
+) -> io::Result<u64> {
     let mut turn = SendTurn::take(shared).await;
     let mut sent = 0;
     while sent < len {
@@ -60,7 +65,12 @@ async fn inline(turn: &SendTurn<'_>, file: &Arc<OwnedFd>, at: u64, piece: u64) -
     }
 }
 
-async fn through_the_ring(turn: &mut SendTurn<'_>, file: &Arc<OwnedFd>, at: u64, piece: usize) -> io::Result<u64> {
+async fn through_the_ring(
+    turn: &mut SendTurn<'_>,
+    file: &Arc<OwnedFd>,
+    at: u64,
+    piece: usize,
+) -> io::Result<u64> {
     let into = Inward::new(Vec::with_capacity(piece.min(RING_PIECE)));
     let (read, bytes) = Op::new(Read { fd: Arc::clone(file), into, offset: at }).await;
     if read? == 0 {

@@ -9,8 +9,8 @@
 //!
 //! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
 //! is lost. A multishot takes what is there before anybody can stop it, so a listener with a limit accepts
-//! one at a time, each with its permit. EMFILE and the like end the multishot and pause accepting for a moment
-//! (kernel-notes/accept-emfile.md).
+//! one at a time, each with its permit. EMFILE and the like end the multishot and pause accepting for a
+//! moment (kernel-notes/accept-emfile.md).
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
@@ -117,7 +117,7 @@ impl AcceptSide {
     }
 
     fn disarm(&mut self) {
-        if let Mode::Armed(armed) = std::mem::take(&mut self.mode) {
+        if let Mode::Armed(armed) = &self.mode {
             armed.cancel();
             self.mode = Mode::Cancelling;
         }
@@ -250,10 +250,7 @@ impl<'a> Accept<'a> {
         self.single = None;
         if fd.is_none() {
             let mut side = self.shared.side();
-            match res {
-                crate::sys::sqe::RES_GONE | crate::sys::sqe::RES_FORKED => side.error = Some(libc::ENOTCONN),
-                res => side.failed(-res),
-            }
+            side.failed(-res);
         }
         Poll::Ready(fd)
     }
@@ -262,7 +259,7 @@ impl<'a> Accept<'a> {
     fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<Wait> {
         let mut side = self.shared.side();
         if let Some(errno) = side.error.take() {
-            return Err(io::Error::from_raw_os_error(errno));
+            return Err(Cqe::error(-errno));
         }
         if std::mem::take(&mut side.exhausted) {
             self.pause = Some(Box::pin(sleep(PAUSE)));

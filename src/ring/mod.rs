@@ -325,11 +325,6 @@ impl Ring {
         self.backend.borrow_mut().limit_workers(bounded, unbounded, cpus)
     }
 
-    /// Submission and completion entries reached.
-    pub(crate) fn sizes(&self) -> (u32, u32) {
-        self.backend.borrow().sizes()
-    }
-
     /// Shutdown phase 3: takes no more ops and asks the kernel to cancel all it has.
     pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
         self.closing.set(true);

@@ -1,8 +1,8 @@
 //! What this kernel and what stands between us and it (seccomp, limits) really do, asked by trying.
 //!
-//! Owns the checks that a ring must pass before a core runs on it ([`check`]), and the trial of each feature that the
-//! kernel may lack ([`features`]), for reports. Nothing here looks at a version number. It does not turn an answer
-//! into advice: that is `runtime::error`'s.
+//! Owns the checks that a ring must pass before a core runs on it ([`check`]), and the trial of each feature
+//! that the kernel may lack ([`features`]), for reports. Nothing here looks at a version number. It does not
+//! turn an answer into advice: that is `runtime::error`'s.
 
 use super::backend::{Backend, Wait};
 use super::opened::descriptor;
@@ -35,7 +35,8 @@ pub(crate) enum Unfit {
     Enter(io::Error),
 }
 
-/// Checks that the kernel has all our ops (asked once per process), and that a fresh ring takes an op and completes it.
+/// Checks that the kernel has all our ops (asked once per process), and that a fresh ring takes an op and
+/// completes it.
 pub(crate) fn check(ring: &mut Uring) -> Result<(), Unfit> {
     static MISSING: OnceLock<Vec<&'static str>> = OnceLock::new();
     if MISSING.get().is_none() {
@@ -89,7 +90,8 @@ fn provide_one(ring: &mut Uring) -> io::Result<Map> {
     let map = Map::new(entry_size + BUFFER as usize)?;
     ring.register_buffers(map.start(), 1, GROUP)?;
     let first = map.start().cast::<BufRingEntry>();
-    // SAFETY: the map is ours, aligned to a page and larger than the entry; the kernel reads it once the tail says so.
+    // SAFETY: the map is ours, aligned to a page and larger than the entry; the kernel reads it once the tail
+    // says so.
     let entry = unsafe { &mut *first.as_ptr() };
     entry.set_addr(first.as_ptr().expose_provenance() as u64 + entry_size as u64);
     entry.set_len(BUFFER);
@@ -125,8 +127,8 @@ impl<'a> Trials<'a> {
         Ok(self.first_of_many(sqe)?.is_some_and(Cqe::more))
     }
 
-    /// A multishot accept of one connection, on a socket that no file system and no network sees; otherwise as
-    /// [`recv`](Self::recv).
+    /// A multishot accept of one connection, on a socket that no file system and no network sees; otherwise
+    /// as [`recv`](Self::recv).
     fn accept(&mut self) -> io::Result<bool> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -31,8 +31,8 @@ impl Sizes {
     /// The smallest ring we run on: two pages of entries.
     pub(crate) const MIN: Self = Self { sq: 32, cq: 128 };
 
-    /// Bytes of locked memory that a ring of these sizes and a ring of `provided` buffers are charged: each mapping
-    /// in whole pages (kernel-notes/memlock.md).
+    /// Bytes of locked memory that a ring of these sizes and a ring of `provided` buffers are charged: each
+    /// mapping in whole pages (kernel-notes/memlock.md).
     pub(crate) fn charge(self, provided: u16) -> u64 {
         let page = page_size();
         let submissions = u64::from(self.sq) * 64;
@@ -41,9 +41,9 @@ impl Sizes {
         [submissions, completions, provided].into_iter().map(|bytes| bytes.next_multiple_of(page)).sum()
     }
 
-    /// The largest rung from here down that `share` bytes of locked memory hold, so that the first of many cores
-    /// does not take what the last one needs. The smallest if none fits: what is already charged to the user is not
-    /// known, and the ladder has the last word.
+    /// The largest rung from here down that `share` bytes of locked memory hold, so that the first of many
+    /// cores does not take what the last one needs. The smallest if none fits: what is already charged to the
+    /// user is not known, and the ladder has the last word.
     pub(crate) fn fitting(self, share: u64, provided: u16) -> Self {
         let mut sizes = self;
         while sizes.charge(provided) > share

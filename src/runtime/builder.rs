@@ -249,6 +249,7 @@ fn core_block() -> std::io::Result<(CoreShared, Seat)> {
         counters: Arc::new(Counters::default()),
         parked_at: AtomicU64::new(0),
         running: AtomicU64::new(0),
+        mark: OnceLock::new(),
         thread: AtomicU64::new(0),
     };
     Ok((block, Seat { queue, bell }))

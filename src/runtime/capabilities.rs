@@ -1,7 +1,8 @@
 //! What a runtime would find and use here, as data.
 //!
-//! Owns [`Capabilities`] and the look-round that fills it: it makes the rings that [`Builder::build`] would make, tries
-//! what a kernel may lack, and lets go of everything. It starts no core, and it judges nothing but by trying.
+//! Owns [`Capabilities`] and the look-round that fills it: it makes the rings that [`Builder::build`] would
+//! make, tries what a kernel may lack, and lets go of everything. It starts no core, and it judges nothing
+//! but by trying.
 #![forbid(unsafe_code)]
 
 use super::builder::affordable;
@@ -24,11 +25,13 @@ use std::thread;
 pub struct Capabilities {
     /// The release of the running kernel.
     pub kernel: String,
-    /// `kernel.io_uring_disabled` (Linux 6.6), if there is one: 0 allows io_uring to all, 1 to a group, 2 to nobody.
+    /// `kernel.io_uring_disabled` (Linux 6.6), if there is one: 0 allows io_uring to all, 1 to a group, 2 to
+    /// nobody.
     pub io_uring_disabled: Option<u32>,
     /// Whether a seccomp filter looks at this thread's system calls.
     pub seccomp: bool,
-    /// Bytes of memory that all programs of the user together may lock; `None` if this process has no such limit.
+    /// Bytes of memory that all programs of the user together may lock; `None` if this process has no such
+    /// limit.
     pub locked_memory: Option<u64>,
     /// How many descriptors the process may have open.
     pub open_files: u64,
@@ -83,7 +86,8 @@ pub struct Feature {
 }
 
 impl Builder {
-    /// Finds out what [`build`](Builder::build) would find and use. Makes rings and lets go of them; starts no core.
+    /// Finds out what [`build`](Builder::build) would find and use. Makes rings and lets go of them; starts
+    /// no core.
     ///
     /// ```
     /// use ringwork::runtime::Builder;
@@ -117,8 +121,8 @@ fn look_round(cores: Option<usize>, pin: Pin, sizes: Sizes) -> Capabilities {
     }
 }
 
-/// Makes all rings at once, as a runtime would have them, on a thread of their own: what a thread registers with its
-/// rings goes when it ends.
+/// Makes all rings at once, as a runtime would have them, on a thread of their own: what a thread registers
+/// with its rings goes when it ends.
 fn rings(wanted: Sizes, cores: usize) -> Result<Rings, StartError> {
     let name = "ringwork-probe".to_owned();
     let probing = thread::Builder::new().name(name).spawn(move || try_rings(wanted, cores));
@@ -176,6 +180,8 @@ mod tests {
         assert_eq!(rings.wanted, RingSize { submissions: 64, completions: 256 });
         assert_eq!(rings.reached.len(), 3);
         assert!(rings.reached.iter().all(|reached| reached.submissions <= 64));
-        assert!(rings.features.iter().all(|feature| feature.present || feature.without != "no runtime starts"));
+        assert!(
+            rings.features.iter().all(|feature| feature.present || feature.without != "no runtime starts")
+        );
     }
 }

@@ -17,6 +17,7 @@ use crate::ring::{self, Ring};
 use crate::sched::worker::Worker;
 use crate::sched::{Core, Ended};
 use crate::sys::cpu;
+use crate::task::Mark;
 use crate::time;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -118,6 +119,8 @@ impl Start {
             Ok(ring) => Rc::new(ring),
             Err(error) => return drop(self.ready.send(Err(error))),
         };
+        // Nobody has a handle yet that could make a task for this core.
+        let _ = self.handle.shared().cores[self.index].mark.set(Mark::here());
         let _entered = current::enter(self.handle.clone());
         if let Some(hook) = &self.hook {
             let called = catch_unwind(AssertUnwindSafe(|| hook(self.index)));
@@ -132,6 +135,9 @@ impl Start {
         if started.is_err() || self.go.recv().is_err() {
             return;
         }
+        // Not before all cores have their rings: if locked memory is short, a ring is worth more than a pool.
+        // Without one receives use heap buffers: slower, but not wrong.
+        let _ = ring.make_pool(BUFFER_SIZE, BUFFERS);
         let ended = Self::work(self.handle, self.index, self.seat, &ring);
         if ended.leaked_ops > 0 {
             // As a unit: mappings, pool, arena, cells, descriptors. The kernel may still write to them.
@@ -165,8 +171,6 @@ impl Start {
             // A kernel that refuses is no reason not to start.
             let _ = ring.limit_workers(BOUNDED_WORKERS, UNBOUNDED_WORKERS, &others);
         }
-        // Without a pool receives use heap buffers: slower, but not wrong.
-        let _ = ring.make_pool(BUFFER_SIZE, BUFFERS);
         Ok(ring)
     }
 }

@@ -116,8 +116,8 @@ pub(crate) fn is_filtered() -> bool {
     mode.is_some_and(|mode| mode.trim() == "2")
 }
 
-const ALLOW: &str = "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp profile \
-                     (Docker and containerd forbid them by default)";
+const ALLOW: &str = "allow io_uring_setup, io_uring_enter and io_uring_register in the container's seccomp \
+                     profile (Docker and containerd forbid them by default)";
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,8 +160,8 @@ impl fmt::Display for StartError {
             ),
             Self::LockedMemory { limit, needed } => write!(
                 f,
-                "the user's locked memory is limited to {} KiB, and the smallest rings need {} KiB of it free \
-                 (ENOMEM); raise it (`ulimit -l 8192`, systemd LimitMEMLOCK=8M) or use fewer cores",
+                "the user's locked memory is limited to {} KiB, and the smallest rings need {} KiB of it \
+                 free (ENOMEM); raise it (`ulimit -l 8192`, systemd LimitMEMLOCK=8M) or use fewer cores",
                 limit / 1024,
                 needed.div_ceil(1024)
             ),
@@ -186,5 +186,48 @@ impl std::error::Error for StartError {
 impl From<StartError> for io::Error {
     fn from(error: StartError) -> Self {
         Self::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(error: &StartError) -> String {
+        let line = error.to_string();
+        assert!(line.starts_with("cannot start ringwork: ") && !line.contains('\n'), "{line}");
+        line
+    }
+
+    #[test]
+    fn the_switch_of_the_kernel_is_named_with_its_value_and_how_to_turn_it() {
+        let closed = line(&StartError::Forbidden { sysctl: Some(2), filtered: true });
+        assert!(closed.contains("kernel.io_uring_disabled=2 ") && closed.contains("=0` as root"), "{closed}");
+        let group = line(&StartError::Forbidden { sysctl: Some(1), filtered: false });
+        assert!(group.contains("kernel.io_uring_group") && group.contains("=0` as root"), "{group}");
+    }
+
+    #[test]
+    fn a_filter_is_blamed_before_a_switch_that_lets_some_through() {
+        let filtered = line(&StartError::Forbidden { sysctl: Some(1), filtered: true });
+        assert!(filtered.contains("seccomp"), "{filtered}");
+        let neither = line(&StartError::Forbidden { sysctl: Some(0), filtered: false });
+        assert!(neither.contains("security module"), "{neither}");
+    }
+
+    #[test]
+    fn missing_ops_are_listed() {
+        let error = StartError::OpsMissing { kernel: "5.15.0".to_owned(), ops: &["OPENAT2", "SENDMSG"] };
+        let error = line(&error);
+        assert!(error.contains("5.15.0") && error.contains("OPENAT2, SENDMSG"), "{error}");
+    }
+
+    #[test]
+    fn short_memory_is_told_from_a_refusal() {
+        let refused = StartError::no_ring(io::Error::from_raw_os_error(libc::ENOMEM), 3);
+        let StartError::LockedMemory { needed, .. } = refused else { panic!("{refused}") };
+        assert_eq!(needed, 3 * Sizes::MIN.charge(0));
+        let old = StartError::no_ring(io::Error::from_raw_os_error(libc::EINVAL), 1);
+        assert!(matches!(old, StartError::KernelTooOld { .. }), "{old}");
     }
 }

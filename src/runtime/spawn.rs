@@ -4,12 +4,11 @@
 use super::Handle;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::blocking::Pool;
-use crate::sched::spawn_local_here;
-use crate::task::{AbortHandle, JoinHandle};
-use std::future::{Future, pending, poll_fn};
-use std::panic::{Location, resume_unwind};
+use crate::sched::{adopt_here, spawn_local_here};
+use crate::task::{JoinHandle, Unborn};
+use std::future::Future;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
 
 /// Spawns a task on the runtime this thread is in. From a core it is born there and moves only to a core that
 /// has been idle; from elsewhere it goes to a core that is parked, else to one in turn.
@@ -108,97 +107,26 @@ where
     spawned.unwrap_or_else(|error| panic!("the blocking pool cannot start a thread: {error}"))
 }
 
-/// Where the task made on the target core and the task that stands for it elsewhere meet.
-struct Meeting<T> {
-    state: Mutex<Met<T>>,
-}
-
-enum Met<T> {
-    Waiting(Option<Waker>),
-    Made(JoinHandle<T>),
-    /// The core is gone: the stand-in ends with its runtime.
-    Never,
-    Taken,
-    /// The stand-in is gone: what is made ends at once.
-    Abandoned,
-}
-
-impl<T> Meeting<T> {
-    fn replace(&self, met: Met<T>) -> Met<T> {
-        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), met)
-    }
-
-    fn put(&self, met: Met<T>) {
-        match self.replace(met) {
-            Met::Waiting(Some(waker)) => waker.wake(),
-            Met::Abandoned => self.abandon(),
-            _ => {}
-        }
-    }
-
-    /// Nobody will come for the task: it is not left to run on its own.
-    fn abandon(&self) {
-        if let Met::Made(task) = self.replace(Met::Abandoned) {
-            task.abort();
-        }
-    }
-
-    async fn take(&self) -> Option<JoinHandle<T>> {
-        poll_fn(|cx| {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            match std::mem::replace(&mut *state, Met::Taken) {
-                Met::Made(handle) => Poll::Ready(Some(handle)),
-                Met::Never | Met::Taken | Met::Abandoned => Poll::Ready(None),
-                Met::Waiting(_) => {
-                    *state = Met::Waiting(Some(cx.waker().clone()));
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-}
-
-/// The message that makes a future on its core.
-struct Errand(Mutex<Option<Call>>);
-
-/// Told whether it has reached its core.
-type Call = Box<dyn FnOnce(bool) + Send>;
+/// The message that brings a task to the core it is made for.
+struct Errand(Mutex<Option<Unborn>>);
 
 impl Errand {
-    fn run(&self, delivered: bool) {
-        let errand = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(errand) = errand {
-            errand(delivered);
-        }
+    fn take(&self) -> Option<Unborn> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Deliver for Errand {
     fn deliver(parcel: Arc<Parcel<Self>>, _requests: u32) {
-        parcel.value.run(true);
+        if let Some(unborn) = parcel.value.take() {
+            adopt_here(unborn);
+        }
     }
 
     fn dispose(parcel: Arc<Parcel<Self>>, _requests: u32) {
-        parcel.value.run(false);
-    }
-}
-
-/// The stand-in's end of a meeting.
-struct Guest<T>(Arc<Meeting<T>>);
-
-impl<T> Drop for Guest<T> {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
-}
-
-/// Aborts the task on the target core when the one that stands for it is dropped early.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+        if let Some(unborn) = parcel.value.take() {
+            unborn.cancel();
+        }
     }
 }
 
@@ -215,25 +143,8 @@ where
 {
     let cores = handle.cores();
     assert!(core < cores, "spawn_on core {core}: the runtime has {cores} cores");
-    let meeting = Arc::new(Meeting { state: Mutex::new(Met::Waiting(None)) });
-    let there = Arc::clone(&meeting);
-    let errand = Parcel::new(Errand(Mutex::new(Some(Box::new(move |delivered| {
-        let made = delivered.then(|| spawn_local_here(async move { make().await }, at).ok()).flatten();
-        there.put(made.map_or(Met::Never, Met::Made));
-    })))));
+    let (unborn, task) = handle.shared().make_for(core, make, at);
+    let errand = Parcel::new(Errand(Mutex::new(Some(unborn))));
     errand.request(&handle.shared().cores[core].inbox, 1);
-    let guest = Guest(meeting);
-    let stand_in = async move {
-        let Some(task) = guest.0.take().await else { return pending().await };
-        let guard = AbortOnDrop(task.abort_handle());
-        let joined = task.await;
-        drop(guard);
-        match joined {
-            Ok(output) => output,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime is going down: the stand-in is ended in the same way.
-            Err(_) => pending().await,
-        }
-    };
-    handle.shared().spawn_at(core, stand_in, at)
+    task
 }

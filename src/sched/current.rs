@@ -6,7 +6,7 @@
 
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
-use crate::task::{self, JoinHandle, Notified};
+use crate::task::{self, JoinHandle, Notified, TaskRef, Unborn};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -125,8 +125,8 @@ impl Core {
         self.counters().overflows.add(moved);
     }
 
-    /// The next `Send` task. Those that spilled move up behind the others, so that a queue that never runs dry keeps
-    /// none of them waiting.
+    /// The next `Send` task. Those that spilled move up behind the others, so that a queue that never runs
+    /// dry keeps none of them waiting.
     pub(crate) fn next_send(&self) -> Option<Notified> {
         let mut steal = self.steal.borrow_mut();
         let mut spill = self.spill.borrow_mut();
@@ -137,6 +137,18 @@ impl Core {
             spill.push_front(spilled);
         }
         next
+    }
+
+    /// Lists and queues a new local task; if the runtime is closing, the task ends at once.
+    fn take_in(&self, owned: TaskRef, notified: Notified) {
+        notified.header().set_home(self.index);
+        let block = &self.shared.cores[self.index];
+        if self.shared.is_closing() || !block.owned.insert(owned) {
+            notified.shutdown();
+            return;
+        }
+        block.counters.spawns.add_shared(1);
+        self.queue(notified);
     }
 
     /// Whether nothing waits in the core's own queues.
@@ -166,14 +178,18 @@ where
         let Some(core) = core else { return Err(future) };
         let scheduler = Scheduler::new(&core.shared, core.index);
         let (owned, notified, handle) = task::new_local(future, scheduler, at);
-        notified.header().set_home(core.index);
-        let block = &core.shared.cores[core.index];
-        if core.shared.is_closing() || !block.owned.insert(owned) {
-            notified.shutdown();
-            return Ok(handle);
-        }
-        block.counters.spawns.add_shared(1);
-        core.queue(notified);
+        core.take_in(owned, notified);
         Ok(handle)
     })
+}
+
+/// On the core it was made for: the task begins its life. On any other thread it is cancelled.
+pub(crate) fn adopt_here(unborn: Unborn) {
+    with_current(|core| match core {
+        Some(core) => {
+            let (owned, notified) = unborn.born();
+            core.take_in(owned, notified);
+        }
+        None => unborn.cancel(),
+    });
 }

@@ -48,6 +48,6 @@ mod shared;
 mod shutdown;
 pub(crate) mod worker;
 
-pub(crate) use current::{Core, current_index, spawn_local_here, with_current};
+pub(crate) use current::{Core, adopt_here, current_index, spawn_local_here, with_current};
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::Ended;

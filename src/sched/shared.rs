@@ -12,11 +12,11 @@ use super::shutdown::Barriers;
 use crate::base::inbox::Inbox;
 use crate::base::reach::Cores;
 use crate::metrics::Counters;
-use crate::task::{self, Cause, Header, JoinHandle, Notified, OwnedTasks, Schedule, TaskRef};
+use crate::task::{self, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn};
 use std::future::Future;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The scheduler's settings, each with its default in `runtime::Builder`.
@@ -42,6 +42,8 @@ pub(crate) struct CoreShared {
     pub(crate) parked_at: AtomicU64,
     /// The task the core is polling; 0 for none. For the watchdog.
     pub(crate) running: AtomicU64,
+    /// The mark of the core's thread; set before the core reports.
+    pub(crate) mark: OnceLock<Mark>,
     /// The core's thread, for reports.
     pub(crate) thread: AtomicU64,
 }
@@ -172,6 +174,22 @@ impl Shared {
             self.send(notified);
         }
         handle
+    }
+
+    /// Makes a task that is to be born on core `home` and never leaves it. The [`Unborn`] has to get there.
+    pub(crate) fn make_for<M, F>(
+        self: &Arc<Self>,
+        home: usize,
+        make: M,
+        at: &'static Location<'static>,
+    ) -> (Unborn, JoinHandle<F::Output>)
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        let mark = *self.cores[home].mark.get().expect("a core has its mark before anybody has a handle");
+        task::new_elsewhere(make, Scheduler::new(self, home), mark, at)
     }
 
     /// Brings a task to its home from outside.

@@ -37,7 +37,8 @@ pub(crate) mod opcode {
     /// `IORING_OP_OPENAT2` (5.6).
     pub(crate) const OPENAT2: u8 = 28;
 
-    /// All of the above with their names: what a start-up probe asks for, and what a restriction list would allow.
+    /// All of the above with their names: what a start-up probe asks for, and what a restriction list would
+    /// allow.
     pub(crate) const USED: [(u8, &str); 14] = [
         (NOP, "NOP"),
         (FSYNC, "FSYNC"),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The thread that a task is bound to, or no thread in particular.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark(u64);
+pub(crate) struct Mark(u64);
 
 impl Mark {
     /// Any thread will do: the future is `Send`.
@@ -17,7 +17,7 @@ impl Mark {
 
     /// The calling thread.
     #[inline]
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         Mark(THREAD.with(|number| match number.get() {
             0 => first_time(number),
             known => known,

@@ -89,6 +89,7 @@ mod state;
 mod stress;
 #[cfg(test)]
 mod tests;
+mod unborn;
 mod waker;
 mod yield_now;
 
@@ -96,11 +97,12 @@ pub(crate) use cell::Header;
 pub use error::JoinError;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
+pub(crate) use mark::Mark;
 pub(crate) use notified::{Notified, TaskRef};
 pub(crate) use owned::OwnedTasks;
+pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
-use mark::Mark;
 use std::panic::Location;
 
 pub mod coop {

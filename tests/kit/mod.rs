@@ -80,7 +80,7 @@ impl Event {
         self.0.lock().unwrap().0
     }
 
-    pub(crate) fn wait(&self) -> impl Future<Output = ()> + Send + Unpin + 'static {
+    pub(crate) fn wait(&self) -> impl Future<Output = ()> + Send + Unpin + use<> {
         let event = self.clone();
         poll_fn(move |cx| {
             let mut state = event.0.lock().unwrap();

@@ -75,6 +75,12 @@ pub(crate) fn threads() -> Vec<(u32, String)> {
     tasks.filter_map(thread).collect()
 }
 
+/// The ids of threads whose names begin like this. One that was joined a moment ago may still be among them.
+pub(crate) fn threads_named(start: &str) -> Vec<u32> {
+    let named = threads().into_iter().filter(|(_, name)| name.starts_with(start));
+    named.map(|(id, _)| id).collect()
+}
+
 /// Memory mappings of this process.
 pub(crate) fn maps() -> usize {
     fs::read_to_string("/proc/self/maps").expect("/proc is mounted").lines().count()
@@ -133,4 +139,12 @@ pub(crate) fn count_cpus(list: &str) -> usize {
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: a system call without memory.
     unsafe { libc::gettid() as u32 }
+}
+
+/// Makes a FIFO.
+pub(crate) fn make_fifo(path: &std::path::Path) {
+    let path = std::ffi::CString::new(path.to_str().expect("plain text")).expect("no NUL");
+    // SAFETY: the string ends with NUL and lives throughout.
+    let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
+    assert_eq!(made, 0, "mkfifo: {}", std::io::Error::last_os_error());
 }

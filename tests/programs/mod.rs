@@ -1,11 +1,11 @@
 //! The example programs, started and ended by tests.
 //!
-//! Owns finding a built example, waiting for the line that says where it listens, and ending it however the test
-//! ends. It does not build: `cargo test` has built the examples before it runs a test.
+//! Owns finding a built example, waiting for the line that says where it listens, and ending it however the
+//! test ends. It does not build: `cargo test` has built the examples before it runs a test.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +24,12 @@ pub(crate) fn path(name: &str) -> PathBuf {
 
 /// The example `name` with everything piped.
 pub(crate) fn command(name: &str) -> Command {
-    let mut command = Command::new(path(name));
+    piped(&path(name))
+}
+
+/// A program with everything piped.
+pub(crate) fn piped(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

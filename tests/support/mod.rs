@@ -15,10 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Long enough for a slow machine, short enough for one who waits.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs `test` on a thread of its own and fails if it has not ended within `limit`.
-pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = channel();
     let name = thread::current().name().unwrap_or("test").to_owned();
     let body = thread::Builder::new().name(name).spawn(move || {
@@ -34,7 +34,7 @@ pub fn within<T: Send + 'static>(limit: Duration, test: impl FnOnce() -> T + Sen
 }
 
 /// As [`within`], with a runtime of `cores` cores that drives the future from the calling thread.
-pub fn on_cores<F>(cores: usize, test: impl FnOnce(Handle) -> F + Send + 'static)
+pub(crate) fn on_cores<F>(cores: usize, test: impl FnOnce(Handle) -> F + Send + 'static)
 where
     F: Future<Output = ()>,
 {
@@ -48,23 +48,23 @@ where
 }
 
 /// An unpinned runtime.
-pub fn runtime(cores: usize) -> Runtime {
+pub(crate) fn runtime(cores: usize) -> Runtime {
     Builder::new().cores(cores).pin(Pin::Off).build().expect("a runtime starts here")
 }
 
 /// Lets one test at a time count what the whole process has.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A xorshift generator. The seed of a failed run is printed; `RINGWORK_TEST_SEED` sets it.
-#[derive(Debug)]
-pub struct Random(u64);
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
 
 impl Random {
     /// A generator whose seed is announced (the harness shows it if the test fails).
-    pub fn announced() -> Self {
+    pub(crate) fn announced() -> Self {
         let given = std::env::var("RINGWORK_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = given.unwrap_or_else(|| clock.map_or(1, |now| now.as_nanos() as u64)) | 1;
@@ -73,11 +73,21 @@ impl Random {
     }
 
     /// A generator of its own for one task.
-    pub fn fork(&mut self) -> Self {
+    pub(crate) fn fork(&mut self) -> Self {
         Self(self.next() | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// A generator with this seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// A seed made of this generator's and `more`.
+    pub(crate) fn mixed(&self, more: u64) -> u64 {
+        self.0 ^ more.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -85,22 +95,22 @@ impl Random {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         (self.next() >> 11) % end
     }
 
-    pub fn chance(&mut self, one_in: u64) -> bool {
+    pub(crate) fn chance(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0
     }
 }
 
 /// What must return to its start when all is over.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Levels {
-    pub descriptors: usize,
-    pub tasks: u64,
-    pub in_flight: u64,
-    pub buffers_out: u64,
+pub(crate) struct Levels {
+    pub(crate) descriptors: usize,
+    pub(crate) tasks: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) buffers_out: u64,
 }
 
 impl fmt::Debug for Levels {
@@ -111,13 +121,13 @@ impl fmt::Debug for Levels {
 }
 
 /// Descriptors this process has open.
-pub fn descriptors() -> usize {
+pub(crate) fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
 }
 
 impl Levels {
     /// The levels now, as each core last published them.
-    pub fn now(handle: &Handle) -> Self {
+    pub(crate) fn now(handle: &Handle) -> Self {
         let cores = handle.metrics().cores;
         Self {
             descriptors: descriptors(),
@@ -127,17 +137,15 @@ impl Levels {
         }
     }
 
-    /// The levels of a runtime that has just started, once its cores have published them.
-    pub async fn at_start(handle: &Handle) -> Self {
+    /// The levels of a runtime that has nothing to do.
+    pub(crate) async fn at_start(handle: &Handle) -> Self {
         touch(handle).await;
-        let mut levels = Self::now(handle);
-        levels.tasks = 0;
-        levels
+        Self { descriptors: descriptors(), tasks: 0, in_flight: 0, buffers_out: 0 }
     }
 
     /// Waits until the levels are these again. A level sinks when a core has seen the last completion, which is an
     /// event of the kernel: it is asked for again and again, for a bounded time.
-    pub async fn return_on(&self, handle: &Handle) {
+    pub(crate) async fn return_on(&self, handle: &Handle) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             touch(handle).await;
@@ -161,14 +169,14 @@ async fn touch(handle: &Handle) {
 }
 
 /// A listener on a free port of the loopback.
-pub async fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a port");
     let address = listener.local_addr().expect("a bound socket has an address");
     (listener, address)
 }
 
 /// Two ends of one connection.
-pub async fn pair() -> (TcpStream, TcpStream) {
+pub(crate) async fn pair() -> (TcpStream, TcpStream) {
     let (listener, address) = listen().await;
     let one = TcpStream::connect(address).await.expect("the listener is there");
     let (other, peer) = listener.accept().await.expect("a connection waits");
@@ -177,13 +185,13 @@ pub async fn pair() -> (TcpStream, TcpStream) {
 }
 
 /// A stream and its peer as a plain blocking socket.
-pub fn half_std_pair() -> (TcpStream, std::net::TcpStream) {
+pub(crate) fn half_std_pair() -> (TcpStream, std::net::TcpStream) {
     let (one, other) = std_pair();
     (TcpStream::from_std(one).unwrap(), other)
 }
 
 /// Two plain blocking ends of one connection.
-pub fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
+pub(crate) fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other, _) = listener.accept().unwrap();
@@ -191,19 +199,23 @@ pub fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
 }
 
 /// Bytes that tell their position: no two aligned 8-byte words of one stream are equal.
-pub fn pattern(from: usize, len: usize) -> Vec<u8> {
-    (from..from + len).map(pattern_at).collect()
-}
-
-/// The byte at `position` of the pattern.
-pub fn pattern_at(position: usize) -> u8 {
-    let word = (position as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
-    word.to_le_bytes()[position % 8]
+pub(crate) fn pattern(from: usize, len: usize) -> Vec<u8> {
+    let words = from / 8..(from + len).div_ceil(8);
+    let mut bytes = Vec::with_capacity(words.len() * 8);
+    for word in words {
+        let word = (word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.truncate(from % 8 + len);
+    bytes.drain(..from % 8);
+    bytes
 }
 
 /// Checks that `bytes` is the pattern from `from` on.
-pub fn assert_pattern(from: usize, bytes: &[u8]) {
-    if let Some(at) = bytes.iter().enumerate().position(|(at, &byte)| byte != pattern_at(from + at)) {
-        panic!("byte {} of the stream is {:#x}, not {:#x}", from + at, bytes[at], pattern_at(from + at));
+pub(crate) fn assert_pattern(from: usize, bytes: &[u8]) {
+    let expected = pattern(from, bytes.len());
+    if expected != bytes {
+        let at = (0..bytes.len()).find(|&at| expected[at] != bytes[at]).expect("one differs");
+        panic!("byte {} of the stream is {:#x}, not {:#x}", from + at, bytes[at], expected[at]);
     }
 }

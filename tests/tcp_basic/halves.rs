@@ -61,7 +61,8 @@ fn borrowed_halves_work_side_by_side() {
         let (receive, send) = one.split();
         let (echo_receive, echo_send) = other.split();
         let client = async {
-            let received = async { receive.recv_exact(vec![0u8; 1 << 20].into_boxed_slice()).await.0.unwrap() };
+            let received =
+                async { receive.recv_exact(vec![0u8; 1 << 20].into_boxed_slice()).await.0.unwrap() };
             let sent = async { send.send_all(vec![7u8; 1 << 20]).await.0.unwrap() };
             futures_util::join!(received, sent);
             send.shutdown_write().await.unwrap();

@@ -1,6 +1,8 @@
 //! Sockets that come in from elsewhere and go out again, with every byte accounted for.
 
-use crate::support::{LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, runtime, std_pair, within};
+use crate::support::{
+    LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, runtime, std_pair, within,
+};
 use futures_util::poll;
 use ringwork::net::TcpStream;
 use std::io::{Read, Write};
@@ -56,16 +58,6 @@ fn a_stream_that_is_armed_or_has_unread_bytes_is_not_given_out() {
             assert_eq!(&buf, b"d");
         });
         ran.await.unwrap();
-    });
-}
-
-#[test]
-fn a_shared_stream_is_not_given_out() {
-    on_cores(1, |_| async {
-        let (one, _other) = pair().await;
-        let (receive, send) = one.into_split();
-        send.forget();
-        assert!(receive.stream().peer_addr().is_ok());
     });
 }
 

@@ -177,6 +177,45 @@ fn no_more_connections_live_than_allowed() {
 }
 
 #[test]
+fn an_accept_that_waits_is_no_connection() {
+    on_cores(1, |_| async {
+        let listener = ListenOptions::new().max_connections(2).bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Box::pin(listener.accept());
+        assert!(poll!(waiting.as_mut()).is_pending());
+        assert_eq!(listener.connections(), Some(0));
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = waiting.await.unwrap();
+        assert_eq!(listener.connections(), Some(1));
+        drop(stream);
+        assert_eq!(listener.connections(), Some(0));
+    });
+}
+
+#[test]
+fn a_connection_won_by_a_dropped_accept_under_a_limit_goes_to_one_who_waits() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let listener = ListenOptions::new().max_connections(8).bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            for _ in 0..50 {
+                let mut dropped = Box::pin(listener.accept());
+                let mut kept = Box::pin(listener.accept());
+                assert!(poll!(dropped.as_mut()).is_pending());
+                assert!(poll!(kept.as_mut()).is_pending());
+                // The connection is complete; the core has not looked at its ring since.
+                let client = std::net::TcpStream::connect(address).unwrap();
+                drop(dropped);
+                let accepted = timeout(Duration::from_secs(5), kept).await;
+                let (_, peer) = accepted.expect("the connection is not left behind").unwrap();
+                assert_eq!(peer, client.local_addr().unwrap());
+            }
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
 fn every_acceptor_at_the_limit_is_woken_when_there_is_room() {
     on_cores(2, |handle| async move {
         let listener = ListenOptions::new().max_connections(2).bind("127.0.0.1:0").await.unwrap();
@@ -205,9 +244,9 @@ fn every_acceptor_at_the_limit_is_woken_when_there_is_room() {
 
 /// Descriptors of this process whose local address is `address`.
 fn sockets_to(address: std::net::SocketAddr) -> usize {
-    let numbers = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
-        entry.ok()?.file_name().to_str()?.parse::<i32>().ok()
-    });
+    let numbers = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let is_ours = |number: &i32| {
         // SAFETY: the number is only used while it is asked for its address; a stale one answers EBADF.
         let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(*number) };

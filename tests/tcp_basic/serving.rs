@@ -1,8 +1,8 @@
 //! `serve_per_core`: one address on every core, and an end that resets nobody.
 
 use crate::support::{LIMIT, on_cores, runtime, within};
-use ringwork::net::ListenOptions;
 use ringwork::Serve;
+use ringwork::net::ListenOptions;
 use ringwork::serve_per_core;
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -114,7 +114,10 @@ fn a_pooled_receive_brings_a_buffer_that_can_be_sent_as_it_is() {
             let (n, buf) = one.recv(Vec::with_capacity(8)).await;
             assert_eq!(n.unwrap(), 4);
             drop(one);
-            assert!(other.recv_pooled().await.unwrap().is_empty(), "the end of the stream is an empty buffer");
+            assert!(
+                other.recv_pooled().await.unwrap().is_empty(),
+                "the end of the stream is an empty buffer"
+            );
             assert!(other.recv_pooled().await.unwrap().is_empty(), "and stays it");
             buf
         });

@@ -1,0 +1,163 @@
+//! More completions at a time than a small completion queue holds: nothing is lost, nothing hangs.
+
+use ringwork::net::TcpStream;
+use ringwork::runtime::{Builder, Handle, Pin};
+use ringwork::serve_per_core;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+mod support;
+use support::{LIMIT, Levels, Random, alone, assert_pattern, pattern, within};
+
+const CONNECTIONS: usize = 500;
+const THREADS: usize = 5;
+const ROUNDS: usize = 12;
+
+#[test]
+fn a_small_ring_under_a_flood_of_completions_loses_nothing() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let mut random = Random::announced();
+        let builder = Builder::new().cores(1).pin(Pin::Off).ring_entries(32);
+        let runtime = builder.build().unwrap();
+        let handle = runtime.handle().clone();
+        runtime.block_on(async {
+            let start = Levels::at_start(&handle).await;
+            let server =
+                serve_per_core("127.0.0.1:0".parse().unwrap(), |stream, _| echo(stream)).await.unwrap();
+            let address = server.local_addr();
+            let over = Arc::new(AtomicBool::new(false));
+            let stalls = handle.spawn_on(0, {
+                let over = Arc::clone(&over);
+                move || stall_now_and_then(over)
+            });
+            let clients: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    let mut seed = random.fork();
+                    handle.spawn_blocking(move || {
+                        let connect = |_| std::net::TcpStream::connect(address).unwrap();
+                        let sockets: Vec<_> = (0..CONNECTIONS / THREADS).map(connect).collect();
+                        flood(sockets, &mut seed);
+                    })
+                })
+                .collect();
+            for client in clients {
+                client.await.expect("every answer comes, whole and in order");
+            }
+            over.store(true, Ordering::SeqCst);
+            let longest = stalls.await.unwrap();
+            assert!(
+                longest >= 128,
+                "at most {longest} completions came at a time: the queue of 128 never was full"
+            );
+            assert!(server.stop(Duration::from_secs(20)).await);
+            start.return_on(&handle).await;
+        });
+    });
+}
+
+async fn echo(stream: TcpStream) {
+    loop {
+        match stream.recv_pooled().await {
+            Ok(buf) if !buf.is_empty() => stream.send_all(buf).await.0.unwrap(),
+            _ => return,
+        }
+    }
+}
+
+/// Keeps the core from looking at its ring, so that completions pile up. Returns how many it then found at once.
+async fn stall_now_and_then(over: Arc<AtomicBool>) -> u64 {
+    let handle = Handle::current();
+    let mut most = 0;
+    while !over.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(10));
+        let before = handle.metrics().cores[0].cqes;
+        while handle.metrics().cores[0].cqes == before && !over.load(Ordering::SeqCst) {
+            ringwork::task::yield_now().await;
+        }
+        most = most.max(handle.metrics().cores[0].cqes - before);
+        ringwork::time::sleep(Duration::from_millis(5)).await;
+    }
+    most
+}
+
+/// A message on every socket, and then the answers of all.
+fn flood(mut sockets: Vec<std::net::TcpStream>, random: &mut Random) {
+    for socket in &sockets {
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket.set_nodelay(true).unwrap();
+    }
+    let mut at = 0;
+    for _ in 0..ROUNDS {
+        let len = 1 + random.below(300) as usize;
+        let parts = 1 + random.below(3) as usize;
+        for part in 0..parts {
+            for socket in &mut sockets {
+                socket.write_all(&pattern(at + part * len, len)).unwrap();
+            }
+        }
+        for socket in &mut sockets {
+            let mut answer = vec![0; len * parts];
+            socket.read_exact(&mut answer).unwrap();
+            assert_pattern(at, &answer);
+        }
+        at += len * parts;
+    }
+}
+
+#[test]
+fn more_ops_than_the_submission_queue_holds_are_all_submitted() {
+    const OPS: usize = 400;
+    let _alone = alone();
+    within(LIMIT, || {
+        let builder = Builder::new().cores(1).pin(Pin::Off).ring_entries(32);
+        let runtime = builder.build().unwrap();
+        let handle = runtime.handle().clone();
+        runtime.block_on(async {
+            let start = Levels::at_start(&handle).await;
+            let ran = handle.spawn_on(0, || async {
+                let file = ringwork::fs::File::open("/proc/self/exe").await.unwrap();
+                let (streams, mut peers): (Vec<_>, Vec<_>) =
+                    (0..OPS).map(|_| support::half_std_pair()).unzip();
+                // All in one poll of one task.
+                let receives = streams.iter().map(|stream| stream.recv(Vec::with_capacity(8)));
+                let mut receives: Vec<_> = receives.collect();
+                for receive in &mut receives {
+                    assert!(futures_util::poll!(receive).is_pending());
+                }
+                let sends = streams.iter().map(|stream| stream.send_vectored(vec!["ve", "ct", "or"]));
+                let reads = (0..OPS).map(|n| file.read_at(vec![0u8; 64].into_boxed_slice(), n as u64 * 64));
+                let sent = futures_util::future::join_all(sends);
+                let read = futures_util::future::join_all(reads);
+                let (sent, read) = futures_util::join!(sent, read);
+                assert!(sent.into_iter().all(|(n, _)| n.unwrap() == 6));
+                assert!(read.into_iter().all(|(n, _)| n.unwrap() == 64));
+                for (n, peer) in peers.iter_mut().enumerate() {
+                    let mut vector = [0; 6];
+                    peer.read_exact(&mut vector).unwrap();
+                    assert_eq!(&vector, b"vector");
+                    // Every other receive is cancelled, all within one poll as well.
+                    if n % 2 == 0 {
+                        peer.write_all(&n.to_le_bytes()).unwrap();
+                    }
+                }
+                let mut cancels = Vec::new();
+                for (n, receive) in receives.into_iter().enumerate() {
+                    if n % 2 == 0 {
+                        let (received, bytes) = receive.await;
+                        assert_eq!((received.unwrap(), &bytes[..]), (8, &n.to_le_bytes()[..]));
+                    } else {
+                        cancels.push(receive.cancel());
+                    }
+                }
+                for (result, _) in futures_util::future::join_all(cancels).await {
+                    assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+                }
+            });
+            ran.await.unwrap();
+            start.return_on(&handle).await;
+        });
+    });
+}

@@ -1,0 +1,142 @@
+//! No descriptor left: accepting pauses, nobody is refused, and it goes on when there is room again.
+//!
+//! The limit is the process's, so the server runs in a child of its own: this binary again, told by a variable.
+
+use ringwork::net::TcpListener;
+use ringwork::runtime::Handle;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+mod support;
+use support::{LIMIT, alone, descriptors, runtime, within};
+
+const ROLE: &str = "RINGWORK_TEST_ROLE";
+const DESCRIPTORS: u64 = 64;
+const CLIENTS: usize = 200;
+
+/// The server: echoes one byte at a time, and says on demand how often its core has entered the kernel.
+fn serve_with_few_descriptors() -> ! {
+    let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
+    nix::sys::resource::setrlimit(limit, DESCRIPTORS, DESCRIPTORS).unwrap();
+    let runtime = runtime(1);
+    let handle = runtime.handle().clone();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    println!("\nlistening {}", listener.local_addr().unwrap());
+    let before = descriptors();
+    drop(handle.spawn_on(0, move || accept_all(listener)));
+    for line in std::io::stdin().lines() {
+        match line.unwrap().as_str() {
+            "enters" => println!("enters {}", handle.metrics().cores[0].enters),
+            "descriptors" => println!("descriptors {}", descriptors() as i64 - before as i64),
+            other => panic!("no such question: {other}"),
+        }
+    }
+    assert!(runtime.shutdown_timeout(LIMIT).is_clean());
+    std::process::exit(0)
+}
+
+async fn accept_all(listener: TcpListener) {
+    let handle = Handle::current();
+    loop {
+        let (stream, _) = listener.accept().await.expect("a full table is no error");
+        drop(handle.spawn(async move {
+            while let Ok(buf) = stream.recv_pooled().await {
+                if buf.is_empty() || stream.send_all(buf).await.0.is_err() {
+                    break;
+                }
+            }
+        }));
+    }
+}
+
+struct Server {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(test: &str) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([test, "--exact", "--nocapture"]).env(ROLE, "server");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut server = Self { child, answers, address: "127.0.0.1:0".parse().unwrap() };
+        server.address = server.answer("listening").parse().unwrap();
+        server
+    }
+
+    /// The rest of the next line that starts with `key`; the harness's own lines are skipped.
+    fn answer(&mut self, key: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "the server ended early");
+            if let Some(rest) = line.strip_prefix(key) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    fn ask(&mut self, key: &str) -> i64 {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{key}").unwrap();
+        self.answer(key).parse().unwrap()
+    }
+
+    fn stop(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success(), "the server ended in order");
+    }
+}
+
+/// Whether the connection is served within `patience`.
+fn is_served(client: &mut TcpStream, patience: Duration) -> bool {
+    client.set_read_timeout(Some(patience)).unwrap();
+    let mut answer = [0];
+    match client.read(&mut answer) {
+        Ok(1) => true,
+        Ok(_) => panic!("the server closed a connection"),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => false,
+        Err(error) => panic!("a connection was reset: {error}"),
+    }
+}
+
+#[test]
+fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
+    if std::env::var(ROLE).is_ok() {
+        serve_with_few_descriptors();
+    }
+    let _alone = alone();
+    within(LIMIT, || {
+        let mut server = Server::start("accepting_pauses_without_descriptors_and_goes_on_with_them");
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        for client in &mut clients {
+            client.write_all(b"?").unwrap();
+        }
+        // In the order they came: some are served, then the table is full, or nearly.
+        let patience = Duration::from_secs(1);
+        let served = clients.iter_mut().map_while(|client| is_served(client, patience).then_some(())).count();
+        assert!(served >= 16 && served < DESCRIPTORS as usize, "{served} were served at first");
+        // Full: no busy loop, whatever is tried meanwhile.
+        let enters = server.ask("enters");
+        assert!(!is_served(&mut clients[served], Duration::from_millis(500)), "the table is full");
+        let enters = server.ask("enters") - enters;
+        assert!(enters < 500, "{enters} enters in half a second of waiting for room");
+        // Room comes: everybody is served in turn, and nobody was turned away.
+        let mut waiting = clients.split_off(served);
+        drop(clients);
+        while !waiting.is_empty() {
+            let mut client = waiting.remove(0);
+            assert!(is_served(&mut client, Duration::from_secs(20)), "{} wait for ever", waiting.len());
+        }
+        let mut last = TcpStream::connect(server.address).unwrap();
+        last.write_all(b"!").unwrap();
+        assert!(is_served(&mut last, Duration::from_secs(20)));
+        drop(last);
+        while server.ask("descriptors") > 1 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server.stop();
+    });
+}

@@ -1,0 +1,262 @@
+//! A runtime that ends amid work: ops of every kind in flight, a core that does not come back.
+
+use crate::kit::{Event, bounded, process, runtime, wait_for};
+use ringwork::buf::AlignedBuf;
+use ringwork::fs::{File, OpenOptions};
+use ringwork::net::{TcpListener, TcpStream};
+use ringwork::runtime::{Runtime, ShutdownReport};
+use ringwork::time::{Duration, Instant, sleep};
+use std::net;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+fn in_flight(runtime: &Runtime) -> u64 {
+    runtime.handle().metrics().cores.iter().map(|core| core.in_flight).sum()
+}
+
+fn end(runtime: Runtime) -> ShutdownReport {
+    runtime.shutdown_timeout(Duration::from_secs(20))
+}
+
+/// Starts `count` tasks on both cores that never end, drops the runtime, and looks that nothing of them is left.
+fn ends_amid<F>(count: usize, op: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
+where
+    F: Future<Output = ()> + 'static,
+{
+    bounded(move || {
+        let runtime = runtime(2);
+        let held = Arc::new(());
+        let begun = Arc::new(AtomicUsize::new(0));
+        for n in 0..count {
+            let (op, held, begun) = (op.clone(), Arc::clone(&held), Arc::clone(&begun));
+            drop(runtime.handle().spawn_on(n % 2, move || async move {
+                let _held = held;
+                begun.fetch_add(1, Ordering::SeqCst);
+                loop {
+                    op(n).await;
+                }
+            }));
+        }
+        wait_for("all tasks to begin", || begun.load(Ordering::SeqCst) == count);
+        let report = end(runtime);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn receives() {
+    let peer = Arc::new(net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = peer.local_addr().unwrap();
+    ends_amid(20, move |n| async move {
+        let stream = TcpStream::connect(address).await.unwrap();
+        match n % 3 {
+            0 => drop(stream.recv_pooled().await),
+            1 => drop(stream.recv(Vec::with_capacity(100)).await),
+            _ => drop(stream.recv_exact(vec![0; 100]).await),
+        }
+    });
+    drop(peer);
+}
+
+#[test]
+fn sends_to_a_peer_that_does_not_read() {
+    let peer = Arc::new(net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = peer.local_addr().unwrap();
+    ends_amid(4, move |_| async move {
+        let stream = TcpStream::connect(address).await.unwrap();
+        while stream.send_all(vec![0; 1 << 20]).await.0.is_ok() {}
+    });
+    drop(peer);
+}
+
+#[test]
+fn accepts() {
+    ends_amid(10, |n| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        match n % 2 {
+            0 => drop(listener.accept().await),
+            _ => drop(listener.accept_stream().await),
+        }
+    });
+}
+
+#[test]
+fn sleeps() {
+    ends_amid(100, |n| sleep(Duration::from_millis(n as u64 % 3 * 1_000)));
+}
+
+/// A backlog of one that is full: further connects hang in the kernel.
+#[test]
+fn connects() {
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&"127.0.0.1:0".parse::<net::SocketAddr>().unwrap().into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    ends_amid(10, move |_| async move {
+        let held = TcpStream::connect(address).await;
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    drop(full);
+}
+
+#[test]
+fn reads_and_writes_past_the_page_cache() {
+    let path = std::env::temp_dir().join(format!("ringwork-direct-{}", std::process::id()));
+    std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+    let direct = path.clone();
+    ends_amid(16, move |n| {
+        let path = direct.clone();
+        async move {
+            let direct = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT);
+            // Not every file system knows it.
+            let file = match direct.open(&path).await {
+                Ok(file) => file,
+                Err(_) => File::options().read(true).write(true).open(&path).await.unwrap(),
+            };
+            for at in 0..16 {
+                let offset = ((n + at) % 16 * 65_536) as u64;
+                match at % 2 {
+                    0 => drop(file.read_at(AlignedBuf::new(65_536, 4_096), offset).await),
+                    _ => {
+                        let mut buf = AlignedBuf::new(65_536, 4_096);
+                        buf.set_len(65_536);
+                        drop(file.write_at(buf, offset).await);
+                    }
+                }
+            }
+        }
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn opens_syncs_and_allocations() {
+    let path = std::env::temp_dir().join(format!("ringwork-busy-{}", std::process::id()));
+    let path_of_task = path.clone();
+    ends_amid(8, move |n| {
+        let path = path_of_task.with_extension(n.to_string());
+        async move {
+            let file = File::create(&path).await.unwrap();
+            drop(file.allocate(0, 1 << 16).await);
+            drop(file.write_all_at(vec![1; 1 << 16], 0).await);
+            drop(file.sync_all().await);
+            drop(ringwork::fs::metadata(&path).await);
+            drop(file.set_len(10).await);
+        }
+    });
+    for n in 0..8 {
+        std::fs::remove_file(path.with_extension(n.to_string())).unwrap();
+    }
+}
+
+#[test]
+fn an_open_that_waits_for_the_other_end_of_a_fifo() {
+    let path = std::env::temp_dir().join(format!("ringwork-fifo-{}", std::process::id()));
+    process::make_fifo(&path);
+    let fifo = path.clone();
+    ends_amid(4, move |_| {
+        let fifo = fifo.clone();
+        async move { drop(File::open(fifo).await) }
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_signal_that_has_not_come() {
+    ends_amid(4, |_| async {
+        ringwork::signal::Signal::new(&[libc::SIGUSR2]).unwrap().recv().await.unwrap();
+    });
+}
+
+/// More ops than the ring's queues hold.
+#[test]
+fn thousands_of_ops_on_a_small_ring() {
+    bounded(|| {
+        let builder = ringwork::runtime::Builder::new().cores(1).ring_entries(32);
+        let runtime = builder.build().unwrap();
+        let held = Arc::new(());
+        let peer = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap();
+        let stream = Arc::new(runtime.block_on(TcpStream::connect(address)).unwrap());
+        drop(stream);
+        let idle = Arc::new(AtomicUsize::new(0));
+        for _ in 0..500 {
+            let (held, idle) = (Arc::clone(&held), Arc::clone(&idle));
+            drop(runtime.spawn(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                idle.fetch_add(1, Ordering::SeqCst);
+                let _ = listener.accept().await;
+                drop(held);
+            }));
+        }
+        wait_for("all accepts", || in_flight(&runtime) >= 500);
+        let report = end(runtime);
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
+
+/// One core polls without end; the other has tasks and ops in flight.
+#[test]
+fn a_stuck_core_is_left_behind_in_time_and_named() {
+    process::alone(|| {
+        bounded(|| {
+            for stuck in [0, 1] {
+                let runtime = runtime(2);
+                let over = Arc::new(AtomicBool::new(false));
+                let (begun, held) = (Event::default(), Arc::new(()));
+                let (stop, begin) = (Arc::clone(&over), begun.clone());
+                let endless = runtime.handle().spawn_on(stuck, move || async move {
+                    begin.set();
+                    while !stop.load(Ordering::SeqCst) {
+                        std::thread::yield_now();
+                    }
+                });
+                begun.wait_blocking();
+                let inner = Arc::clone(&held);
+                let other = runtime.handle().spawn_on(1 - stuck, move || async move {
+                    let _held = inner;
+                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    let _ = listener.accept().await;
+                });
+                wait_for("the accept", || in_flight(&runtime) > 0);
+                let begun = Instant::now();
+                let report = runtime.shutdown_timeout(Duration::from_millis(500));
+                assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+                assert_eq!(report.stuck_cores, [stuck], "{report}");
+                assert_eq!(report.leaked_ops, 0, "{report}");
+                assert!(report.to_string().contains(&format!("[{stuck}]")), "{report}");
+                assert!(futures_executor::block_on(other).unwrap_err().is_cancelled());
+                assert_eq!(Arc::strong_count(&held), 1);
+                // When it comes back after all, it ends by itself.
+                over.store(true, Ordering::SeqCst);
+                let _ = futures_executor::block_on(endless);
+                wait_for("the stuck core to end", || {
+                    process::threads_named("ringwork").is_empty()
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_job_that_does_not_end_is_counted() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let (release, gate) = std::sync::mpsc::channel::<()>();
+        let begun = Event::default();
+        let begin = begun.clone();
+        let job = runtime.handle().spawn_blocking(move || {
+            begin.set();
+            gate.recv().is_err()
+        });
+        begun.wait_blocking();
+        let report = runtime.shutdown_timeout(Duration::from_millis(50));
+        assert_eq!(report.busy_blocking_threads, 1, "{report}");
+        assert!(report.stuck_cores.is_empty(), "{report}");
+        drop(release);
+        assert!(futures_executor::block_on(job).unwrap());
+    });
+}

@@ -1,0 +1,117 @@
+//! Runtimes one after the other: each gives back what it took.
+
+use crate::kit::{bounded, echo_server, process, runtime, talk, wait_for};
+use ringwork::runtime::{Builder, Pin, Runtime};
+use ringwork::time::{Duration, sleep};
+use std::net;
+
+/// A bit of everything, some of it still going on when the runtime ends.
+fn use_it(runtime: &Runtime, echo: net::SocketAddr) {
+    runtime.block_on(runtime.spawn(talk(echo, "on a core"))).unwrap().unwrap();
+    runtime.block_on(talk(echo, "from outside")).unwrap();
+    let file = runtime.spawn(async { ringwork::fs::read("Cargo.toml").await.unwrap().len() });
+    assert!(runtime.block_on(file).unwrap() > 0);
+    assert_eq!(runtime.block_on(runtime.handle().spawn_blocking(|| 1)).unwrap(), 1);
+    drop(runtime.spawn(sleep(Duration::from_secs(3600))));
+    for _ in 0..3 {
+        drop(runtime.spawn(async move {
+            let stream = ringwork::net::TcpStream::connect(echo).await.unwrap();
+            loop {
+                stream.recv_pooled().await.unwrap();
+            }
+        }));
+    }
+}
+
+#[test]
+fn a_hundred_runtimes_leave_no_descriptor_thread_or_mapping() {
+    process::alone(|| {
+        bounded(|| {
+            let echo = echo_server();
+            let levels = || {
+                // The test's, the one that bounds it, and the server's, whose clients have gone.
+                wait_for("all threads to end", || process::threads().len() <= 3);
+                (process::descriptors(), process::maps())
+            };
+            let mut before = (0, 0);
+            for round in 0..120 {
+                let runtime = runtime(1 + round % 2);
+                use_it(&runtime, echo);
+                let report = runtime.shutdown_timeout(Duration::from_secs(20));
+                assert!(report.is_clean(), "{report}");
+                if round == 19 {
+                    before = levels();
+                }
+            }
+            let after = levels();
+            assert_eq!(after.0, before.0, "descriptors");
+            // The allocator's own mappings come and go; a runtime's would be hundreds.
+            assert!(after.1 < before.1 + 50, "{} mappings, then {}", before.1, after.1);
+        });
+    });
+}
+
+#[test]
+fn a_hundred_runtimes_leave_no_memory() {
+    process::alone(|| {
+        bounded(|| {
+            let echo = echo_server();
+            let mut before = 0;
+            for round in 0..120 {
+                let runtime = runtime(1);
+                use_it(&runtime, echo);
+                drop(runtime);
+                if round == 19 {
+                    before = process::resident();
+                }
+            }
+            let grown = process::resident().saturating_sub(before);
+            // A runtime's buffer pool alone is a megabyte.
+            assert!(grown < 16 << 20, "{} KiB more", grown >> 10);
+        });
+    });
+}
+
+#[test]
+fn a_runtime_that_fails_to_start_leaves_nothing() {
+    process::alone(|| {
+        let start = || Builder::new().cores(2).pin(Pin::Off);
+        drop(start().build().unwrap());
+        let before = process::descriptors();
+        for _ in 0..20 {
+            let refused = start().on_core_start(|core| assert!(core == 0, "not this one")).build();
+            refused.expect_err("the hook panics on core 1");
+        }
+        wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
+        assert_eq!(process::descriptors(), before);
+    });
+}
+
+#[test]
+fn handles_that_stay_keep_no_descriptors_and_no_threads() {
+    process::alone(|| {
+        bounded(|| {
+            drop(runtime(2));
+            let before = process::descriptors();
+            let handles: Vec<_> = (0..20).map(|_| runtime(2).handle().clone()).collect();
+            let kept = process::descriptors() - before;
+            // Doorbells may stay as long as somebody could ring them.
+            assert!(kept <= 2 * handles.len(), "{kept} descriptors");
+            wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
+            drop(handles);
+            assert_eq!(process::descriptors(), before);
+        });
+    });
+}
+
+#[test]
+fn a_process_without_descriptors_cannot_start_a_runtime_and_says_so() {
+    process::alone(|| {
+        drop(runtime(1));
+        let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let error = Builder::new().cores(1).build().unwrap_err().to_string();
+        drop(hoard);
+        assert!(error.contains("descriptors") && error.contains("ulimit -n"), "{error}");
+        drop(runtime(1));
+    });
+}

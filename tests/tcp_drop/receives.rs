@@ -1,0 +1,118 @@
+//! Dropped receives lose no byte and repeat none, on whatever core they were started and dropped.
+
+use crate::canary::{Canary, graves_are_quiet};
+use crate::support::{LIMIT, Levels, Random, alone, assert_pattern, half_std_pair, pattern, runtime, within};
+use futures_util::poll;
+use ringwork::net::TcpStream;
+use ringwork::runtime::Handle;
+use ringwork::task::yield_now;
+use ringwork::time::sleep;
+use std::io::Write;
+use std::net::Shutdown;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+const STREAMS: usize = 4;
+const BYTES: usize = 4 << 20;
+
+#[test]
+fn dropped_receives_lose_no_byte_while_the_stream_moves_between_cores() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let mut random = Random::announced();
+        let runtime = runtime(2);
+        let handle = runtime.handle().clone();
+        runtime.block_on(async {
+            let start = Levels::at_start(&handle).await;
+            let mut readers = Vec::new();
+            let mut writers = Vec::new();
+            for _ in 0..STREAMS {
+                let (stream, peer) = half_std_pair();
+                let seed = random.fork();
+                writers.push(handle.spawn_blocking(move || write_unevenly(peer, seed)));
+                readers.push(handle.spawn(read_and_move(handle.clone(), stream, random.fork())));
+            }
+            for reader in readers {
+                reader.await.expect("every byte comes once and in order");
+            }
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            handle.spawn_blocking(|| ()).await.unwrap();
+            start.return_on(&handle).await;
+        });
+        graves_are_quiet();
+    });
+}
+
+/// Pieces of all sizes, with and without a moment in between.
+fn write_unevenly(mut peer: std::net::TcpStream, mut random: Random) {
+    let all = pattern(0, BYTES);
+    let mut at = 0;
+    while at < BYTES {
+        let len = (1 << random.below(17)).min(BYTES - at);
+        peer.write_all(&all[at..at + len]).unwrap();
+        at += len;
+        if random.chance(8) {
+            std::thread::sleep(Duration::from_micros(random.below(300)));
+        }
+    }
+    peer.shutdown(Shutdown::Write).unwrap();
+}
+
+async fn read_and_move(handle: Handle, mut stream: TcpStream, mut random: Random) {
+    let mut at = 0;
+    let mut core = 0;
+    while at < BYTES {
+        core = 1 - core;
+        let rounds = 1 + random.below(30);
+        let there = random.fork();
+        let reading = handle.spawn_on(core, move || read_some(stream, at, rounds, there));
+        (stream, at) = reading.await.unwrap();
+    }
+    assert_eq!(at, BYTES);
+    assert!(stream.recv_pooled().await.unwrap().is_empty(), "nothing comes behind the end");
+}
+
+/// Receives that are dropped at random, and what those that were not have brought.
+async fn read_some(stream: TcpStream, mut at: usize, rounds: u64, mut random: Random) -> (TcpStream, usize) {
+    for _ in 0..rounds {
+        let size = 1 << random.below(16);
+        let patience = random.below(4);
+        let bytes = if random.chance(2) {
+            let mut receive = pin!(stream.recv(Canary::empty(size)));
+            patiently(&mut random, patience, async || poll!(receive.as_mut()))
+                .await
+                .map(|(n, buf)| (n.unwrap(), ringwork::buf::IoBuf::as_slice(&buf).to_vec()))
+        } else {
+            let mut receive = pin!(stream.recv_pooled());
+            patiently(&mut random, patience, async || poll!(receive.as_mut()))
+                .await
+                .map(|buf| buf.map(|buf| (buf.len(), buf.to_vec())).unwrap())
+        };
+        let Some((n, bytes)) = bytes else { continue };
+        assert_eq!(n, bytes.len());
+        assert_pattern(at, &bytes);
+        at += n;
+        if n == 0 {
+            break;
+        }
+    }
+    (stream, at)
+}
+
+/// Polls at most `times` times more; `None` leaves the future to be dropped.
+async fn patiently<T>(random: &mut Random, times: u64, mut poll: impl AsyncFnMut() -> Poll<T>) -> Option<T> {
+    for _ in 0..=times {
+        if let Poll::Ready(output) = poll().await {
+            return Some(output);
+        }
+        match random.below(8) {
+            0 => sleep(Duration::from_millis(1)).await,
+            1..5 => yield_now().await,
+            _ => {}
+        }
+    }
+    None
+}
