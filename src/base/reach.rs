@@ -69,7 +69,7 @@ pub(crate) fn pick() -> Option<Arc<Inbox>> {
 
 /// What to tell a caller who uses an op or a timer with no runtime in reach.
 pub(crate) const NO_RUNTIME: &str = "no ringwork runtime in reach: call this from a task, inside \
-     `Runtime::block_on` or `Handle::block_on`, or after `let _guard = handle.enter();` (see `Handle::enter`)";
+     `Runtime::block_on` or `Handle::block_on`, or after `let _guard = handle.enter();` (`Handle::enter`)";
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 //! # States of the accept side (under one lock, as in recv.rs)
 //! | state | meaning | left by |
 //! |---|---|---|
-//! | Disarmed | no multishot in any ring | `accept` finds nothing queued: arms, or accepts once (no core; a limit of connections) |
-//! | Armed | multishot accept on its home core | over the high-water mark, near the descriptor limit, drop: Cancelling |
+//! | Disarmed | no multishot in any ring | `accept` finds nothing: arms, or accepts once (no core; a limit) |
+//! | Armed | multishot accept on its home core | high-water mark, descriptor limit, drop: Cancelling |
 //! | Cancelling | told to end | the final CQE: Disarmed |
 //!
 //! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing

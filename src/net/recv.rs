@@ -13,12 +13,12 @@
 //! |---|---|---|---|
 //! | any | receive, queue not empty | same | the reader takes from the queue |
 //! | any | receive, queue empty, end known | same | the reader gets end of stream or the error |
-//! | Disarmed | pooled receive, pool has buffers, no bulk | Armed(this core) | `poll_pooled` |
-//! | Disarmed | receive into a buffer; or bulk, empty pool, no read-ahead, no core | Single | `poll_into`, `poll_pooled` |
+//! | Disarmed | pooled receive, pool has buffers, no bulk | Armed(this core) | `RecvPooled::start` |
+//! | Disarmed | receive into a buffer; or bulk, empty pool, no read-ahead | Single | `Receiver::start` |
 //! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
 //! | Armed | CQE with more to come | Armed | append, wake the reader |
 //! | Armed | over the high-water mark; a run of full buffers | Cancelling | `appended` |
-//! | Armed | the reader's task has moved, not for `SETTLE` | Cancelling | `wait_or_move` |
+//! | Armed | the reader's task has moved, not for `SETTLE` | Cancelling | `move_on` |
 //! | Armed | last handle dropped; `release`; `read_ahead(false)` | Cancelling | `disarm` |
 //! | Armed, Cancelling | final CQE: data, end, ENOBUFS, ECANCELED, error | Disarmed | `completed` |
 //!

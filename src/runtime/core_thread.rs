@@ -17,7 +17,6 @@ use crate::ring::{self, Ring};
 use crate::sched::worker::Worker;
 use crate::sched::{Core, Ended};
 use crate::sys::cpu;
-use crate::task::Mark;
 use crate::time;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -120,7 +119,7 @@ impl Start {
             Err(error) => return drop(self.ready.send(Err(error))),
         };
         // Nobody has a handle yet that could make a task for this core.
-        let _ = self.handle.shared().cores[self.index].mark.set(Mark::here());
+        self.handle.shared().cores[self.index].claim();
         let _entered = current::enter(self.handle.clone());
         if let Some(hook) = &self.hook {
             let called = catch_unwind(AssertUnwindSafe(|| hook(self.index)));

@@ -85,7 +85,7 @@ impl Handle {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         assert!(
             sched::current_index().is_none(),
-            "block_on on a ringwork core would stop the core: await the future, or call this from spawn_blocking"
+            "block_on on a ringwork core would stop the core: await the future, or call it from spawn_blocking"
         );
         let _entered = self.enter();
         block_on::block_on(future)

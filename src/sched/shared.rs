@@ -48,6 +48,14 @@ pub(crate) struct CoreShared {
     pub(crate) thread: AtomicU64,
 }
 
+impl CoreShared {
+    /// On the core's own thread, before it reports: the core's local tasks are this thread's.
+    pub(crate) fn claim(&self) {
+        let first = self.mark.set(Mark::here()).is_ok();
+        debug_assert!(first, "a core has one thread");
+    }
+}
+
 /// All cores of one runtime.
 pub(crate) struct Shared {
     pub(crate) cores: Box<[CoreShared]>,

@@ -15,7 +15,6 @@
 use super::current::Core;
 use crate::ring::Ring;
 use crate::task::Notified;
-use crate::time;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -83,7 +82,7 @@ impl Barriers {
 }
 
 /// Phases 2 to 4 on a core's own thread. Phase 5 is the caller's: it owns the ring.
-pub(super) fn end(core: &Core, ring: &Ring, clock: time::Guard, wakers: &mut Vec<Waker>) -> Ended {
+pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     let block = &core.shared.cores[core.index];
     block.owned.close_and_shutdown();
     drop_queues(core);
@@ -94,8 +93,6 @@ pub(super) fn end(core: &Core, ring: &Ring, clock: time::Guard, wakers: &mut Vec
 
     // What came since: disposed of here; what comes from now on, by its sender.
     drop(block.inbox.close());
-    time::shut_down(wakers);
-    drop(clock);
     wake(wakers);
     core.shared.injector.close();
     Ended { leaked_ops: ring.in_flight() }

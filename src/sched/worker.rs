@@ -2,6 +2,7 @@
 //!
 //! Owns [`Worker::turn`] and what leads to a park. The protocol is prose at the top of the room. It is not
 //! where a core is placed or set up (`runtime::core_thread`).
+#![forbid(unsafe_code)]
 
 use super::current::{self, Core};
 use super::shutdown::Ended;
@@ -61,7 +62,14 @@ impl Worker {
             self.turn(Instant::now());
         }
         let Self { core, ring, clock, mut wakers, .. } = self;
-        super::shutdown::end(&core, &ring, clock, &mut wakers)
+        let ended = super::shutdown::end(&core, &ring, &mut wakers);
+        // The inbox is closed: no timer comes any more, and those that wait elsewhere are told.
+        time::shut_down(&mut wakers);
+        drop(clock);
+        for waker in wakers {
+            crate::base::guard::contained(|| waker.wake());
+        }
+        ended
     }
 
     /// One turn; waits in the kernel if nothing is runnable.

@@ -147,7 +147,8 @@ fn opens_syncs_and_allocations() {
         }
     });
     for n in 0..8 {
-        std::fs::remove_file(path.with_extension(n.to_string())).unwrap();
+        // Not there if the end came before its task.
+        let _ = std::fs::remove_file(path.with_extension(n.to_string()));
     }
 }
 
