@@ -1,7 +1,7 @@
 //! Teaches the shape of a server: one listener per core, one task per connection, an orderly end.
 //!
-//! What a client sends comes back. The buffer that a receive picked is the one that is sent: nothing is copied, and
-//! a connection that is idle holds no buffer. Try it with `nc 127.0.0.1 7000`.
+//! What a client sends comes back. The buffer that a receive picked is the one that is sent: nothing is
+//! copied, and a connection that is idle holds no buffer. Try it with `nc 127.0.0.1 7000`.
 
 use ringwork::net::TcpStream;
 use ringwork::{runtime, signal};

@@ -67,7 +67,8 @@ async fn echo(stream: TcpStream) {
     }
 }
 
-/// Keeps the core from looking at its ring, so that completions pile up. Returns how many it then found at once.
+/// Keeps the core from looking at its ring, so that completions pile up. Returns how many it then found at
+/// once.
 async fn stall_now_and_then(over: Arc<AtomicBool>) -> u64 {
     let handle = Handle::current();
     let mut most = 0;

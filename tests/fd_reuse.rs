@@ -1,5 +1,5 @@
-//! A stream dropped on one core while another still holds its unsubmitted op, with sockets that want its number:
-//! no byte goes to, or is taken from, a connection that is not its own.
+//! A stream dropped on one core while another still holds its unsubmitted op, with sockets that want its
+//! number: no byte goes to, or is taken from, a connection that is not its own.
 
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::Handle;
@@ -38,8 +38,8 @@ fn an_unsubmitted_op_of_a_dropped_stream_never_reaches_the_next_owner_of_its_num
     });
 }
 
-/// Core 0: starts an op, which is in its ring's queue and not submitted; core 1 drops it and the stream, and opens
-/// sockets, all while core 0 stays in this one poll.
+/// Core 0: starts an op, which is in its ring's queue and not submitted; core 1 drops it and the stream, and
+/// opens sockets, all while core 0 stays in this one poll.
 async fn one_round(handle: Handle, round: u64, mut random: Random) {
     let (stream, mut peer) = half_std_pair();
     let stream = Arc::new(stream);

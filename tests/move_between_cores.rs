@@ -1,4 +1,5 @@
-//! Streams whose task is handed from core to core hundreds of times while bytes flow both ways: all arrive, in order.
+//! Streams whose task is handed from core to core hundreds of times while bytes flow both ways: all arrive,
+//! in order.
 
 use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;

@@ -1,6 +1,7 @@
 //! No descriptor left: accepting pauses, nobody is refused, and it goes on when there is room again.
 //!
-//! The limit is the process's, so the server runs in a child of its own: this binary again, told by a variable.
+//! The limit is the process's, so the server runs in a child of its own: this binary again, told by a
+//! variable.
 
 use ringwork::net::TcpListener;
 use ringwork::runtime::Handle;

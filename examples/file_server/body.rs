@@ -17,7 +17,8 @@ use ringwork::net::TcpStream;
 use ringwork::time::timeout;
 
 /// A part up to this size is read behind the head. Measured on one core: up to 16 KiB this is cheaper than a
-/// second send from the file itself (4 KiB: 9 us against 14), at 32 KiB equal, at 64 KiB dearer (28 against 21).
+/// second send from the file itself (4 KiB: 9 us against 14), at 32 KiB equal, at 64 KiB dearer (28 against
+/// 21).
 pub(crate) const SMALL_MAX: u64 = 16 * 1024;
 /// What a large file is cut into: the amount a client must take within [`PIECE_TIME`].
 const PIECE: u64 = 256 * 1024;
@@ -42,7 +43,8 @@ pub(crate) async fn send(
         }
         Some((file, part)) => {
             let head = send_bytes(stream, head).await?;
-            // In a box: a task is as large as its largest wait, and this one would make idle connections larger.
+            // In a box: a task is as large as its largest wait, and this one would make idle connections
+            // larger.
             Box::pin(send_pieces(stream, file, part)).await?;
             Ok(head)
         }

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// What to tell a task whose timer's core has gone.
-const GONE: &str = "the ringwork runtime that this timer belonged to has been shut down: a `Sleep`, `Timeout` \
+const GONE: &str = "the ringwork runtime that this timer belonged to has shut down: a `Sleep`, `Timeout` \
      or `Interval` must not be polled after the runtime in which it was first polled";
 
 /// Waits until `duration` has passed.

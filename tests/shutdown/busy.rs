@@ -18,7 +18,8 @@ fn end(runtime: Runtime) -> ShutdownReport {
     runtime.shutdown_timeout(Duration::from_secs(20))
 }
 
-/// Starts `count` tasks on both cores that never end, drops the runtime, and looks that nothing of them is left.
+/// Starts `count` tasks on both cores that never end, drops the runtime, and looks that nothing of them is
+/// left.
 fn ends_amid<F>(count: usize, op: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
 where
     F: Future<Output = ()> + 'static,

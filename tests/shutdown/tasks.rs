@@ -39,9 +39,10 @@ fn futures_are_dropped_on_their_own_core() {
     bounded(|| {
         let runtime = runtime(2);
         let (sender, receiver) = mpsc::channel();
+        let born = Arc::new(AtomicUsize::new(0));
         for core in [0, 1] {
             for local in [false, true] {
-                let sender = sender.clone();
+                let (sender, born) = (sender.clone(), Arc::clone(&born));
                 drop(runtime.handle().spawn_on(core, move || async move {
                     let home = thread::current().id();
                     let guard = OnDrop(move || {
@@ -50,6 +51,7 @@ fn futures_are_dropped_on_their_own_core() {
                     });
                     let task = async move {
                         let _guard = guard;
+                        born.fetch_add(1, Ordering::SeqCst);
                         pending::<()>().await;
                     };
                     match local {
@@ -61,9 +63,7 @@ fn futures_are_dropped_on_their_own_core() {
             }
         }
         drop(sender);
-        wait_for("all to be born", || {
-            runtime.handle().metrics().cores.iter().map(|core| core.spawns).sum::<u64>() >= 8
-        });
+        wait_for("all to be born", || born.load(Ordering::SeqCst) == 4);
         drop(runtime);
         let dropped: Vec<_> = receiver.iter().collect();
         assert_eq!(dropped.len(), 4);

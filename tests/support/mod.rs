@@ -1,4 +1,5 @@
-//! What the network tests share: a time limit, a seed, levels that must return to their start, connected pairs.
+//! What the network tests share: a time limit, a seed, levels that must return to their start, connected
+//! pairs.
 //!
 //! Owns no assertion about the runtime; each test says itself what must be true.
 #![allow(dead_code)]
@@ -143,8 +144,8 @@ impl Levels {
         Self { descriptors: descriptors(), tasks: 0, in_flight: 0, buffers_out: 0 }
     }
 
-    /// Waits until the levels are these again. A level sinks when a core has seen the last completion, which is an
-    /// event of the kernel: it is asked for again and again, for a bounded time.
+    /// Waits until the levels are these again. A level sinks when a core has seen the last completion, which
+    /// is an event of the kernel: it is asked for again and again, for a bounded time.
     pub(crate) async fn return_on(&self, handle: &Handle) {
         let until = Instant::now() + Duration::from_secs(20);
         loop {

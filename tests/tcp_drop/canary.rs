@@ -1,7 +1,7 @@
 //! A buffer that shows whether anybody wrote to it after it was dropped.
 //!
-//! The memory of a dropped [`Canary`] is not given back: it is painted and buried, and [`graves_are_quiet`] looks
-//! whether the paint is whole. A sanitizer can not see what the kernel writes; this can.
+//! The memory of a dropped [`Canary`] is not given back: it is painted and buried, and [`graves_are_quiet`]
+//! looks whether the paint is whole. A sanitizer can not see what the kernel writes; this can.
 
 use ringwork::buf::{IoBuf, IoBufMut};
 use std::sync::{Mutex, PoisonError};

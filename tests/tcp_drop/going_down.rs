@@ -30,8 +30,8 @@ fn ops_dropped_while_the_runtime_goes_down_leak_nothing() {
     });
 }
 
-/// A runtime that ends at a random moment, with ops in flight on its cores, in `block_on`, and in the hands of a
-/// thread that drops them during and after the shutdown.
+/// A runtime that ends at a random moment, with ops in flight on its cores, in `block_on`, and in the hands
+/// of a thread that drops them during and after the shutdown.
 fn one_runtime(random: &mut Random) {
     let runtime = runtime(2);
     let (survivors, rescued) = channel::<AnyOp>();

@@ -1,4 +1,5 @@
-//! Thousands of ops of all kinds, dropped at random places: descriptors, tasks, ops and buffers return to the start.
+//! Thousands of ops of all kinds, dropped at random places: descriptors, tasks, ops and buffers return to the
+//! start.
 
 use crate::canary::graves_are_quiet;
 use crate::stage::{AnyOp, Stage, poll_here, poll_some};
@@ -56,7 +57,8 @@ async fn drop_many(handle: Handle, mut random: Random, ops: usize) {
     }
 }
 
-/// Drops an op here, on the other core (where it may be polled first), on the blocking pool or on a plain thread.
+/// Drops an op here, on the other core (where it may be polled first), on the blocking pool or on a plain
+/// thread.
 fn drop_somewhere(handle: &Handle, mut op: AnyOp, mut random: Random) {
     let other = 1 - ringwork::core::current().expect("this is a core");
     match random.below(8) {

@@ -1,5 +1,6 @@
-//! Dropping any op at any await point, here, on another core and on a plain thread, while the runtime runs and
-//! while it goes down: nothing leaks, no byte is lost, and the kernel never writes into memory that was freed.
+//! Dropping any op at any await point, here, on another core and on a plain thread, while the runtime runs
+//! and while it goes down: nothing leaks, no byte is lost, and the kernel never writes into memory that was
+//! freed.
 
 mod canary;
 mod going_down;
