@@ -52,8 +52,10 @@ async fn serve(listen: SocketAddr) -> Result<(), String> {
     let handler = |stream, _peer| async { drop(echo(stream).await) };
     let server = ringwork::serve_per_core(listen, handler).await;
     let server = server.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    // Listened for before anybody is told that the server is there.
+    let stop = signal::shutdown();
     println!("listening on {}", server.local_addr());
-    signal::shutdown().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
+    stop.await.map_err(|error| format!("cannot wait for signals: {error}"))?;
     server.stop(Duration::from_secs(4)).await;
     Ok(())
 }

@@ -21,6 +21,7 @@ use ringwork::Serve;
 use ringwork::net::{ListenOptions, TcpStream};
 use ringwork::runtime::{Builder, Handle};
 use ringwork::signal::Signal;
+use ringwork::time::timeout;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N]
   --cores N        how many cores (default: all this process may use)
   --help           this text";
 
+/// How long the upstream may take to answer at all; the kernel would try for two minutes.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// After the signal to stop: how long connections may go on. The process is gone within 5 s.
 const GRACE: Duration = Duration::from_secs(4);
 /// How long the runtime may take to end what is left after that.
@@ -111,7 +114,8 @@ async fn pass(from: &Side, to: &Side) -> Result<(), Broken> {
 /// Serves one client: both directions at once, until both have ended or one is broken.
 async fn relay(client: TcpStream, upstream: SocketAddr) -> Result<(), Broken> {
     let client = Side::new("client", client)?;
-    let connected = TcpStream::connect(upstream).await;
+    let connected = timeout(CONNECT_TIME, TcpStream::connect(upstream)).await;
+    let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let upstream = connected.map_err(|error| Broken { side: "upstream", error })?;
     let upstream = Side::new("upstream", upstream)?;
     try_join(pass(&client, &upstream), pass(&upstream, &client)).await?;

@@ -7,7 +7,7 @@
 use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::runtime::{self, Handle};
 use crate::task::JoinHandle;
-use crate::time::timeout;
+use crate::time::{sleep, timeout};
 use pin_project_lite::pin_project;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+/// How long a core waits after an accept that failed for a reason of the system's.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// How to serve. See [`serve_per_core`] for the short form.
 #[derive(Clone, Debug)]
@@ -233,7 +236,9 @@ where
         });
         match accepted.await {
             Some(Ok((stream, peer))) => start(stream, peer, Live::new(&state)),
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(error),
+            // The socket itself is well; whatever it was may pass.
+            Some(Err(_)) => sleep(RETRY).await,
             None => break,
         }
     }

@@ -10,6 +10,7 @@ use crate::ring::op::{Op, Operation};
 use crate::ring::transfer::Inward;
 use crate::sys::signal::SignalFd;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -71,18 +72,24 @@ impl Signal {
     }
 }
 
-/// Waits for SIGINT (ctrl-c).
+/// Waits for SIGINT (ctrl-c). Listens from the moment of the call.
 ///
 /// # Errors
 /// If the signal cannot be listened for.
-pub async fn ctrl_c() -> io::Result<()> {
-    Signal::new(&[libc::SIGINT])?.recv().await
+pub fn ctrl_c() -> impl Future<Output = io::Result<()>> + Send {
+    once(&[libc::SIGINT])
 }
 
-/// Waits for SIGINT or SIGTERM: somebody wants this process to end.
+/// Waits for SIGINT or SIGTERM: somebody wants this process to end. Listens from the moment of the call, so call it before
+/// saying that the service is ready.
 ///
 /// # Errors
 /// If the signals cannot be listened for.
-pub async fn shutdown() -> io::Result<()> {
-    Signal::new(&[libc::SIGINT, libc::SIGTERM])?.recv().await
+pub fn shutdown() -> impl Future<Output = io::Result<()>> + Send {
+    once(&[libc::SIGINT, libc::SIGTERM])
+}
+
+fn once(signals: &[i32]) -> impl Future<Output = io::Result<()>> + Send + use<> {
+    let signal = Signal::new(signals);
+    async move { signal?.recv().await }
 }

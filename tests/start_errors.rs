@@ -179,6 +179,13 @@ impl Poor {
 
     /// The example `name`, which may lock `bytes`.
     fn example(&self, name: &str, bytes: u64) -> Command {
+        let mut command = self.unlimited(name);
+        limit(&mut command, libc::RLIMIT_MEMLOCK, bytes);
+        command
+    }
+
+    /// The example `name` with the limits that this test has.
+    fn unlimited(&self, name: &str) -> Command {
         let program = self.folder.join(name);
         if !program.exists() {
             fs::copy(programs::path(name), &program).expect("there is room for a copy");
@@ -191,7 +198,6 @@ impl Poor {
             let user = 1_000_000 + std::process::id() * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
             command.uid(user).gid(user);
         }
-        limit(&mut command, libc::RLIMIT_MEMLOCK, bytes);
         command
     }
 }
@@ -245,6 +251,17 @@ fn too_little_locked_memory_is_named_with_the_limit_and_what_to_raise() {
     let output = programs::outcome(command);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("fewer cores"));
+}
+
+#[test]
+fn a_refused_thread_is_named_with_the_limits_that_may_refuse_it() {
+    let Some(poor) = Poor::new() else { return };
+    let make = |name: &str| {
+        let mut command = poor.unlimited(name);
+        limit(&mut command, libc::RLIMIT_NPROC, 1);
+        command
+    };
+    all_refuse(make, &["thread", "EAGAIN", "ulimit -u", "pids.max"]);
 }
 
 /// An echo server with so much locked memory starts, serves and ends.

@@ -41,8 +41,8 @@ fn quota(found: &Capabilities) -> Option<String> {
     (quota < cpus as f64).then(|| {
         format!(
             "The control group stops the process after {quota:.2} CPUs' worth of time, whichever of its \
-             {cpus} CPUs it used: cores are held up in mid-work and cannot be pinned. Give it whole CPUs instead \
-             (cpuset.cpus)."
+             {cpus} CPUs it used: cores are held up in mid-work and cannot be pinned. Give it whole CPUs \
+             instead (cpuset.cpus)."
         )
     })
 }

@@ -87,6 +87,12 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
     }
 }
 
+/// Whether the op was submitted in the moment in which another core had the socket non-blocking (net/file.rs): then it
+/// is simply started again.
+fn is_too_early(result: &io::Result<usize>) -> bool {
+    result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN))
+}
+
 /// The future of [`TcpStream::recv`](super::TcpStream::recv).
 #[must_use = "a receive does nothing unless it is awaited"]
 pub struct Recv<'a, B: IoBufMut> {
@@ -117,6 +123,10 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
         loop {
             if let Some(polled) = this.receiver.poll_op(cx) {
                 let (result, buf) = ready!(polled);
+                if is_too_early(&result) {
+                    this.buf = Some(buf);
+                    continue;
+                }
                 budget.made_progress();
                 this.receiver.done();
                 return Poll::Ready((result, buf));
@@ -212,6 +222,9 @@ impl Future for RecvPooled<'_> {
         loop {
             if let Some(polled) = this.receiver.poll_op(cx) {
                 let (result, buf) = ready!(polled);
+                if is_too_early(&result) {
+                    continue;
+                }
                 budget.made_progress();
                 return this.finish(result.map(|_| buf));
             }

@@ -212,8 +212,9 @@ impl RecvSide {
             self.mode = Mode::Disarmed;
             match cqe.res {
                 0 => self.end = Some(End::Eof),
-                // Not the end: the next receive starts anew (after ENOBUFS one-shot, into a heap buffer).
-                res if res == -libc::ENOBUFS || res == -libc::ECANCELED => {}
+                // Not the end: the next receive starts anew (after ENOBUFS one-shot, into a heap buffer). EAGAIN: it was
+                // submitted in the moment in which another core had the socket non-blocking (net/file.rs).
+                res if res == -libc::ENOBUFS || res == -libc::ECANCELED || res == -libc::EAGAIN => {}
                 res if res < 0 => self.end = Some(End::Error(res)),
                 _ => {}
             }

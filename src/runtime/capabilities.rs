@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::builder::affordable;
-use super::error::{StartError, io_uring_disabled, is_filtered, kernel};
+use super::error::{StartError, THREAD, io_uring_disabled, is_filtered, kernel};
 use super::placement::place;
 use super::{Builder, Pin};
 use crate::ring::backend::Backend;
@@ -126,7 +126,7 @@ fn look_round(cores: Option<usize>, pin: Pin, sizes: Sizes) -> Capabilities {
 fn rings(wanted: Sizes, cores: usize) -> Result<Rings, StartError> {
     let name = "ringwork-probe".to_owned();
     let probing = thread::Builder::new().name(name).spawn(move || try_rings(wanted, cores));
-    let probing = probing.map_err(|error| StartError::explain("starting a thread", error))?;
+    let probing = probing.map_err(|error| StartError::explain(THREAD, error))?;
     probing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

@@ -7,7 +7,7 @@
 
 use super::builder::{Hook, Seat};
 use super::current;
-use super::error::StartError;
+use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
 use crate::ring::pool::{BUFFER_SIZE, BUFFERS};
 use crate::ring::probe;
@@ -84,7 +84,7 @@ pub(super) fn start_all(
         match builder.spawn(move || start.run()) {
             Ok(thread) => threads.push(CoreThread { thread, ended: ends }),
             Err(error) => {
-                failed = Some(StartError::explain("starting a core's thread", error));
+                failed = Some(StartError::explain(THREAD, error));
                 break;
             }
         }

@@ -50,6 +50,8 @@ pub enum StartError {
         /// The limit.
         limit: u64,
     },
+    /// The system refuses another thread.
+    Threads,
     /// The process may use no CPU.
     NoCpu,
     /// Something else: the step and the kernel's answer.
@@ -71,6 +73,7 @@ impl StartError {
             }
             Some(libc::EINVAL) if step == SET_UP => Self::KernelTooOld { kernel: kernel() },
             Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { limit: limits::open_files() },
+            Some(libc::EAGAIN) if step == THREAD => Self::Threads,
             _ => Self::Other { step, error },
         }
     }
@@ -95,6 +98,8 @@ impl StartError {
     }
 }
 
+/// The step in which a thread is started.
+pub(super) const THREAD: &str = "starting a thread";
 /// The step in which a ring is made.
 const SET_UP: &str = "setting up io_uring";
 
@@ -168,6 +173,10 @@ impl fmt::Display for StartError {
             Self::Descriptors { limit } => {
                 write!(f, "no file descriptors left (limit {limit}); raise it with `ulimit -n`")
             }
+            Self::Threads => f.write_str(
+                "the system refuses another thread (EAGAIN); raise the user's limit of processes \
+                 (`ulimit -u`, systemd TasksMax) or pids.max of the control group",
+            ),
             Self::NoCpu => f.write_str("the process may run on no CPU; check its cpuset"),
             Self::Other { step, error } => write!(f, "{step} failed: {error}"),
         }
