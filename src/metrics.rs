@@ -106,6 +106,16 @@ counters! {
     pool_starved,
 }
 
+impl Counters {
+    /// Owner only: the core is gone, and its levels with it; ops that were leaked stay visible.
+    pub(crate) fn show_levels_at_end(&self, leaked_ops: u64) {
+        self.in_flight.set(leaked_ops);
+        for level in [&self.local_depth, &self.steal_depth, &self.timers] {
+            level.set(0);
+        }
+    }
+}
+
 /// The counters of all cores and of the blocking pool at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -21,6 +21,9 @@ pub(crate) enum Wait {
 
 /// Executes submissions. Owned and used by one core's thread.
 pub(crate) trait Backend {
+    /// Whether the submission queue takes one more entry.
+    fn has_room(&self) -> bool;
+
     /// Queues an entry; false if the submission queue is full.
     fn push(&mut self, sqe: &Sqe) -> bool;
 

@@ -7,6 +7,7 @@
 
 use super::cell::{CellRef, Flight};
 use super::{Ring, TAG_CANCEL};
+use crate::base::guard::contained;
 use crate::sys::sqe::{Cqe, SQE_SKIP_SUCCESS, Sqe, opcode};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -25,6 +26,15 @@ struct Pending {
 #[derive(Default)]
 pub(crate) struct Cancels {
     pending: Vec<Pending>,
+    /// Ops taken off the backlog. Who cancels may hold what a completion needs, so they complete with the others.
+    withdrawn: Vec<CellRef>,
+}
+
+impl Cancels {
+    /// Ops that were withdrawn and have not completed yet.
+    pub(crate) fn withdrawn(&self) -> usize {
+        self.withdrawn.len()
+    }
 }
 
 impl Ring {
@@ -45,9 +55,16 @@ impl Ring {
         target.set_flight(self, Flight::Withdrawn);
         let wanted = target.user_data();
         self.backlog.borrow_mut().retain(|cell| cell.user_data() != wanted);
-        let mut wakers = Vec::new();
-        target.complete(Cqe::made_up(-libc::ECANCELED), Some(self), &mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        self.cancels.borrow_mut().withdrawn.push(target.clone());
+    }
+
+    /// Completes what was withdrawn since the last turn.
+    pub(super) fn complete_withdrawn(&self, wakers: &mut Vec<Waker>) {
+        let withdrawn = std::mem::take(&mut self.cancels.borrow_mut().withdrawn);
+        for cell in withdrawn {
+            contained(|| cell.complete(Cqe::made_up(-libc::ECANCELED), Some(self), wakers));
+            contained(|| drop(cell));
+        }
     }
 
     fn send_cancel(&self, target: &CellRef) -> bool {
@@ -80,6 +97,9 @@ impl Ring {
     /// How long the ring may be left alone while cancels are unconfirmed.
     pub(crate) fn cancel_patience(&self) -> Option<Duration> {
         let cancels = self.cancels.borrow();
+        if !cancels.withdrawn.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let waits = cancels.pending.iter().any(|cancel| cancel.target.flight(self) != Flight::Final);
         waits.then_some(REPEAT_AFTER)
     }

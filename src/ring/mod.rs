@@ -150,9 +150,9 @@ impl Ring {
         &self.counters
     }
 
-    /// Ops that have not had their final CQE, on the backlog or with the kernel.
+    /// Ops that have not completed: on the backlog, withdrawn from it, or with the kernel.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.get() + self.backlog.borrow().len()
+        self.in_flight.get() + self.backlog.borrow().len() + self.cancels.borrow().withdrawn()
     }
 
     /// Why the ring takes no ops any more, as the result they get.
@@ -186,12 +186,15 @@ impl Ring {
     }
 
     /// Writes the cell's SQE; the caller then gives its reference to the kernel. A full queue is flushed
-    /// once.
+    /// once. An op is described only when it goes out, because describing it may take memory of the arena.
     #[inline]
     fn try_push(&self, cell: &CellRef) -> bool {
-        let sqe = cell.fill(self);
-        if !self.push_or_flush(&sqe) {
+        if !self.make_room() {
             return false;
+        }
+        let sqe = cell.fill(self);
+        if !self.backend.borrow_mut().push(&sqe) {
+            broken("a submission queue with room refused an entry");
         }
         cell.set_flight(self, Flight::Submitted);
         self.in_flight.set(self.in_flight.get() + 1);
@@ -199,12 +202,16 @@ impl Ring {
     }
 
     #[inline]
-    fn push_or_flush(&self, sqe: &Sqe) -> bool {
-        if self.backend.borrow_mut().push(sqe) {
+    fn make_room(&self) -> bool {
+        if self.backend.borrow().has_room() {
             return true;
         }
         self.flush();
-        self.backend.borrow_mut().push(sqe)
+        self.backend.borrow().has_room()
+    }
+
+    fn push_or_flush(&self, sqe: &Sqe) -> bool {
+        self.make_room() && self.backend.borrow_mut().push(sqe)
     }
 
     /// Hands the queued entries to the kernel without looking at completions. Allowed inside a poll.
@@ -286,6 +293,7 @@ impl Ring {
 
     /// Acts on what has completed: copies all CQEs aside first. Returns how many there were.
     pub(crate) fn reap(&self, wakers: &mut Vec<Waker>) -> usize {
+        self.complete_withdrawn(wakers);
         let mut reaped = self.reaped.take();
         self.backend.borrow_mut().reap(&mut reaped);
         let count = reaped.len();

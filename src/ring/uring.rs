@@ -133,6 +133,10 @@ impl Uring {
 }
 
 impl Backend for Uring {
+    fn has_room(&self) -> bool {
+        self.queued < self.ring.params().sq_entries() as usize
+    }
+
     fn push(&mut self, sqe: &Sqe) -> bool {
         // SAFETY: both are the kernel's 64-byte entry (the size is asserted at `Sqe`).
         let entry = unsafe { std::mem::transmute::<Sqe, squeue::Entry>(*sqe) };

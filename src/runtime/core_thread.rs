@@ -118,42 +118,42 @@ impl Start {
             Ok(ring) => Rc::new(ring),
             Err(error) => return drop(self.ready.send(Err(error))),
         };
+        let Self { index, seat, handle, hook, ready, go, ended, .. } = self;
         // Nobody has a handle yet that could make a task for this core.
-        self.handle.shared().cores[self.index].claim();
-        let _entered = current::enter(self.handle.clone());
-        if let Some(hook) = &self.hook {
-            let called = catch_unwind(AssertUnwindSafe(|| hook(self.index)));
-            if called.is_err() {
-                let error = std::io::Error::other("the hook panicked");
-                return drop(self.ready.send(Err(StartError::Other { step: "on_core_start", error })));
-            }
+        handle.shared().cores[index].claim();
+        let _entered = current::enter(handle.clone());
+        let _ring = ring::enter(Rc::clone(&ring));
+        let worker = Self::worker(&handle, index, seat, &ring);
+        if let Err(error) = call(hook.as_ref(), index) {
+            worker.abandon();
+            return drop(ready.send(Err(error)));
         }
-        let started = self.ready.send(Ok(()));
+        let started = ready.send(Ok(()));
         // The thread that builds holds the other end: without a go, another core could not start.
-        drop(self.ready);
-        if started.is_err() || self.go.recv().is_err() {
-            return;
+        drop(ready);
+        if started.is_err() || go.recv().is_err() {
+            return worker.abandon();
         }
         // Not before all cores have their rings: if locked memory is short, a ring is worth more than a pool.
         // Without one receives use heap buffers: slower, but not wrong.
         let _ = ring.make_pool(BUFFER_SIZE, BUFFERS);
-        let ended = Self::work(self.handle, self.index, self.seat, &ring);
-        if ended.leaked_ops > 0 {
+        let end = worker.run();
+        if end.leaked_ops > 0 {
             // As a unit: mappings, pool, arena, cells, descriptors. The kernel may still write to them.
             std::mem::forget(ring);
         }
-        let _ = self.ended.send(ended);
+        let _ = ended.send(end);
     }
 
-    fn work(handle: Handle, index: usize, seat: Seat, ring: &Rc<Ring>) -> Ended {
+    /// The core's loop, made before the hook: what that spawns and uses belongs to this core.
+    fn worker(handle: &Handle, index: usize, seat: Seat, ring: &Rc<Ring>) -> Worker {
         let shared = Arc::clone(handle.shared());
         let block = &shared.cores[index];
         block.thread.store(nix::unistd::gettid().as_raw() as u64, Ordering::Relaxed);
         let driver = time::Driver::new(Instant::now(), Arc::clone(&block.inbox));
         let clock = time::enter(driver);
-        let _ring = ring::enter(Rc::clone(ring));
         let core = Rc::new(Core::new(Arc::clone(&shared), index, seat.queue));
-        Worker::new(core, Rc::clone(ring), clock, index as u64 + 1).run()
+        Worker::new(core, Rc::clone(ring), clock, index as u64 + 1)
     }
 
     fn make_ring(&self) -> Result<Ring, StartError> {
@@ -172,4 +172,13 @@ impl Start {
         }
         Ok(ring)
     }
+}
+
+/// Calls the user's hook; a panic in it is an error of the start.
+fn call(hook: Option<&Hook>, index: usize) -> Result<(), StartError> {
+    let Some(hook) = hook else { return Ok(()) };
+    catch_unwind(AssertUnwindSafe(|| hook(index))).map_err(|_| {
+        let error = std::io::Error::other("the hook panicked");
+        StartError::Other { step: "on_core_start", error }
+    })
 }

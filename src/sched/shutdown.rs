@@ -84,8 +84,7 @@ impl Barriers {
 /// Phases 2 to 4 on a core's own thread. Phase 5 is the caller's: it owns the ring.
 pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     let block = &core.shared.cores[core.index];
-    block.owned.close_and_shutdown();
-    drop_queues(core);
+    drop_tasks(core);
     core.shared.barriers.pass(|arrived| arrived.tasks_dropped += 1, |arrived| arrived.tasks_dropped);
 
     drain(core, ring, wakers);
@@ -95,10 +94,14 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     drop(block.inbox.close());
     wake(wakers);
     core.shared.injector.close();
-    Ended { leaked_ops: ring.in_flight() }
+    let leaked_ops = ring.in_flight();
+    block.counters.show_levels_at_end(leaked_ops as u64);
+    Ended { leaked_ops }
 }
 
-fn drop_queues(core: &Core) {
+/// Phase 2: ends all tasks of this core.
+pub(super) fn drop_tasks(core: &Core) {
+    core.shared.cores[core.index].owned.close_and_shutdown();
     drop(core.local.take());
     drop(core.spill.take());
     loop {

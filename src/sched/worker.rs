@@ -72,6 +72,13 @@ impl Worker {
         ended
     }
 
+    /// The core does not start: what was spawned on it before is dropped here, and nothing comes any more.
+    pub(crate) fn abandon(self) {
+        self.core.shared.close();
+        super::shutdown::drop_tasks(&self.core);
+        drop(self.core.shared.cores[self.core.index].inbox.close());
+    }
+
     /// One turn; waits in the kernel if nothing is runnable.
     fn turn(&mut self, now: Instant) {
         self.take_inbox();
@@ -290,5 +297,6 @@ impl Worker {
         let waiting = self.core.steal.borrow().len() + self.core.spill.borrow().len();
         counters.steal_depth.set(waiting as u64);
         counters.in_flight.set(self.ring.in_flight() as u64);
+        counters.timers.set(time::pending() as u64);
     }
 }

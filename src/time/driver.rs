@@ -292,6 +292,11 @@ pub(crate) fn next_deadline() -> Option<Instant> {
     })?
 }
 
+/// How many timers this core has.
+pub(crate) fn pending() -> usize {
+    with_current(|driver| driver.wheel.len()).unwrap_or(0)
+}
+
 /// Completes this core's timers that are due at `now` and adds the wakers of the tasks that wait for them.
 ///
 /// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`next_deadline`] says

@@ -47,4 +47,4 @@ pub use sleep::{Sleep, sleep, sleep_until};
 pub use std::time::Duration;
 pub use timeout::{Timeout, timeout, timeout_at};
 
-pub(crate) use driver::{Driver, Guard, enter, fire, next_deadline, shut_down};
+pub(crate) use driver::{Driver, Guard, enter, fire, next_deadline, pending, shut_down};
