@@ -4,6 +4,7 @@
 //! end: each listener is drained before it closes, so that no connection the kernel had completed is reset.
 #![forbid(unsafe_code)]
 
+use crate::base::guard::contained;
 use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::runtime::{self, Handle};
 use crate::task::JoinHandle;
@@ -57,7 +58,10 @@ impl Serve {
     {
         let spawner = move || {
             let handler = make();
-            move |stream, peer, live: Live| drop(runtime::spawn_local(live.guard(handler(stream, peer))))
+            move |stream, peer, live: Live| {
+                // A handler that panics before it has made a future ends one connection, not the accepting.
+                contained(|| drop(runtime::spawn_local(live.guard(handler(stream, peer)))));
+            }
         };
         self.start_with(spawner).await
     }
@@ -76,7 +80,9 @@ impl Serve {
     {
         let spawner = move || {
             let handler = handler.clone();
-            move |stream, peer, live: Live| drop(runtime::spawn(live.guard(handler(stream, peer))))
+            move |stream, peer, live: Live| {
+                contained(|| drop(runtime::spawn(live.guard(handler(stream, peer)))));
+            }
         };
         self.start_with(spawner).await
     }
@@ -105,9 +111,7 @@ impl Serve {
         if cores == 1 {
             return Ok(vec![exclusive.bind_now(self.address)?]);
         }
-        let probe = exclusive.bind_now(self.address)?;
-        let address = probe.local_addr()?;
-        drop(probe);
+        let address = exclusive.probe(self.address)?;
         let shared = self.options.clone().reuse_port(true);
         (0..cores).map(|_| shared.bind_now(address)).collect()
     }

@@ -8,7 +8,7 @@
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::ring::transfer::Inward;
-use crate::sys::signal::SignalFd;
+use crate::sys::signal::{SignalFd, put_back};
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::future::Future;
 use std::io;
@@ -31,6 +31,13 @@ impl Operation for ReadCount {
 
     fn finish(self, cqe: Cqe) -> Self::Output {
         cqe.result().map(drop)
+    }
+
+    fn orphaned(self, cqe: Cqe) {
+        // The count was taken for a future that is gone: the next one finds it.
+        if cqe.result().is_ok() {
+            put_back(&self.fd);
+        }
     }
 }
 
@@ -80,8 +87,8 @@ pub fn ctrl_c() -> impl Future<Output = io::Result<()>> + Send {
     once(&[libc::SIGINT])
 }
 
-/// Waits for SIGINT or SIGTERM: somebody wants this process to end. Listens from the moment of the call, so call it before
-/// saying that the service is ready.
+/// Waits for SIGINT or SIGTERM: somebody wants this process to end. Listens from the moment of the call, so
+/// call it before saying that the service is ready.
 ///
 /// # Errors
 /// If the signals cannot be listened for.

@@ -34,6 +34,8 @@ fn twenty_thousand_connections_that_end_in_every_way_leave_nothing_behind() {
             let server = server.await.unwrap();
             let address = server.local_addr();
             let stuck = Stuck::new().await;
+            // From here on there are the listeners, their loops, and the accepts in flight.
+            let serving = Levels::of_idle_servers(&handle).await;
             let mut clients = Vec::new();
             for n in 0..CLIENTS {
                 let seed = random.fork();
@@ -50,6 +52,7 @@ fn twenty_thousand_connections_that_end_in_every_way_leave_nothing_behind() {
                 connected += client.await.expect("a client sees what it may see");
             }
             assert!(connected > CONNECTIONS / 2, "only {connected} were connected");
+            serving.return_on(&handle).await;
             drop(stuck);
             assert!(server.stop(Duration::from_secs(20)).await, "no handler is left");
             start.return_on(&handle).await;

@@ -7,6 +7,7 @@
 use super::line::{Lane, Line, Summons};
 use crate::base::coop;
 use crate::base::guard::contained;
+use crate::sys::fork;
 use crate::task::{self, Header, JoinHandle, Notified, Schedule, TaskRef};
 use std::any::Any;
 use std::cell::Cell;
@@ -180,6 +181,11 @@ impl Pool {
         spawned_at: &'static Location<'static>,
     ) -> io::Result<JoinHandle<T>> {
         let (job, handle) = task::new_unowned(Job(Some(call)), Unscheduled, spawned_at);
+        if fork::is_child() {
+            // The threads are the parent's, and one of them may have held the lock.
+            job.shutdown();
+            return Ok(handle);
+        }
         let pushed = self.shared.lock().line.push(lane, job);
         let summons = match pushed {
             Ok(summons) => summons,

@@ -150,7 +150,9 @@ unsafe impl IoBuf for BytesMut {
 // SAFETY: `capacity` bytes may be written; reads land behind `len`.
 unsafe impl IoBufMut for BytesMut {
     fn as_mut_ptr(&mut self) -> *mut u8 {
-        <[u8]>::as_mut_ptr(self)
+        // From the spare room, because a slice's pointer may not be used behind the slice.
+        let len = BytesMut::len(self);
+        self.spare_capacity_mut().as_mut_ptr().cast::<u8>().wrapping_sub(len)
     }
 
     fn capacity(&self) -> usize {

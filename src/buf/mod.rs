@@ -143,11 +143,11 @@ pub(crate) fn fill<B: IoBufMut>(buf: &mut B, bytes: &[u8]) -> usize {
 fn resolve(range: impl RangeBounds<usize>, all: usize) -> (usize, usize) {
     let begin = match range.start_bound() {
         Bound::Included(&at) => at,
-        Bound::Excluded(&at) => at + 1,
+        Bound::Excluded(&at) => at.checked_add(1).expect("the slice starts within memory"),
         Bound::Unbounded => 0,
     };
     let end = match range.end_bound() {
-        Bound::Included(&at) => at + 1,
+        Bound::Included(&at) => at.checked_add(1).expect("the slice ends within memory"),
         Bound::Excluded(&at) => at,
         Bound::Unbounded => all,
     };

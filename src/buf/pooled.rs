@@ -95,7 +95,8 @@ impl Origin {
 
     /// Home core: takes all returned buffers (T1).
     pub(crate) fn take_returned(&self, mut each: impl FnMut(u16)) {
-        if self.head.load(Ordering::Relaxed) == NONE {
+        // SeqCst, because after `starve` this load is S2.
+        if self.head.load(Ordering::SeqCst) == NONE {
             return;
         }
         let mut at = self.head.swap(NONE, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use std::ops::Deref;
 /// A part of a buffer that owns the whole.
 ///
 /// Made by [`IoBuf::slice`] (to send a part) or [`IoBufMut::slice_mut`] (to read into a part).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Slice<B> {
     buf: B,
     begin: usize,
@@ -60,7 +60,7 @@ unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     }
 
     fn capacity(&self) -> usize {
-        self.end - self.begin
+        self.buf.capacity().min(self.end).saturating_sub(self.begin)
     }
 
     fn fill_from(&self) -> usize {

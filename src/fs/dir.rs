@@ -6,10 +6,14 @@ use super::ops::Open;
 use super::{File, Metadata};
 use crate::ring::op::Op;
 use crate::sys::io::{clear_nonblock, open_at, open_how, stat_fd};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
+
+/// How often a walk is begun again that the kernel gave up because names were being moved.
+const WALKS: u32 = 100;
 
 /// An open directory.
 ///
@@ -49,13 +53,25 @@ impl Dir {
         let fd = match open_at(self.fd.as_raw_fd(), &path, &cached) {
             // Not cached; or a kernel before 5.12, which does not know the flag.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {
-                let how = Box::new(open_how(flags, 0, beneath));
-                Op::new(Open { dir: Some(Arc::clone(&self.fd)), path, how }).await?
+                self.walk(&path, flags, beneath).await?
             }
             opened => opened?,
         };
         clear_nonblock(fd.as_raw_fd())?;
         Ok(File::from_fd(fd))
+    }
+
+    /// Opens by the ring. A name that is moved anywhere in the system amid a walk with `..` is EAGAIN: the
+    /// kernel could not tell whether it was led out, and may be asked again (`openat2(2)`).
+    async fn walk(&self, path: &CStr, flags: i32, resolve: u64) -> io::Result<OwnedFd> {
+        let mut walks = 1;
+        loop {
+            let (how, path) = (Box::new(open_how(flags, 0, resolve)), path.to_owned());
+            match Op::new(Open { dir: Some(Arc::clone(&self.fd)), path, how }).await {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && walks < WALKS => walks += 1,
+                walked => return walked,
+            }
+        }
     }
 
     /// The directory's own metadata.

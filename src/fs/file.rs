@@ -90,7 +90,8 @@ impl File {
         let (begin, end) = (buf.fill_from(), buf.capacity());
         let (mut buf, mut at) = (buf, begin);
         while at < end {
-            let (read, part) = self.read_at(buf.slice_mut(at..end), offset + (at - begin) as u64).await;
+            let (read, part) =
+                self.read_at(buf.slice_mut(at..end), offset.saturating_add((at - begin) as u64)).await;
             buf = part.into_inner();
             match read {
                 Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),
@@ -108,7 +109,7 @@ impl File {
     pub async fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> (io::Result<()>, B) {
         let (mut buf, mut at) = (buf, 0);
         while at < buf.len() {
-            let (written, part) = self.write_at(buf.slice(at..), offset + at as u64).await;
+            let (written, part) = self.write_at(buf.slice(at..), offset.saturating_add(at as u64)).await;
             buf = part.into_inner();
             match written {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),

@@ -132,7 +132,8 @@ impl OpenOptions {
     /// The kernel's; [`io::ErrorKind::InvalidInput`] for options that contradict each other.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let flags = self.to_flags()?;
-        let mode = if flags & libc::O_CREAT != 0 { self.mode } else { 0 };
+        let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
+        let mode = if creates { self.mode } else { 0 };
         let how = Box::new(open_how(flags, mode, 0));
         let path = c_path(path.as_ref())?;
         Op::new(Open { dir: None, path, how }).await.map(File::from_fd)

@@ -27,7 +27,7 @@ impl<B: IoBuf> Operation for Write<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).offset(self.offset)
+        self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).file_offset(self.offset)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -67,7 +67,7 @@ impl Operation for Allocate {
     type Output = io::Result<()>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let mut sqe = Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).offset(self.offset);
+        let mut sqe = Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).file_offset(self.offset);
         // The length travels in the address field (`io_uring_prep_fallocate(3)`); mode 0 in `len`.
         sqe.addr = self.len;
         sqe

@@ -21,7 +21,9 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
     let expected = usize::try_from(file.metadata().await?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
     // One more byte of room, so that the end is seen without growing the vector.
-    let mut bytes = Vec::with_capacity(expected + 1);
+    let mut bytes = Vec::new();
+    // A sparse file may claim to be larger than any memory.
+    bytes.try_reserve_exact(expected.saturating_add(1)).map_err(|_| io::ErrorKind::OutOfMemory)?;
     loop {
         if bytes.len() == bytes.capacity() {
             bytes.reserve(CHUNK);

@@ -39,7 +39,7 @@ impl<B: IoBufMut> Operation for Read<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).offset(self.offset)
+        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).file_offset(self.offset)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {

@@ -7,6 +7,7 @@ use super::connect::socket_for;
 use super::listener::{Accept, Shared};
 use super::permit::Permits;
 use super::shared::Handle;
+use crate::task::yield_now;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::future::poll_fn;
@@ -19,6 +20,8 @@ use std::task::Poll;
 /// Connections that may wait in the kernel before they are accepted; the kernel cuts it to
 /// `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+/// Connections that a drain takes before it lets others run.
+const DRAIN_BATCH: u32 = 64;
 
 /// How to listen.
 ///
@@ -98,7 +101,16 @@ impl ListenOptions {
         }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
-        Ok(self.adopt(OwnedFd::from(socket)))
+        Ok(self.adopt(OwnedFd::from(socket), true))
+    }
+
+    /// Whether the address can be bound by this process alone; nobody can connect to what is tried here.
+    /// Returns the address, with its port if the kernel picked one.
+    pub(crate) fn probe(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let socket = socket_for(address)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&SockAddr::from(address))?;
+        socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Takes a listening std socket over.
@@ -107,12 +119,12 @@ impl ListenOptions {
     /// If it cannot be put into blocking mode, which ring ops need.
     pub fn from_std(&self, listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(false)?;
-        Ok(self.adopt(listener.into()))
+        Ok(self.adopt(listener.into(), false))
     }
 
-    fn adopt(&self, fd: OwnedFd) -> TcpListener {
+    fn adopt(&self, fd: OwnedFd, ours: bool) -> TcpListener {
         let permits = self.max_connections.map(Permits::new);
-        TcpListener { shared: Arc::new(Shared::new(fd, permits)) }
+        TcpListener { shared: Arc::new(Shared::new(fd, permits)), ours }
     }
 }
 
@@ -123,6 +135,8 @@ impl ListenOptions {
 /// reset.
 pub struct TcpListener {
     shared: Arc<Shared>,
+    /// Nobody else has the socket: it may be shut down.
+    ours: bool,
 }
 
 impl TcpListener {
@@ -177,9 +191,14 @@ impl TcpListener {
         let mut streams = self.shared.take_queue();
         let socket = SockRef::from(self);
         socket.set_nonblocking(true)?;
-        while let Ok((accepted, _)) = socket.accept() {
+        // No more than were waiting when this began: a flood must not keep a server from ending.
+        for round in 1..=BACKLOG {
+            let Ok((accepted, _)) = socket.accept() else { break };
             accepted.set_nonblocking(false)?;
             streams.push(TcpStream::from_handle(Handle::new(accepted.into(), None)));
+            if round.is_multiple_of(DRAIN_BATCH) {
+                yield_now().await;
+            }
         }
         socket.set_nonblocking(false)?;
         Ok(streams)
@@ -188,8 +207,11 @@ impl TcpListener {
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        // The descriptor closes when the accept in flight has ended; the port is free from here on.
-        let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
+        // The descriptor closes when the accept in flight has ended; the port is free from here on. A socket
+        // that was adopted may be listened on elsewhere too.
+        if self.ours {
+            let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
+        }
         self.shared.disarm();
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn send_file(
     let mut turn = SendTurn::take(shared).await;
     let mut sent = 0;
     while sent < len {
-        let at = offset + sent;
+        let at = offset.saturating_add(sent);
         let piece = (len - sent).min(INLINE_PIECE);
         let n = if sys::io::is_cached(file.as_raw_fd(), at, piece) {
             inline(&turn, file, at, piece).await?

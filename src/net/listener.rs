@@ -20,7 +20,7 @@ use crate::ring::Ring;
 use crate::ring::multi::{self, Armed, Handler};
 use crate::ring::op::{Op, Operation};
 use crate::ring::opened::descriptor;
-use crate::sys::sqe::{self, Cqe, Sqe, opcode};
+use crate::sys::sqe::{self, Cqe, RES_GONE, Sqe, opcode};
 use crate::time::{Sleep, sleep};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -81,7 +81,9 @@ impl Shared {
     /// Whether one more descriptor would leave too few for the rest of the process. The kernel hands out the
     /// lowest free number, so a high one means that nearly all are taken.
     fn is_near_limit(&self, fd: &OwnedFd) -> bool {
-        fd.as_raw_fd() as u64 + RESERVE >= self.descriptor_limit
+        let next = fd.as_raw_fd() as u64 + RESERVE;
+        // The limit may have been raised since the socket was bound.
+        next >= self.descriptor_limit && next >= crate::sys::limits::open_files()
     }
 
     /// Ends the multishot and says whether no accept is in flight any more; `cx` is woken when it may be so.
@@ -147,6 +149,8 @@ impl Handler for AcceptMany {
                     side.disarm();
                 }
             }
+            // The listener may go on in another runtime; in this one the next accept says that it is gone.
+            Err(_) if cqe.res == RES_GONE => {}
             Err(_) => side.failed(-cqe.res),
         }
         if !cqe.more() {

@@ -44,12 +44,10 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
     }
 
     fn orphaned(self, cqe: Cqe) {
-        let asked = self.into.room();
+        let (asked, start) = (self.into.room(), self.into.lands_at());
         let (result, buf) = self.into.finish(cqe);
         let n = result.unwrap_or(0);
         let bytes = buf.as_slice();
-        // The bytes landed at the end of what is initialised, or at the start of a buffer of fixed length.
-        let start = if buf.fill_from() == 0 { 0 } else { buf.fill_from() - n };
         self.shared.change_recv(|side| {
             side.keep(&bytes[start..start + n]);
             side.keep_end(cqe, asked);

@@ -40,7 +40,11 @@ impl Permits {
         if let Some(permit) = self.try_take() {
             return Some(permit);
         }
-        self.waiting().push(waker.clone());
+        let mut waiting = self.waiting();
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        drop(waiting);
         // One may have come free before the waker was there.
         self.try_take()
     }

@@ -76,9 +76,9 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
     fn drop(&mut self) {
         // The op goes first: if it was never submitted, nobody else will say that it is over.
         if let Some(op) = self.op.take() {
-            let idle = op.is_idle();
+            let never_submitted = op.cell().is_none();
             drop(op);
-            if idle {
+            if never_submitted {
                 self.shared
                     .change_recv(|side| side.single_done(crate::sys::sqe::Cqe::made_up(-libc::ECANCELED)));
             }
@@ -87,8 +87,8 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
     }
 }
 
-/// Whether the op was submitted in the moment in which another core had the socket non-blocking (net/file.rs): then it
-/// is simply started again.
+/// Whether the op was submitted in the moment in which another core had the socket non-blocking
+/// (net/file.rs): then it is simply started again.
 fn is_too_early(result: &io::Result<usize>) -> bool {
     result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN))
 }

@@ -33,7 +33,7 @@ use crate::base::inbox::Inbox;
 use crate::buf::{self, IoBufMut, PooledBuf};
 use crate::ring::multi::Armed;
 use crate::ring::pool::BUFFER_SIZE;
-use crate::sys::sqe::Cqe;
+use crate::sys::sqe::{Cqe, RES_GONE};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -192,7 +192,7 @@ impl RecvSide {
     pub(crate) fn keep_end(&mut self, cqe: Cqe, asked: usize) {
         if cqe.res == 0 && asked > 0 {
             self.end = Some(End::Eof);
-        } else if cqe.res < 0 && cqe.res != -libc::ECANCELED {
+        } else if cqe.res < 0 && !is_no_end(cqe.res) {
             self.end = Some(End::Error(cqe.res));
         }
     }
@@ -212,9 +212,7 @@ impl RecvSide {
             self.mode = Mode::Disarmed;
             match cqe.res {
                 0 => self.end = Some(End::Eof),
-                // Not the end: the next receive starts anew (after ENOBUFS one-shot, into a heap buffer). EAGAIN: it was
-                // submitted in the moment in which another core had the socket non-blocking (net/file.rs).
-                res if res == -libc::ENOBUFS || res == -libc::ECANCELED || res == -libc::EAGAIN => {}
+                res if is_no_end(res) => {}
                 res if res < 0 => self.end = Some(End::Error(res)),
                 _ => {}
             }
@@ -276,9 +274,46 @@ impl RecvSide {
     }
 }
 
+/// Whether a receive that ended like this says nothing about the stream: the next one starts anew (after
+/// ENOBUFS one-shot, into a heap buffer). EAGAIN: it was submitted in the moment in which another core had
+/// the socket non-blocking (net/file.rs).
+fn is_no_end(res: i32) -> bool {
+    [-libc::ENOBUFS, -libc::ECANCELED, -libc::EAGAIN, RES_GONE].contains(&res)
+}
+
 /// Copies a chunk into a caller's buffer; what did not fit comes back.
 pub(crate) fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, Option<PooledBuf>) {
     let n = buf::fill(into, &chunk);
     chunk.advance(n);
     (n, (!chunk.is_empty()).then_some(chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orphan_that_was_cancelled_or_came_too_early_does_not_end_the_stream() {
+        for res in [-libc::ECANCELED, -libc::EAGAIN, RES_GONE] {
+            let mut side = RecvSide::default();
+            side.start_single();
+            side.keep_end(Cqe::made_up(res), 100);
+            side.single_done(Cqe::made_up(res));
+            assert!(matches!(side.next(None, Waker::noop()), Next::Start));
+        }
+    }
+
+    #[test]
+    fn the_end_an_orphan_saw_is_kept_and_an_error_is_told_once() {
+        for (res, asked, ends) in [(0, 100, true), (0, 0, false), (-libc::ECONNRESET, 100, true)] {
+            let mut side = RecvSide::default();
+            side.start_single();
+            side.keep_end(Cqe::made_up(res), asked);
+            side.single_done(Cqe::made_up(res));
+            let next = side.next(None, Waker::noop());
+            assert_eq!(matches!(next, Next::End(_)), ends, "{res}");
+            let again = side.next(None, Waker::noop());
+            assert_eq!(matches!(again, Next::End(Ok(()))), ends && res == 0, "{res}");
+        }
+    }
 }

@@ -38,6 +38,11 @@ impl<'a, P: Operation> Sender<'a, P> {
         self.why.filter(|_| self.op.is_none())
     }
 
+    /// Gives the place in the lane up: nothing of this caller's is in flight.
+    pub(super) fn leave(&mut self) {
+        self.shared.leave_send(std::mem::take(&mut self.place));
+    }
+
     /// Why the send was stopped.
     pub(super) fn why(&self) -> Option<io::ErrorKind> {
         self.why
@@ -81,7 +86,7 @@ impl<P: Operation> Drop for Sender<'_, P> {
                 self.shared.note_orphan(op.cell().expect("just seen").clone());
                 drop(op);
             }
-            _ => self.shared.send_turn.leave(std::mem::take(&mut self.place)),
+            _ => self.leave(),
         }
     }
 }
@@ -109,6 +114,7 @@ impl<B: IoBuf> Future for Send<'_, B> {
         let this = &mut *self;
         let budget = ready!(coop::poll_proceed(cx));
         if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.buf) {
+            this.sender.leave();
             return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
         }
         loop {
@@ -194,6 +200,7 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
         let this = &mut *self;
         let budget = ready!(coop::poll_proceed(cx));
         if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.bufs) {
+            this.sender.leave();
             return Poll::Ready((Err(stopped(why)), this.bufs.take().expect("just seen")));
         }
         let bufs = &mut this.bufs;

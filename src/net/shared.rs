@@ -8,7 +8,7 @@
 
 use super::permit::Permit;
 use super::recv::RecvSide;
-use super::turn::Turnstile;
+use super::turn::{Place, Turnstile};
 use crate::base::inbox::Inbox;
 use crate::ring::cell::CellRef;
 use crate::ring::with_current;
@@ -91,6 +91,12 @@ impl Shared {
     /// An op of the send lane is over: the turn passes on.
     pub(crate) fn sent(&self) {
         self.send_turn.pass();
+        self.close_write_if_asked();
+    }
+
+    /// A caller leaves the send lane with nothing in flight.
+    pub(crate) fn leave_send(&self, place: Place) {
+        self.send_turn.leave(place);
         self.close_write_if_asked();
     }
 

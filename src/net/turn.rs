@@ -62,7 +62,10 @@ impl Turnstile {
             Place::Waiting(ticket) => {
                 let mut waiting = turns.waiting.iter_mut();
                 if let Some((_, waker)) = waiting.find(|(waiting, _)| *waiting == ticket) {
-                    waker.clone_from(cx.waker());
+                    let before = std::mem::replace(waker, cx.waker().clone());
+                    // Foreign code: not under the lock.
+                    drop(turns);
+                    drop(before);
                 }
                 Poll::Pending
             }
@@ -104,7 +107,11 @@ impl Turnstile {
             drop(turns);
             self.pass();
         } else {
-            turns.waiting.retain(|(waiting, _)| *waiting != ticket);
+            let at = turns.waiting.iter().position(|(waiting, _)| *waiting == ticket);
+            let left = at.and_then(|at| turns.waiting.remove(at));
+            // A waker's drop is foreign code: not under the lock.
+            drop(turns);
+            drop(left);
         }
     }
 
@@ -141,7 +148,7 @@ impl<'a> SendTurn<'a> {
 
 impl Drop for SendTurn<'_> {
     fn drop(&mut self) {
-        self.shared.send_turn.leave(std::mem::take(&mut self.place));
+        self.shared.leave_send(std::mem::take(&mut self.place));
     }
 }
 

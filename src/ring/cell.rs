@@ -18,7 +18,8 @@
 use super::memory;
 use super::{Ring, with_current};
 use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
-use crate::sys::sqe::{Cqe, RES_GONE, Sqe};
+use crate::sys::fork;
+use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe};
 use std::cell::Cell as Local;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -137,7 +138,7 @@ impl CellRef {
     /// What the SQE carries and its CQEs bring back.
     pub(crate) fn user_data(&self) -> u64 {
         let address = self.0.as_ptr().expose_provenance() as u64;
-        debug_assert_eq!(address >> GENERATION_SHIFT, 0, "user addresses have 48 bits");
+        assert_eq!(address >> GENERATION_SHIFT, 0, "user addresses have 48 bits, and no tags");
         address | u64::from(self.header().generation) << GENERATION_SHIFT
     }
 
@@ -186,9 +187,20 @@ impl CellRef {
 
     /// Sends the kernel's reference to the home core, which submits the op.
     pub(crate) fn submit_at_home(self) {
+        if fork::is_child() {
+            // The core is a thread of the parent's.
+            return self.refuse(RES_FORKED);
+        }
         let first = self.header().node.request(SUBMIT);
         debug_assert!(first, "a fresh cell has no requests");
         self.travel();
+    }
+
+    /// Completes an op that no ring will ever see, on whatever thread.
+    fn refuse(&self, res: i32) {
+        let mut wakers = Vec::new();
+        self.complete(Cqe::made_up(res), None, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Asks the home core to submit or to cancel. A home that is gone completes a never submitted op with
@@ -283,11 +295,7 @@ unsafe fn handle(node: NonNull<Node>, fate: Fate) {
                 ring.cancel(&target);
             }
         }),
-        Fate::Disposed if requests & SUBMIT != 0 => {
-            let mut wakers = Vec::new();
-            cell.complete(Cqe::made_up(RES_GONE), None, &mut wakers);
-            wakers.into_iter().for_each(Waker::wake);
-        }
+        Fate::Disposed if requests & SUBMIT != 0 => cell.refuse(RES_GONE),
         Fate::Disposed => {}
     }
 }

@@ -36,6 +36,8 @@ pub(crate) mod opened;
 pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod setup;
+#[cfg(test)]
+mod tests;
 pub(crate) mod transfer;
 pub(crate) mod uring;
 
@@ -171,34 +173,49 @@ impl Ring {
     #[inline]
     pub(crate) fn submit(&self, cell: CellRef) {
         if let Some(refusal) = self.refusal() {
-            cell.set_flight(self, Flight::Final);
-            let mut wakers = Vec::new();
-            cell.complete(Cqe::made_up(refusal), Some(self), &mut wakers);
-            wakers.into_iter().for_each(Waker::wake);
-            return;
+            return self.refuse(&cell, refusal);
         }
-        if self.backlog.borrow().is_empty() && self.try_push(&cell) {
-            cell.into_kernel();
-            return;
+        let refused = if self.backlog.borrow().is_empty() { self.try_push(cell) } else { Err(cell) };
+        if let Err(cell) = refused {
+            cell.set_flight(self, Flight::Backlogged);
+            self.backlog.borrow_mut().push_back(cell);
         }
-        cell.set_flight(self, Flight::Backlogged);
-        self.backlog.borrow_mut().push_back(cell);
     }
 
-    /// Writes the cell's SQE; the caller then gives its reference to the kernel. A full queue is flushed
-    /// once. An op is described only when it goes out, because describing it may take memory of the arena.
+    /// Writes the cell's SQE and gives the reference to the kernel. A full queue is flushed once. An op is
+    /// described only when it goes out, because describing it may take memory of the arena.
+    ///
+    /// # Errors
+    /// The cell, if there is no room.
     #[inline]
-    fn try_push(&self, cell: &CellRef) -> bool {
+    fn try_push(&self, cell: CellRef) -> Result<(), CellRef> {
         if !self.make_room() {
-            return false;
+            return Err(cell);
         }
-        let sqe = cell.fill(self);
+        let mut sqe = None;
+        // Describing asks the buffer where it is, and a buffer may be foreign code.
+        contained(|| sqe = Some(cell.fill(self)));
+        let Some(sqe) = sqe else {
+            self.refuse(&cell, -libc::EFAULT);
+            return Ok(());
+        };
         if !self.backend.borrow_mut().push(&sqe) {
             broken("a submission queue with room refused an entry");
         }
         cell.set_flight(self, Flight::Submitted);
         self.in_flight.set(self.in_flight.get() + 1);
-        true
+        cell.into_kernel();
+        Ok(())
+    }
+
+    /// Completes an op that the kernel never hears of.
+    fn refuse(&self, cell: &CellRef, res: i32) {
+        cell.set_flight(self, Flight::Final);
+        let mut wakers = Vec::new();
+        contained(|| cell.complete(Cqe::made_up(res), Some(self), &mut wakers));
+        for waker in wakers {
+            contained(|| waker.wake());
+        }
     }
 
     #[inline]
@@ -221,15 +238,16 @@ impl Ring {
         }
     }
 
-    /// Entries the kernel has not been given yet.
-    pub(crate) fn queued(&self) -> usize {
-        self.backend.borrow().queued()
-    }
-
     /// Whether an enter is worth its system call: something to hand over or to collect.
     pub(crate) fn wants_enter(&self) -> bool {
+        if fork::is_child() {
+            return false;
+        }
         let backend = self.backend.borrow();
-        backend.queued() > 0 || backend.has_deferred() || !self.backlog.borrow().is_empty()
+        backend.queued() > 0
+            || backend.has_deferred()
+            || !self.backlog.borrow().is_empty()
+            || self.cancels.borrow().is_due()
     }
 
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
@@ -240,8 +258,12 @@ impl Ring {
 
     /// Readies what goes out with the next enter.
     fn prepare(&self) {
+        if fork::is_child() {
+            // What the rings are made of was not inherited.
+            return;
+        }
         self.refill_pool();
-        if !self.bell_armed.get() && !fork::is_child() {
+        if !self.bell_armed.get() {
             self.arm_bell();
         }
         self.repeat_cancels();
@@ -251,11 +273,10 @@ impl Ring {
     fn drain_backlog(&self) {
         loop {
             let Some(cell) = self.backlog.borrow_mut().pop_front() else { return };
-            if !self.try_push(&cell) {
+            if let Err(cell) = self.try_push(cell) {
                 self.backlog.borrow_mut().push_front(cell);
                 return;
             }
-            cell.into_kernel();
         }
     }
 
@@ -293,6 +314,9 @@ impl Ring {
 
     /// Acts on what has completed: copies all CQEs aside first. Returns how many there were.
     pub(crate) fn reap(&self, wakers: &mut Vec<Waker>) -> usize {
+        if fork::is_child() {
+            return 0;
+        }
         self.complete_withdrawn(wakers);
         let mut reaped = self.reaped.take();
         self.backend.borrow_mut().reap(&mut reaped);
@@ -302,11 +326,16 @@ impl Ring {
             self.dispatch(cqe, wakers);
         }
         self.reaped.replace(reaped);
+        self.forget_confirmed();
         count
     }
 
     #[inline]
-    fn dispatch(&self, cqe: Cqe, wakers: &mut Vec<Waker>) {
+    fn dispatch(&self, mut cqe: Cqe, wakers: &mut Vec<Waker>) {
+        if self.closing.get() && cqe.res == -libc::ECANCELED {
+            // Whoever waits outside of the runtime is told why.
+            cqe.res = RES_GONE;
+        }
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {
                 // SAFETY: only `try_push` puts cells into the kernel, each with a reference; the kernel's is
@@ -340,6 +369,7 @@ impl Ring {
         for cell in waiting {
             cell.set_flight(self, Flight::Final);
             contained(|| cell.complete(Cqe::made_up(RES_GONE), Some(self), wakers));
+            contained(|| drop(cell));
         }
         if !fork::is_child() {
             self.flush();

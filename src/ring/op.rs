@@ -137,11 +137,6 @@ impl<P: Operation> Op<P> {
         if let State::InFlight(cell) = &self.state { Some(cell) } else { None }
     }
 
-    /// Whether it was never submitted.
-    pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle(_))
-    }
-
     /// Takes the operation back, if it was never submitted.
     pub(crate) fn take_idle(&mut self) -> Option<P> {
         match std::mem::replace(&mut self.state, State::Done) {

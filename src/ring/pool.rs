@@ -7,6 +7,7 @@
 use super::Ring;
 use crate::buf::PooledBuf;
 use crate::buf::pooled::Origin;
+use crate::sys::fork;
 use crate::sys::map::Map;
 use io_uring::types::BufRingEntry;
 use std::io;
@@ -101,6 +102,9 @@ impl Ring {
 
     /// Whether a multishot receive has buffers to live on. If not, a returned buffer will ring this core.
     pub(crate) fn pool_can_arm(&self) -> bool {
+        if fork::is_child() {
+            return false;
+        }
         let mut pool = self.pool.borrow_mut();
         let Some(pool) = pool.as_mut() else { return false };
         if pool.available < ARM_FLOOR {

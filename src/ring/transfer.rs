@@ -39,6 +39,11 @@ impl<B: IoBufMut> Inward<B> {
         self.buf
     }
 
+    /// Where in the buffer a read lands.
+    pub(crate) fn lands_at(&self) -> usize {
+        self.buf.fill_from()
+    }
+
     /// How many bytes a read would ask for.
     pub(crate) fn room(&self) -> usize {
         buf::room(&self.buf)

@@ -169,6 +169,9 @@ impl Builder {
         if mask.is_empty() {
             return Err(StartError::NoCpu);
         }
+        if fork::is_child() {
+            return Err(StartError::Forked);
+        }
         fork::mark().map_err(|error| StartError::explain("marking the process for fork", error))?;
         let placement = place(mask, cpu::quota(), self.cores, self.pin);
         let (blocks, seats): (Vec<_>, Vec<_>) = placement

@@ -9,6 +9,7 @@ use super::builder::{Hook, Seat};
 use super::current;
 use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
+use crate::base::guard::broken;
 use crate::ring::pool::{BUFFER_SIZE, BUFFERS};
 use crate::ring::probe;
 use crate::ring::setup::Sizes;
@@ -91,9 +92,15 @@ pub(super) fn start_all(
         gates.push(gate);
     }
     drop(ready);
-    for report in reports.iter().take(threads.len()) {
-        if let Err(error) = report {
-            failed.get_or_insert(error);
+    for _ in &threads {
+        match reports.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => drop(failed.get_or_insert(error)),
+            // A core's thread ended without a word: it panicked, and the panic hook has said why.
+            Err(_) => {
+                let error = std::io::Error::other("a core's thread panicked");
+                failed.get_or_insert(StartError::Other { step: "starting a core", error });
+            }
         }
     }
     if let Some(error) = failed {
@@ -118,6 +125,7 @@ impl Start {
             Ok(ring) => Rc::new(ring),
             Err(error) => return drop(self.ready.send(Err(error))),
         };
+        let _keep = Keep(Some(Rc::clone(&ring)));
         let Self { index, seat, handle, hook, ready, go, ended, .. } = self;
         // Nobody has a handle yet that could make a task for this core.
         handle.shared().cores[index].claim();
@@ -125,23 +133,22 @@ impl Start {
         let _ring = ring::enter(Rc::clone(&ring));
         let worker = Self::worker(&handle, index, seat, &ring);
         if let Err(error) = call(hook.as_ref(), index) {
-            worker.abandon();
+            let _ = worker.abandon();
             return drop(ready.send(Err(error)));
         }
         let started = ready.send(Ok(()));
         // The thread that builds holds the other end: without a go, another core could not start.
         drop(ready);
         if started.is_err() || go.recv().is_err() {
-            return worker.abandon();
+            let _ = worker.abandon();
+            return;
         }
         // Not before all cores have their rings: if locked memory is short, a ring is worth more than a pool.
         // Without one receives use heap buffers: slower, but not wrong.
         let _ = ring.make_pool(BUFFER_SIZE, BUFFERS);
-        let end = worker.run();
-        if end.leaked_ops > 0 {
-            // As a unit: mappings, pool, arena, cells, descriptors. The kernel may still write to them.
-            std::mem::forget(ring);
-        }
+        // Foreign code is contained where it is called: a panic that gets here is the loop's own.
+        let end = catch_unwind(AssertUnwindSafe(|| worker.run()));
+        let end = end.unwrap_or_else(|_| broken("a core's loop panicked"));
         let _ = ended.send(end);
     }
 
@@ -171,6 +178,20 @@ impl Start {
             let _ = ring.limit_workers(BOUNDED_WORKERS, UNBOUNDED_WORKERS, &others);
         }
         Ok(ring)
+    }
+}
+
+/// Leaks the ring if the kernel may still write to what it owns.
+struct Keep(Option<Rc<Ring>>);
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        if let Some(ring) = self.0.take()
+            && ring.in_flight() > 0
+        {
+            // As a unit: mappings, pool, arena, cells, descriptors.
+            std::mem::forget(ring);
+        }
     }
 }
 

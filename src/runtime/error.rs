@@ -54,6 +54,8 @@ pub enum StartError {
     Threads,
     /// The process may use no CPU.
     NoCpu,
+    /// The process was forked from one that had started a runtime.
+    Forked,
     /// Something else: the step and the kernel's answer.
     Other {
         /// What was being done.
@@ -176,6 +178,10 @@ impl fmt::Display for StartError {
             Self::Threads => f.write_str(
                 "the system refuses another thread (EAGAIN); raise the user's limit of processes \
                  (`ulimit -u`, systemd TasksMax) or pids.max of the control group",
+            ),
+            Self::Forked => f.write_str(
+                "this process was forked from one that runs ringwork; \
+                 fork before the first runtime starts, or exec",
             ),
             Self::NoCpu => f.write_str("the process may run on no CPU; check its cpuset"),
             Self::Other { step, error } => write!(f, "{step} failed: {error}"),

@@ -85,7 +85,7 @@ impl Handle {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         assert!(
             sched::current_index().is_none(),
-            "block_on on a ringwork core would stop the core: await the future, or call it from spawn_blocking"
+            "block_on would stop this core and all it has to do: await the future, or use spawn_blocking"
         );
         let _entered = self.enter();
         block_on::block_on(future)
@@ -263,6 +263,7 @@ fn wait_for(cores: Vec<CoreThread>, pool: &Pool, deadline: Instant) -> ShutdownR
                 let _ = core.thread.join();
             }
             Err(RecvTimeoutError::Timeout) => report.stuck_cores.push(index),
+            // It ended before it began, which `build` has reported.
             Err(RecvTimeoutError::Disconnected) => drop(core.thread.join()),
         }
     }

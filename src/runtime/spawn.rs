@@ -144,6 +144,10 @@ where
     let cores = handle.cores();
     assert!(core < cores, "spawn_on core {core}: the runtime has {cores} cores");
     let (unborn, task) = handle.shared().make_for(core, make, at);
+    if handle.shared().refuses_tasks() {
+        unborn.cancel();
+        return task;
+    }
     let errand = Parcel::new(Errand(Mutex::new(Some(unborn))));
     errand.request(&handle.shared().cores[core].inbox, 1);
     task

@@ -143,7 +143,7 @@ impl Core {
     fn take_in(&self, owned: TaskRef, notified: Notified) {
         notified.header().set_home(self.index);
         let block = &self.shared.cores[self.index];
-        if self.shared.is_closing() || !block.owned.insert(owned) {
+        if self.shared.refuses_tasks() || !block.owned.insert(owned) {
             notified.shutdown();
             return;
         }

@@ -62,10 +62,8 @@ impl Injector {
 
     /// Refuses all further tasks and drops those that wait.
     pub(crate) fn close(&self) {
-        drop(self.lane.close());
-        if let Ok(mut chest) = self.chest.lock() {
-            chest.clear();
-        }
-        self.len.store(0, Ordering::SeqCst);
+        let waiting: Vec<_> = self.lane.close().collect();
+        let chest = self.chest.lock().map(|mut chest| std::mem::take(&mut *chest)).unwrap_or_default();
+        self.len.fetch_sub(waiting.len() + chest.len(), Ordering::SeqCst);
     }
 }

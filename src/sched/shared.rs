@@ -12,6 +12,7 @@ use super::shutdown::Barriers;
 use crate::base::inbox::Inbox;
 use crate::base::reach::Cores;
 use crate::metrics::Counters;
+use crate::sys::fork;
 use crate::task::{self, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn};
 use std::future::Future;
 use std::panic::Location;
@@ -94,6 +95,12 @@ impl Shared {
         self.closing.load(Ordering::SeqCst)
     }
 
+    /// Whether a task that is spawned now would never run: the runtime is going, or it is the parent's of a
+    /// forked child.
+    pub(crate) fn refuses_tasks(&self) -> bool {
+        self.is_closing() || fork::is_child()
+    }
+
     /// Shutdown phase 1: no more tasks; every core is told. True for the first caller.
     pub(crate) fn close(&self) -> bool {
         let first = !self.closing.swap(true, Ordering::SeqCst);
@@ -173,7 +180,7 @@ impl Shared {
     {
         let (owned, notified, handle) = task::new(future, Scheduler::new(self, home), at);
         notified.header().set_home(home);
-        if self.is_closing() || !self.cores[home].owned.insert(owned) {
+        if self.refuses_tasks() || !self.cores[home].owned.insert(owned) {
             notified.shutdown();
             return handle;
         }

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use super::current::Core;
+use crate::base::guard::contained;
 use crate::ring::Ring;
 use crate::task::Notified;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// One step of waiting for the kernel in phase 3.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
+/// How long a core that never started waits for what its start hook has begun.
+const ABANDON_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How a core ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +67,13 @@ impl Barriers {
         self.lock().deadline.unwrap_or_else(|| Instant::now() + DRAIN_STEP)
     }
 
-    /// A core passes a phase and waits for the others, until the deadline.
-    fn pass(&self, arrive: impl FnOnce(&mut Arrived), count: impl Fn(&Arrived) -> usize) {
+    /// A core passes a phase and waits for the others, until then.
+    fn pass(&self, until: Instant, arrive: impl FnOnce(&mut Arrived), count: impl Fn(&Arrived) -> usize) {
         let mut arrived = self.lock();
         arrive(&mut arrived);
         self.changed.notify_all();
         while count(&arrived) < self.cores {
-            let deadline = arrived.deadline.unwrap_or_else(|| Instant::now() + DRAIN_STEP);
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
@@ -85,13 +87,18 @@ impl Barriers {
 pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     let block = &core.shared.cores[core.index];
     drop_tasks(core);
-    core.shared.barriers.pass(|arrived| arrived.tasks_dropped += 1, |arrived| arrived.tasks_dropped);
+    // A core that is stuck in a poll does not come: half of the time is kept for what the others have in
+    // flight.
+    let deadline = core.shared.barriers.deadline();
+    let half = deadline.saturating_duration_since(Instant::now()) / 2;
+    let barriers = &core.shared.barriers;
+    barriers.pass(deadline - half, |arrived| arrived.tasks_dropped += 1, |arrived| arrived.tasks_dropped);
 
     drain(core, ring, wakers);
-    core.shared.barriers.pass(|arrived| arrived.drained += 1, |arrived| arrived.drained);
+    barriers.pass(deadline, |arrived| arrived.drained += 1, |arrived| arrived.drained);
 
     // What came since: disposed of here; what comes from now on, by its sender.
-    drop(block.inbox.close());
+    close_inbox(core);
     wake(wakers);
     core.shared.injector.close();
     let leaked_ops = ring.in_flight();
@@ -99,8 +106,26 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     Ended { leaked_ops }
 }
 
+/// The end of a core that never started, because another could not: nobody waits for anybody.
+pub(super) fn abandon(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
+    core.shared.barriers.set_deadline(Instant::now() + ABANDON_PATIENCE);
+    drop_tasks(core);
+    drain(core, ring, wakers);
+    close_inbox(core);
+    wake(wakers);
+    Ended { leaked_ops: ring.in_flight() }
+}
+
+/// Phase 4: what is in the inbox is disposed of, which may wake threads that wait outside.
+fn close_inbox(core: &Core) {
+    let (pinned, send) = core.shared.cores[core.index].inbox.close();
+    for message in pinned.chain(send) {
+        contained(|| drop(message));
+    }
+}
+
 /// Phase 2: ends all tasks of this core.
-pub(super) fn drop_tasks(core: &Core) {
+fn drop_tasks(core: &Core) {
     core.shared.cores[core.index].owned.close_and_shutdown();
     drop(core.local.take());
     drop(core.spill.take());
@@ -121,7 +146,7 @@ fn drain(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) {
     loop {
         for message in inbox.take_pinned() {
             if let Err(message) = Notified::from_message(message) {
-                crate::base::guard::contained(|| message.deliver());
+                contained(|| message.deliver());
             }
         }
         drop(inbox.take_send());
@@ -136,6 +161,6 @@ fn drain(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) {
 
 fn wake(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
-        crate::base::guard::contained(|| waker.wake());
+        contained(|| waker.wake());
     }
 }

@@ -61,8 +61,18 @@ impl Worker {
         while !self.core.shared.is_closing() {
             self.turn(Instant::now());
         }
+        self.end(super::shutdown::end)
+    }
+
+    /// The core does not start: what was begun on it before is ended here, and nothing comes any more.
+    pub(crate) fn abandon(self) -> Ended {
+        self.core.shared.close();
+        self.end(super::shutdown::abandon)
+    }
+
+    fn end(self, phases: fn(&Core, &Ring, &mut Vec<Waker>) -> Ended) -> Ended {
         let Self { core, ring, clock, mut wakers, .. } = self;
-        let ended = super::shutdown::end(&core, &ring, &mut wakers);
+        let ended = phases(&core, &ring, &mut wakers);
         // The inbox is closed: no timer comes any more, and those that wait elsewhere are told.
         time::shut_down(&mut wakers);
         drop(clock);
@@ -70,13 +80,6 @@ impl Worker {
             crate::base::guard::contained(|| waker.wake());
         }
         ended
-    }
-
-    /// The core does not start: what was spawned on it before is dropped here, and nothing comes any more.
-    pub(crate) fn abandon(self) {
-        self.core.shared.close();
-        super::shutdown::drop_tasks(&self.core);
-        drop(self.core.shared.cores[self.core.index].inbox.close());
     }
 
     /// One turn; waits in the kernel if nothing is runnable.
@@ -124,13 +127,15 @@ impl Worker {
     /// Polls tasks until the budget, the quantum or the queues are at an end. Returns the time.
     fn run_tasks(&mut self, start: Instant) -> Instant {
         let mut now = start;
+        let mut flushed = start;
         for step in 0..self.core.shared.config.poll_budget {
             let Some(task) = self.next_task() else { break };
+            // Not dry: a core searches only after a while of nothing to do.
+            self.dry_since = None;
             self.poll(task);
             if step % CLOCK_EVERY == CLOCK_EVERY - 1 {
-                let before = now;
                 now = Instant::now();
-                self.submit_if_old(now - before);
+                self.submit_if_old(&mut flushed, now);
                 if now - start >= self.core.shared.config.quantum {
                     break;
                 }
@@ -163,10 +168,11 @@ impl Worker {
         block.running.store(0, Ordering::Relaxed);
     }
 
-    /// Ops that were queued a while ago go out although the turn is not over.
-    fn submit_if_old(&self, passed: Duration) {
-        if passed >= self.core.shared.config.submit_delay / 2 && self.ring.queued() > 0 {
+    /// Ops that may have been queued for the submit delay go out although the turn is not over.
+    fn submit_if_old(&self, flushed: &mut Instant, now: Instant) {
+        if now - *flushed >= self.core.shared.config.submit_delay {
             self.ring.flush();
+            *flushed = now;
         }
     }
 

@@ -20,6 +20,9 @@ static PAGE: OnceLock<Page> = OnceLock::new();
 
 /// Marks this process as the one that owns rings. Called before the first ring is made.
 pub(crate) fn mark() -> io::Result<()> {
+    if is_child() {
+        return Err(error());
+    }
     if PAGE.get().is_some() {
         return Ok(());
     }
@@ -53,7 +56,7 @@ pub(crate) fn is_child() -> bool {
 pub(crate) fn error() -> io::Error {
     io::Error::other(
         "this process was forked from one that runs ringwork: its rings belong to the parent; \
-         start a runtime after fork, or exec",
+         fork before the first runtime starts, or exec",
     )
 }
 

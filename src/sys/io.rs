@@ -33,6 +33,7 @@ static HAS_CACHESTAT: AtomicBool = AtomicBool::new(true);
 
 /// Whether the page cache holds all of `len` bytes from `offset`. False where the kernel cannot tell.
 pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
+    let Some(end) = offset.checked_add(len) else { return false };
     if !HAS_CACHESTAT.load(Ordering::Relaxed) || len == 0 {
         return false;
     }
@@ -46,7 +47,7 @@ pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
         }
         return false;
     }
-    let pages = (offset + len - 1) / PAGE - offset / PAGE + 1;
+    let pages = (end - 1) / PAGE - offset / PAGE + 1;
     stat.nr_cache >= pages
 }
 

@@ -26,12 +26,12 @@ impl SignalFd {
         let fd = Arc::new(unsafe { OwnedFd::from_raw_fd(fd) });
         let mut all = Self { fd, registrations: Vec::new() };
         for &signal in signals {
+            if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
+                // The registry would panic.
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
             let fd = Arc::clone(&all.fd);
-            let count = move || {
-                let one = 1u64.to_ne_bytes();
-                // SAFETY: `write(2)` is async-signal-safe; the descriptor lives as long as the registration.
-                unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-            };
+            let count = move || put_back(&fd);
             // SAFETY: the action only calls `write(2)`. errno of the interrupted code is restored by the
             // registry.
             let registered = unsafe { register(signal, count) }?;
@@ -44,6 +44,13 @@ impl SignalFd {
     pub(crate) fn fd(&self) -> &Arc<OwnedFd> {
         &self.fd
     }
+}
+
+/// Adds one delivery. Async-signal-safe: one `write(2)` on a descriptor that its owner keeps open.
+pub(crate) fn put_back(fd: &OwnedFd) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: the buffer lives for the call.
+    unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
 }
 
 impl Drop for SignalFd {

@@ -137,7 +137,13 @@ impl Sqe {
         self
     }
 
-    /// With a file offset.
+    /// With an offset in a file. One that no file can have becomes one the kernel refuses with EINVAL: all
+    /// ones would mean "where the descriptor stands".
+    pub(crate) const fn file_offset(self, off: u64) -> Self {
+        self.offset(if off > i64::MAX as u64 { 1 << 63 } else { off })
+    }
+
+    /// With the second address field.
     pub(crate) const fn offset(mut self, off: u64) -> Self {
         self.off = off;
         self

@@ -38,6 +38,7 @@ use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::base::reach;
 use crate::base::slot::{Set, Slot};
+use crate::sys::fork;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -320,8 +321,10 @@ pub(crate) fn shut_down(wakers: &mut Vec<Waker>) -> usize {
 /// `waker` is woken at `deadline`, unless the ticket is dropped before.
 ///
 /// # Panics
-/// If this thread is no core and has entered no runtime.
+/// If this thread is no core and has entered no runtime; in a forked child.
 pub(super) fn arm(deadline: Instant, now: Instant, waker: Waker) -> Ticket {
+    // Nobody is left in a forked child who could fire it.
+    assert!(!fork::is_child(), "{}", fork::error());
     let mut waker = Some(waker);
     let here = with_current(|driver| driver.arm(deadline, now, waker.take().expect("taken once")));
     let parcel = here.unwrap_or_else(|| {

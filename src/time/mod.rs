@@ -28,9 +28,9 @@
 //! ```
 //!
 //! # For the house
-//! L2: names only `base`. `wheel` is the pure structure, `driver` the core's end of it (a private
-//! thread-local, set by the guard of `enter`), `sleep` the future's end; the rest is built on `sleep`. The
-//! worker calls `next_deadline` before it waits, `fire` after, and `shut_down` at its end.
+//! L2: names only `base` and `sys::fork`. `wheel` is the pure structure, `driver` the core's end of it (a
+//! private thread-local, set by the guard of `enter`), `sleep` the future's end; the rest is built on
+//! `sleep`. The worker calls `next_deadline` before it waits, `fire` after, and `shut_down` at its end.
 #![forbid(unsafe_code)]
 
 mod driver;

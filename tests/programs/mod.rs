@@ -45,6 +45,16 @@ pub(crate) fn outcome(mut command: Command) -> Output {
     output
 }
 
+/// Waits for what no event tells: what a server does on its own, it does soon, not at once.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// A child that does not outlive its test.
 struct Guarded(Child);
 
@@ -104,6 +114,15 @@ impl Server {
     pub(crate) fn descriptors(&self) -> usize {
         let all = std::fs::read_dir(format!("/proc/{}/fd", self.child.0.id()));
         all.expect("the server is running").count()
+    }
+
+    /// The most memory it has had at any time, in bytes.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()));
+        let status = status.expect("the server is running");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        let peak: usize = peak.and_then(|peak| peak.trim().parse().ok()).expect("the kernel says it");
+        peak * 1024
     }
 
     /// The next line it writes to stderr; empty if it has closed it.

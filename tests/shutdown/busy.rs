@@ -54,7 +54,7 @@ fn receives() {
         match n % 3 {
             0 => drop(stream.recv_pooled().await),
             1 => drop(stream.recv(Vec::with_capacity(100)).await),
-            _ => drop(stream.recv_exact(vec![0; 100]).await),
+            _ => drop(stream.recv_exact(Vec::with_capacity(100)).await),
         }
     });
     drop(peer);

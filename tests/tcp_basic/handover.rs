@@ -7,7 +7,8 @@ use futures_util::poll;
 use ringwork::net::TcpStream;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 #[test]
@@ -195,5 +196,31 @@ fn a_stream_outlives_its_runtime_and_works_under_another() {
         let mut buf = [0; 5];
         peer.read_exact(&mut buf).unwrap();
         assert_eq!(&buf, b"again");
+    });
+}
+
+#[test]
+fn a_receive_that_waits_when_its_runtime_ends_says_so_and_the_stream_lives_on() {
+    within(LIMIT, || {
+        let (stream, mut peer) = half_std_pair();
+        for pooled in [true, false] {
+            let runtime = runtime(2);
+            // Armed or submitted on a core, awaited on a thread that is none.
+            let guard = runtime.handle().enter();
+            let mut waiting: Pin<Box<dyn Future<Output = std::io::Error> + '_>> = if pooled {
+                Box::pin(async { stream.recv_pooled().await.unwrap_err() })
+            } else {
+                Box::pin(async { stream.recv([0u8; 8]).await.0.unwrap_err() })
+            };
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert!(runtime.shutdown_timeout(Duration::from_secs(10)).is_clean());
+            let error = futures_executor::block_on(waiting);
+            assert_eq!(error.kind(), std::io::ErrorKind::NotConnected, "{error}");
+            drop(guard);
+        }
+        peer.write_all(b"alive").unwrap();
+        let runtime = runtime(1);
+        let (n, buf) = runtime.block_on(stream.recv([0u8; 5]));
+        assert_eq!((n.unwrap(), &buf), (5, b"alive"));
     });
 }

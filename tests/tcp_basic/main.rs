@@ -1,5 +1,6 @@
 //! TCP as a user sees it: bytes and their order, halves, listeners, stopping, handing the socket over.
 
+mod beside_files;
 mod halves;
 mod handover;
 mod listening;

@@ -1,0 +1,173 @@
+//! Opens and reads that nobody waits for any more: nothing stays open, nothing is written to later.
+
+use crate::Folder;
+use crate::kit::process::{alone, descriptors, make_fifo};
+use crate::kit::{bounded, poll_once, runtime, wait_for};
+use ringwork::fs::{Dir, File, OpenOptions};
+use ringwork::runtime::Runtime;
+use ringwork::time::{Duration, sleep};
+use std::io::Write;
+
+/// Runs `body` in a process of its own and looks that no descriptor is left.
+fn leaves_no_descriptor(body: impl FnOnce(&Runtime, &Folder) + Send + 'static) {
+    bounded(|| {
+        let folder = Folder::new();
+        let runtime = runtime(2);
+        // What is opened once and kept is open now.
+        runtime.block_on(async { ringwork::fs::read("Cargo.toml").await.unwrap() });
+        let before = descriptors();
+        body(&runtime, &folder);
+        wait_for("all descriptors to close", || descriptors() == before);
+        assert!(runtime.shutdown_timeout(Duration::from_secs(20)).is_clean());
+    });
+}
+
+#[test]
+fn an_open_that_is_dropped_while_it_waits_opens_nothing() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let fifo = folder.join("fifo");
+            make_fifo(&fifo);
+            let path = fifo.clone();
+            let task = runtime.spawn(async move {
+                for _ in 0..20 {
+                    let mut opening = Box::pin(File::open(&path));
+                    assert!(poll_once(&mut opening).await.is_pending());
+                    sleep(Duration::from_millis(1)).await;
+                    drop(opening);
+                }
+            });
+            runtime.block_on(task).unwrap();
+            // Nobody reads there: an open for writing that does not wait finds no reader.
+            wait_for("all opens to end", || {
+                let writing = runtime.block_on(
+                    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo),
+                );
+                writing.is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
+            });
+        });
+    });
+}
+
+#[test]
+fn an_open_that_is_done_and_dropped_before_it_is_polled_again_closes() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let path = folder.file("file", "x");
+            let task = runtime.spawn(async move {
+                for _ in 0..100 {
+                    let mut opening = Box::pin(File::open(&path));
+                    if poll_once(&mut opening).await.is_pending() {
+                        // A later op of the same ring: the open is done by then, or soon.
+                        ringwork::fs::metadata(&path).await.unwrap();
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                    drop(opening);
+                }
+            });
+            runtime.block_on(task).unwrap();
+        });
+    });
+}
+
+#[test]
+fn thousands_of_opens_dropped_at_any_moment_leave_nothing() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let path = folder.file("file", "x");
+            let root = folder.path().to_owned();
+            let tasks: Vec<_> = (0..2)
+                .map(|core| {
+                    let (path, root) = (path.clone(), root.clone());
+                    runtime.handle().spawn_on(core, move || async move {
+                        let dir = Dir::open(root).await.unwrap();
+                        for round in 0..1_000 {
+                            let mut opening = Box::pin(File::open(&path));
+                            let mut beneath = Box::pin(dir.open_file("file"));
+                            let _ = poll_once(&mut opening).await;
+                            let _ = poll_once(&mut beneath).await;
+                            for _ in 0..round % 4 {
+                                ringwork::task::yield_now().await;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                runtime.block_on(task).unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn opens_of_a_plain_thread_dropped_at_any_moment_leave_nothing() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let path = folder.file("file", "x");
+            runtime.block_on(async {
+                for round in 0..500 {
+                    let mut opening = Box::pin(File::open(&path));
+                    let _ = poll_once(&mut opening).await;
+                    if round % 3 == 0 {
+                        std::thread::yield_now();
+                    }
+                    if round % 50 == 0 {
+                        sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            });
+        });
+    });
+}
+
+#[test]
+fn a_read_dropped_with_its_file_keeps_the_descriptor_until_it_is_over() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let path = folder.join("fifo");
+            make_fifo(&path);
+            let keeper = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            let task = runtime.spawn(async move {
+                for _ in 0..20 {
+                    let file = OpenOptions::new().read(true).write(true).open(&path).await.unwrap();
+                    let mut reading = file.read_at([0; 64], 0);
+                    assert!(poll_once(&mut reading).await.is_pending());
+                    drop(file);
+                    drop(reading);
+                }
+            });
+            runtime.block_on(task).unwrap();
+            drop(keeper);
+        });
+    });
+}
+
+#[test]
+fn a_dropped_read_writes_into_nobodys_memory() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let folder = Folder::new();
+        let path = folder.join("fifo");
+        make_fifo(&path);
+        let mut writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let task = runtime.spawn(async move {
+            let file = OpenOptions::new().read(true).write(true).open(&path).await.unwrap();
+            for round in 0..200_u8 {
+                let mut reading = file.read_at(Vec::with_capacity(4_096), 0);
+                assert!(poll_once(&mut reading).await.is_pending());
+                drop(reading);
+                // The allocator may give the same memory out again at once.
+                let fresh = vec![round; 4_096];
+                writer.write_all(&[0xee; 64]).unwrap();
+                ringwork::task::yield_now().await;
+                sleep(Duration::from_micros(100)).await;
+                assert!(fresh.iter().all(|&byte| byte == round), "somebody wrote here");
+                // What the dropped read did not take is taken now.
+                let (read, _) = file.read_at(Vec::with_capacity(4_096), 0).timeout(Duration::from_millis(1)).await;
+                let _ = read;
+            }
+        });
+        runtime.block_on(task).unwrap();
+    });
+}
