@@ -3,12 +3,12 @@
 mod kit;
 
 use futures_util::future::join;
+use kit::{Event, bounded, echo_server, process, runtime, talk};
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Builder, Handle};
 use ringwork::time::{Duration, Instant, sleep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
-use kit::{Event, bounded, echo_server, process, runtime, talk};
 
 fn panic_message(call: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(call)).expect_err("it panics");

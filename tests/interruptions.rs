@@ -212,7 +212,10 @@ fn a_child_by_exec_holds_none_of_our_descriptors() {
 }
 
 /// Echo, timers and files without end, until told; counts rounds.
-fn keep_busy(runtime: &Runtime, over: &Arc<AtomicBool>) -> (Vec<ringwork::task::JoinHandle<()>>, Arc<AtomicUsize>) {
+fn keep_busy(
+    runtime: &Runtime,
+    over: &Arc<AtomicBool>,
+) -> (Vec<ringwork::task::JoinHandle<()>>, Arc<AtomicUsize>) {
     let echo = echo_server();
     let rounds = Arc::new(AtomicUsize::new(0));
     let busy = |core| {

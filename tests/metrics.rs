@@ -150,8 +150,7 @@ fn tasks_are_a_level() {
 fn timers_are_a_level() {
     bounded(|| {
         let runtime = runtime(1);
-        let tasks: Vec<_> =
-            (0..50).map(|_| runtime.spawn(sleep(Duration::from_secs(3600)))).collect();
+        let tasks: Vec<_> = (0..50).map(|_| runtime.spawn(sleep(Duration::from_secs(3600)))).collect();
         wait_for("fifty timers", || core(&runtime, 0).timers == 50);
         for task in tasks {
             task.abort();

@@ -28,7 +28,6 @@ use std::task::{Context, Poll, ready};
 /// assert_eq!(handle.await.unwrap(), 42);
 /// # });
 /// ```
-#[must_use = "a dropped handle detaches the task: await it, or drop it on purpose"]
 pub struct JoinHandle<T> {
     // `ManuallyDrop`, because leaving the task and giving up the reference are one step.
     task: ManuallyDrop<Reference>,

@@ -99,7 +99,8 @@ fn links_are_followed_inside_and_refused_when_they_lead_out() {
             for path in ["in", "below/up", "folder/deep/file", "below/parent/open"] {
                 dir.open_file(path).await.unwrap_or_else(|error| panic!("{path}: {error}"));
             }
-            for path in ["out", "absolute", "absolute-in", "below/grand/secret", "magic", "magic/Cargo.toml"] {
+            for path in ["out", "absolute", "absolute-in", "below/grand/secret", "magic", "magic/Cargo.toml"]
+            {
                 let error = dir.open_file(path).await.expect_err(path);
                 assert_eq!(error.raw_os_error(), Some(libc::EXDEV), "{path}: {error}");
             }

@@ -40,9 +40,8 @@ fn an_open_that_is_dropped_while_it_waits_opens_nothing() {
             runtime.block_on(task).unwrap();
             // Nobody reads there: an open for writing that does not wait finds no reader.
             wait_for("all opens to end", || {
-                let writing = runtime.block_on(
-                    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo),
-                );
+                let writing = runtime
+                    .block_on(OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo));
                 writing.is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
             });
         });
@@ -164,7 +163,8 @@ fn a_dropped_read_writes_into_nobodys_memory() {
                 sleep(Duration::from_micros(100)).await;
                 assert!(fresh.iter().all(|&byte| byte == round), "somebody wrote here");
                 // What the dropped read did not take is taken now.
-                let (read, _) = file.read_at(Vec::with_capacity(4_096), 0).timeout(Duration::from_millis(1)).await;
+                let (read, _) =
+                    file.read_at(Vec::with_capacity(4_096), 0).timeout(Duration::from_millis(1)).await;
                 let _ = read;
             }
         });

@@ -28,10 +28,7 @@ pub(crate) fn runtime(cores: usize) -> Runtime {
 
 /// Runs `body` on a thread of its own and fails if it does not return.
 #[track_caller]
-pub(crate) fn within<T: Send + 'static>(
-    limit: Duration,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> T {
+pub(crate) fn within<T: Send + 'static>(limit: Duration, body: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, answer) = channel();
     let runner = thread::spawn(move || {
         let value = body();

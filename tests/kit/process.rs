@@ -37,8 +37,7 @@ pub(crate) fn alone<F: FnOnce()>(body: F) {
         panic!("{test} hangs in its own process")
     });
     let output = output.expect("a child can be waited for");
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let ran = out.contains("1 passed");
     assert!(output.status.success() && ran, "alone: {}\n{out}\n{err}", output.status);
     for (_, figures) in out.lines().filter_map(|line| line.split_once("measured: ")) {

@@ -235,9 +235,7 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
                 // When it comes back after all, it ends by itself.
                 over.store(true, Ordering::SeqCst);
                 let _ = futures_executor::block_on(endless);
-                wait_for("the stuck core to end", || {
-                    process::threads_named("ringwork").is_empty()
-                });
+                wait_for("the stuck core to end", || process::threads_named("ringwork").is_empty());
             }
         });
     });

@@ -153,9 +153,8 @@ fn aborts_and_dropped_streams_against_the_end() {
         let echo = echo_server();
         for round in 0..20 {
             let runtime = runtime(2);
-            let streams: Vec<_> = (0..10)
-                .map(|_| Arc::new(runtime.block_on(TcpStream::connect(echo)).unwrap()))
-                .collect();
+            let streams: Vec<_> =
+                (0..10).map(|_| Arc::new(runtime.block_on(TcpStream::connect(echo)).unwrap())).collect();
             let tasks: Vec<_> = streams
                 .iter()
                 .map(|stream| {

@@ -106,8 +106,7 @@ fn many_tasks_from_many_threads_all_run_once() {
         let ran = Arc::new(AtomicUsize::new(0));
         let start = Arc::new(Barrier::new(4));
         let spawner = |_| {
-            let (handle, ran, start) =
-                (runtime.handle().clone(), Arc::clone(&ran), Arc::clone(&start));
+            let (handle, ran, start) = (runtime.handle().clone(), Arc::clone(&ran), Arc::clone(&start));
             thread::spawn(move || {
                 start.wait();
                 let count = || {
@@ -141,8 +140,7 @@ fn a_burst_from_one_task_overflows_the_queue_and_all_run_once() {
         for steal in [Steal::Never, Steal::After(std::time::Duration::from_micros(200))] {
             let runtime = Builder::new().cores(2).pin(Pin::Off).steal(steal).build().unwrap();
             let burst = runtime.spawn(async {
-                let tasks: Vec<_> =
-                    (0..5_000).map(|n| ringwork::spawn(async move { n })).collect();
+                let tasks: Vec<_> = (0..5_000).map(|n| ringwork::spawn(async move { n })).collect();
                 let mut sum = 0;
                 for task in tasks {
                     sum += task.await.unwrap();

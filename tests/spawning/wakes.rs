@@ -169,9 +169,7 @@ fn a_wake_while_the_future_is_dropped_does_no_harm() {
             probe.waker();
             task.abort();
             assert!(runtime.block_on(task).unwrap_err().is_cancelled());
-            wait_for("no task alive", || {
-                runtime.handle().metrics().cores.iter().all(|core| core.tasks == 0)
-            });
+            wait_for("no task alive", || runtime.handle().metrics().cores.iter().all(|core| core.tasks == 0));
             assert_eq!(probe.polls(), 1);
         }
     });
@@ -248,20 +246,22 @@ fn two_tasks_on_two_cores_wake_each_other_ten_thousand_times() {
         let player = |side: usize| {
             let ball = Arc::clone(&ball);
             runtime.handle().spawn_on(side, move || {
-                poll_fn(move |cx| loop {
-                    ball.1.lock().unwrap()[side] = Some(cx.waker().clone());
-                    let turn = ball.0.load(Ordering::SeqCst);
-                    if turn >= 10_000 {
+                poll_fn(move |cx| {
+                    loop {
+                        ball.1.lock().unwrap()[side] = Some(cx.waker().clone());
+                        let turn = ball.0.load(Ordering::SeqCst);
+                        if turn >= 10_000 {
+                            let other = ball.1.lock().unwrap()[1 - side].take();
+                            other.into_iter().for_each(Waker::wake);
+                            return Poll::Ready(());
+                        }
+                        if turn % 2 != side {
+                            return Poll::Pending;
+                        }
+                        ball.0.store(turn + 1, Ordering::SeqCst);
                         let other = ball.1.lock().unwrap()[1 - side].take();
                         other.into_iter().for_each(Waker::wake);
-                        return Poll::Ready(());
                     }
-                    if turn % 2 != side {
-                        return Poll::Pending;
-                    }
-                    ball.0.store(turn + 1, Ordering::SeqCst);
-                    let other = ball.1.lock().unwrap()[1 - side].take();
-                    other.into_iter().for_each(Waker::wake);
                 })
             })
         };

@@ -336,3 +336,34 @@ fn dropping_a_listener_with_an_armed_accept_frees_the_port() {
         timeout(LONG, free).await.expect("the port comes free");
     });
 }
+
+#[test]
+fn a_listener_outlives_its_runtime_and_accepts_under_another() {
+    within(LIMIT, || {
+        let first = runtime(2);
+        let listener = first.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let armed = first.handle().spawn_on(1, move || async move {
+            {
+                let mut waiting = pin!(listener.accept());
+                assert!(poll!(waiting.as_mut()).is_pending());
+            }
+            listener
+        });
+        let listener = first.block_on(armed).unwrap();
+        assert!(first.shutdown_timeout(LONG).is_clean());
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let second = runtime(1);
+        let (_, peer) = second.block_on(listener.accept()).unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        // An accept that waits when its runtime ends says so.
+        let mut waiting = Box::pin(listener.accept());
+        let guard = second.handle().enter();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        assert!(second.shutdown_timeout(LONG).is_clean());
+        let error = futures_executor::block_on(waiting).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
+        drop(guard);
+    });
+}

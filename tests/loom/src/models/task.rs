@@ -163,7 +163,7 @@ fn output<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
 /// A task that sleeps until `flags` are up, after its first poll; its output is a loom `Arc`.
 fn sleeping(flags: &[&Arc<AtomicBool>]) -> (Core, Shelf, JoinHandle<Arc<u32>>) {
     let (core, shelf) = (Core::new(), Shelf::new());
-    let flags = flags.iter().map(|flag| Arc::clone(flag)).collect();
+    let flags = flags.iter().map(|&flag| flag.clone()).collect();
     let handle = core.spawn(until(flags, &shelf, Arc::new(7)));
     core.run();
     (core, shelf, handle)
