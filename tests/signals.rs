@@ -222,7 +222,7 @@ fn a_handler_that_was_there_before_is_still_called() {
 fn signals_that_cannot_be_caught_are_refused() {
     alone(|| {
         for signal in [libc::SIGKILL, libc::SIGSTOP] {
-            let error = Signal::new(&[libc::SIGUSR1, signal]).err().expect("refused");
+            let error = Signal::new(&[libc::SIGUSR1, signal]).expect_err("refused");
             assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
         }
         assert!(std::panic::catch_unwind(|| Signal::new(&[libc::SIGSEGV]).map(drop)).is_err());

@@ -28,7 +28,7 @@ impl Seen {
 
 /// Uses the CPU for a while, as a task that computes does.
 fn compute() {
-    let until = Instant::now() + Duration::from_micros(300);
+    let until = Instant::now() + Duration::from_micros(150);
     while Instant::now() < until {
         std::hint::spin_loop();
     }
@@ -81,7 +81,7 @@ fn a_burst_on_one_core_is_shared_by_both() {
 fn a_burst_larger_than_the_queue_is_shared_by_both() {
     bounded(|| {
         let runtime = runtime(2);
-        assert_eq!(burst(&runtime, 1_000, false), [0, 1]);
+        assert_eq!(burst(&runtime, 600, false), [0, 1]);
     });
 }
 
@@ -95,7 +95,7 @@ fn nothing_moves_where_stealing_is_off() {
     bounded(|| {
         let runtime = never();
         assert_eq!(burst(&runtime, 300, false), [0]);
-        assert_eq!(burst(&runtime, 1_000, false), [0]);
+        assert_eq!(burst(&runtime, 600, false), [0]);
         let metrics = runtime.handle().metrics();
         assert!(metrics.cores.iter().all(|core| core.steals == 0 && core.tasks_stolen == 0));
         assert_eq!(metrics.injector_depth, 0);
@@ -198,6 +198,29 @@ fn queued_tasks_of_a_core_that_gets_stuck_run_elsewhere() {
         over.store(true, Ordering::SeqCst);
         runtime.block_on(stuck).unwrap();
         wait_for("all of the others", || ran.load(Ordering::SeqCst) == 100);
+    });
+}
+
+#[test]
+#[ignore = "needs the monitor: without it nobody rings once the stuck core has stopped looking"]
+fn all_queued_tasks_of_a_core_that_gets_stuck_run_elsewhere() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let ran = Arc::new(AtomicUsize::new(0));
+        let (stop, count) = (Arc::clone(&over), Arc::clone(&ran));
+        let stuck = runtime.handle().spawn_on(0, move || async move {
+            for _ in 0..100 {
+                let count = Arc::clone(&count);
+                drop(ringwork::spawn(async move { count.fetch_add(1, Ordering::SeqCst) }));
+            }
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+        wait_for("all of the others", || ran.load(Ordering::SeqCst) == 100);
+        over.store(true, Ordering::SeqCst);
+        runtime.block_on(stuck).unwrap();
     });
 }
 

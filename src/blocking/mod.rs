@@ -19,6 +19,4 @@ mod pool;
 mod tests;
 
 pub(crate) use current::{Entered, enter, spawn};
-#[cfg(test)]
-pub(crate) use pool::Counts;
 pub(crate) use pool::{Config, Pool};

@@ -163,10 +163,11 @@ fn a_link_swapped_in_amid_the_walk_leads_nowhere() {
                 std::fs::rename(place.join("aside"), place.join("swap")).unwrap();
             }
         });
-        let opened = runtime.block_on(async {
+        runtime.block_on(async {
             let dir = Dir::open(&root).await.unwrap();
-            let mut opened = 0;
-            for round in 0..2_000 {
+            let (mut opened, mut round) = (0, 0);
+            while round < 2_000 || opened < 20 {
+                round += 1;
                 // With a walk upwards, which the kernel gives up when names move.
                 let path = ["swap/file", "below/../swap/file"][round % 2];
                 match dir.open_file(path).await {
@@ -181,10 +182,8 @@ fn a_link_swapped_in_amid_the_walk_leads_nowhere() {
                     }
                 }
             }
-            opened
         });
         over.store(true, Ordering::Relaxed);
         swapping.join().unwrap();
-        assert!(opened > 0);
     });
 }

@@ -188,11 +188,13 @@ fn a_sleep_may_be_dropped_and_reset_but_not_awaited() {
         let runtime = runtime(1);
         let handle = runtime.handle().clone();
         let armed = |runtime: &Runtime| {
-            runtime.block_on(async {
-                let mut nap = Box::pin(sleep(Duration::from_secs(3600)));
-                assert!(poll_once(&mut nap).await.is_pending());
-                nap
-            })
+            runtime
+                .block_on(async {
+                    let mut nap = Box::pin(sleep(Duration::from_secs(3600)));
+                    assert!(poll_once(&mut nap).await.is_pending());
+                    (nap,)
+                })
+                .0
         };
         let (dropped, mut reset, awaited) = (armed(&runtime), armed(&runtime), armed(&runtime));
         drop(runtime);

@@ -5,6 +5,7 @@ use ringwork::buf::AlignedBuf;
 use ringwork::fs::{File, OpenOptions};
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Runtime, ShutdownReport};
+use ringwork::task::JoinHandle;
 use ringwork::time::{Duration, Instant, sleep};
 use std::net;
 use std::sync::Arc;
@@ -200,6 +201,30 @@ fn thousands_of_ops_on_a_small_ring() {
     });
 }
 
+/// Tasks on one core, each with an op in flight.
+fn many_ops(runtime: &Runtime, core: usize, held: &Arc<()>) -> Vec<JoinHandle<()>> {
+    const COUNT: usize = 300;
+    let op = |n: usize| {
+        let held = Arc::clone(held);
+        runtime.handle().spawn_on(core, move || async move {
+            let _held = held;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            match n % 3 {
+                0 => drop(client.recv_pooled().await),
+                1 => drop(client.recv(Vec::with_capacity(10)).await),
+                _ => {
+                    let (accepted, _) = listener.accept().await.unwrap();
+                    drop((listener.accept().await, accepted));
+                }
+            }
+        })
+    };
+    let tasks = (0..COUNT).map(op).collect();
+    wait_for("the ops", || in_flight(runtime) >= COUNT as u64);
+    tasks
+}
+
 /// One core polls without end; the other has tasks and ops in flight.
 #[test]
 fn a_stuck_core_is_left_behind_in_time_and_named() {
@@ -217,20 +242,16 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
                     }
                 });
                 begun.wait_blocking();
-                let inner = Arc::clone(&held);
-                let other = runtime.handle().spawn_on(1 - stuck, move || async move {
-                    let _held = inner;
-                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                    let _ = listener.accept().await;
-                });
-                wait_for("the accept", || in_flight(&runtime) > 0);
+                let others = many_ops(&runtime, 1 - stuck, &held);
                 let begun = Instant::now();
                 let report = runtime.shutdown_timeout(Duration::from_millis(500));
                 assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
                 assert_eq!(report.stuck_cores, [stuck], "{report}");
                 assert_eq!(report.leaked_ops, 0, "{report}");
                 assert!(report.to_string().contains(&format!("[{stuck}]")), "{report}");
-                assert!(futures_executor::block_on(other).unwrap_err().is_cancelled());
+                for other in others {
+                    assert!(futures_executor::block_on(other).unwrap_err().is_cancelled());
+                }
                 assert_eq!(Arc::strong_count(&held), 1);
                 // When it comes back after all, it ends by itself.
                 over.store(true, Ordering::SeqCst);

@@ -87,9 +87,14 @@ fn an_output_nobody_takes_is_dropped_on_the_core() {
     bounded(|| {
         let runtime = runtime(1);
         let (sender, receiver) = mpsc::channel();
-        let task =
-            runtime.spawn(async move { OnDrop(move || sender.send(ringwork::core::current()).unwrap()) });
+        let detached = Event::default();
+        let gate = detached.clone();
+        let task = runtime.spawn(async move {
+            gate.wait().await;
+            OnDrop(move || sender.send(ringwork::core::current()).unwrap())
+        });
         drop(task);
+        detached.set();
         assert_eq!(receiver.recv().unwrap(), Some(0));
     });
 }

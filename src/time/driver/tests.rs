@@ -262,7 +262,9 @@ fn a_reset_on_its_way_to_a_core_that_goes_does_not_end_the_timer_twice() {
 }
 
 /// A waker that owns a timer: dropping it comes back into the driver.
-struct Owning(Mutex<Option<super::super::Sleep>>);
+struct Owning {
+    _timer: Mutex<Option<super::super::Sleep>>,
+}
 
 impl Wake for Owning {
     fn wake(self: Arc<Self>) {}
@@ -274,7 +276,7 @@ fn a_waker_that_drops_a_timer_may_be_dropped_by_a_timer() {
     let owning = || {
         let mut inner = sleep(HOUR);
         assert!(poll(&mut inner, &count).is_pending());
-        let waker = Waker::from(Arc::new(Owning(Mutex::new(Some(inner)))));
+        let waker = Waker::from(Arc::new(Owning { _timer: Mutex::new(Some(inner)) }));
         let mut outer = sleep(HOUR);
         assert!(Pin::new(&mut outer).poll(&mut Context::from_waker(&waker)).is_pending());
         outer

@@ -1,4 +1,5 @@
-//! A ringwork runtime inside a tokio program, and tokio inside a ringwork one: both do I/O and wait for each other.
+//! A ringwork runtime inside a tokio program, and tokio inside a ringwork one: both do I/O and wait for
+//! each other.
 
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Builder, Handle, Pin, Runtime};

@@ -1,4 +1,5 @@
-//! Other crates' channels, locks and events, across ringwork's cores: they need no runtime, and ours does them right.
+//! Other crates' channels, locks and events, across ringwork's cores: they need no runtime, and ours does
+//! them right.
 
 use event_listener::Event;
 use ringwork::runtime::{Builder, Pin, Runtime};
