@@ -111,6 +111,7 @@ impl Builder {
     ///
     /// # Panics
     /// If `cores` is zero.
+    #[track_caller]
     pub fn cores(mut self, cores: usize) -> Self {
         assert!(cores > 0, "a runtime has at least one core");
         self.cores = Some(cores);
@@ -142,6 +143,7 @@ impl Builder {
     ///
     /// # Panics
     /// If `threads` is zero.
+    #[track_caller]
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         assert!(threads > 0, "a blocking pool has at least one thread");
         self.blocking_threads = threads;

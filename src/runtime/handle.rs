@@ -16,8 +16,8 @@ use crate::task::JoinHandle;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,11 @@ impl Handle {
     /// If it is in none; see [`Handle::try_current`].
     #[track_caller]
     pub fn current() -> Self {
-        Self::try_current().unwrap_or_else(|| panic!("{}", crate::base::reach::NO_RUNTIME))
+        // Not in a closure: the panic names the caller's place.
+        match Self::try_current() {
+            Some(handle) => handle,
+            None => panic!("{}", crate::base::reach::NO_RUNTIME),
+        }
     }
 
     /// The handle of the runtime this thread is in, if any: on a core, in the blocking pool, inside
@@ -161,12 +165,13 @@ impl fmt::Debug for Handle {
 #[must_use = "dropping a runtime shuts it down"]
 pub struct Runtime {
     handle: Handle,
-    cores: Vec<CoreThread>,
+    /// Only the end touches them; the lock makes a runtime `Sync`, as one in a `static` must be.
+    cores: Mutex<Vec<CoreThread>>,
 }
 
 impl Runtime {
     pub(super) fn new(handle: Handle, cores: Vec<CoreThread>) -> Self {
-        Self { handle, cores }
+        Self { handle, cores: Mutex::new(cores) }
     }
 
     /// A handle to this runtime.
@@ -223,7 +228,7 @@ impl Runtime {
     }
 
     fn end(&mut self, patience: Duration) -> ShutdownReport {
-        let cores = std::mem::take(&mut self.cores);
+        let cores = std::mem::take(self.cores.get_mut().unwrap_or_else(PoisonError::into_inner));
         if cores.is_empty() || fork::is_child() {
             // A child of fork has no cores: they are threads of its parent.
             std::mem::forget(cores);
@@ -279,6 +284,6 @@ impl Drop for Runtime {
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("cores", &self.cores.len()).finish_non_exhaustive()
+        f.debug_struct("Runtime").field("cores", &self.handle.cores()).finish_non_exhaustive()
     }
 }

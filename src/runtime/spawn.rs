@@ -52,9 +52,12 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    spawn_local_here(future, Location::caller()).unwrap_or_else(|_| {
-        panic!("spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)")
-    })
+    match spawn_local_here(future, Location::caller()) {
+        Ok(task) => task,
+        Err(_) => {
+            panic!("spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)")
+        }
+    }
 }
 
 /// Makes a future on core `core` and runs it there; it never moves and need not be `Send`.
@@ -130,6 +133,7 @@ impl Deliver for Errand {
     }
 }
 
+#[track_caller]
 pub(super) fn on_core<F, Fut>(
     handle: &Handle,
     core: usize,

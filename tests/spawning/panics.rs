@@ -1,6 +1,6 @@
 //! Panics: each ends one task and reaches whoever joins it, and nothing else.
 
-use crate::kit::{Event, OnDrop, bounded, runtime};
+use crate::kit::{Event, OnDrop, bounded, process, runtime};
 use ringwork::runtime::Runtime;
 use ringwork::task::JoinHandle;
 use std::future::poll_fn;
@@ -202,5 +202,32 @@ fn a_panic_in_a_task_poisons_no_lock_of_ours() {
             assert_eq!(runtime.block_on(task).is_ok(), n % 2 == 0);
         }
         assert_eq!(*seen.lock().unwrap(), 200);
+    });
+}
+
+#[test]
+fn a_call_that_is_misused_panics_at_the_place_of_the_call() {
+    process::alone(|| {
+        let places: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&places);
+        std::panic::set_hook(Box::new(move |info| {
+            let place = info.location().expect("a place");
+            seen.lock().unwrap().push(place.to_string());
+        }));
+        let runtime = runtime(1);
+        let handle = runtime.handle().clone();
+        let calls: [(u32, Box<dyn FnOnce()>); 6] = [
+            (line!(), Box::new(|| drop(ringwork::spawn(async {})))),
+            (line!(), Box::new(|| drop(ringwork::spawn_local(async {})))),
+            (line!(), Box::new(|| drop(ringwork::spawn_blocking(|| ())))),
+            (line!(), Box::new(|| drop(ringwork::runtime::Handle::current()))),
+            (line!(), Box::new(move || drop(handle.spawn_on(9, || async {})))),
+            (line!(), Box::new(|| drop(ringwork::runtime::Builder::new().cores(0)))),
+        ];
+        for (line, call) in calls {
+            assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+            let place = places.lock().unwrap().pop().expect("the hook was called");
+            assert!(place.contains(&format!("panics.rs:{line}:")), "line {line}: {place}");
+        }
     });
 }

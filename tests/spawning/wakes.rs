@@ -4,10 +4,12 @@
 use crate::kit::{Event, OnDrop, bounded, runtime, wait_for};
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+use std::time::Duration;
 
 /// A future that counts its polls, shows its waker, and is ready when told.
 #[derive(Clone, Default)]
@@ -268,5 +270,95 @@ fn two_tasks_on_two_cores_wake_each_other_ten_thousand_times() {
         for player in [player(0), player(1)] {
             runtime.block_on(player).unwrap();
         }
+    });
+}
+
+/// Drops its future when it is woken, as a select does that is decided by another branch.
+struct DropsFuture(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>, mpsc::Sender<()>);
+
+impl Wake for DropsFuture {
+    fn wake(self: Arc<Self>) {
+        let future = self.0.lock().unwrap().take();
+        drop(future);
+        let _ = self.1.send(());
+    }
+}
+
+/// Polls `future` once; its waker drops it. Returns where the wake is told.
+fn dropped_by_its_waker(future: impl Future<Output = ()> + Send + 'static) -> mpsc::Receiver<()> {
+    let (woken, told) = mpsc::channel();
+    let slot = Arc::new(DropsFuture(Mutex::new(None), woken));
+    let waker = Waker::from(Arc::clone(&slot));
+    let mut future: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(future);
+    assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    *slot.0.lock().unwrap() = Some(future);
+    told
+}
+
+#[test]
+fn a_waker_may_drop_what_it_wakes() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let _guard = runtime.handle().enter();
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap();
+        let connect = || runtime.block_on(ringwork::net::TcpStream::connect(address)).unwrap();
+        for _ in 0..20 {
+            let nap = ringwork::time::sleep(Duration::from_millis(2));
+            let napping = dropped_by_its_waker(nap);
+            let go = Event::default();
+            let task = runtime.spawn(go.wait());
+            let joining = dropped_by_its_waker(async { task.await.unwrap() });
+            go.set();
+            // One op in a buffer of the caller's, one in the runtime's; each owns its stream.
+            let (one, two) = (connect(), connect());
+            let receiving = dropped_by_its_waker(async move {
+                let _ = one.recv(Vec::with_capacity(8)).await;
+            });
+            let pooled = dropped_by_its_waker(async move {
+                let _ = two.recv_pooled().await;
+            });
+            for _ in 0..2 {
+                std::io::Write::write_all(&mut peer.accept().unwrap().0, b"hello").unwrap();
+            }
+            let listener = runtime.block_on(ringwork::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+            let other = listener.local_addr().unwrap();
+            let accepting = dropped_by_its_waker(async move {
+                let _ = listener.accept().await;
+            });
+            drop(std::net::TcpStream::connect(other).unwrap());
+            for told in [napping, joining, receiving, pooled, accepting] {
+                told.recv().unwrap();
+            }
+        }
+        assert!(runtime.shutdown_timeout(Duration::from_secs(20)).is_clean());
+    });
+}
+
+#[test]
+fn a_waker_on_a_core_may_drop_what_it_wakes() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let task = runtime.spawn(async {
+            let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = peer.local_addr().unwrap();
+            for _ in 0..20 {
+                let stream = ringwork::net::TcpStream::connect(address).await.unwrap();
+                let told = dropped_by_its_waker(async move {
+                    let _ = stream.recv_pooled().await;
+                });
+                std::io::Write::write_all(&mut peer.accept().unwrap().0, b"hello").unwrap();
+                let napping = dropped_by_its_waker(ringwork::time::sleep(Duration::from_millis(1)));
+                let child = ringwork::spawn(async {});
+                let joining = dropped_by_its_waker(async { child.await.unwrap() });
+                for told in [told, napping, joining] {
+                    while told.try_recv().is_err() {
+                        ringwork::time::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+            }
+        });
+        runtime.block_on(task).unwrap();
+        assert!(runtime.shutdown_timeout(Duration::from_secs(20)).is_clean());
     });
 }
