@@ -102,9 +102,13 @@ fn a_core_at_rest_does_nothing_at_all() {
         runtime.block_on(runtime.spawn(async {})).unwrap();
         drop(runtime.spawn(sleep(Duration::from_secs(3600))));
         settle(&runtime);
-        let before = metrics(&runtime);
-        thread::sleep(Duration::from_millis(200));
-        assert_eq!(metrics(&runtime), before);
+        let is_still = || {
+            let before = metrics(&runtime);
+            thread::sleep(Duration::from_millis(100));
+            metrics(&runtime) == before
+        };
+        // The kernel may send a waiting thread round once for reasons of its own; not again and again.
+        assert!((0..5).any(|_| is_still()), "{:?}", metrics(&runtime));
     });
 }
 

@@ -3,7 +3,7 @@
 mod kit;
 
 use kit::process::{allowed_cpus, alone, count_cpus, thread_id, threads, threads_named};
-use kit::{bounded, runtime, wait_for};
+use kit::{Folder, bounded, runtime, wait_for};
 use ringwork::fs::File;
 use ringwork::runtime::{Builder, Pin, Runtime};
 use std::thread;
@@ -125,8 +125,8 @@ fn kernel_helpers_of_a_pinned_core_may_run_beside_it() {
             }
             let all = mine();
             let runtime = pinned(1);
-            let path = std::env::temp_dir().join(format!("ringwork-wq-{}", std::process::id()));
-            let own = path.clone();
+            let folder = Folder::new();
+            let own = folder.join("file");
             let work = runtime.handle().spawn_on(0, move || async move {
                 let file = File::create(&own).await.unwrap();
                 // Never done inline.
@@ -135,7 +135,6 @@ fn kernel_helpers_of_a_pinned_core_may_run_beside_it() {
                 mine()
             });
             let core = runtime.block_on(work).unwrap();
-            std::fs::remove_file(path).unwrap();
             // They stay for some seconds.
             wait_for("a helper", || !threads_named("iou-wrk").is_empty());
             let masks: Vec<_> = threads_named("iou-wrk").into_iter().filter_map(allowed_cpus).collect();

@@ -54,9 +54,9 @@ where
 {
     match spawn_local_here(future, Location::caller()) {
         Ok(task) => task,
-        Err(_) => {
-            panic!("spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)")
-        }
+        Err(_) => panic!(
+            "spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)"
+        ),
     }
 }
 

@@ -200,8 +200,12 @@ impl Worker {
         }
         let Some(threshold) = self.core.shared.config.idle_threshold else { return false };
         let dry_since = *self.dry_since.get_or_insert(now);
-        let may_search = std::mem::take(&mut self.rung) || now.duration_since(dry_since) >= threshold;
-        if !may_search || !self.search() {
+        if !self.rung && now.duration_since(dry_since) < threshold {
+            return false;
+        }
+        // It goes on, each time it runs dry, until a search fails.
+        self.rung = self.search();
+        if !self.rung {
             return false;
         }
         // What was stolen may be more than this core runs next: the next hungry core is rung.

@@ -1,6 +1,6 @@
 //! `Dir::open_file`: nothing outside the folder is ever opened, and nothing in it makes it wait.
 
-use crate::Folder;
+use crate::kit::Folder;
 use crate::kit::{bounded, process, runtime};
 use ringwork::fs::{Dir, File};
 use std::os::unix::fs::symlink;

@@ -1,7 +1,8 @@
 //! What is written is what is read, at any offset, in any number at once.
 
+use crate::kit::Folder;
 use crate::kit::{bounded, runtime};
-use crate::{Folder, pattern};
+use crate::pattern;
 use ringwork::buf::AlignedBuf;
 use ringwork::fs::{self, File, OpenOptions};
 use ringwork::time::Duration;

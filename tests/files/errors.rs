@@ -1,6 +1,6 @@
 //! Errors: the kernel's, as std gives them, and the file is usable after one.
 
-use crate::Folder;
+use crate::kit::Folder;
 use crate::kit::process::{alone, is_root};
 use crate::kit::{bounded, runtime};
 use ringwork::fs::{self, Dir, File, OpenOptions};
@@ -170,9 +170,9 @@ fn what_others_may_not_read_is_refused() {
         let mode = |mode| std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(&secret, mode(0)).unwrap();
         std::fs::set_permissions(folder.path(), mode(0o755)).unwrap();
-        if is_root() {
-            // SAFETY: a system call without memory; this process has no other thread that minds.
-            assert_eq!(unsafe { libc::setuid(65_534) }, 0);
+        let was_root = is_root();
+        if was_root {
+            become_user(65_534);
         }
         let runtime = runtime(1);
         runtime.block_on(async {
@@ -182,5 +182,16 @@ fn what_others_may_not_read_is_refused() {
             let dir = Dir::open(folder.path()).await.unwrap();
             assert_eq!(errno(dir.open_file("secret").await), Some(libc::EACCES));
         });
+        drop(runtime);
+        if was_root {
+            // To clear up.
+            become_user(0);
+        }
     });
+}
+
+/// Changes whose rights all threads of this process have.
+fn become_user(id: libc::uid_t) {
+    // SAFETY: a call without memory; the process is this test's alone.
+    assert_eq!(unsafe { libc::seteuid(id) }, 0);
 }

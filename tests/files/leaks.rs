@@ -1,6 +1,6 @@
 //! Opens and reads that nobody waits for any more: nothing stays open, nothing is written to later.
 
-use crate::Folder;
+use crate::kit::Folder;
 use crate::kit::process::{alone, descriptors, make_fifo};
 use crate::kit::{bounded, poll_once, runtime, wait_for};
 use ringwork::fs::{Dir, File, OpenOptions};

@@ -1,8 +1,9 @@
 //! No more room: the error arrives, and what was there before is still there.
 
+use crate::kit::Folder;
 use crate::kit::process::{alone, is_root};
 use crate::kit::{bounded, runtime};
-use crate::{Folder, pattern};
+use crate::pattern;
 use ringwork::fs::{self, File, OpenOptions};
 
 /// The size that no file of this process may pass.
@@ -93,5 +94,8 @@ fn a_full_disk_is_an_error_and_loses_nothing() {
             fs::write(folder.join("late"), pattern(100_000)).await.unwrap();
         });
         drop(runtime);
+        let path = std::ffi::CString::new(folder.path().to_str().unwrap()).unwrap();
+        // SAFETY: the string ends with NUL and lives throughout.
+        unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
     });
 }

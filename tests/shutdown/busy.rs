@@ -1,6 +1,6 @@
 //! A runtime that ends amid work: ops of every kind in flight, a core that does not come back.
 
-use crate::kit::{Event, bounded, process, runtime, wait_for};
+use crate::kit::{Event, Folder, bounded, process, runtime, wait_for};
 use ringwork::buf::AlignedBuf;
 use ringwork::fs::{File, OpenOptions};
 use ringwork::net::{TcpListener, TcpStream};
@@ -105,9 +105,8 @@ fn connects() {
 
 #[test]
 fn reads_and_writes_past_the_page_cache() {
-    let path = std::env::temp_dir().join(format!("ringwork-direct-{}", std::process::id()));
-    std::fs::write(&path, vec![7; 1 << 20]).unwrap();
-    let direct = path.clone();
+    let folder = Folder::new();
+    let direct = folder.file("direct", vec![7; 1 << 20]);
     ends_amid(16, move |n| {
         let path = direct.clone();
         async move {
@@ -130,15 +129,14 @@ fn reads_and_writes_past_the_page_cache() {
             }
         }
     });
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
 fn opens_syncs_and_allocations() {
-    let path = std::env::temp_dir().join(format!("ringwork-busy-{}", std::process::id()));
-    let path_of_task = path.clone();
+    let folder = Folder::new();
+    let root = folder.path().to_owned();
     ends_amid(8, move |n| {
-        let path = path_of_task.with_extension(n.to_string());
+        let path = root.join(n.to_string());
         async move {
             let file = File::create(&path).await.unwrap();
             drop(file.allocate(0, 1 << 16).await);
@@ -148,22 +146,17 @@ fn opens_syncs_and_allocations() {
             drop(file.set_len(10).await);
         }
     });
-    for n in 0..8 {
-        // Not there if the end came before its task.
-        let _ = std::fs::remove_file(path.with_extension(n.to_string()));
-    }
 }
 
 #[test]
 fn an_open_that_waits_for_the_other_end_of_a_fifo() {
-    let path = std::env::temp_dir().join(format!("ringwork-fifo-{}", std::process::id()));
-    process::make_fifo(&path);
-    let fifo = path.clone();
+    let folder = Folder::new();
+    let fifo = folder.join("fifo");
+    process::make_fifo(&fifo);
     ends_amid(4, move |_| {
         let fifo = fifo.clone();
         async move { drop(File::open(fifo).await) }
     });
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
