@@ -16,7 +16,7 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::{cpu, fork, limits};
 use crate::task::OwnedTasks;
 use std::any::Any;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicPtr, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -254,6 +254,7 @@ fn core_block() -> std::io::Result<(CoreShared, Seat)> {
         counters: Arc::new(Counters::default()),
         parked_at: AtomicU64::new(0),
         running: AtomicU64::new(0),
+        running_from: AtomicPtr::default(),
         mark: OnceLock::new(),
         thread: AtomicU64::new(0),
     };

@@ -16,7 +16,7 @@ use crate::sys::fork;
 use crate::task::{self, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn};
 use std::future::Future;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub(crate) struct CoreShared {
     pub(crate) parked_at: AtomicU64,
     /// The task the core is polling; 0 for none. For the watchdog.
     pub(crate) running: AtomicU64,
+    /// Where that task was spawned. For the watchdog.
+    pub(crate) running_from: AtomicPtr<Location<'static>>,
     /// The mark of the core's thread; set before the core reports.
     pub(crate) mark: OnceLock<Mark>,
     /// The core's thread, for reports.

@@ -164,6 +164,8 @@ impl Worker {
         block.counters.polls.add(1);
         // Plain stores into our own block: what the watchdog reads.
         block.running.store(task.header().id().as_u64(), Ordering::Relaxed);
+        let birth = std::ptr::from_ref(task.header().spawned_at());
+        block.running_from.store(birth.cast_mut(), Ordering::Relaxed);
         task.run();
         block.running.store(0, Ordering::Relaxed);
     }
