@@ -274,3 +274,41 @@ fn even_load_is_left_where_it_is() {
         }
     });
 }
+
+/// Sends and receives 64 bytes `rounds` times.
+fn ping_pong(address: std::net::SocketAddr, rounds: usize) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut answer = [0; 64];
+    for _ in 0..rounds {
+        stream.write_all(&[7; 64]).unwrap();
+        stream.read_exact(&mut answer).unwrap();
+    }
+}
+
+#[test]
+fn an_evenly_loaded_server_moves_next_to_no_connection() {
+    const CLIENTS: usize = 16;
+    const ROUNDS: usize = 400;
+    bounded(|| {
+        let runtime = runtime(2);
+        let handler = |stream: ringwork::net::TcpStream, _peer| async move {
+            while let Ok(bytes) = stream.recv_pooled().await {
+                if bytes.is_empty() || stream.send_all(bytes).await.0.is_err() {
+                    break;
+                }
+            }
+        };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = runtime.block_on(ringwork::serve_per_core(address, handler)).unwrap();
+        let address = server.local_addr();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| std::thread::spawn(move || ping_pong(address, ROUNDS))).collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        let metrics = runtime.handle().metrics();
+        let stolen: u64 = metrics.cores.iter().map(|core| core.tasks_stolen).sum();
+        // A core that ran dry for a moment used to search at once: one request in six moved its connection.
+        let requests = (CLIENTS * ROUNDS) as u64;
+        assert!(stolen < requests / 20, "{stolen} tasks moved for {requests} requests");
+    });
+}
