@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::mpsc::channel;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,8 @@ pub(crate) fn runtime(cores: usize) -> Runtime {
 /// Lets one test at a time count what the whole process has.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
+    // Its descriptor is there from the start.
+    shared_listener();
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -200,10 +202,20 @@ pub(crate) fn half_std_pair() -> (TcpStream, std::net::TcpStream) {
 
 /// Two plain blocking ends of one connection.
 pub(crate) fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = shared_listener().lock().unwrap_or_else(PoisonError::into_inner);
     let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (other, _) = listener.accept().unwrap();
+    let (other, peer) = listener.accept().unwrap();
+    assert_eq!(peer, one.local_addr().unwrap());
     (one, other)
+}
+
+/// One listener for all pairs: finding a free port takes the kernel long while many are in TIME_WAIT.
+fn shared_listener() -> &'static Mutex<std::net::TcpListener> {
+    static LISTENER: LazyLock<Mutex<std::net::TcpListener>> = LazyLock::new(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("the loopback has a port");
+        Mutex::new(listener)
+    });
+    &LISTENER
 }
 
 /// Bytes that tell their position: no two aligned 8-byte words of one stream are equal.
