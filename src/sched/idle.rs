@@ -1,9 +1,9 @@
 //! Who is idle, since when, and who may be rung: what a parked core shows and what others read of it.
 //!
-//! Owns one [`Idleness`] per core and one [`Parked`] per runtime. Promises that a core that was asked knows it
-//! when it wakes, and that the monitor never sleeps while a core is awake for longer than it takes to wake it.
-//! It rings nobody (that is the inbox's doorbell), reads no clock (stamps are arguments: nanoseconds since the
-//! runtime started, never 0) and does not say what a surplus is.
+//! Owns one [`Idleness`] per core and one [`Parked`] per runtime. Promises that a core that was asked knows
+//! it when it wakes, and that the monitor never sleeps while a core is awake for longer than it takes to
+//! wake it. It rings nobody (that is the inbox's doorbell), reads no clock (stamps are arguments:
+//! nanoseconds since the runtime started, never 0) and does not say what a surplus is.
 //!
 //! # Hungry is computed
 //! `parked_at` is written by its core only: the stamp when it parks, 0 when it wakes. Whoever has surplus
@@ -11,10 +11,10 @@
 //! just parked, which is looked at again after the next poll.
 //!
 //! # Being asked
-//! Ringer: (R1) `asked = 1`; (R2) knock at the inbox. Core, after its wait: (W1) `unpark` of the inbox; (W2)
-//! take `asked`. The inbox's word, read-modify-written by R2 and W1, orders R1 before W2, so both are plain. If
-//! the core was awake already, or is just parking, the request stays for its next wake: a request is a hint,
-//! what backs it is the surplus that is looked at after every poll, and the monitor.
+//! Ringer: (R1) `asked = 1`; (R2) knock at the inbox. Core, after its wait: (W1) `unpark` of the inbox;
+//! (W2) take `asked`. The inbox's word, read-modify-written by R2 and W1, orders R1 before W2, so both are
+//! plain. If the core was awake already, or is just parking, the request stays for its next wake: a request
+//! is a hint, what backs it is the surplus that is looked at after every poll, and the monitor.
 //!
 //! # Patience
 //! A request that led to no steal doubles the age that a surplus must have before that core is asked again;
@@ -23,8 +23,8 @@
 //!
 //! # The monitor's sleep
 //! Core wakes: (C1) `parked -= 1`; (C2) if `sleeping`, swap it to 0 and wake the monitor. Monitor: (M1)
-//! `sleeping = 1`; (M2) look at `parked` again: if a core is awake, `sleeping = 0` and go on, else block. All
-//! SeqCst: if M2 saw all cores parked, C1 comes after M2 and hence after M1, and C2 sees it.
+//! `sleeping = 1`; (M2) look at `parked` again: if a core is awake, `sleeping = 0` and go on, else block.
+//! All SeqCst: if M2 saw all cores parked, C1 comes after M2 and hence after M1, and C2 sees it.
 //!
 //! Models: `tests/loom` (`idle_*`).
 #![forbid(unsafe_code)]

@@ -1,8 +1,8 @@
 //! Finding work that is not this core's own, and having others find this core's surplus.
 //!
 //! Owns the order of a search (injector, steal queues by distance, Send lanes), the taking over from stuck
-//! cores, and the decision to ring a hungry core. When a core searches is the worker's business, who is hungry
-//! is idle.rs, how a queue is stolen from is queue.rs.
+//! cores, and the decision to ring a hungry core. When a core searches is the worker's business, who is
+//! hungry is idle.rs, how a queue is stolen from is queue.rs.
 #![forbid(unsafe_code)]
 
 use super::current::Core;
@@ -55,8 +55,8 @@ impl Searcher {
         core.shared.injector.take(most, |task| core.take_home(task))
     }
 
-    /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the first
-    /// find.
+    /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the
+    /// first find.
     pub(super) fn search(&mut self, core: &Core, reason: Reason) -> bool {
         core.counters().searches.add(1);
         let least = if reason == Reason::Asked { 1 } else { 2 };
@@ -119,8 +119,8 @@ fn steal_from(core: &Core, victim: usize, least: usize) -> bool {
     }
     let mut mine = core.steal.borrow_mut();
     let (first, moved) = stealer.steal_half_into(&mut mine);
-    let Some(first) = first else { return false };
     drop(mine);
+    let Some(first) = first else { return false };
     moved_here(core, 1 + moved as u64);
     core.take_home(first);
     true

@@ -182,8 +182,8 @@ impl Shared {
         !block.stealer.is_empty() || block.inbox.has_send() || !self.injector.is_empty()
     }
 
-    /// The core for a task that comes from outside: a parked one first, else in turn; not a stuck one if there
-    /// is another.
+    /// The core for a task that comes from outside: a parked one first, else in turn; not a stuck one if
+    /// there is another.
     fn pick_core(&self) -> usize {
         let is_well = |core: &usize| !self.stuck.is_stuck(*core);
         let all = 0..self.cores.len();
@@ -195,8 +195,8 @@ impl Shared {
         })
     }
 
-    /// Where a `Send` task of the stuck core `home` goes: to this core, if this thread is one that is well, else
-    /// as if it came from outside.
+    /// Where a `Send` task of the stuck core `home` goes: to this core, if this thread is one that is well,
+    /// else as if it came from outside.
     #[cold]
     fn detour(self: &Arc<Self>, home: usize) -> usize {
         let here = current::index_in(self).filter(|&core| !self.stuck.is_stuck(core));
@@ -206,7 +206,8 @@ impl Shared {
         })
     }
 
-    /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for it.
+    /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for
+    /// it.
     pub(crate) fn spawn<F>(
         self: &Arc<Self>,
         future: F,

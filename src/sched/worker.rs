@@ -217,6 +217,11 @@ impl Worker {
         } else {
             return false;
         };
+        // What has completed for its own tasks is nearer than anything it could steal.
+        if self.ring.wants_enter() {
+            self.ring.enter(Wait::No);
+            return true;
+        }
         // It goes on, each time it runs dry, until a search fails.
         let found = self.searcher.search(&self.core, reason);
         if reason == Reason::Asked || found {
