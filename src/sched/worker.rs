@@ -150,8 +150,11 @@ impl Worker {
     /// Local and steal queue in turn; the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
         self.polls += 1;
-        if self.polls.is_multiple_of(INJECTOR_EVERY) {
-            self.take_from_injector(1);
+        // It runs at once: behind a full steal queue it would go back into the injector, again and again.
+        if self.polls.is_multiple_of(INJECTOR_EVERY)
+            && let Some(task) = self.one_from_injector()
+        {
+            return Some(task);
         }
         let core = &self.core;
         let local = || core.local.borrow_mut().pop_front();
@@ -215,6 +218,15 @@ impl Worker {
             self.core.shared.ring_hungry(self.core.index, now);
         }
         true
+    }
+
+    fn one_from_injector(&self) -> Option<Notified> {
+        let mut one = None;
+        self.core.shared.injector.take(1, |task| {
+            task.header().set_home(self.core.index);
+            one = Some(task);
+        });
+        one
     }
 
     fn take_from_injector(&self, most: usize) -> usize {
