@@ -44,15 +44,17 @@ impl Searcher {
         Self { victims, surplus: None }
     }
 
-    /// Takes some of what did not fit the steal queues. How much.
+    /// Queues some of what did not fit the steal queues: this core's share. How much.
     pub(super) fn take_from_injector(core: &Core) -> usize {
         let share = core.shared.injector.len().div_ceil(core.shared.cores.len());
-        Self::take_injected(core, share.min(INJECTOR_BATCH))
+        core.shared.injector.take(share.min(INJECTOR_BATCH), |task| core.take_home(task))
     }
 
-    /// Takes up to `most` tasks from the injector.
-    pub(super) fn take_injected(core: &Core, most: usize) -> usize {
-        core.shared.injector.take(most, |task| core.take_home(task))
+    /// Takes one task that did not fit a steal queue.
+    pub(super) fn one_from_injector(core: &Core) -> Option<Notified> {
+        let mut one = None;
+        core.shared.injector.take(1, |task| one = Some(task));
+        one
     }
 
     /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the

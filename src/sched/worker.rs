@@ -153,8 +153,11 @@ impl Worker {
     /// Local and steal queue in turn; the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
         self.polls += 1;
-        if self.polls.is_multiple_of(INJECTOR_EVERY) {
-            Searcher::take_injected(&self.core, 1);
+        // It runs at once: behind a full steal queue it would go back into the injector, again and again.
+        if self.polls.is_multiple_of(INJECTOR_EVERY)
+            && let Some(task) = Searcher::one_from_injector(&self.core)
+        {
+            return Some(task);
         }
         let core = &self.core;
         let local = || core.local.borrow_mut().pop_front();
