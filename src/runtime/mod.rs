@@ -15,6 +15,7 @@ mod handle;
 mod placement;
 mod report;
 mod spawn;
+mod task_builder;
 
 pub use builder::{Builder, Pin, Steal};
 pub use capabilities::{Capabilities, Feature, RingSize, Rings};
