@@ -78,10 +78,14 @@ counters! {
     doorbells,
     /// Times this core parked.
     parks,
-    /// Successful searches of other cores' queues.
+    /// Searches of other cores' queues.
+    searches,
+    /// Searches that found something.
     steals,
     /// Tasks taken from other cores.
     tasks_stolen,
+    /// Times this core rang a hungry one for its surplus.
+    hungry_wakes,
     /// Tasks moved to the injector because the steal queue was full.
     overflows,
     /// Tasks spawned by this core.
