@@ -16,6 +16,7 @@ mod monitor;
 mod placement;
 mod report;
 mod spawn;
+mod task_builder;
 
 pub use crate::sched::watchdog::{StuckIn, StuckReport, Watchdog};
 pub use builder::{Builder, Pin, Steal};

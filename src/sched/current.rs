@@ -6,11 +6,10 @@
 
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
-use crate::task::{self, Cause, JoinHandle, Notified, TaskRef, Unborn};
+use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -203,7 +202,7 @@ impl Core {
 /// The future, on a thread that is no core.
 pub(crate) fn spawn_local_here<F>(
     future: F,
-    at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> Result<JoinHandle<F::Output>, F>
 where
     F: Future + 'static,
@@ -212,7 +211,7 @@ where
     with_current(|core| {
         let Some(core) = core else { return Err(future) };
         let scheduler = Scheduler::new(&core.shared, core.index);
-        let (owned, notified, handle) = task::new_local(future, scheduler, at);
+        let (owned, notified, handle) = task::new_local(future, scheduler, attributes);
         core.take_in(owned, notified);
         Ok(handle)
     })

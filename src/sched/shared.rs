@@ -17,9 +17,10 @@ use crate::base::inbox::Inbox;
 use crate::base::reach::Cores;
 use crate::metrics::Counters;
 use crate::sys::fork;
-use crate::task::{self, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn};
+use crate::task::{
+    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn,
+};
 use std::future::Future;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -211,14 +212,14 @@ impl Shared {
     pub(crate) fn spawn<F>(
         self: &Arc<Self>,
         future: F,
-        at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let home = current::index_in(self).unwrap_or_else(|| self.pick_core());
-        self.spawn_at(home, future, at)
+        self.spawn_at(home, future, attributes)
     }
 
     /// Spawns a task that may move, at home on core `home`.
@@ -226,13 +227,13 @@ impl Shared {
         self: &Arc<Self>,
         home: usize,
         future: F,
-        at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (owned, notified, handle) = task::new(future, Scheduler::new(self, home), at);
+        let (owned, notified, handle) = task::new(future, Scheduler::new(self, home), attributes);
         notified.header().set_home(home);
         if self.refuses_tasks() || !self.cores[home].owned.insert(owned) {
             notified.shutdown();
@@ -250,7 +251,7 @@ impl Shared {
         self: &Arc<Self>,
         home: usize,
         make: M,
-        at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> (Unborn, JoinHandle<F::Output>)
     where
         M: FnOnce() -> F + Send + 'static,
@@ -258,7 +259,7 @@ impl Shared {
         F::Output: Send + 'static,
     {
         let mark = *self.cores[home].mark.get().expect("a core has its mark before anybody has a handle");
-        task::new_elsewhere(make, Scheduler::new(self, home), mark, at)
+        task::new_elsewhere(make, Scheduler::new(self, home), mark, attributes)
     }
 
     /// Brings a task to its home from outside. A `Send` task goes past a core that is stuck.
