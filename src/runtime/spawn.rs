@@ -146,7 +146,7 @@ where
     Fut::Output: Send + 'static,
 {
     let cores = handle.cores();
-    assert!(core < cores, "spawn_on core {core}: the runtime has {cores} cores");
+    assert!(core < cores, "there is no core {core}: the runtime has {cores} cores");
     let (unborn, task) = handle.shared().make_for(core, make, at);
     if handle.shared().refuses_tasks() {
         unborn.cancel();
