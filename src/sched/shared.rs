@@ -264,8 +264,8 @@ impl Shared {
 
     /// Brings a task to its home from outside. A `Send` task goes past a core that is stuck.
     fn send(self: &Arc<Self>, task: Notified) {
-        let home = task.header().home();
-        let refused = if task.header().is_local() {
+        let (home, header) = (task.header().home(), task.header());
+        let refused = if header.is_local() || header.is_background() {
             self.cores[home].inbox.push_pinned(task.into_message())
         } else {
             let to = if self.stuck.is_stuck(home) { self.detour(home) } else { home };
