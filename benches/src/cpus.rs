@@ -25,9 +25,11 @@ impl Cpus {
     }
 }
 
-/// Pins the calling thread, and threads it starts later, to `cpu`.
-pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+/// Pins the calling thread, and threads it starts later, to `cpus`.
+pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
     let mut mask = CpuSet::new();
-    mask.set(cpu)?;
+    for cpu in cpus {
+        mask.set(*cpu)?;
+    }
     Ok(sched_setaffinity(Pid::from_raw(0), &mask)?)
 }

@@ -1,6 +1,6 @@
 //! The workloads, and which peers take part in each.
 
-use crate::programs;
+use crate::programs::{self, LocalOp};
 
 /// What a workload does.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,8 @@ pub(crate) enum Work {
     Proxy { size: usize, connections: usize },
     /// Random page-cached 4 KiB reads by `tasks` tasks.
     Read { tasks: usize },
+    /// Scheduler operations of local tasks on one thread.
+    Local(LocalOp),
 }
 
 /// One line of `list`, one table of `compare`.
@@ -52,10 +54,31 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         title: "TCP proxy, 64 B ping-pong over 64 connections",
         work: Work::Proxy { size: 64, connections: 64 },
     },
+    Workload {
+        name: "spawn-join",
+        title: "one thread, an empty local task spawned and awaited",
+        work: Work::Local(LocalOp::SpawnJoin),
+    },
+    Workload {
+        name: "yield",
+        title: "one thread, one local task that yields",
+        work: Work::Local(LocalOp::Yield),
+    },
+    Workload {
+        name: "ping-pong",
+        title: "one thread, a value goes from one local task to another and back",
+        work: Work::Local(LocalOp::PingPong),
+    },
+    Workload {
+        name: "chained-spawn",
+        title: "one thread, one of a chain of 1000 local tasks, each spawned by the one before",
+        work: Work::Local(LocalOp::ChainedSpawn),
+    },
 ];
 
 /// Every peer of any workload; a table has its rows in this order. The first is the floor.
-pub(crate) const PEERS: &[&str] = &["floor", "epoll", "pread", "tokio", "ringwork"];
+pub(crate) const PEERS: &[&str] =
+    &["floor", "epoll", "pread", "tokio", "monoio", "glommio", "compio", "ringwork"];
 
 impl Workload {
     /// The workload of that name.
@@ -69,6 +92,7 @@ impl Workload {
             Work::Echo { .. } => "echo",
             Work::Proxy { .. } => "proxy",
             Work::Read { .. } => "read",
+            Work::Local(_) => "local",
         };
         format!("{peer}_{work}")
     }
