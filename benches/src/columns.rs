@@ -61,7 +61,9 @@ impl Layout {
             Work::Echo { .. } | Work::Proxy { .. } | Work::Read { .. } => {
                 Layout { columns: SERVING, ratios: &[CPU_PER_OP] }
             }
-            Work::Local(_) => Layout { columns: SCHEDULING, ratios: &[TIME_PER_OP, CPU_PER_OP] },
+            Work::Local(_) | Work::Send(_) => {
+                Layout { columns: SCHEDULING, ratios: &[TIME_PER_OP, CPU_PER_OP] }
+            }
         }
     }
 }

@@ -83,9 +83,8 @@ impl Bench {
                 self.serve(&program, size, connections, Some(upstream))
             }
             Work::Read { tasks } => self.read(&program, tasks),
-            Work::Local(op) => {
-                self.by_itself(&program, &[self.cpus.server], &["--op".to_owned(), op.name().to_owned()])
-            }
+            Work::Local(op) => self.by_itself(&program, &[self.cpus.server], &option("--op", op.name())),
+            Work::Send(op) => self.by_itself(&program, &self.cpus.both(), &option("--op", op.name())),
         }
     }
 
@@ -127,6 +126,10 @@ impl Bench {
         let line = running.line(START + warm + measure)?;
         serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e} in: {line}")))
     }
+}
+
+fn option(name: &str, value: &str) -> [String; 2] {
+    [name.to_owned(), value.to_owned()]
 }
 
 /// A progress line: overwritten on a terminal, one per finished slice elsewhere.

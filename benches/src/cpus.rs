@@ -23,6 +23,11 @@ impl Cpus {
             _ => Err(io::Error::other("two CPUs are needed: one serves, one loads")),
         }
     }
+
+    /// Those of a program that has no load beside it.
+    pub(crate) fn both(self) -> [usize; 2] {
+        [self.server, self.load]
+    }
 }
 
 /// Pins the calling thread, and threads it starts later, to `cpus`.

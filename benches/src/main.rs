@@ -205,7 +205,7 @@ fn run_one(args: &Args, workload: &str, peer: &str) -> Fallible<()> {
 fn list() -> Fallible<()> {
     for workload in WORKLOADS {
         let peers: Vec<&str> = workload.peers().collect();
-        println!("{:<14} {}\n{:14} peers: {}", workload.name, workload.title, "", peers.join(", "));
+        println!("{:<18} {}\n{:18} peers: {}", workload.name, workload.title, "", peers.join(", "));
     }
     Ok(())
 }
@@ -230,6 +230,7 @@ fn serve(args: &Args, program: &str) -> Fallible<()> {
             run(ReadPlan { file, tasks: args.tasks.unwrap_or(32), times })?;
         }
         Entry::Local(run) => run(args.op()?, settings.times)?,
+        Entry::Send(run) => run(args.op()?, settings.times)?,
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The workloads, and which peers take part in each.
 
-use crate::programs::{self, LocalOp};
+use crate::programs::{self, LocalOp, SendOp};
 
 /// What a workload does.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub(crate) enum Work {
     Read { tasks: usize },
     /// Scheduler operations of local tasks on one thread.
     Local(LocalOp),
+    /// The same of `Send` tasks on two workers.
+    Send(SendOp),
 }
 
 /// One line of `list`, one table of `compare`.
@@ -71,14 +73,34 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "chained-spawn",
-        title: "one thread, one of a chain of 1000 local tasks, each spawned by the one before",
+        title: "one thread, one of a chain of 1,000 local tasks, each spawned by the one before",
         work: Work::Local(LocalOp::ChainedSpawn),
+    },
+    Workload {
+        name: "spawn-many",
+        title: "two workers, one of 10,000 empty Send tasks, spawned by one task",
+        work: Work::Send(SendOp::SpawnMany),
+    },
+    Workload {
+        name: "yield-many",
+        title: "two workers, one yield of one of 200 Send tasks",
+        work: Work::Send(SendOp::YieldMany),
+    },
+    Workload {
+        name: "pair-ping-pong",
+        title: "two workers, one of 1,000 pairs of Send tasks: spawned, a value there and back",
+        work: Work::Send(SendOp::PairPingPong),
+    },
+    Workload {
+        name: "chained-spawn-send",
+        title: "two workers, one of a chain of 1,000 Send tasks, each spawned by the one before",
+        work: Work::Send(SendOp::ChainedSpawn),
     },
 ];
 
 /// Every peer of any workload; a table has its rows in this order. The first is the floor.
 pub(crate) const PEERS: &[&str] =
-    &["floor", "epoll", "pread", "tokio", "monoio", "glommio", "compio", "ringwork"];
+    &["floor", "epoll", "pread", "tokio", "tokio-multi", "monoio", "glommio", "compio", "ringwork"];
 
 impl Workload {
     /// The workload of that name.
@@ -93,6 +115,7 @@ impl Workload {
             Work::Proxy { .. } => "proxy",
             Work::Read { .. } => "read",
             Work::Local(_) => "local",
+            Work::Send(_) => "send",
         };
         format!("{peer}_{work}")
     }

@@ -224,6 +224,18 @@ fn operations_of_local_tasks_are_done_by_every_peer() {
 }
 
 #[test]
+fn operations_of_send_tasks_are_done_by_every_peer_on_two_cpus() {
+    let document = short_comparison("spawn-many,yield-many,pair-ping-pong,chained-spawn-send", &[]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 4 * (1 + usize::from(cfg!(feature = "ringwork"))));
+    for (name, sample) in samples {
+        let ops = sample["ops"].as_u64().expect("a number");
+        assert!(ops >= 1000 && ops.is_multiple_of(1000), "{name}: {ops} ops");
+        assert_eq!(sample["cpus"], 2, "{name}");
+    }
+}
+
+#[test]
 fn unknown_names_are_one_clear_line() {
     for args in [["compare", "--only=nothing"], ["compare", "--peers=nothing"], ["serve", "nothing"]] {
         let output =

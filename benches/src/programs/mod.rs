@@ -16,6 +16,7 @@ pub(crate) mod ringwork_echo;
 pub(crate) mod ringwork_proxy;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork_read;
+pub(crate) mod send;
 pub(crate) mod tokio_echo;
 pub(crate) mod tokio_proxy;
 pub(crate) mod tokio_read;
@@ -29,6 +30,7 @@ use crate::meter::Times;
 use crate::reads::ReadPlan;
 
 pub(crate) use local::LocalOp;
+pub(crate) use send::SendOp;
 
 /// How a program is started.
 #[derive(Clone, Copy)]
@@ -41,6 +43,8 @@ pub(crate) enum Entry {
     Reader(fn(ReadPlan) -> io::Result<()>),
     /// Does one operation of a scheduler of local tasks, over and over, for the planned time.
     Local(fn(LocalOp, Times) -> io::Result<()>),
+    /// The same with `Send` tasks on two workers.
+    Send(fn(SendOp, Times) -> io::Result<()>),
 }
 
 /// Every program of this build, as `PEER_WORK`.
@@ -65,6 +69,9 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
     ("compio_local", Entry::Local(local::run::<local::compio::Compio>)),
     #[cfg(feature = "ringwork")]
     ("ringwork_local", Entry::Local(local::run::<local::ringwork::Ringwork>)),
+    ("tokio-multi_send", Entry::Send(send::run::<send::tokio::MultiThread>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_send", Entry::Send(send::run::<send::ringwork::Stealing>)),
 ];
 
 /// The program of that name, if this build has it.
