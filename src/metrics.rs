@@ -29,6 +29,7 @@ impl Counter {
     }
 
     /// The value now.
+    #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -88,8 +89,10 @@ counters! {
     hungry_wakes,
     /// Tasks moved to the injector because the steal queue was full.
     overflows,
-    /// Tasks spawned by this core.
+    /// Tasks spawned by this core for itself.
     spawns,
+    /// Tasks spawned for this core by other threads.
+    spawns_remote,
     /// Tasks alive that were spawned here (a level).
     tasks,
     /// Depth of the local queue (a level).

@@ -105,12 +105,14 @@ impl Shared {
     }
 
     /// Whether the runtime takes no more tasks.
+    #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
 
     /// Whether a task that is spawned now would never run: the runtime is going, or it is the parent's of a
     /// forked child.
+    #[inline]
     pub(crate) fn refuses_tasks(&self) -> bool {
         self.is_closing() || fork::is_child()
     }
@@ -240,9 +242,14 @@ impl Shared {
             notified.shutdown();
             return handle;
         }
-        self.cores[home].counters.spawns.add_shared(1);
-        if let Err(notified) = Scheduler::schedule_here(notified, Cause::Woken) {
-            self.send(notified);
+        let counters = &self.cores[home].counters;
+        match Scheduler::schedule_here(notified, Cause::Woken) {
+            // This thread is the core, and the counter's one writer.
+            Ok(()) => counters.spawns.add(1),
+            Err(notified) => {
+                counters.spawns_remote.add_shared(1);
+                self.send(notified);
+            }
         }
         handle
     }
@@ -280,7 +287,8 @@ impl Shared {
 /// The scheduler as a task knows it.
 #[derive(Clone)]
 pub(crate) struct Scheduler {
-    shared: Arc<Shared>,
+    /// Always there, except in `drop`.
+    shared: Option<Arc<Shared>>,
     /// The core in whose list the task is.
     born: usize,
 }
@@ -288,30 +296,51 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     /// For a task born on core `born`.
     pub(crate) fn new(shared: &Arc<Shared>, born: usize) -> Self {
-        Self { shared: Arc::clone(shared), born }
+        Self::over(current::spare(shared), born)
+    }
+
+    /// As [`new`](Self::new), with a reference that is given to it.
+    #[inline]
+    pub(crate) fn over(shared: Arc<Shared>, born: usize) -> Self {
+        Self { shared: Some(shared), born }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.shared.as_ref().expect("there until drop")
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            current::keep_spare(shared);
+        }
     }
 }
 
 impl Schedule for Scheduler {
     fn schedule(&self, task: Notified) {
-        self.shared.send(task);
+        self.shared().send(task);
     }
 
+    #[inline]
     fn schedule_here(task: Notified, cause: Cause) -> Result<(), Notified> {
         current::queue_here(task, cause)
     }
 
     fn request(&self, request: Request) {
-        let home = &self.shared.cores[self.born];
+        let home = &self.shared().cores[self.born];
         // If the core is gone, the message that comes back does what is left to do.
         drop(home.inbox.push_pinned(request.into_message()).err());
     }
 
+    #[inline]
     fn realm(&self) -> usize {
-        Arc::as_ptr(&self.shared).addr()
+        Arc::as_ptr(self.shared()).addr()
     }
 
+    #[inline]
     fn release(&self, task: &Header) -> Option<TaskRef> {
-        self.shared.cores[self.born].owned.remove(task)
+        self.shared().cores[self.born].owned.remove(task)
     }
 }

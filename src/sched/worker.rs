@@ -189,9 +189,12 @@ impl Worker {
             return Some(task);
         }
         let core = &self.core;
-        let local = || core.local.borrow_mut().pop_front();
-        let steal = || core.next_send();
-        if self.polls.is_multiple_of(2) { local().or_else(steal) } else { steal().or_else(local) }
+        // In turn where both have something, which they rarely do.
+        if core.has_send() && (self.polls.is_multiple_of(2) || core.local.borrow().is_empty()) {
+            // Thieves may have been quicker.
+            return core.next_send().or_else(|| core.local.borrow_mut().pop_front());
+        }
+        core.local.borrow_mut().pop_front()
     }
 
     fn poll(&self, task: Notified) {
@@ -199,14 +202,15 @@ impl Worker {
         block.counters.polls.add(1);
         let header = task.header();
         block.running.begins(header);
-        let may_move = !header.is_local();
-        if may_move {
+        if header.is_local() {
+            task.run();
+        } else {
             header.set_home(self.core.index);
+            self.core.may_move.set(true);
+            task.run();
+            self.core.may_move.set(false);
+            self.core.bound_for.set(None);
         }
-        self.core.may_move.set(may_move);
-        task.run();
-        self.core.may_move.set(false);
-        self.core.bound_for.set(None);
         block.running.ends();
     }
 

@@ -52,6 +52,7 @@ impl<T> JoinHandle<T> {
     /// # Safety
     /// As [`Reference::from_raw`]; JOIN_INTEREST is set, no other handle exists, and `T` is the future's
     /// output.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: passed on from the caller.
         Self { task: ManuallyDrop::new(unsafe { Reference::from_raw(task) }), output: PhantomData }
@@ -110,6 +111,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Stores the waker of `cx` for the end of the task. True if the task is over instead.
+    #[inline]
     fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
         let header = self.task.header();
         if header.state.is_complete() {
@@ -140,6 +142,7 @@ impl<T> JoinHandle<T> {
         true
     }
 
+    #[inline]
     fn take_output(&mut self) -> Result<T, JoinError> {
         let mut place = MaybeUninit::<Result<T, Failure>>::uninit();
         let header = self.task.header();

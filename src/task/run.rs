@@ -26,8 +26,18 @@ pub(super) fn allocate<F: Future, S: Schedule>(
     state: State,
     attributes: Attributes,
 ) -> NonNull<Header> {
-    let header = Header::new(state, &Typed::<F, S>::FUNCTIONS, scheduler.realm(), attributes);
-    let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Future(future)) });
+    let realm = scheduler.realm();
+    let mut cell = Box::<Cell<F, S>>::new_uninit();
+    let place = cell.as_mut_ptr();
+    // In place, field by field: a cell that is made first and moved into its box is copied once more.
+    // SAFETY: `place` is a cell's memory, each field of which is written once and not read before.
+    unsafe {
+        (&raw mut (*place).header).write(Header::new(state, &Typed::<F, S>::FUNCTIONS, realm, attributes));
+        (&raw mut (*place).scheduler).write(scheduler);
+        (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future)));
+    }
+    // SAFETY: all three fields are written.
+    let cell = unsafe { cell.assume_init() };
     // The pointer keeps its claim to the whole cell, although it is called the header's.
     NonNull::from(Box::leak(cell)).cast()
 }
@@ -279,8 +289,12 @@ unsafe fn take_output<F: Future, S: Schedule>(task: NonNull<Header>, place: *mut
 unsafe fn drop_output<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: as `take_output`; an output that may not cross threads has a handle that may not either.
     let typed = unsafe { Typed::<F, S>::new(task) };
+    // SAFETY: the task is complete, so the stage is the handle's. Nearly always it has been taken.
+    if typed.cell().stage.with(|stage| matches!(unsafe { &*stage }, Stage::Empty)) {
+        return;
+    }
     let _current = Current::enter(typed.cell().header.id());
-    // SAFETY: the task is complete, so the stage is the handle's.
+    // SAFETY: as above.
     contained(|| drop(unsafe { typed.empty_stage() }));
 }
 
