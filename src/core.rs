@@ -22,10 +22,10 @@ pub fn current() -> Option<usize> {
 
 /// Brings the task that awaits it to core `core`: from there on its ops go to that core's ring.
 ///
-/// The task goes to the back of that core's queue. It stays there until a core that has been idle takes it, so
-/// this is a hint about where work is best done, not a promise. Ready with whether the task is at that core:
-/// it may have been taken on the way, or sent past a core that is stuck. Dropping the future before it has
-/// been polled does nothing.
+/// The task goes to the back of that core's queue. It stays there until a core that has been idle takes it,
+/// so this is a hint about where work is best done, not a promise. Ready with whether the task is at that
+/// core: it may have been taken on the way, or sent past a core that is stuck. Dropping the future before
+/// it has been polled does nothing.
 ///
 /// # Panics
 /// If there is no core of that number; in a task that is not `Send` (`spawn_local`, `spawn_on`, the main

@@ -94,6 +94,8 @@ counters! {
     tasks,
     /// Depth of the local queue (a level).
     local_depth,
+    /// Depth of the background queue (a level).
+    background_depth,
     /// Depth of the steal queue (a level).
     steal_depth,
     /// Ops in flight (a level).
@@ -114,7 +116,7 @@ impl Counters {
     /// Owner only: the core is gone, and its levels with it; ops that were leaked stay visible.
     pub(crate) fn show_levels_at_end(&self, leaked_ops: u64) {
         self.in_flight.set(leaked_ops);
-        for level in [&self.local_depth, &self.steal_depth, &self.timers] {
+        for level in [&self.local_depth, &self.background_depth, &self.steal_depth, &self.timers] {
             level.set(0);
         }
     }

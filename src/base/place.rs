@@ -1,7 +1,8 @@
 //! A place in the source that one thread publishes and others read.
 //!
-//! Owns the one conversion between a `&'static Location` and an atomic pointer. It is a word of its own, with
-//! no order towards others: whoever reads it next to other words must not need them to belong together.
+//! Owns the one conversion between a `&'static Location` and an atomic pointer. It is a word of its own,
+//! with no order towards others: whoever reads it next to other words must not need them to belong
+//! together.
 
 use std::panic::Location;
 use std::ptr;
@@ -20,7 +21,8 @@ impl AtomicPlace {
 
     /// The place published last.
     pub(crate) fn get(&self) -> Option<&'static Location<'static>> {
-        // SAFETY: null, or what `set` was given: a reference that is valid for ever and never written through.
+        // SAFETY: null, or what `set` was given: a reference that is valid for ever and never written
+        // through.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 }

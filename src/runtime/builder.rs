@@ -51,7 +51,8 @@ const IDLE_THRESHOLD: Duration = Duration::from_micros(200);
 /// How long a surplus must have lasted before anybody is woken for it. Bringing a task elsewhere costs two
 /// switches and cold caches, some 10 µs on each side.
 const SURPLUS_YOUNG: Duration = Duration::from_micros(100);
-/// A surplus that has lasted this long is not a burst: a core that parks at all has more room than its owner.
+/// A surplus that has lasted this long is not a burst: a core that parks at all has more room than its
+/// owner.
 const SURPLUS_OLD: Duration = Duration::from_millis(1);
 /// How long a core is stuck in one poll before the watchdog says so.
 const STUCK_AFTER: Duration = Duration::from_millis(100);
@@ -68,8 +69,8 @@ pub(super) type Hook = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Makes a [`Runtime`].
 ///
-/// There is one decision to make, how many cores, and its default is right for a program that has the machine
-/// for itself: one for each CPU the process may use.
+/// There is one decision to make, how many cores, and its default is right for a program that has the
+/// machine for itself: one for each CPU the process may use.
 ///
 /// ```
 /// use ringwork::runtime::Builder;
@@ -167,7 +168,8 @@ impl Builder {
         self
     }
 
-    /// What happens when a core is stuck in one poll (default: a `tracing` event of level WARN after 100 ms).
+    /// What happens when a core is stuck in one poll (default: a `tracing` event of level WARN after 100
+    /// ms).
     ///
     /// A report names the core, its thread, the task and where it was spawned. It comes between `after` and
     /// some 20 ms later, again whenever the same poll has become twice as old, and about other polls of that

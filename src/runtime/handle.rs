@@ -15,7 +15,7 @@ use crate::sched::{self, Shared};
 use crate::sys::fork;
 use crate::task::JoinHandle;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::panic::Location;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -118,6 +118,42 @@ impl Handle {
         Fut::Output: Send + 'static,
     {
         spawn::on_core(self, core, make, Location::caller())
+    }
+
+    /// Runs `call` on core `core`, between two polls, and gives its result: the way to a value that a core
+    /// keeps for itself ([`core_local!`](crate::core_local)). From the same core too it waits for its turn.
+    ///
+    /// The call is a task of that core (two allocations) and never moves: it waits behind the tasks that are
+    /// to run there, may [`spawn_local`](crate::spawn_local), and bounds how long the core's other work waits
+    /// by how long it takes. Dropping the handle detaches it: it runs all the same. Aborting the handle
+    /// before its turn cancels it.
+    ///
+    /// # Errors
+    /// The handle gives a [`JoinError`](crate::task::JoinError): a panic if `call` did (contained, the core
+    /// goes on), cancelled if the runtime is gone (at once) or goes before the call had its turn.
+    ///
+    /// # Panics
+    /// If there is no core of that number.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use ringwork::runtime::Handle;
+    /// ringwork::core_local! {
+    ///     static CACHE: RefCell<Vec<u32>> = RefCell::new(vec![1, 2, 3]);
+    /// }
+    /// # #[ringwork::main(cores = 2)]
+    /// # async fn main() {
+    /// let entries = Handle::current().call(1, || CACHE.with(|cache| cache.borrow().len()));
+    /// assert_eq!(entries.await.unwrap(), 3);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn call<F, T>(&self, core: usize, call: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::on_core(self, core, move || ready(call()), Location::caller())
     }
 
     /// Runs a call that blocks on the blocking pool.

@@ -47,8 +47,8 @@ pub(super) fn start(shared: &Arc<Shared>, name: &str) -> Result<Option<MonitorTh
 }
 
 impl MonitorThread {
-    /// Waits for the end of the monitor, which the closing of the runtime asked for. One that is held up by its
-    /// callback is left behind.
+    /// Waits for the end of the monitor, which the closing of the runtime asked for. One that is held up by
+    /// its callback is left behind.
     pub(super) fn join(self) {
         if self.ended.recv_timeout(PATIENCE).is_ok() {
             // A panic there has been reported, and there is nobody to hand it to.

@@ -172,7 +172,7 @@ where
     Fut::Output: Send + 'static,
 {
     let cores = handle.cores();
-    assert!(core < cores, "spawn_on core {core}: the runtime has {cores} cores");
+    assert!(core < cores, "there is no core {core}: the runtime has {cores} cores");
     let (unborn, task) = handle.shared().make_for(core, make, attributes);
     if handle.shared().refuses_tasks() {
         unborn.cancel();

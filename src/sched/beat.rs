@@ -1,4 +1,5 @@
-//! How often the clock is read during a turn: seldom while polls are short, after each one while they are long.
+//! How often the clock is read during a turn: seldom while polls are short, after each one while they are
+//! long.
 //!
 //! Owns one decision, and is pure: `now` is an argument. A read costs some 25 ns, which a task of 20 ns must
 //! not pay each time. The price is a bound: when polls suddenly become long, up to [`MOST`] of them pass

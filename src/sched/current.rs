@@ -19,6 +19,8 @@ pub(crate) struct Core {
     pub(crate) index: usize,
     /// Local tasks that are to run.
     pub(crate) local: RefCell<VecDeque<Notified>>,
+    /// Background tasks that are to run, local and `Send`; they never move.
+    pub(crate) background: RefCell<VecDeque<Notified>>,
     /// `Send` tasks that are to run.
     pub(crate) steal: RefCell<Owner<Notified>>,
     /// The poll that is going on is of a task that may move.
@@ -115,6 +117,7 @@ impl Core {
             shared,
             index,
             local: RefCell::default(),
+            background: RefCell::default(),
             steal: RefCell::new(steal),
             may_move: Cell::new(false),
             bound_for: Cell::new(None),
@@ -135,9 +138,11 @@ impl Core {
 
     /// Queues a task that is at home here.
     pub(crate) fn queue(&self, task: Notified) {
+        if task.header().is_background() {
+            return self.background.borrow_mut().push_back(task);
+        }
         if task.header().is_local() {
-            self.local.borrow_mut().push_back(task);
-            return;
+            return self.local.borrow_mut().push_back(task);
         }
         let mut steal = self.steal.borrow_mut();
         let mut spill = self.spill.borrow_mut();
@@ -185,7 +190,7 @@ impl Core {
         self.queue(notified);
     }
 
-    /// Whether nothing waits in the core's own queues.
+    /// Whether nothing waits in the core's own queues, but for background tasks.
     pub(crate) fn is_dry(&self) -> bool {
         self.local.borrow().is_empty() && self.steal.borrow().is_empty() && self.spill.borrow().is_empty()
     }

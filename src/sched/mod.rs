@@ -41,6 +41,7 @@
 //! - A `Send` task woken on another core going to the waker's queue: it would drag its connection from ring
 //!   to ring.
 
+pub(crate) mod background;
 mod beat;
 mod current;
 pub(crate) mod idle;

@@ -1,8 +1,8 @@
 //! The monitor: the thread that sees to it that a stuck core stops nobody else.
 //!
-//! Owns what is seen of each core from one look to the next, and the decision who is stuck. While any core is
-//! awake it looks every [`TICK`]; once all have been parked from one look to the next it sleeps until a core
-//! wakes (idle.rs). It follows no pointer into a task, takes no lock of a core, and never runs a task.
+//! Owns what is seen of each core from one look to the next, and the decision who is stuck. While any core
+//! is awake it looks every [`TICK`]; once all have been parked from one look to the next it sleeps until a
+//! core wakes (idle.rs). It follows no pointer into a task, takes no lock of a core, and never runs a task.
 //!
 //! # What it sees and does
 //! A core makes *progress* if it polls or enters the kernel. One that is awake and has made none for
@@ -13,8 +13,8 @@
 //! - If it has such work and a core is parked, that one is rung, one per look.
 //! - The watchdog is told how long it has been (watchdog.rs).
 //!
-//! The flag goes with the first look that sees progress. Not helped: its `!Send` tasks, its background queue,
-//! its ops in flight. Under `Steal::Never` nothing is flagged, and only the watchdog is served.
+//! The flag goes with the first look that sees progress. Not helped: its `!Send` tasks, its background
+//! queue, its ops in flight. Under `Steal::Never` nothing is flagged, and only the watchdog is served.
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;

@@ -1,8 +1,8 @@
 //! Finding work that is not this core's own, and having others find this core's surplus.
 //!
 //! Owns the order of a search (injector, steal queues by distance, Send lanes), the taking over from stuck
-//! cores, and the decision to ring a hungry core. When a core searches is the worker's business, who is hungry
-//! is idle.rs, how a queue is stolen from is queue.rs.
+//! cores, and the decision to ring a hungry core. When a core searches is the worker's business, who is
+//! hungry is idle.rs, how a queue is stolen from is queue.rs.
 #![forbid(unsafe_code)]
 
 use super::current::Core;
@@ -44,19 +44,21 @@ impl Searcher {
         Self { victims, surplus: None }
     }
 
-    /// Takes some of what did not fit the steal queues. How much.
+    /// Queues some of what did not fit the steal queues: this core's share. How much.
     pub(super) fn take_from_injector(core: &Core) -> usize {
         let share = core.shared.injector.len().div_ceil(core.shared.cores.len());
-        Self::take_injected(core, share.min(INJECTOR_BATCH))
+        core.shared.injector.take(share.min(INJECTOR_BATCH), |task| core.take_home(task))
     }
 
-    /// Takes up to `most` tasks from the injector.
-    pub(super) fn take_injected(core: &Core, most: usize) -> usize {
-        core.shared.injector.take(most, |task| core.take_home(task))
+    /// Takes one task that did not fit a steal queue.
+    pub(super) fn one_from_injector(core: &Core) -> Option<Notified> {
+        let mut one = None;
+        core.shared.injector.take(1, |task| one = Some(task));
+        one
     }
 
-    /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the first
-    /// find.
+    /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the
+    /// first find.
     pub(super) fn search(&mut self, core: &Core, reason: Reason) -> bool {
         core.counters().searches.add(1);
         let least = if reason == Reason::Asked { 1 } else { 2 };
@@ -119,8 +121,8 @@ fn steal_from(core: &Core, victim: usize, least: usize) -> bool {
     }
     let mut mine = core.steal.borrow_mut();
     let (first, moved) = stealer.steal_half_into(&mut mine);
-    let Some(first) = first else { return false };
     drop(mine);
+    let Some(first) = first else { return false };
     moved_here(core, 1 + moved as u64);
     core.take_home(first);
     true

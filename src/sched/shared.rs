@@ -183,8 +183,8 @@ impl Shared {
         !block.stealer.is_empty() || block.inbox.has_send() || !self.injector.is_empty()
     }
 
-    /// The core for a task that comes from outside: a parked one first, else in turn; not a stuck one if there
-    /// is another.
+    /// The core for a task that comes from outside: a parked one first, else in turn; not a stuck one if
+    /// there is another.
     fn pick_core(&self) -> usize {
         let is_well = |core: &usize| !self.stuck.is_stuck(*core);
         let all = 0..self.cores.len();
@@ -196,8 +196,8 @@ impl Shared {
         })
     }
 
-    /// Where a `Send` task of the stuck core `home` goes: to this core, if this thread is one that is well, else
-    /// as if it came from outside.
+    /// Where a `Send` task of the stuck core `home` goes: to this core, if this thread is one that is well,
+    /// else as if it came from outside.
     #[cold]
     fn detour(self: &Arc<Self>, home: usize) -> usize {
         let here = current::index_in(self).filter(|&core| !self.stuck.is_stuck(core));
@@ -207,7 +207,8 @@ impl Shared {
         })
     }
 
-    /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for it.
+    /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for
+    /// it.
     pub(crate) fn spawn<F>(
         self: &Arc<Self>,
         future: F,
@@ -263,8 +264,8 @@ impl Shared {
 
     /// Brings a task to its home from outside. A `Send` task goes past a core that is stuck.
     fn send(self: &Arc<Self>, task: Notified) {
-        let home = task.header().home();
-        let refused = if task.header().is_local() {
+        let (home, header) = (task.header().home(), task.header());
+        let refused = if header.is_local() || header.is_background() {
             self.cores[home].inbox.push_pinned(task.into_message())
         } else {
             let to = if self.stuck.is_stuck(home) { self.detour(home) } else { home };

@@ -1,8 +1,8 @@
 //! Which cores are stuck in a poll (or not answering), and who wants to know.
 //!
 //! Owns a flag per core, written by the monitor only, and the wakers of those who act on a change (a server
-//! that takes over the listener of a stuck core). Promises that a waker registered before a change is woken by
-//! it. It does not find out who is stuck (monitor.rs).
+//! that takes over the listener of a stuck core). Promises that a waker registered before a change is woken
+//! by it. It does not find out who is stuck (monitor.rs).
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

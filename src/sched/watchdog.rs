@@ -1,8 +1,8 @@
 //! The watchdog: says which core is stuck, in what, for how long.
 //!
-//! Owns the public [`StuckReport`] and [`Watchdog`], and when a report is due. It reads what cores publish by
-//! plain stores (task id, place of birth, name) and follows no pointer into a task. It neither ends nor moves
-//! anything, and writes nothing itself: reports go to `tracing` or to a callback.
+//! Owns the public [`StuckReport`] and [`Watchdog`], and when a report is due. It reads what cores publish
+//! by plain stores (task id, place of birth, name) and follows no pointer into a task. It neither ends nor
+//! moves anything, and writes nothing itself: reports go to `tracing` or to a callback.
 #![forbid(unsafe_code)]
 
 use super::monitor::Seen;

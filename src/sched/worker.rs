@@ -4,6 +4,7 @@
 //! where a core is placed or set up (`runtime::core_thread`).
 #![forbid(unsafe_code)]
 
+use super::background::Share;
 use super::beat::Beat;
 use super::current::{self, Core};
 use super::search::{Reason, Searcher};
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     /// It was asked to search, and has found something each time since.
     searching: bool,
     searcher: Searcher,
+    background: Share,
     clock: time::Guard,
     _current: current::Entered,
 }
@@ -50,6 +52,7 @@ impl Worker {
             dry_since: None,
             searching: false,
             searcher: Searcher::new(victims),
+            background: Share::default(),
             clock,
             _current: entered,
         }
@@ -93,14 +96,22 @@ impl Worker {
         self.publish_levels();
         if self.has_work() {
             self.dry_since = None;
-            if self.ring.wants_enter() {
-                self.ring.enter(Wait::No);
-            }
-        } else if !self.find_work(now) {
+            self.enter_if_wanted();
+        } else if self.find_work(now) {
+            // It is queued, or completions are about to be looked at.
+        } else if self.core.background.borrow().is_empty() {
             self.park(now);
+        } else {
+            self.enter_if_wanted();
         }
         self.ring.reap(&mut self.wakers);
         self.wake();
+    }
+
+    fn enter_if_wanted(&self) {
+        if self.ring.wants_enter() {
+            self.ring.enter(Wait::No);
+        }
     }
 
     /// Messages are delivered, tasks go to their queues.
@@ -131,6 +142,10 @@ impl Worker {
         let mut flushed = start;
         let mut beat = Beat::new(start);
         for _ in 0..self.core.shared.config.poll_budget {
+            if self.poll_background_if_due(now) {
+                now = Instant::now();
+                break;
+            }
             let Some(task) = self.next_task() else { break };
             // Not dry: a core searches only after a while of nothing to do.
             self.dry_since = None;
@@ -150,11 +165,27 @@ impl Worker {
         now
     }
 
+    /// Polls one background task, if nothing else wants to run or its share is due.
+    fn poll_background_if_due(&mut self, now: Instant) -> bool {
+        if self.core.background.borrow().is_empty() || !(self.core.is_dry() || self.background.is_due(now)) {
+            return false;
+        }
+        let Some(task) = self.core.background.borrow_mut().pop_front() else { return false };
+        let start = Instant::now();
+        self.poll(task);
+        let end = Instant::now();
+        self.background.took(end - start, end);
+        true
+    }
+
     /// Local and steal queue in turn; the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
         self.polls += 1;
-        if self.polls.is_multiple_of(INJECTOR_EVERY) {
-            Searcher::take_injected(&self.core, 1);
+        // It runs at once: behind a full steal queue it would go back into the injector, again and again.
+        if self.polls.is_multiple_of(INJECTOR_EVERY)
+            && let Some(task) = Searcher::one_from_injector(&self.core)
+        {
+            return Some(task);
         }
         let core = &self.core;
         let local = || core.local.borrow_mut().pop_front();
@@ -217,6 +248,11 @@ impl Worker {
         } else {
             return false;
         };
+        // What has completed for its own tasks is nearer than anything it could steal.
+        if self.ring.wants_enter() {
+            self.ring.enter(Wait::No);
+            return true;
+        }
         // It goes on, each time it runs dry, until a search fails.
         let found = self.searcher.search(&self.core, reason);
         if reason == Reason::Asked || found {
@@ -256,6 +292,7 @@ impl Worker {
     fn publish_levels(&self) {
         let counters = self.core.counters();
         counters.local_depth.set(self.core.local.borrow().len() as u64);
+        counters.background_depth.set(self.core.background.borrow().len() as u64);
         let waiting = self.core.steal.borrow().len() + self.core.spill.borrow().len();
         counters.steal_depth.set(waiting as u64);
         counters.in_flight.set(self.ring.in_flight() as u64);

@@ -1,7 +1,7 @@
 //! How far apart two CPUs are: what they share, as the kernel tells it under `/sys`.
 //!
-//! Owns the reading of `/sys/devices/system/cpu` (`Documentation/admin-guide/cputopology.rst`, and `cache/` and
-//! `node*` beside it). What is not there counts as not shared. It decides nothing.
+//! Owns the reading of `/sys/devices/system/cpu` (`Documentation/admin-guide/cputopology.rst`, and `cache/`
+//! and `node*` beside it). What is not there counts as not shared. It decides nothing.
 #![forbid(unsafe_code)]
 
 use std::fs;

@@ -61,8 +61,10 @@ impl Builder {
 
     /// Makes it a background task, for work that may wait while requests are served.
     ///
-    /// A background task runs when the core's other queues are empty, and at least once in a stated number of
-    /// polls even if they never are; it stays on its core. A job of the blocking pool runs as any other.
+    /// A background task runs when its core's other queues are empty, one poll between any two looks at what
+    /// the kernel has. While other tasks wait, the background tasks of a core together get a sixteenth of its
+    /// time. They stay on their core, also the `Send` ones, unless they [`move_to`](crate::core::move_to)
+    /// another. A job of the blocking pool runs as any other.
     ///
     /// ```
     /// # #[ringwork::main(cores = 1)]
