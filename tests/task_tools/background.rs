@@ -1,4 +1,4 @@
-//! Background tasks: what they have in common with all others. When they run is the scheduler's.
+//! Background tasks: what they have in common with all others. When they run is in `tests/background.rs`.
 
 use crate::kit::{bounded, runtime};
 use ringwork::task::{Builder, JoinHandle};
@@ -44,24 +44,5 @@ fn background_tasks_are_aborted_fail_and_end_with_their_runtime_as_others_do() {
         let left = background().spawn_with(handle, pending::<()>());
         drop(runtime);
         assert!(futures_executor::block_on(left).unwrap_err().is_cancelled());
-    });
-}
-
-#[test]
-fn a_background_task_runs_in_the_end_although_its_core_is_never_idle() {
-    bounded(|| {
-        let runtime = runtime(1);
-        let busy = runtime.spawn(async {
-            loop {
-                ringwork::task::yield_now().await;
-            }
-        });
-        let sweep = background().spawn_with(runtime.handle(), async {
-            for _ in 0..10 {
-                ringwork::task::yield_now().await;
-            }
-        });
-        runtime.block_on(sweep).unwrap();
-        busy.abort();
     });
 }
