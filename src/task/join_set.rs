@@ -4,15 +4,14 @@
 //! knows tasks by their handles only: any `JoinHandle` can be put in, and any executor may wait.
 //!
 //! # How it works
-//! The join waker of each task is an [`Arrival`], which knows the task's place in the set. It is woken at
-//! most once, when the task is over; then it appends the place to the list that all of them share and wakes
-//! whoever waits for the set. So joining looks at tasks that are over and at no others, and an end that
-//! nobody waited for is in the list. The set keeps room in that list for all its tasks, so that an arrival
-//! allocates nothing.
+//! The join waker of each task is an [`Arrival`], which knows the task's place in the set. It is woken when
+//! the task is over and never before; the first time, it appends the place to the list that all of them
+//! share and wakes whoever waits for the set. So joining looks at tasks that are over and at no others, and
+//! an end that nobody waited for is in the list. The set keeps room in that list for all its tasks, so that
+//! an arrival allocates nothing.
 //!
-//! A place is used again. That an arrival of an earlier user comes late is impossible while the set has that
-//! user's handle, which goes only after its arrival; except with [`JoinSet::detach_all`], which therefore
-//! begins a new list.
+//! A place is used again. Its earlier user has arrived by then, and arrives once; except with
+//! [`JoinSet::detach_all`], which therefore begins a new list.
 #![forbid(unsafe_code)]
 
 use super::error::JoinError;
@@ -23,6 +22,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
@@ -116,13 +116,15 @@ impl<T> JoinSet<T> {
         self.make_room();
         let abort = task.abort_handle();
         let place = self.free.pop().unwrap_or(self.places.len());
-        let arrival = Waker::from(Arc::new(Arrival { place, arrived: Arc::clone(&self.arrived) }));
+        let arrived = Arc::clone(&self.arrived);
+        let arrival = Waker::from(Arc::new(Arrival { place, is_told: AtomicBool::new(false), arrived }));
         let over = task.is_over_or_watch(&mut Context::from_waker(&arrival));
         match self.places.get_mut(place) {
             Some(free) => *free = Some(task),
             None => self.places.push(Some(task)),
         }
         if over {
+            // Somebody else may be at it too: it was over a moment later than it was watched.
             arrival.wake();
         }
         abort
@@ -356,11 +358,17 @@ fn without_id<T>(result: Result<(Id, T), JoinError>) -> Result<T, JoinError> {
 /// The join waker of one task of a set.
 struct Arrival {
     place: usize,
+    /// Whether it has been woken.
+    is_told: AtomicBool,
     arrived: Arc<Arrived>,
 }
 
 impl Wake for Arrival {
     fn wake(self: Arc<Self>) {
+        // Only the first counts. That the task is over is passed on by the lock.
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let waiter = {
             let mut list = self.arrived.lock();
             list.places.push_back(self.place);
@@ -416,5 +424,22 @@ impl Arrived {
         if let Some(waiter) = waiter {
             waiter.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_arrives_once_however_often_it_is_said_to_be_over() {
+        let arrived = Arc::new(Arrived::default());
+        let arrival = Arrival { place: 3, is_told: AtomicBool::new(false), arrived: Arc::clone(&arrived) };
+        let waker = Waker::from(Arc::new(arrival));
+        waker.wake_by_ref();
+        waker.clone().wake();
+        assert_eq!(arrived.next_or_watch(&mut Context::from_waker(Waker::noop())), Some(3));
+        waker.wake();
+        assert_eq!(arrived.next_or_watch(&mut Context::from_waker(Waker::noop())), None);
     }
 }
