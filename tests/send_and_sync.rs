@@ -7,10 +7,14 @@ use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
 use ringwork::runtime::{Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
-use ringwork::task::{self, AbortHandle, Id, JoinError, JoinHandle};
+use ringwork::task::{
+    self, AbortHandle, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey, TaskLocalFuture,
+};
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
 use ringwork::{CoreMetrics, Metrics, Serve, Server};
-use std::marker::PhantomData;
+use std::cell::Cell;
+use std::future::Ready;
+use std::marker::{PhantomData, PhantomPinned};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -63,6 +67,10 @@ fn handles_may_be_shared_by_threads() {
     both::<AbortHandle>();
     both::<JoinError>();
     both::<Id>();
+    both::<task::Builder>();
+    both::<JoinSet<Vec<u8>>>();
+    both::<LocalKey<Rc<()>>>();
+    both::<AccessError>();
     both::<Sleep>();
     both::<Interval>();
     both::<Instant>();
@@ -73,11 +81,16 @@ fn what_belongs_to_a_thread_stays_there() {
     const { assert!(!Probe::<EnterGuard>::IS_SEND) };
     const { assert!(!Probe::<JoinHandle<Rc<()>>>::IS_SEND) };
     const { assert!(Probe::<JoinHandle<()>>::IS_SEND) };
+    const { assert!(!Probe::<JoinSet<Rc<()>>>::IS_SEND) };
+    const { assert!(!Probe::<TaskLocalFuture<Rc<()>, Ready<()>>>::IS_SEND) };
+    const { assert!(Probe::<TaskLocalFuture<Cell<u8>, Ready<()>>>::IS_SEND) };
 }
 
 #[test]
 fn handles_and_timers_may_be_moved_while_they_are_polled() {
     movable::<JoinHandle<Rc<()>>>();
+    movable::<JoinSet<Rc<()>>>();
+    movable::<TaskLocalFuture<PhantomPinned, Ready<()>>>();
     movable::<Sleep>();
     movable::<net::Recv<'static, Vec<u8>>>();
     movable::<net::RecvPooled<'static>>();
@@ -119,6 +132,15 @@ fn futures_of_the_network_may_move_with_their_task() {
     goes(stream.send_file(&file, 0, 10));
     goes(stream.release());
     goes(ringwork::serve_per_core(address, |_, _| async {}));
+}
+
+#[test]
+fn futures_of_sets_may_move_with_their_task() {
+    let mut set = JoinSet::<Vec<u8>>::new();
+    goes(set.join_next());
+    goes(set.join_next_with_id());
+    goes(set.shutdown());
+    goes(set.join_all());
 }
 
 #[test]

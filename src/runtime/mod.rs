@@ -2,7 +2,8 @@
 //!
 //! Owns [`Builder`], [`Runtime`] and [`Handle`]. `build` starts all cores on threads of their own; the
 //! caller's thread is never a core. What runs on a core is the scheduler's, what a task may do is the rooms'
-//! beside this one.
+//! beside this one. The methods of `task::Builder` and `task::JoinSet` that spawn are here too, because they
+//! need a runtime.
 #![forbid(unsafe_code)]
 
 mod block_on;
@@ -12,6 +13,7 @@ mod core_thread;
 mod current;
 mod error;
 mod handle;
+mod join_set;
 mod monitor;
 mod placement;
 mod report;

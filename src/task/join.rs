@@ -111,8 +111,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Stores the waker of `cx` for the end of the task. True if the task is over instead.
-    #[inline]
-    fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
         let header = self.task.header();
         if header.state.is_complete() {
             return true;
@@ -142,8 +141,8 @@ impl<T> JoinHandle<T> {
         true
     }
 
-    #[inline]
-    fn take_output(&mut self) -> Result<T, JoinError> {
+    /// The output of a task that is over.
+    pub(super) fn take_output(&mut self) -> Result<T, JoinError> {
         let mut place = MaybeUninit::<Result<T, Failure>>::uninit();
         let header = self.task.header();
         // SAFETY: we are the handle, the task is complete, and the place is for the future's output.

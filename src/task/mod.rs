@@ -1,11 +1,13 @@
 //! L2, tasks: a future with a life of its own, in one allocation.
 //!
 //! For users: [`JoinHandle`] and [`AbortHandle`] are what `spawn` and its kin give, [`JoinError`] says why
-//! there is no output, [`Builder`] gives a task a name, [`id()`] says which task is running, [`yield_now()`]
-//! and [`coop`] let others run. The rest of this page is for those who read the source.
+//! there is no output, [`JoinSet`] joins many, [`Builder`] gives a task a name, [`id()`] says which task is
+//! running, [`LocalKey`] keeps what belongs to a task, [`yield_now()`] and [`coop`] let others run. The rest
+//! of this page is for those who read the source.
 //!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
-//! tasks. Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
+//! tasks; beside them sets of tasks and task-local values, which use no more of a task than anybody may.
+//! Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
 //! exactly once, where it may be; its panics end the task and nothing else; a wake is never lost. It knows no
 //! queue, no core and no ring: a scheduler implements `Schedule`, and whoever makes a task's events come
 //! true calls a `Waker`.
@@ -53,7 +55,7 @@
 //! somebody is waiting, 0 if nobody else knows the task any more); a handle dropped at once 1, dropped last
 //! 0. A scheduler that cannot take a woken task in `Schedule::schedule_here` adds 2. `OwnedTasks` adds a
 //! lock for `Send` tasks at birth and end, and none for local tasks. There is no clock and no allocation but
-//! the cell.
+//! the cell; a name is one more, and so is a place in a set.
 //!
 //! # Local tasks
 //! `new_local` takes futures that are not `Send` and is safe: the header bears the mark of the thread that
@@ -84,6 +86,7 @@ mod cell;
 mod error;
 mod id;
 mod join;
+mod join_set;
 mod mark;
 mod notified;
 mod owned;
@@ -92,6 +95,7 @@ mod run;
 mod state;
 #[cfg(test)]
 mod stress;
+mod task_local;
 #[cfg(test)]
 mod tests;
 mod unborn;
@@ -104,9 +108,11 @@ pub(crate) use cell::Header;
 pub use error::JoinError;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
+pub use join_set::JoinSet;
 pub(crate) use mark::Mark;
 pub(crate) use notified::{Notified, Request, TaskRef};
 pub(crate) use owned::OwnedTasks;
+pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
