@@ -7,9 +7,9 @@ use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
 use ringwork::runtime::{Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
-use ringwork::task::{self, AbortHandle, Id, JoinError, JoinHandle};
+use ringwork::task::{self, AbortHandle, AbortOnDrop, Id, JoinError, JoinHandle};
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
-use ringwork::{CoreMetrics, Metrics, Serve, Server};
+use ringwork::{CoreMetrics, LaneMetrics, Metrics, Serve, Server};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -57,10 +57,12 @@ fn handles_may_be_shared_by_threads() {
     both::<ShutdownReport>();
     both::<Metrics>();
     both::<CoreMetrics>();
+    both::<LaneMetrics>();
     both::<Serve>();
     both::<Server>();
     both::<JoinHandle<Vec<u8>>>();
     both::<AbortHandle>();
+    both::<AbortOnDrop<Vec<u8>>>();
     both::<JoinError>();
     both::<Id>();
     both::<Sleep>();
@@ -73,11 +75,13 @@ fn what_belongs_to_a_thread_stays_there() {
     const { assert!(!Probe::<EnterGuard>::IS_SEND) };
     const { assert!(!Probe::<JoinHandle<Rc<()>>>::IS_SEND) };
     const { assert!(Probe::<JoinHandle<()>>::IS_SEND) };
+    const { assert!(!Probe::<AbortOnDrop<Rc<()>>>::IS_SEND) };
 }
 
 #[test]
 fn handles_and_timers_may_be_moved_while_they_are_polled() {
     movable::<JoinHandle<Rc<()>>>();
+    movable::<AbortOnDrop<Rc<()>>>();
     movable::<Sleep>();
     movable::<net::Recv<'static, Vec<u8>>>();
     movable::<net::RecvPooled<'static>>();

@@ -5,7 +5,7 @@ use super::core_thread::{self, Plan};
 use super::current;
 use super::error::StartError;
 use super::handle::{Handle, Runtime};
-use super::placement::place;
+use super::placement::{self, place};
 use crate::base::inbox::Inbox;
 use crate::blocking::{self, Pool};
 use crate::metrics::Counters;
@@ -77,6 +77,8 @@ pub struct Builder {
     steal: Steal,
     sizes: Sizes,
     blocking_threads: usize,
+    heavy_threads: Option<usize>,
+    keep_alive: Duration,
     on_core_start: Option<Hook>,
     name: String,
 }
@@ -101,7 +103,9 @@ impl Builder {
             pin: Pin::Auto,
             steal: Steal::After(IDLE_THRESHOLD),
             sizes: Sizes::DEFAULT,
-            blocking_threads: blocking::Config::THREADS_MAX,
+            blocking_threads: blocking::Config::SHORT_MAX,
+            heavy_threads: None,
+            keep_alive: blocking::Config::KEEP_ALIVE,
             on_core_start: None,
             name: "ringwork".to_owned(),
         }
@@ -138,8 +142,12 @@ impl Builder {
         self
     }
 
-    /// The most threads of the blocking pool (default 512; they are started as needed and end when idle for
-    /// 10 s).
+    /// How many calls of [`spawn_blocking`](crate::spawn_blocking) are run at once, each on a thread of the
+    /// blocking pool (default 512). Threads are started as needed; more calls wait in a queue.
+    ///
+    /// The jobs of [`spawn_heavy`](crate::spawn_heavy) have a bound of their own
+    /// ([`max_heavy_threads`](Self::max_heavy_threads)), and neither kind waits for the other: the pool has
+    /// at most as many threads as both bounds together.
     ///
     /// # Panics
     /// If `threads` is zero.
@@ -147,6 +155,37 @@ impl Builder {
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         assert!(threads > 0, "a blocking pool has at least one thread");
         self.blocking_threads = threads;
+        self
+    }
+
+    /// How many jobs of [`spawn_heavy`](crate::spawn_heavy) are run at once, each on a thread of the blocking
+    /// pool. Default: the CPUs in the process's mask, or its quota if that is less.
+    ///
+    /// A larger number counts as that default and is no error: more threads that compute than CPUs gain
+    /// nothing, and a program that was written for a large machine shall start in a small container. What
+    /// came of it is in [`LaneMetrics::limit`](crate::LaneMetrics::limit).
+    ///
+    /// ```
+    /// use ringwork::runtime::Builder;
+    ///
+    /// let runtime = Builder::new().cores(1).max_blocking_threads(64).max_heavy_threads(1).build()?;
+    /// let metrics = runtime.handle().metrics();
+    /// assert_eq!((metrics.blocking_short.limit, metrics.blocking_heavy.limit), (64, 1));
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If `threads` is zero.
+    #[track_caller]
+    pub fn max_heavy_threads(mut self, threads: usize) -> Self {
+        assert!(threads > 0, "a blocking pool has at least one thread for jobs that compute");
+        self.heavy_threads = Some(threads);
+        self
+    }
+
+    /// How long a thread of the blocking pool waits for work before it ends (default 10 s).
+    pub fn thread_keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
         self
     }
 
@@ -175,7 +214,8 @@ impl Builder {
             return Err(StartError::Forked);
         }
         fork::mark().map_err(|error| StartError::explain("marking the process for fork", error))?;
-        let placement = place(mask, cpu::quota(), self.cores, self.pin);
+        let quota = cpu::quota();
+        let placement = place(mask, quota, self.cores, self.pin);
         let (blocks, seats): (Vec<_>, Vec<_>) = placement
             .cores
             .iter()
@@ -185,7 +225,7 @@ impl Builder {
             .into_iter()
             .unzip();
         let shared = Shared::new(blocks.into(), self.config());
-        let pool = self.pool(&shared, mask.len());
+        let pool = self.pool(&shared, placement::cpus(mask, quota));
         let handle = Handle::new(shared, pool);
         let sizes = affordable(self.sizes, placement.cores.len());
         let plan = Plan { handle: &handle, sizes, hook: self.on_core_start.as_ref(), name: &self.name };
@@ -222,7 +262,9 @@ impl Builder {
             }
         });
         let mut config = blocking::Config::new(cpus, start);
-        config.threads_max = self.blocking_threads;
+        config.short_max = self.blocking_threads;
+        config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
+        config.keep_alive = self.keep_alive;
         let pool = Arc::new(Pool::new(config));
         let _ = handle.set(Arc::downgrade(&pool));
         pool

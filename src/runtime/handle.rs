@@ -150,7 +150,9 @@ impl Handle {
         metrics.injector_depth = self.shared.injector.len() as u64;
         metrics.blocking_threads = pool.threads as u64;
         metrics.blocking_idle = pool.idle as u64;
-        metrics.blocking_queued = pool.queued as u64;
+        metrics.blocking_queued = pool.short.queued + pool.heavy.queued;
+        metrics.blocking_short = pool.short;
+        metrics.blocking_heavy = pool.heavy;
         metrics
     }
 }

@@ -1,8 +1,8 @@
 //! L2, tasks: a future with a life of its own, in one allocation.
 //!
-//! For users: [`JoinHandle`] and [`AbortHandle`] are what `spawn` and its kin give, [`JoinError`] says why
-//! there is no output, [`id()`] names the task that is running, [`yield_now()`] and [`coop`] let others run.
-//! The rest of this page is for those who read the source.
+//! For users: [`JoinHandle`], [`AbortHandle`] and [`AbortOnDrop`] are what `spawn` and its kin give,
+//! [`JoinError`] says why there is no output, [`id()`] names the task that is running, [`yield_now()`] and
+//! [`coop`] let others run. The rest of this page is for those who read the source.
 //!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
 //! tasks. Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
@@ -45,7 +45,9 @@
 //! ```
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
 //! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task
-//! is scheduled like a woken one and meets its end where it would have been polled: on its own core.
+//! is scheduled like a woken one and meets its end where it would have been polled: on its own core. Only a
+//! scheduler without cores takes an aborted task back out of its queue (`Schedule::withdraw`), to be ended by
+//! the aborting thread.
 //!
 //! # What it costs
 //! Atomic read-modify-writes of the state word: a spawn none; a turn that begins 1; a turn that ends in
@@ -76,6 +78,7 @@
 //!
 //! `tests/loom` checks the transitions with real cells (`task_*`).
 
+mod abort_on_drop;
 mod cell;
 mod error;
 mod id;
@@ -93,6 +96,7 @@ mod unborn;
 mod waker;
 mod yield_now;
 
+pub use abort_on_drop::AbortOnDrop;
 pub(crate) use cell::Header;
 pub use error::JoinError;
 pub use id::{Id, id, try_id};
@@ -154,6 +158,15 @@ pub(crate) trait Schedule: Send + Sync + Sized + 'static {
 
     /// The task has ended: takes it out of the owner's list. `None` if it is in none.
     fn release(&self, task: &Header) -> Option<TaskRef>;
+
+    /// The task was aborted while it waits for its turn: takes that turn back out of its queue, for the task
+    /// to be ended by the aborting thread. `None` leaves the end to whoever comes to it.
+    ///
+    /// Only for tasks that any thread may end.
+    fn withdraw(&self, task: &Header) -> Option<Notified> {
+        let _ = task;
+        None
+    }
 }
 
 /// Makes a task that any thread may run.

@@ -40,6 +40,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         run: run::<F, S>,
         cancel: cancel::<F, S>,
         schedule: schedule::<F, S>,
+        withdraw: withdraw::<F, S>,
         take_output: take_output::<F, S>,
         drop_output: drop_output::<F, S>,
         free: free::<F, S>,
@@ -235,6 +236,14 @@ unsafe fn hand_over<F: Future, S: Schedule>(task: NonNull<Header>, cause: Cause)
     match cause {
         Cause::Woken => typed.cell().scheduler.schedule(notified),
         Cause::Yielded => typed.cell().scheduler.schedule_again(notified),
+    }
+}
+
+unsafe fn withdraw<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: the caller keeps the task alive throughout.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    if let Some(turn) = typed.cell().scheduler.withdraw(&typed.cell().header) {
+        turn.shutdown();
     }
 }
 
