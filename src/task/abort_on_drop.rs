@@ -76,6 +76,12 @@ impl<T> AbortOnDrop<T> {
         self.handle().id()
     }
 
+    /// The task's name, if it was given one.
+    #[must_use = "the answer is the only effect"]
+    pub fn name(&self) -> Option<&str> {
+        self.handle().name()
+    }
+
     fn handle(&self) -> &JoinHandle<T> {
         self.handle.as_ref().expect(THERE)
     }
