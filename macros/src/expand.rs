@@ -171,6 +171,7 @@ fn combine(faults: Vec<Error>) -> Result<()> {
 struct Settings {
     cores: Option<Literal>,
     pin: Option<Ident>,
+    on_task_panic: Option<Ident>,
 }
 
 impl Settings {
@@ -187,9 +188,11 @@ impl Settings {
         let twice = if name == "cores" {
             self.cores.replace(cores(&argument.value)?).is_some()
         } else if name == "pin" {
-            self.pin.replace(pin(&argument.value)?).is_some()
+            self.pin.replace(PIN.read(&argument.value)?).is_some()
+        } else if name == "on_task_panic" {
+            self.on_task_panic.replace(ON_TASK_PANIC.read(&argument.value)?).is_some()
         } else {
-            let message = format!("unknown argument `{name}`: expected `cores` or `pin`");
+            let message = format!("unknown argument `{name}`: expected `cores`, `pin` or `on_task_panic`");
             return Err(Error::new(name.span(), message));
         };
         if twice {
@@ -202,7 +205,12 @@ impl Settings {
     fn calls(&self) -> TokenStream {
         let cores = self.cores.iter();
         let pin = self.pin.iter();
-        quote! { #(.cores(#cores))* #(.pin(::ringwork::runtime::Pin::#pin))* }
+        let on_task_panic = self.on_task_panic.iter();
+        quote! {
+            #(.cores(#cores))*
+            #(.pin(::ringwork::runtime::Pin::#pin))*
+            #(.on_task_panic(::ringwork::runtime::PanicPolicy::#on_task_panic))*
+        }
     }
 }
 
@@ -235,19 +243,32 @@ fn cores(value: &Lit) -> Result<Literal> {
     }
 }
 
-fn pin(value: &Lit) -> Result<Ident> {
-    let variant = match value {
-        Lit::Str(text) => match LitStr::value(text).as_str() {
-            "auto" => Some("Auto"),
-            "each" => Some("Each"),
-            "off" => Some("Off"),
-            _ => None,
-        },
-        _ => None,
-    };
-    match variant {
-        Some(variant) => Ok(Ident::new(variant, Span::call_site())),
-        None => Err(Error::new(value.span(), "`pin` takes \"auto\", \"each\" or \"off\"")),
+/// An argument whose value is one of a few words, each of which stands for a variant.
+struct Choice {
+    words: &'static [(&'static str, &'static str)],
+    message: &'static str,
+}
+
+const PIN: Choice = Choice {
+    words: &[("auto", "Auto"), ("each", "Each"), ("off", "Off")],
+    message: "`pin` takes \"auto\", \"each\" or \"off\"",
+};
+
+const ON_TASK_PANIC: Choice = Choice {
+    words: &[("contain", "Contain"), ("shut_down", "ShutDown")],
+    message: "`on_task_panic` takes \"contain\" or \"shut_down\"",
+};
+
+impl Choice {
+    fn read(&self, value: &Lit) -> Result<Ident> {
+        let text = match value {
+            Lit::Str(text) => LitStr::value(text),
+            _ => String::new(),
+        };
+        match self.words.iter().find(|(word, _)| *word == text) {
+            Some((_, variant)) => Ok(Ident::new(variant, Span::call_site())),
+            None => Err(Error::new(value.span(), self.message)),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use proc_macro::TokenStream;
 ///   quota.
 /// - `pin = "auto" | "each" | "off"`: whether each core's thread is pinned to one CPU. Without it,
 ///   `"auto"`.
+/// - `on_task_panic = "contain" | "shut_down"`: whether the panic of a task ends that task only (as
+///   without it), or the runtime: then `main` panics too, with a message that names the task.
 ///
 /// # Examples
 ///
@@ -79,8 +81,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Arguments
 ///
-/// The same as for [`main`](macro@main): `cores = N` (2 without it) and `pin = "auto" | "each" |
-/// "off"` (`"off"` without it).
+/// The same as for [`main`](macro@main): `cores = N` (2 without it), `pin = "auto" | "each" |
+/// "off"` (`"off"` without it) and `on_task_panic = "contain" | "shut_down"`.
 ///
 /// # Examples
 ///

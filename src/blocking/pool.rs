@@ -20,7 +20,7 @@ use crate::base::coop;
 use crate::base::guard::contained;
 use crate::metrics::LaneMetrics;
 use crate::sys::fork;
-use crate::task::{self, Attributes, Header, JoinHandle, Notified, Schedule, TaskRef};
+use crate::task::{self, Attributes, Header, JoinHandle, Notified, OnPanic, Schedule, TaskPanic, TaskRef};
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) stack_bytes: Option<usize>,
     /// What a thread does first.
     pub(crate) on_thread_start: ThreadStart,
+    /// Who is told of the panics of jobs.
+    pub(crate) on_panic: OnPanic,
 }
 
 impl Config {
@@ -65,6 +67,7 @@ impl Config {
             keep_alive: Self::KEEP_ALIVE,
             stack_bytes: None,
             on_thread_start,
+            on_panic: OnPanic::default(),
         }
     }
 }
@@ -399,6 +402,10 @@ impl Schedule for Queued {
 
     fn release(&self, _: &Header) -> Option<TaskRef> {
         None
+    }
+
+    fn panicked(&self, panic: &TaskPanic<'_>) {
+        self.pool.config.on_panic.tell(panic);
     }
 
     fn withdraw(&self, job: &Header) -> Option<Notified> {

@@ -5,6 +5,7 @@ use super::core_thread::{self, Plan};
 use super::current;
 use super::error::StartError;
 use super::handle::{Handle, Runtime};
+use super::panic_policy::{Later, PanicPolicy};
 use super::placement::{self, place};
 use crate::base::inbox::Inbox;
 use crate::blocking::{self, Pool};
@@ -16,7 +17,7 @@ use crate::sched::watchdog::{self, Watchdog};
 use crate::sched::{Config, CoreShared, Running, Shared, queue};
 use crate::sys::eventfd::EventFd;
 use crate::sys::{cpu, fork, limits};
-use crate::task::OwnedTasks;
+use crate::task::{OnPanic, OwnedTasks};
 use std::any::Any;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -91,6 +92,7 @@ pub struct Builder {
     keep_alive: Duration,
     on_core_start: Option<Hook>,
     watchdog: watchdog::Config,
+    on_task_panic: PanicPolicy,
     name: String,
 }
 
@@ -119,6 +121,7 @@ impl Builder {
             keep_alive: blocking::Config::KEEP_ALIVE,
             on_core_start: None,
             watchdog: watchdog::Config { what: Watchdog::Log, after: STUCK_AFTER },
+            on_task_panic: PanicPolicy::Contain,
             name: "ringwork".to_owned(),
         }
     }
@@ -201,6 +204,27 @@ impl Builder {
         self
     }
 
+    /// What a panic of a task means for the runtime (default: nothing but the end of that task).
+    ///
+    /// ```
+    /// use ringwork::runtime::{Builder, PanicPolicy};
+    ///
+    /// let runtime = Builder::new().cores(1).on_task_panic(PanicPolicy::ShutDown).build()?;
+    /// let server = std::thread::spawn(|| {
+    ///     runtime.run_main(|| async {
+    ///         ringwork::spawn(async { panic!("out of paper") });
+    ///         std::future::pending::<()>().await
+    ///     })
+    /// });
+    /// let message = server.join().unwrap_err().downcast::<String>().unwrap();
+    /// assert!(message.ends_with("panicked: out of paper"));
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn on_task_panic(mut self, policy: PanicPolicy) -> Self {
+        self.on_task_panic = policy;
+        self
+    }
+
     /// Called on each core's thread with its number, before it runs anything. A panic in it fails `build`.
     pub fn on_core_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_core_start = Some(Arc::new(hook));
@@ -260,8 +284,12 @@ impl Builder {
             .map_err(|error| StartError::explain("making a doorbell", error))?
             .into_iter()
             .unzip();
-        let shared = Shared::new(blocks.into(), self.config());
-        let pool = self.pool(&shared, placement::cpus(mask, quota));
+        let later = Later::default();
+        let config = self.config(&later);
+        let on_panic = config.on_panic.clone();
+        let shared = Shared::new(blocks.into(), config);
+        let pool = self.pool(&later, placement::cpus(mask, quota), on_panic);
+        later.set(&shared, &pool);
         let handle = Handle::new(shared, pool);
         let sizes = affordable(self.sizes, placement.cores.len());
         let plan = Plan { handle: &handle, sizes, hook: self.on_core_start.as_ref(), name: &self.name };
@@ -273,7 +301,8 @@ impl Builder {
         (self.cores, self.pin, self.sizes)
     }
 
-    fn config(&self) -> Config {
+    fn config(&self, later: &Later) -> Config {
+        let (on_panic, downfall) = self.on_task_panic.arm(later);
         Config {
             appetite: match self.steal {
                 Steal::After(idle) => Some(Appetite {
@@ -287,28 +316,27 @@ impl Builder {
             quantum: QUANTUM,
             submit_delay: SUBMIT_DELAY,
             watchdog: self.watchdog.clone(),
+            on_panic,
+            downfall,
         }
     }
 
     /// The pool's threads run under the start-up mask and inside the runtime they belong to.
-    fn pool(&self, shared: &Arc<Shared>, cpus: usize) -> Arc<Pool> {
-        let handle: Arc<OnceLock<std::sync::Weak<Pool>>> = Arc::default();
-        let (shared, own) = (Arc::downgrade(shared), Arc::clone(&handle));
+    fn pool(&self, later: &Later, cpus: usize, on_panic: OnPanic) -> Arc<Pool> {
+        let later = later.clone();
         let start = Arc::new(move || -> Box<dyn Any> {
             cpu::unpin();
-            let pool = own.get().and_then(std::sync::Weak::upgrade);
-            match (shared.upgrade(), pool) {
-                (Some(shared), Some(pool)) => Box::new(current::enter(Handle::new(shared, pool))),
-                _ => Box::new(()),
+            match later.get() {
+                Some(handle) => Box::new(current::enter(handle)),
+                None => Box::new(()),
             }
         });
         let mut config = blocking::Config::new(cpus, start);
         config.short_max = self.blocking_threads;
         config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
         config.keep_alive = self.keep_alive;
-        let pool = Arc::new(Pool::new(config));
-        let _ = handle.set(Arc::downgrade(&pool));
-        pool
+        config.on_panic = on_panic;
+        Arc::new(Pool::new(config))
     }
 }
 

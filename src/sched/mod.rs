@@ -44,6 +44,7 @@
 pub(crate) mod background;
 mod beat;
 mod current;
+mod downfall;
 pub(crate) mod idle;
 mod injector;
 pub(crate) mod monitor;
@@ -58,6 +59,7 @@ pub(crate) mod watchdog;
 pub(crate) mod worker;
 
 pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_here, with_current};
+pub(crate) use downfall::{Cause, Downfall};
 pub(crate) use running::Running;
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::Ended;

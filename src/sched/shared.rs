@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::current;
+use super::downfall::Downfall;
 use super::idle::{Appetite, Idleness, Parked};
 use super::injector::Injector;
 use super::queue::Stealer;
@@ -18,7 +19,8 @@ use crate::base::reach::Cores;
 use crate::metrics::Counters;
 use crate::sys::fork;
 use crate::task::{
-    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn,
+    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OnPanic, OwnedTasks, Schedule, TaskPanic,
+    TaskRef, Unborn,
 };
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,6 +41,10 @@ pub(crate) struct Config {
     pub(crate) submit_delay: Duration,
     /// What becomes of the news that a core is stuck.
     pub(crate) watchdog: watchdog::Config,
+    /// Who is told of the panics of tasks.
+    pub(crate) on_panic: OnPanic,
+    /// If a panic is to end the runtime: whether one has.
+    pub(crate) downfall: Option<Arc<Downfall>>,
 }
 
 /// One core as the others see it.
@@ -305,5 +311,9 @@ impl Schedule for Scheduler {
 
     fn release(&self, task: &Header) -> Option<TaskRef> {
         self.shared.cores[self.born].owned.remove(task)
+    }
+
+    fn panicked(&self, panic: &TaskPanic<'_>) {
+        self.shared.config.on_panic.tell(panic);
     }
 }

@@ -89,6 +89,7 @@ mod join;
 mod mark;
 mod notified;
 mod owned;
+mod panic;
 mod run;
 mod state;
 #[cfg(test)]
@@ -109,6 +110,8 @@ pub use join::{AbortHandle, JoinHandle};
 pub(crate) use mark::Mark;
 pub(crate) use notified::{Notified, TaskRef};
 pub(crate) use owned::OwnedTasks;
+pub(crate) use panic::OnPanic;
+pub use panic::TaskPanic;
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
@@ -161,6 +164,13 @@ pub(crate) trait Schedule: Send + Sync + Sized + 'static {
 
     /// The task has ended: takes it out of the owner's list. `None` if it is in none.
     fn release(&self, task: &Header) -> Option<TaskRef>;
+
+    /// The task has panicked: in its poll, in the drop of its future, or in the drop of an output that nobody
+    /// took. Called once for each of these, on the thread that panicked, before the task's handle learns of
+    /// it. A panic in here is contained.
+    fn panicked(&self, panic: &TaskPanic<'_>) {
+        let _ = panic;
+    }
 
     /// The task was aborted while it waits for its turn: takes that turn back out of its queue, for the task
     /// to be ended by the aborting thread. `None` leaves the end to whoever comes to it.

@@ -93,6 +93,10 @@ fn arguments_become_builder_calls() {
             quote! { pin = "auto", cores = 1 },
             quote! { Builder::new().cores(1).pin(::ringwork::runtime::Pin::Auto).build() },
         ),
+        (
+            quote! { on_task_panic = "shut_down" },
+            quote! { Builder::new().on_task_panic(::ringwork::runtime::PanicPolicy::ShutDown).build() },
+        ),
     ];
     for (arguments, calls) in cases {
         let expansion = expand("main", arguments, item.clone());
@@ -160,13 +164,14 @@ fn all_faults_of_a_function_are_told_at_once() {
 #[test]
 fn wrong_arguments_are_refused() {
     let cases = [
-        (quote! { threads = 2 }, "unknown argument `threads`: expected `cores` or `pin`"),
+        (quote! { threads = 2 }, "unknown argument `threads`: expected `cores`, `pin` or `on_task_panic`"),
         (quote! { cores = 1, cores = 2 }, "`cores` is given twice"),
         (quote! { cores = 0 }, "at least 1"),
         (quote! { cores = "two" }, "at least 1"),
         (quote! { cores = 99999999999999999999999 }, "at least 1"),
         (quote! { pin = "none" }, "`pin` takes"),
         (quote! { pin = 1 }, "`pin` takes"),
+        (quote! { on_task_panic = "abort" }, "`on_task_panic` takes"),
         (quote! { cores }, "expected `=`"),
         (quote! { cores = 1 pin = "off" }, "expected `,`"),
     ];
