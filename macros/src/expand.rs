@@ -62,7 +62,8 @@ fn expand_main(settings: &Settings, function: &ItemFn) -> TokenStream {
 }
 
 fn expand_test(mut settings: Settings, function: &ItemFn) -> TokenStream {
-    settings.cores.get_or_insert_with(|| Literal::usize_unsuffixed(TEST_CORES));
+    let cores = if settings.is_paused() { 1 } else { TEST_CORES };
+    settings.cores.get_or_insert_with(|| Literal::usize_unsuffixed(cores));
     settings.pin.get_or_insert_with(|| Ident::new("Off", Span::call_site()));
     let marker = quote! { #[::core::prelude::v1::test] };
     let start_failed = quote_spanned! { Span::mixed_site()=> ::std::panic!("{}", error) };
@@ -172,6 +173,7 @@ struct Settings {
     cores: Option<Literal>,
     pin: Option<Ident>,
     on_task_panic: Option<Ident>,
+    start_paused: Option<bool>,
 }
 
 impl Settings {
@@ -180,7 +182,17 @@ impl Settings {
         for argument in Punctuated::<Argument, Token![,]>::parse_terminated(input)? {
             settings.set(&argument)?;
         }
-        Ok(settings)
+        match &settings.cores {
+            Some(cores) if settings.is_paused() && cores.to_string() != "1" => {
+                let message = "`start_paused` needs one core: leave `cores` out, or write `cores = 1`";
+                Err(Error::new(cores.span(), message))
+            }
+            _ => Ok(settings),
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.start_paused == Some(true)
     }
 
     fn set(&mut self, argument: &Argument) -> Result<()> {
@@ -191,8 +203,11 @@ impl Settings {
             self.pin.replace(PIN.read(&argument.value)?).is_some()
         } else if name == "on_task_panic" {
             self.on_task_panic.replace(ON_TASK_PANIC.read(&argument.value)?).is_some()
+        } else if name == "start_paused" {
+            self.start_paused.replace(start_paused(&argument.value)?).is_some()
         } else {
-            let message = format!("unknown argument `{name}`: expected `cores`, `pin` or `on_task_panic`");
+            let expected = "`cores`, `pin`, `on_task_panic` or `start_paused`";
+            let message = format!("unknown argument `{name}`: expected {expected}");
             return Err(Error::new(name.span(), message));
         };
         if twice {
@@ -206,10 +221,12 @@ impl Settings {
         let cores = self.cores.iter();
         let pin = self.pin.iter();
         let on_task_panic = self.on_task_panic.iter();
+        let start_paused = self.start_paused.iter();
         quote! {
             #(.cores(#cores))*
             #(.pin(::ringwork::runtime::Pin::#pin))*
             #(.on_task_panic(::ringwork::runtime::PanicPolicy::#on_task_panic))*
+            #(.start_paused(#start_paused))*
         }
     }
 }
@@ -240,6 +257,13 @@ fn cores(value: &Lit) -> Result<Literal> {
             Ok(literal)
         }
         _ => Err(Error::new(value.span(), "`cores` takes a whole number of at least 1")),
+    }
+}
+
+fn start_paused(value: &Lit) -> Result<bool> {
+    match value {
+        Lit::Bool(value) => Ok(value.value),
+        _ => Err(Error::new(value.span(), "`start_paused` takes `true` or `false`")),
     }
 }
 

@@ -27,6 +27,9 @@ use proc_macro::TokenStream;
 ///   `"auto"`.
 /// - `on_task_panic = "contain" | "shut_down"`: whether the panic of a task ends that task only (as
 ///   without it), or the runtime: then `main` panics too, with a message that names the task.
+/// - `start_paused = true | false`: whether the clock stands from the start, see
+///   `ringwork::time::pause`. For tests; needs one core, which is then what is taken without
+///   `cores`.
 ///
 /// # Examples
 ///
@@ -82,7 +85,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Arguments
 ///
 /// The same as for [`main`](macro@main): `cores = N` (2 without it), `pin = "auto" | "each" |
-/// "off"` (`"off"` without it) and `on_task_panic = "contain" | "shut_down"`.
+/// "off"` (`"off"` without it), `on_task_panic = "contain" | "shut_down"` and `start_paused = true |
+/// false` (with `true` there is one core).
 ///
 /// # Examples
 ///
@@ -90,6 +94,11 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// #[ringwork::test]
 /// async fn a_task_hands_back_its_value() {
 ///     assert_eq!(ringwork::spawn(async { 7 }).await.unwrap(), 7);
+/// }
+///
+/// #[ringwork::test(start_paused = true)]
+/// async fn an_hour_passes_in_no_time() {
+///     ringwork::time::sleep(std::time::Duration::from_secs(3600)).await;
 /// }
 ///
 /// #[ringwork::test(cores = 1)]

@@ -22,9 +22,9 @@
 //! can do to each other is to interleave these methods.
 #![forbid(unsafe_code)]
 
-use super::queue::Queue;
+use super::queue::{Queue, Turn};
 use crate::metrics::LaneMetrics;
-use crate::task::{Header, Notified};
+use crate::task::Header;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ impl Book {
         self.waiting.len().min(self.limit - self.running)
     }
 
-    fn take(&mut self, now: Instant) -> Option<Notified> {
+    fn take(&mut self, now: Instant) -> Option<Turn> {
         if self.ready() == 0 {
             return None;
         }
@@ -100,7 +100,7 @@ impl Book {
         Some(next.job)
     }
 
-    fn drain(&mut self) -> impl Iterator<Item = Notified> {
+    fn drain(&mut self) -> impl Iterator<Item = Turn> {
         self.cancelled += self.waiting.len() as u64;
         let mut waiting = std::mem::replace(&mut self.waiting, Queue::new());
         std::iter::from_fn(move || Some(waiting.pop()?.job))
@@ -156,7 +156,7 @@ impl Line {
     ///
     /// # Errors
     /// The job, if the line is closed.
-    pub(super) fn push(&mut self, lane: Lane, job: Notified, now: Instant) -> Result<Summons, Notified> {
+    pub(super) fn push(&mut self, lane: Lane, job: Turn, now: Instant) -> Result<Summons, Turn> {
         if self.closed {
             return Err(job);
         }
@@ -165,7 +165,7 @@ impl Line {
     }
 
     /// Takes a job that was aborted out of the line; nothing if a thread has it already.
-    pub(super) fn withdraw(&mut self, lane: Lane, job: &Header) -> Option<Notified> {
+    pub(super) fn withdraw(&mut self, lane: Lane, job: &Header) -> Option<Turn> {
         let book = self.book(lane);
         let withdrawn = book.waiting.remove(job)?;
         book.cancelled += 1;
@@ -173,7 +173,7 @@ impl Line {
     }
 
     /// A thread: the next job. The thread is at work from here to [`finish`](Self::finish).
-    pub(super) fn take(&mut self, now: Instant) -> Option<(Lane, Notified)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Lane, Turn)> {
         let lane = match (self.short.ready() > 0, self.heavy.ready() > 0) {
             (false, false) => return None,
             (true, false) => Lane::Short,
@@ -248,14 +248,14 @@ impl Line {
     }
 
     /// Refuses further jobs; returns those that wait, to be shut down, and the idle threads, to be woken.
-    pub(super) fn close(&mut self) -> (Vec<Notified>, Vec<Thread>) {
+    pub(super) fn close(&mut self) -> (Vec<Turn>, Vec<Thread>) {
         self.closed = true;
         self.summoned += self.idle.len();
         (self.drain(), self.idle.drain(..).map(|idle| idle.thread).collect())
     }
 
     /// Takes out all jobs that wait.
-    pub(super) fn drain(&mut self) -> Vec<Notified> {
+    pub(super) fn drain(&mut self) -> Vec<Turn> {
         self.short.drain().chain(self.heavy.drain()).collect()
     }
 

@@ -4,7 +4,7 @@
 //! lock is taken, threads are started and woken with the lock released, and jobs are run.
 //!
 //! # An aborted job
-//! A job that has not begun is ended by the abort itself, on the aborting thread: `Schedule::withdraw` takes
+//! A job that has not begun is ended by the abort itself, on the aborting thread: `Schedule::aborted` takes
 //! it out of the line, so that it counts no more, and its closure is dropped. It does not wait for a thread,
 //! which may be busy for hours. A job that a thread has taken is only marked; if that thread has not begun it
 //! yet, it ends it.
@@ -16,11 +16,13 @@
 #![forbid(unsafe_code)]
 
 use super::line::{Lane, Line, Summons};
+use super::queue::Turn;
 use crate::base::coop;
 use crate::base::guard::contained;
 use crate::metrics::LaneMetrics;
 use crate::sys::fork;
 use crate::task::{self, Attributes, Header, JoinHandle, Notified, OnPanic, Schedule, TaskPanic, TaskRef};
+use crate::time::Clock;
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) on_thread_start: ThreadStart,
     /// Who is told of the panics of jobs.
     pub(crate) on_panic: OnPanic,
+    /// What must not jump while a job waits or is run.
+    pub(crate) clock: Option<Arc<Clock>>,
 }
 
 impl Config {
@@ -68,6 +72,7 @@ impl Config {
             stack_bytes: None,
             on_thread_start,
             on_panic: OnPanic::default(),
+            clock: None,
         }
     }
 }
@@ -152,7 +157,7 @@ impl Pool {
     pub(crate) fn close(&self) {
         let (jobs, idle) = self.shared.lock().line.close();
         idle.iter().for_each(thread::Thread::unpark);
-        jobs.into_iter().for_each(Notified::shutdown);
+        jobs.into_iter().for_each(Turn::shutdown);
     }
 
     /// Closes the pool and waits until its threads are gone, or until `deadline`. Returns how many are still
@@ -199,6 +204,7 @@ impl Pool {
             job.shutdown();
             return Ok(handle);
         }
+        let job = Turn::new(job, self.shared.config.clock.clone());
         let now = Instant::now();
         let pushed = self.shared.lock().line.push(lane, job, now);
         let summons = match pushed {
@@ -210,7 +216,7 @@ impl Pool {
         };
         let Err(NoThread { error, stranded }) = self.shared.call(summons) else { return Ok(handle) };
         let ours = stranded.iter().any(|job| job.header().id() == handle.id());
-        stranded.into_iter().for_each(Notified::shutdown);
+        stranded.into_iter().for_each(Turn::shutdown);
         if ours { Err(error) } else { Ok(handle) }
     }
 }
@@ -249,7 +255,7 @@ impl Books {
 struct NoThread {
     error: io::Error,
     /// With no thread at all nobody would ever come for the jobs: these have to be ended.
-    stranded: Vec<Notified>,
+    stranded: Vec<Turn>,
 }
 
 impl Shared {
@@ -408,9 +414,15 @@ impl Schedule for Queued {
         self.pool.config.on_panic.tell(panic);
     }
 
-    fn withdraw(&self, job: &Header) -> Option<Notified> {
+    fn aborted(&self, job: &Header) {
         // In a child of fork the lock may be held for ever, by a thread of the parent.
-        if fork::is_child() { None } else { self.pool.lock().line.withdraw(self.lane, job) }
+        if fork::is_child() {
+            return;
+        }
+        let withdrawn = self.pool.lock().line.withdraw(self.lane, job);
+        if let Some(job) = withdrawn {
+            job.shutdown();
+        }
     }
 }
 

@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 use crate::task::{Header, Notified};
+use crate::time::{Clock, Hold};
 use std::ptr;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// No place.
@@ -19,10 +21,41 @@ const NONE: u32 = u32::MAX;
 /// Places kept when the queue runs empty: some kilobytes.
 const KEPT_MAX: usize = 256;
 
+/// A job's one turn. Until it is over, and whoever waits for it has been woken, it holds the runtime's clock.
+#[must_use = "a job whose turn is dropped never ends"]
+#[derive(Debug)]
+pub(super) struct Turn {
+    job: Notified,
+    hold: Hold<Arc<Clock>>,
+}
+
+impl Turn {
+    pub(super) fn new(job: Notified, clock: Option<Arc<Clock>>) -> Self {
+        Self { job, hold: Hold::of(clock) }
+    }
+
+    /// The header of the job.
+    pub(super) fn header(&self) -> &Header {
+        self.job.header()
+    }
+
+    /// Runs the job.
+    pub(super) fn run(self) {
+        self.job.run();
+        drop(self.hold);
+    }
+
+    /// Ends the job without running it.
+    pub(super) fn shutdown(self) {
+        self.job.shutdown();
+        drop(self.hold);
+    }
+}
+
 /// A job that waits, and since when.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) job: Notified,
+    pub(super) job: Turn,
     pub(super) since: Instant,
 }
 
@@ -56,7 +89,7 @@ impl Queue {
     }
 
     /// Adds a job behind all others.
-    pub(super) fn push(&mut self, job: Notified, since: Instant) {
+    pub(super) fn push(&mut self, job: Turn, since: Instant) {
         let at = self.unused_place();
         job.header().set_home(at as usize);
         let before = std::mem::replace(&mut self.last, at);

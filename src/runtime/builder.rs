@@ -17,7 +17,7 @@ use crate::sched::watchdog::{self, Watchdog};
 use crate::sched::{Config, CoreShared, Running, Shared, queue};
 use crate::sys::eventfd::EventFd;
 use crate::sys::{cpu, fork, limits};
-use crate::task::{OnPanic, OwnedTasks};
+use crate::task::OwnedTasks;
 use std::any::Any;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -93,6 +93,7 @@ pub struct Builder {
     on_core_start: Option<Hook>,
     watchdog: watchdog::Config,
     on_task_panic: PanicPolicy,
+    start_paused: bool,
     name: String,
 }
 
@@ -122,6 +123,7 @@ impl Builder {
             on_core_start: None,
             watchdog: watchdog::Config { what: Watchdog::Log, after: STUCK_AFTER },
             on_task_panic: PanicPolicy::Contain,
+            start_paused: false,
             name: "ringwork".to_owned(),
         }
     }
@@ -225,6 +227,26 @@ impl Builder {
         self
     }
 
+    /// Starts with a clock that stands: see [`time::pause`](crate::time::pause). For tests. Then there is one
+    /// core if nothing else is said.
+    ///
+    /// ```
+    /// use ringwork::runtime::Builder;
+    /// use ringwork::time::{sleep, Duration, Instant};
+    ///
+    /// let runtime = Builder::new().start_paused(true).build()?;
+    /// runtime.block_on(async {
+    ///     let start = Instant::now();
+    ///     sleep(Duration::from_secs(3600)).await;
+    ///     assert_eq!(start.elapsed(), Duration::from_secs(3600));
+    /// });
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn start_paused(mut self, paused: bool) -> Self {
+        self.start_paused = paused;
+        self
+    }
+
     /// Called on each core's thread with its number, before it runs anything. A panic in it fails `build`.
     pub fn on_core_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_core_start = Some(Arc::new(hook));
@@ -265,6 +287,10 @@ impl Builder {
     ///
     /// # Errors
     /// [`StartError`], which names cause and cure. Nothing is left running then.
+    ///
+    /// # Panics
+    /// If the clock is to stand ([`start_paused`](Self::start_paused)) and there is to be more than one core.
+    #[track_caller]
     pub fn build(self) -> Result<Runtime, StartError> {
         let mask = cpu::start_mask();
         if mask.is_empty() {
@@ -275,7 +301,12 @@ impl Builder {
         }
         fork::mark().map_err(|error| StartError::explain("marking the process for fork", error))?;
         let quota = cpu::quota();
-        let placement = place(mask, quota, self.cores, self.pin);
+        let cores = self.cores.or(self.start_paused.then_some(1));
+        let placement = place(mask, quota, cores, self.pin);
+        assert!(
+            !self.start_paused || placement.cores.len() == 1,
+            "start_paused needs a runtime with one core: leave `cores` out, or say `cores(1)`"
+        );
         let (blocks, seats): (Vec<_>, Vec<_>) = placement
             .cores
             .iter()
@@ -286,9 +317,8 @@ impl Builder {
             .unzip();
         let later = Later::default();
         let config = self.config(&later);
-        let on_panic = config.on_panic.clone();
         let shared = Shared::new(blocks.into(), config);
-        let pool = self.pool(&later, placement::cpus(mask, quota), on_panic);
+        let pool = self.pool(&later, placement::cpus(mask, quota), &shared);
         later.set(&shared, &pool);
         let handle = Handle::new(shared, pool);
         let sizes = affordable(self.sizes, placement.cores.len());
@@ -318,11 +348,12 @@ impl Builder {
             watchdog: self.watchdog.clone(),
             on_panic,
             downfall,
+            start_paused: self.start_paused,
         }
     }
 
     /// The pool's threads run under the start-up mask and inside the runtime they belong to.
-    fn pool(&self, later: &Later, cpus: usize, on_panic: OnPanic) -> Arc<Pool> {
+    fn pool(&self, later: &Later, cpus: usize, shared: &Shared) -> Arc<Pool> {
         let later = later.clone();
         let start = Arc::new(move || -> Box<dyn Any> {
             cpu::unpin();
@@ -335,7 +366,8 @@ impl Builder {
         config.short_max = self.blocking_threads;
         config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
         config.keep_alive = self.keep_alive;
-        config.on_panic = on_panic;
+        config.on_panic = shared.config.on_panic.clone();
+        config.clock = shared.clock.clone();
         Arc::new(Pool::new(config))
     }
 }

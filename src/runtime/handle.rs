@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::sched::{self, Cause, Downfall, Shared};
 use crate::sys::fork;
 use crate::task::JoinHandle;
+use crate::time::Clock;
 use std::fmt;
 use std::future::{Future, ready};
 use std::panic::Location;
@@ -45,6 +46,10 @@ impl Handle {
 
     pub(super) fn reach(&self) -> Arc<Cores> {
         Arc::clone(&self.shared.reach)
+    }
+
+    pub(super) fn clock(&self) -> Option<Arc<Clock>> {
+        self.shared.clock.clone()
     }
 
     /// The handle of the runtime this thread is in.
@@ -102,7 +107,7 @@ impl Handle {
     /// Polls `future` here until it is done, or until a panic of a task ends the runtime.
     fn drive<F: Future>(&self, future: F) -> Result<F::Output, Arc<Cause>> {
         let _entered = self.enter();
-        block_on::block_on(future, self.downfall())
+        block_on::block_on(future, self.clock(), self.downfall())
     }
 
     fn downfall(&self) -> Option<&Downfall> {
@@ -278,7 +283,7 @@ impl Runtime {
         let own = main.id();
         let ended = match self.handle.drive(&mut main) {
             // It has panicked itself, which is about to reach its handle.
-            Err(cause) if cause.task == own => block_on::block_on(&mut main, None),
+            Err(cause) if cause.task == own => block_on::block_on(&mut main, None, None),
             ended => ended,
         };
         let cause = self.handle.downfall().and_then(Downfall::cause);

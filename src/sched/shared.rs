@@ -22,6 +22,7 @@ use crate::task::{
     self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OnPanic, OwnedTasks, Schedule, TaskPanic,
     TaskRef, Unborn,
 };
+use crate::time::Clock;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) on_panic: OnPanic,
     /// If a panic is to end the runtime: whether one has.
     pub(crate) downfall: Option<Arc<Downfall>>,
+    /// Whether the clock stands from the start; only for one core.
+    pub(crate) start_paused: bool,
 }
 
 /// One core as the others see it.
@@ -79,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector,
     pub(crate) config: Config,
     pub(crate) barriers: Barriers,
+    /// What timers go by, if there is one core; with several it is the system's clock.
+    pub(crate) clock: Option<Arc<Clock>>,
     pub(crate) parked: Parked,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,
@@ -94,6 +99,10 @@ impl Shared {
             barriers: Barriers::new(cores.len()),
             parked: Parked::new(cores.len()),
             stuck: Stuck::new(cores.len()),
+            clock: match &*cores {
+                [core] => Some(Clock::new(Arc::clone(&core.inbox), config.start_paused)),
+                _ => None,
+            },
             cores,
             reach: Arc::new(Cores::new(inboxes)),
             injector: Injector::new(),

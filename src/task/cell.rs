@@ -69,9 +69,9 @@ pub(super) struct Functions {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Gives a reference, as a `Notified`, to the scheduler. `kept`: the caller has another one throughout.
     pub(super) schedule: unsafe fn(NonNull<Header>, bool),
-    /// An abort has met a task that waits for its turn: ends it here if its scheduler gives that turn back.
-    /// The caller has a reference throughout.
-    pub(super) withdraw: unsafe fn(NonNull<Header>),
+    /// Tells the scheduler of an abort that has met a task that waits for its turn. The caller has a
+    /// reference throughout.
+    pub(super) aborted: unsafe fn(NonNull<Header>),
     /// Moves the output to a place for a `Result<F::Output, Failure>`; false if it has been moved before.
     /// Only for the `JoinHandle` of a complete task.
     pub(super) take_output: unsafe fn(NonNull<Header>, *mut ()) -> bool,

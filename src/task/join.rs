@@ -269,7 +269,7 @@ fn abort(task: &Reference) {
         }
         Wake::Seen if header.state.is_complete() => {}
         // SAFETY: ours is kept throughout.
-        Wake::Seen => unsafe { (header.functions.withdraw)(task.address()) },
+        Wake::Seen => unsafe { (header.functions.aborted)(task.address()) },
     }
 }
 

@@ -47,7 +47,7 @@
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
 //! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task
 //! is scheduled like a woken one and meets its end where it would have been polled: on its own core. Only a
-//! scheduler without cores takes an aborted task back out of its queue (`Schedule::withdraw`), to be ended by
+//! scheduler without cores takes an aborted task back out of its queue (`Schedule::aborted`), to be ended by
 //! the aborting thread.
 //!
 //! # What it costs
@@ -172,13 +172,10 @@ pub(crate) trait Schedule: Send + Sync + Sized + 'static {
         let _ = panic;
     }
 
-    /// The task was aborted while it waits for its turn: takes that turn back out of its queue, for the task
-    /// to be ended by the aborting thread. `None` leaves the end to whoever comes to it.
-    ///
-    /// Only for tasks that any thread may end.
-    fn withdraw(&self, task: &Header) -> Option<Notified> {
+    /// The task was aborted while it waits for its turn. A scheduler that can take it out of its queue may
+    /// end it here and now ([`Notified::shutdown`]); else it ends when its turn comes.
+    fn aborted(&self, task: &Header) {
         let _ = task;
-        None
     }
 }
 

@@ -40,7 +40,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         run: run::<F, S>,
         cancel: cancel::<F, S>,
         schedule: schedule::<F, S>,
-        withdraw: withdraw::<F, S>,
+        aborted: aborted::<F, S>,
         take_output: take_output::<F, S>,
         drop_output: drop_output::<F, S>,
         free: free::<F, S>,
@@ -261,12 +261,10 @@ unsafe fn hand_over<F: Future, S: Schedule>(task: NonNull<Header>, cause: Cause)
     }
 }
 
-unsafe fn withdraw<F: Future, S: Schedule>(task: NonNull<Header>) {
+unsafe fn aborted<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: the caller keeps the task alive throughout.
     let typed = unsafe { Typed::<F, S>::new(task) };
-    if let Some(turn) = typed.cell().scheduler.withdraw(&typed.cell().header) {
-        turn.shutdown();
-    }
+    typed.cell().scheduler.aborted(&typed.cell().header);
 }
 
 unsafe fn take_output<F: Future, S: Schedule>(task: NonNull<Header>, place: *mut ()) -> bool {

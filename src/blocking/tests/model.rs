@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::super::line::{Lane, Line, Summons};
-use super::super::queue::Queue;
+use super::super::queue::{Queue, Turn};
 use crate::task::{self, Header, JoinHandle, Notified, Schedule, TaskRef};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
@@ -30,17 +30,17 @@ impl Random {
 
 /// Where a job waits, as its abort finds it.
 trait Place: Send + 'static {
-    fn take_out(&mut self, lane: Lane, job: &Header) -> Option<Notified>;
+    fn take_out(&mut self, lane: Lane, job: &Header) -> Option<Turn>;
 }
 
 impl Place for Queue {
-    fn take_out(&mut self, _: Lane, job: &Header) -> Option<Notified> {
+    fn take_out(&mut self, _: Lane, job: &Header) -> Option<Turn> {
         self.remove(job).map(|waiting| waiting.job)
     }
 }
 
 impl Place for Line {
-    fn take_out(&mut self, lane: Lane, job: &Header) -> Option<Notified> {
+    fn take_out(&mut self, lane: Lane, job: &Header) -> Option<Turn> {
         self.withdraw(lane, job)
     }
 }
@@ -56,13 +56,18 @@ impl<P: Place> Schedule for Waits<P> {
         None
     }
 
-    fn withdraw(&self, job: &Header) -> Option<Notified> {
-        self.0.lock().unwrap().take_out(self.1, job)
+    fn aborted(&self, job: &Header) {
+        let withdrawn = self.0.lock().unwrap().take_out(self.1, job);
+        if let Some(job) = withdrawn {
+            job.shutdown();
+        }
     }
 }
 
-fn job<P: Place>(place: &Arc<Mutex<P>>, lane: Lane) -> (Notified, JoinHandle<()>) {
-    task::new_unowned(std::future::ready(()), Waits(Arc::clone(place), lane), Location::caller())
+fn job<P: Place>(place: &Arc<Mutex<P>>, lane: Lane) -> (Turn, JoinHandle<()>) {
+    let waits = Waits(Arc::clone(place), lane);
+    let (job, handle) = task::new_unowned(std::future::ready(()), waits, Location::caller());
+    (Turn::new(job, None), handle)
 }
 
 #[test]
@@ -119,7 +124,7 @@ struct Pool {
     threads: Vec<Thread>,
     /// In the order in which they became idle.
     idle: Vec<usize>,
-    at_work: Vec<(usize, Notified)>,
+    at_work: Vec<(usize, Turn)>,
     jobs: Vec<JoinHandle<()>>,
     ran: u64,
     /// Whether the system refuses threads now and then, and whether it has.
@@ -214,7 +219,7 @@ impl Pool {
         let summons = line.start_failed();
         let stranded = if line.threads() == 0 { line.drain() } else { Vec::new() };
         drop(line);
-        stranded.into_iter().for_each(Notified::shutdown);
+        stranded.into_iter().for_each(Turn::shutdown);
         self.answer(summons);
     }
 
@@ -241,7 +246,7 @@ impl Pool {
         let (jobs, idle) = self.line.lock().unwrap().close();
         assert_eq!(idle.len(), self.idle.len());
         self.threads.extend(self.idle.drain(..).map(Thread::Coming));
-        jobs.into_iter().for_each(Notified::shutdown);
+        jobs.into_iter().for_each(Turn::shutdown);
     }
 
     /// The rules at the top of `line.rs`.
