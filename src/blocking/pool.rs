@@ -21,7 +21,9 @@ use crate::base::coop;
 use crate::base::guard::contained;
 use crate::metrics::LaneMetrics;
 use crate::sys::fork;
-use crate::task::{self, Attributes, Header, JoinHandle, Notified, OnPanic, Schedule, TaskPanic, TaskRef};
+use crate::task::{
+    self, Attributes, Header, JoinHandle, Notified, OnPanic, Request, Schedule, TaskPanic, TaskRef,
+};
 use crate::time::Clock;
 use std::any::Any;
 use std::cell::Cell;
@@ -396,6 +398,7 @@ impl<C: FnOnce() -> T, T> Future for Job<C> {
 }
 
 /// The scheduler of a job, which is queued from birth and over after its first poll.
+#[derive(Clone)]
 struct Queued {
     pool: Arc<Shared>,
     lane: Lane,
@@ -404,6 +407,10 @@ struct Queued {
 impl Schedule for Queued {
     fn schedule(&self, job: Notified) {
         unreachable!("broken invariant: {job:?} was woken, but jobs never wait");
+    }
+
+    fn request(&self, _: Request) {
+        unreachable!("broken invariant: a job is not local");
     }
 
     fn release(&self, _: &Header) -> Option<TaskRef> {

@@ -5,10 +5,12 @@
 //! the task's own core. A job of the blocking pool has none: while it waits, an abort ends it on the spot.
 
 use super::abort_on_drop::AbortOnDrop;
+use super::afar;
+use super::answer::{Leave, Side, Wake};
 use super::cell::{Failure, Header, Reference};
 use super::error::JoinError;
 use super::id::Id;
-use super::state::{Leave, Wake};
+use super::remote::ABORT;
 use crate::base::coop;
 use std::fmt;
 use std::marker::PhantomData;
@@ -136,6 +138,9 @@ impl<T> JoinHandle<T> {
         if header.state.is_complete() {
             return true;
         }
+        if header.state.side() == Side::Afar {
+            return afar::watch(&self.task, cx.waker().clone());
+        }
         if header.state.has_join_waker() {
             // SAFETY: we are the handle, and it was we who set JOIN_WAKER.
             if unsafe { header.join_waker_is(cx.waker()) } {
@@ -189,6 +194,9 @@ impl<T> Drop for JoinHandle<T> {
         let task = unsafe { ManuallyDrop::take(&mut self.task) };
         let header = task.header();
         let functions = header.functions;
+        if header.state.side() == Side::Afar {
+            return afar::leave(task);
+        }
         match header.state.leave() {
             Leave::Done => {
                 task.into_raw();
@@ -261,6 +269,10 @@ impl fmt::Debug for AbortHandle {
 
 fn abort(task: &Reference) {
     let header = task.header();
+    if header.state.side() == Side::Afar {
+        // SAFETY: `task` is a reference.
+        return unsafe { afar::ask(task.address(), ABORT) };
+    }
     match header.state.abort() {
         Wake::Schedule => {
             header.state.retain();

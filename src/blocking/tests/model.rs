@@ -7,7 +7,7 @@
 
 use super::super::line::{Lane, Line, Summons};
 use super::super::queue::{Queue, Turn};
-use crate::task::{self, Header, JoinHandle, Notified, Schedule, TaskRef};
+use crate::task::{self, Header, JoinHandle, Notified, Request, Schedule, TaskRef};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -47,9 +47,19 @@ impl Place for Line {
 
 struct Waits<P>(Arc<Mutex<P>>, Lane);
 
+impl<P> Clone for Waits<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), self.1)
+    }
+}
+
 impl<P: Place> Schedule for Waits<P> {
     fn schedule(&self, job: Notified) {
         unreachable!("{job:?} is queued from birth");
+    }
+
+    fn request(&self, _: Request) {
+        unreachable!("jobs are not local");
     }
 
     fn release(&self, _: &Header) -> Option<TaskRef> {

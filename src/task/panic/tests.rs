@@ -1,7 +1,7 @@
 //! Which panics of a task are told, how often, and when.
 #![forbid(unsafe_code)]
 
-use crate::task::{self, Header, JoinHandle, Notified, Schedule, TaskPanic, TaskRef};
+use crate::task::{self, Header, JoinHandle, Notified, Request, Schedule, TaskPanic, TaskRef};
 use std::future::{pending, poll_fn, ready};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,10 @@ struct Listener(Arc<Mutex<Vec<String>>>);
 impl Schedule for Listener {
     fn schedule(&self, task: Notified) {
         task.run();
+    }
+
+    fn request(&self, _: Request) {
+        unreachable!("no task is local");
     }
 
     fn release(&self, _: &Header) -> Option<TaskRef> {
