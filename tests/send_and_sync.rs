@@ -5,7 +5,7 @@
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
-use ringwork::runtime::{Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
+use ringwork::runtime::{Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
 use ringwork::task::{self, AbortHandle, AbortOnDrop, Id, JoinError, JoinHandle};
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
@@ -54,6 +54,7 @@ fn handles_may_be_shared_by_threads() {
     both::<Handle>();
     both::<Builder>();
     both::<StartError>();
+    both::<PanicPolicy>();
     both::<ShutdownReport>();
     both::<Metrics>();
     both::<CoreMetrics>();
@@ -145,6 +146,7 @@ fn futures_of_files_signals_and_time_may_move_with_their_task() {
     goes(fs::write("path", "bytes"));
     goes(fs::metadata("path"));
     goes(time::sleep(Duration::ZERO));
+    goes(time::advance(Duration::ZERO));
     goes(time::timeout(Duration::ZERO, async {}));
     goes(task::yield_now());
     goes(task::coop::consume_budget());

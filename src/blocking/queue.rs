@@ -18,8 +18,9 @@ use std::time::Instant;
 /// No place.
 const NONE: u32 = u32::MAX;
 
-/// Places kept when the queue runs empty: some kilobytes.
-const KEPT_MAX: usize = 256;
+/// Places kept when the queue runs empty, 40 bytes each. Usual bursts find their memory: making it anew under
+/// the pool's lock cost half as many context switches again (bursts of a thousand empty jobs, measured).
+const KEPT_MAX: usize = 16_384;
 
 /// A job's one turn. Until it is over, and whoever waits for it has been woken, it holds the runtime's clock.
 #[must_use = "a job whose turn is dropped never ends"]
