@@ -5,13 +5,13 @@
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
-use ringwork::runtime::{Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
+use ringwork::runtime::{Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
 use ringwork::task::{
-    self, AbortHandle, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey, TaskLocalFuture,
+    self, AbortHandle, AbortOnDrop, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey, TaskLocalFuture,
 };
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
-use ringwork::{CoreMetrics, Metrics, Serve, Server};
+use ringwork::{CoreMetrics, LaneMetrics, Metrics, Serve, Server};
 use std::cell::Cell;
 use std::future::Ready;
 use std::marker::{PhantomData, PhantomPinned};
@@ -58,13 +58,16 @@ fn handles_may_be_shared_by_threads() {
     both::<Handle>();
     both::<Builder>();
     both::<StartError>();
+    both::<PanicPolicy>();
     both::<ShutdownReport>();
     both::<Metrics>();
     both::<CoreMetrics>();
+    both::<LaneMetrics>();
     both::<Serve>();
     both::<Server>();
     both::<JoinHandle<Vec<u8>>>();
     both::<AbortHandle>();
+    both::<AbortOnDrop<Vec<u8>>>();
     both::<JoinError>();
     both::<Id>();
     both::<task::Builder>();
@@ -84,6 +87,7 @@ fn what_belongs_to_a_thread_stays_there() {
     const { assert!(!Probe::<JoinSet<Rc<()>>>::IS_SEND) };
     const { assert!(!Probe::<TaskLocalFuture<Rc<()>, Ready<()>>>::IS_SEND) };
     const { assert!(Probe::<TaskLocalFuture<Cell<u8>, Ready<()>>>::IS_SEND) };
+    const { assert!(!Probe::<AbortOnDrop<Rc<()>>>::IS_SEND) };
 }
 
 #[test]
@@ -91,6 +95,7 @@ fn handles_and_timers_may_be_moved_while_they_are_polled() {
     movable::<JoinHandle<Rc<()>>>();
     movable::<JoinSet<Rc<()>>>();
     movable::<TaskLocalFuture<PhantomPinned, Ready<()>>>();
+    movable::<AbortOnDrop<Rc<()>>>();
     movable::<Sleep>();
     movable::<net::Recv<'static, Vec<u8>>>();
     movable::<net::RecvPooled<'static>>();
@@ -163,6 +168,7 @@ fn futures_of_files_signals_and_time_may_move_with_their_task() {
     goes(fs::write("path", "bytes"));
     goes(fs::metadata("path"));
     goes(time::sleep(Duration::ZERO));
+    goes(time::advance(Duration::ZERO));
     goes(time::timeout(Duration::ZERO, async {}));
     goes(task::yield_now());
     goes(task::coop::consume_budget());

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::current;
+use super::downfall::Downfall;
 use super::idle::{Appetite, Idleness, Parked};
 use super::injector::Injector;
 use super::queue::Stealer;
@@ -18,9 +19,10 @@ use crate::base::reach::Cores;
 use crate::metrics::Counters;
 use crate::sys::fork;
 use crate::task::{
-    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Request, Schedule, TaskRef,
-    Unborn,
+    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OnPanic, OwnedTasks, Request, Schedule,
+    TaskPanic, TaskRef, Unborn,
 };
+use crate::time::Clock;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -40,6 +42,12 @@ pub(crate) struct Config {
     pub(crate) submit_delay: Duration,
     /// What becomes of the news that a core is stuck.
     pub(crate) watchdog: watchdog::Config,
+    /// Who is told of the panics of tasks.
+    pub(crate) on_panic: OnPanic,
+    /// If a panic is to end the runtime: whether one has.
+    pub(crate) downfall: Option<Arc<Downfall>>,
+    /// Whether the clock stands from the start; only for one core.
+    pub(crate) start_paused: bool,
 }
 
 /// One core as the others see it.
@@ -74,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector,
     pub(crate) config: Config,
     pub(crate) barriers: Barriers,
+    /// What timers go by, if there is one core; with several it is the system's clock.
+    pub(crate) clock: Option<Arc<Clock>>,
     pub(crate) parked: Parked,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,
@@ -89,6 +99,10 @@ impl Shared {
             barriers: Barriers::new(cores.len()),
             parked: Parked::new(cores.len()),
             stuck: Stuck::new(cores.len()),
+            clock: match &*cores {
+                [core] => Some(Clock::new(Arc::clone(&core.inbox), config.start_paused)),
+                _ => None,
+            },
             cores,
             reach: Arc::new(Cores::new(inboxes)),
             injector: Injector::new(),
@@ -342,5 +356,9 @@ impl Schedule for Scheduler {
     #[inline]
     fn release(&self, task: &Header) -> Option<TaskRef> {
         self.shared().cores[self.born].owned.remove(task)
+    }
+
+    fn panicked(&self, panic: &TaskPanic<'_>) {
+        self.shared().config.on_panic.tell(panic);
     }
 }

@@ -99,10 +99,12 @@ impl Worker {
             self.enter_if_wanted();
         } else if self.find_work(now) {
             // It is queued, or completions are about to be looked at.
-        } else if self.core.background.borrow().is_empty() {
-            self.park(now);
-        } else {
+        } else if !self.core.background.borrow().is_empty() {
             self.enter_if_wanted();
+        } else if time::may_jump() {
+            self.jump();
+        } else {
+            self.park(now);
         }
         self.ring.reap(&mut self.wakers);
         self.wake();
@@ -181,16 +183,23 @@ impl Worker {
 
     /// Local and steal queue in turn; the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
-        self.polls += 1;
+        let task = self.pick_task(self.polls + 1);
+        // Whose turn it is depends on what has run and not on how often the core looked, so that what tasks
+        // do under a clock that stands can be repeated.
+        self.polls += u64::from(task.is_some());
+        task
+    }
+
+    fn pick_task(&self, polls: u64) -> Option<Notified> {
         // It runs at once: behind a full steal queue it would go back into the injector, again and again.
-        if self.polls.is_multiple_of(INJECTOR_EVERY)
+        if polls.is_multiple_of(INJECTOR_EVERY)
             && let Some(task) = Searcher::one_from_injector(&self.core)
         {
             return Some(task);
         }
         let core = &self.core;
         // In turn where both have something, which they rarely do.
-        if core.has_send() && (self.polls.is_multiple_of(2) || core.local.borrow().is_empty()) {
+        if core.has_send() && (polls.is_multiple_of(2) || core.local.borrow().is_empty()) {
             // Thieves may have been quicker.
             return core.next_send().or_else(|| core.local.borrow_mut().pop_front());
         }
@@ -288,8 +297,16 @@ impl Worker {
         self.searching |= shared.wakes(self.core.index);
     }
 
+    /// Nothing is left to run and the clock stands: on to the next timer, unless the kernel has something.
+    fn jump(&mut self) {
+        self.ring.enter(Wait::No);
+        if self.ring.reap(&mut self.wakers) == 0 && !self.has_work() {
+            time::jump();
+        }
+    }
+
     fn longest_park(&self) -> Option<Duration> {
-        let timer = time::next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timer = time::time_left(Instant::now());
         let deaf = (!self.ring.bell_is_armed()).then_some(DEAF_PARK);
         [timer, deaf, self.ring.cancel_patience()].into_iter().flatten().min()
     }

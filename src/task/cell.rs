@@ -71,6 +71,9 @@ pub(super) struct Functions {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Gives a reference, as a `Notified`, to the scheduler. `kept`: the caller has another one throughout.
     pub(super) schedule: unsafe fn(NonNull<Header>, bool),
+    /// Tells the scheduler of an abort that has met a task that waits for its turn. The caller has a
+    /// reference throughout.
+    pub(super) aborted: unsafe fn(NonNull<Header>),
     /// Has the scheduler bring the node of a local task home; consumes the message's reference.
     pub(super) send: unsafe fn(NonNull<Header>),
     /// Moves the output to a place for a `Result<F::Output, Failure>`; false if it has been moved before.
@@ -138,17 +141,16 @@ impl Header {
         self.background
     }
 
-    /// The index of the core where the task is at home. The scheduler's own note; 0 until it is set.
-    #[inline]
+    /// The scheduler's own note: the index of the core where the task is at home, or the place where a job of
+    /// the blocking pool waits; 0 until it is set.
     pub(crate) fn home(&self) -> usize {
         self.home.load(Ordering::Relaxed) as usize
     }
 
-    /// Notes the core where the task is at home.
-    #[inline]
-    pub(crate) fn set_home(&self, core: usize) {
-        // There are far fewer cores than numbers.
-        self.home.store(core as u32, Ordering::Relaxed);
+    /// Notes where the task is.
+    pub(crate) fn set_home(&self, place: usize) {
+        // There are far fewer cores than numbers, and no more places in a queue.
+        self.home.store(place as u32, Ordering::Relaxed);
     }
 
     /// What the scheduler answered to [`Schedule::realm`](super::Schedule::realm) when the task was made.
