@@ -155,6 +155,41 @@ impl Handle {
         spawn::on_core(self, core, move || ready(call()), Location::caller())
     }
 
+    /// As [`Handle::spawn`], at home on core `core` from the start, as if spawned `at` that place.
+    pub(crate) fn spawn_at<F>(
+        &self,
+        core: usize,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.shared.spawn_at(core, future, at)
+    }
+
+    /// As [`Handle::spawn_on`], as if spawned `at` that place.
+    pub(crate) fn spawn_on_at<F, Fut>(
+        &self,
+        core: usize,
+        make: F,
+        at: &'static Location<'static>,
+    ) -> JoinHandle<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        spawn::on_core(self, core, make, at)
+    }
+
+    /// Tasks that waited for their turn on core `core` when it last looked.
+    pub(crate) fn queued(&self, core: usize) -> u64 {
+        let counters = &self.shared.cores[core].counters;
+        counters.local_depth.get() + counters.steal_depth.get()
+    }
+
     /// Runs a call that blocks on the blocking pool.
     ///
     /// # Panics
