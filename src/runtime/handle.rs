@@ -5,6 +5,7 @@ use super::block_on;
 use super::builder::DROP_PATIENCE;
 use super::core_thread::CoreThread;
 use super::current::{self, EnterGuard};
+use super::monitor::MonitorThread;
 use super::report::ShutdownReport;
 use super::spawn;
 use crate::base::reach::Cores;
@@ -237,12 +238,19 @@ impl fmt::Debug for Handle {
 pub struct Runtime {
     handle: Handle,
     /// Only the end touches them; the lock makes a runtime `Sync`, as one in a `static` must be.
-    cores: Mutex<Vec<CoreThread>>,
+    threads: Mutex<Threads>,
+}
+
+/// The threads that end with the runtime.
+#[derive(Default)]
+struct Threads {
+    cores: Vec<CoreThread>,
+    monitor: Option<MonitorThread>,
 }
 
 impl Runtime {
-    pub(super) fn new(handle: Handle, cores: Vec<CoreThread>) -> Self {
-        Self { handle, cores: Mutex::new(cores) }
+    pub(super) fn new(handle: Handle, cores: Vec<CoreThread>, monitor: Option<MonitorThread>) -> Self {
+        Self { handle, threads: Mutex::new(Threads { cores, monitor }) }
     }
 
     /// A handle to this runtime.
@@ -299,10 +307,10 @@ impl Runtime {
     }
 
     fn end(&mut self, patience: Duration) -> ShutdownReport {
-        let cores = std::mem::take(self.cores.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if cores.is_empty() || fork::is_child() {
+        let threads = std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if threads.cores.is_empty() || fork::is_child() {
             // A child of fork has no cores: they are threads of its parent.
-            std::mem::forget(cores);
+            std::mem::forget(threads);
             return ShutdownReport::default();
         }
         let deadline = Instant::now() + patience;
@@ -314,10 +322,10 @@ impl Runtime {
         if self.is_own_thread() {
             let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
             // Without a thread nobody waits; the cores end all the same.
-            let _ = helper.spawn(move || wait_for(cores, &pool, deadline));
+            let _ = helper.spawn(move || wait_for(threads, &pool, deadline));
             return ShutdownReport::default();
         }
-        wait_for(cores, &pool, deadline)
+        wait_for(threads, &pool, deadline)
     }
 
     fn is_own_thread(&self) -> bool {
@@ -328,9 +336,9 @@ impl Runtime {
     }
 }
 
-fn wait_for(cores: Vec<CoreThread>, pool: &Pool, deadline: Instant) -> ShutdownReport {
+fn wait_for(threads: Threads, pool: &Pool, deadline: Instant) -> ShutdownReport {
     let mut report = ShutdownReport::default();
-    for (index, core) in cores.into_iter().enumerate() {
+    for (index, core) in threads.cores.into_iter().enumerate() {
         // A core has as long as the deadline says, and a moment to say that it ended.
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(100);
         match core.ended.recv_timeout(left) {
@@ -344,6 +352,9 @@ fn wait_for(cores: Vec<CoreThread>, pool: &Pool, deadline: Instant) -> ShutdownR
         }
     }
     report.busy_blocking_threads = pool.shutdown(deadline);
+    if let Some(monitor) = threads.monitor {
+        monitor.join();
+    }
     report
 }
 
