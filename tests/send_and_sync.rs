@@ -5,11 +5,11 @@
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
-use ringwork::runtime::{Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
+use ringwork::runtime::{AliveTask, Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
 use ringwork::task::{self, AbortHandle, Id, JoinError, JoinHandle};
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
-use ringwork::{CoreMetrics, Metrics, Serve, Server};
+use ringwork::{Balance, CoreMetrics, Metrics, Serve, Server};
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -55,9 +55,11 @@ fn handles_may_be_shared_by_threads() {
     both::<Builder>();
     both::<StartError>();
     both::<ShutdownReport>();
+    both::<AliveTask>();
     both::<Metrics>();
     both::<CoreMetrics>();
     both::<Serve>();
+    both::<Balance>();
     both::<Server>();
     both::<JoinHandle<Vec<u8>>>();
     both::<AbortHandle>();

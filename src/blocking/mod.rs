@@ -19,4 +19,4 @@ mod pool;
 mod tests;
 
 pub(crate) use current::{Entered, enter, spawn};
-pub(crate) use pool::{Config, Pool};
+pub(crate) use pool::{Config, Pool, is_pool_thread};

@@ -26,7 +26,8 @@
 //! Core: publish `parked_at`; `inbox.park()`; then look again: both lanes, the injector, the shutdown word.
 //! If any has something: `inbox.unpark()` and go on. Else wait in the ring; the doorbell ends the wait.
 //! Pusher: push first, then knock (base/inbox.rs). Spawner into the injector: push, then knock at a parked
-//! core. Shutdown: set the word, then knock at every core.
+//! core. Shutdown: set the word, then knock at every core. While the runtime drains, a core says what tasks
+//! it has after `inbox.park()` and before it looks again (drain.rs): ask first, then knock.
 //!
 //! # Hungry and stealing
 //! Hungry is computed, not entered: a core that has been parked for [`Config::idle_threshold`]. A core that
@@ -44,6 +45,7 @@
 pub(crate) mod background;
 mod beat;
 mod current;
+mod drain;
 pub(crate) mod idle;
 mod injector;
 pub(crate) mod monitor;
@@ -60,4 +62,4 @@ pub(crate) mod worker;
 pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_here, with_current};
 pub(crate) use running::Running;
 pub(crate) use shared::{Config, CoreShared, Shared};
-pub(crate) use shutdown::Ended;
+pub(crate) use shutdown::{ALIVE_LISTED, Alive, Ended};

@@ -103,7 +103,7 @@ pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
 pub(crate) use mark::Mark;
 pub(crate) use notified::{Notified, TaskRef};
-pub(crate) use owned::OwnedTasks;
+pub(crate) use owned::{Entry, OwnedTasks};
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
