@@ -23,8 +23,9 @@
 //!
 //! # The monitor's sleep
 //! Core wakes: (C1) `parked -= 1`; (C2) if `sleeping`, swap it to 0 and wake the monitor. Monitor: (M1)
-//! `sleeping = 1`; (M2) look at `parked` again: if a core is awake, `sleeping = 0` and go on, else block.
-//! All SeqCst: if M2 saw all cores parked, C1 comes after M2 and hence after M1, and C2 sees it.
+//! `sleeping = 1`; (M2) add 0 to `parked`: if a core is awake, `sleeping = 0` and go on, else block. C1 and M2
+//! are read-modify-writes of one word, so one comes first and the other sees what was before it: if M2 is
+//! first, C2 sees M1; if C1 is first, M2 sees that a core is awake.
 //!
 //! Models: `tests/loom` (`idle_*`).
 #![forbid(unsafe_code)]
@@ -125,20 +126,14 @@ impl Parked {
 
     /// A core parks.
     pub(crate) fn one_more(&self) {
-        self.parked.fetch_add(1, Ordering::SeqCst);
+        self.parked.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A core wakes (C1, C2). True if the caller has to wake the monitor.
     #[must_use = "a monitor that is not woken does not see this core"]
     pub(crate) fn one_less(&self) -> bool {
-        self.parked.fetch_sub(1, Ordering::SeqCst);
-        self.rouse()
-    }
-
-    /// True if the monitor sleeps and the caller is the one to wake it.
-    #[must_use = "only one caller is told to wake the monitor"]
-    pub(crate) fn rouse(&self) -> bool {
-        self.sleeping.load(Ordering::SeqCst) != 0 && self.sleeping.swap(0, Ordering::SeqCst) != 0
+        self.parked.fetch_sub(1, Ordering::AcqRel);
+        self.sleeping.load(Ordering::Relaxed) != 0 && self.sleeping.swap(0, Ordering::Relaxed) != 0
     }
 
     /// Whether any core is parked: one load, the check of a core with surplus.
@@ -146,25 +141,20 @@ impl Parked {
         self.parked.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether all are.
-    pub(crate) fn all(&self) -> bool {
-        self.parked.load(Ordering::SeqCst) == self.cores
-    }
-
     /// Monitor: wants to sleep (M1, M2). True if it may block until [`is_asleep`](Self::is_asleep) is false.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.sleeping.store(1, Ordering::SeqCst);
-        if self.all() {
+        self.sleeping.store(1, Ordering::Relaxed);
+        if self.parked.fetch_add(0, Ordering::AcqRel) == self.cores {
             return true;
         }
         // Somebody may have taken it back already.
-        self.sleeping.store(0, Ordering::SeqCst);
+        self.sleeping.store(0, Ordering::Relaxed);
         false
     }
 
     /// Monitor: whether nobody has woken it.
     pub(crate) fn is_asleep(&self) -> bool {
-        self.sleeping.load(Ordering::SeqCst) != 0
+        self.sleeping.load(Ordering::Relaxed) != 0
     }
 }
 
