@@ -239,6 +239,29 @@ fn handlers_that_panic_leave_the_count_and_the_server_in_order() {
 }
 
 #[test]
+fn a_core_whose_handler_could_not_be_made_gets_no_connections() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let make = || {
+            assert_ne!(ringwork::core::current(), Some(1), "no handler here");
+            |stream: Stream, _| greet(stream)
+        };
+        let server = runtime.block_on(describe().start_local(make)).unwrap();
+        // What was placed there before that was known is closed.
+        let pair = || [(); 2].map(|()| TcpStream::connect(server.local_addr()).unwrap());
+        let is_greeted = |mut stream: &TcpStream| stream.read_exact(&mut [0]).is_ok();
+        wait_for("core 1 to be left out", || pair().iter().all(is_greeted));
+        wait_for("their handlers to end", || server.connections() == 0);
+        let mut clients: Vec<_> = (0..20).map(|_| Client::new(&server)).collect();
+        assert!(clients.iter().all(|client| client.core == 0));
+        assert_eq!(server.connections_per_core(), [20, 0]);
+        clients.iter_mut().for_each(|client| client.talk(b"ping"));
+        drop(clients);
+        assert!(runtime.block_on(server.stop(LONG)));
+    });
+}
+
+#[test]
 fn stopping_serves_what_the_kernel_had_completed_and_resets_nobody() {
     bounded(|| {
         for way in BOTH {

@@ -16,6 +16,7 @@ use std::fmt;
 use std::future::{Future, ready};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 /// A way to reach a runtime from anywhere: spawn, enter, look at metrics. It may outlive the runtime; tasks
 /// spawned then end as cancelled and ops fail with an error.
@@ -125,7 +126,8 @@ impl Handle {
     ///
     /// # Errors
     /// The handle gives a [`JoinError`](crate::task::JoinError): a panic if `call` did (contained, the core
-    /// goes on), cancelled if the runtime is gone (at once) or goes before the call had its turn.
+    /// goes on), cancelled if the runtime is gone (at once) or goes before the call had its turn. A call to a
+    /// core that is stuck waits until it is not, also if the runtime has ended and left that core behind.
     ///
     /// # Panics
     /// If there is no core of that number.
@@ -184,6 +186,26 @@ impl Handle {
     pub(crate) fn queued(&self, core: usize) -> u64 {
         let counters = &self.shared.cores[core].counters;
         counters.local_depth.get() + counters.steal_depth.get()
+    }
+
+    /// Whether anybody finds out which cores are stuck.
+    pub(crate) fn knows_the_stuck(&self) -> bool {
+        self.shared.config.appetite.is_some() && self.cores() > 1
+    }
+
+    /// Whether core `core` is stuck in a poll.
+    pub(crate) fn is_stuck(&self, core: usize) -> bool {
+        self.shared.stuck.is_stuck(core)
+    }
+
+    /// Wakes `waker` when a core becomes stuck or well, once. To be followed by a look.
+    pub(crate) fn watch_stuck(&self, waker: &Waker) {
+        self.shared.stuck.register(waker);
+    }
+
+    /// Takes [`watch_stuck`](Self::watch_stuck) back.
+    pub(crate) fn unwatch_stuck(&self, waker: &Waker) {
+        self.shared.stuck.forget(waker);
     }
 
     /// Runs a call that blocks on the blocking pool.

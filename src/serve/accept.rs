@@ -5,8 +5,9 @@
 //! starter it is given does.
 #![forbid(unsafe_code)]
 
-use super::mailbox::{Arrival, Mailbox};
-use super::state::{Live, State};
+use super::mailbox::Arrival;
+use super::rescue::{Listener, help_the_stuck};
+use super::state::{Live, OnDuty, State};
 use crate::net::{TcpListener, TcpStream};
 use crate::runtime::spawn_local;
 use crate::task::yield_now;
@@ -31,35 +32,39 @@ pub(super) trait Start: Fn(usize, TcpStream, SocketAddr, Live) + 'static {}
 impl<S: Fn(usize, TcpStream, SocketAddr, Live) + 'static> Start for S {}
 
 /// One core of a server.
-struct Seat<S> {
-    core: usize,
-    start: S,
-    state: Arc<State>,
+pub(super) struct Seat<S> {
+    pub(super) core: usize,
+    pub(super) start: S,
+    pub(super) state: Arc<State>,
 }
 
-/// Serves on core `core`, which this is, until the server stops; accepts from `listener` if it has one.
-pub(super) async fn serve_core<S: Start>(
-    core: usize,
-    listener: Option<TcpListener>,
-    start: S,
-    state: Arc<State>,
-) -> io::Result<()> {
-    let seat = Rc::new(Seat { core, start, state });
-    let mail = seat.state.mailbox(core).is_some().then(|| spawn_local(serve_mail(Rc::clone(&seat))));
-    let accepted = match listener {
-        Some(listener) => seat.accept_loop(listener).await,
+/// What one core of a server has to do.
+pub(super) struct Duties {
+    /// A listener of its own.
+    pub(super) accept: Option<(TcpListener, OnDuty)>,
+    /// The listeners of the server, from which it accepts for cores that are stuck.
+    pub(super) help: Option<(Arc<[Listener]>, OnDuty)>,
+    pub(super) mail: Option<OnDuty>,
+}
+
+/// Serves on this core until the server stops.
+pub(super) async fn serve_core<S: Start>(seat: Seat<S>, duties: Duties) -> io::Result<()> {
+    let seat = Rc::new(seat);
+    let mail = duties.mail.map(|on_duty| spawn_local(serve_mail(Rc::clone(&seat), on_duty)));
+    let help = duties.help.map(|(all, on_duty)| spawn_local(help_the_stuck(Rc::clone(&seat), all, on_duty)));
+    let accepted = match duties.accept {
+        Some((listener, on_duty)) => seat.accept_loop(listener, on_duty).await,
         None => Ok(()),
     };
-    if let Some(mail) = mail {
-        // It ends early with the runtime only, and then this does too.
-        let _ = mail.await;
+    for task in [help, mail].into_iter().flatten() {
+        // They end early with the runtime only, and then this does too.
+        let _ = task.await;
     }
     accepted
 }
 
 impl<S: Start> Seat<S> {
-    async fn accept_loop(&self, listener: TcpListener) -> io::Result<()> {
-        let _ended = Ended(&self.state);
+    async fn accept_loop(&self, listener: TcpListener, _on_duty: OnDuty) -> io::Result<()> {
         loop {
             let mut accept = pin!(listener.accept());
             let accepted = poll_fn(|cx| match self.state.poll_stopping(cx) {
@@ -83,35 +88,30 @@ impl<S: Start> Seat<S> {
     }
 
     /// Finds a core for a fresh connection and starts it there.
-    fn place(&self, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn place(&self, stream: TcpStream, peer: SocketAddr) {
         let core = self.state.place(self.core);
         let live = Live::new(&self.state, core);
         match self.state.mailbox(core) {
-            Some(mailbox) if core != self.core => mailbox.put(Arrival { stream, peer, live }),
+            Some(mailbox) if core != self.core => {
+                // Closed a moment ago: its core is gone, and this one is not.
+                if let Err(Arrival { stream, peer, live }) = mailbox.put(Arrival { stream, peer, live }) {
+                    (self.start)(self.core, stream, peer, live.moved_to(self.core));
+                }
+            }
             _ => (self.start)(core, stream, peer, live),
         }
     }
 }
 
-/// Says that an accept loop has ended, however it did.
-struct Ended<'a>(&'a State);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.accepted_all();
-    }
-}
-
 /// Serves what is put into this core's mailbox until nobody can put anything into it.
-async fn serve_mail<S: Start>(seat: Rc<Seat<S>>) {
+async fn serve_mail<S: Start>(seat: Rc<Seat<S>>, _on_duty: OnDuty) {
     let Some(mailbox) = seat.state.mailbox(seat.core) else { return };
-    let _closes = Closes(mailbox);
     loop {
         for _ in 0..MAIL_BATCH {
             let next = poll_fn(|cx| {
-                // In this order: what was put in before the last accept loop ended is found after that was
-                // seen.
-                let last = seat.state.poll_accepted_all(cx);
+                // In this order: what was put in before the last who could do so ended is found after that
+                // was seen.
+                let last = seat.state.poll_placed_all(cx);
                 match mailbox.take(cx) {
                     Some(arrival) => Poll::Ready(Some(arrival)),
                     None if last => Poll::Ready(None),
@@ -122,14 +122,5 @@ async fn serve_mail<S: Start>(seat: Rc<Seat<S>>) {
             (seat.start)(seat.core, stream, peer, live);
         }
         yield_now().await;
-    }
-}
-
-/// Closes a mailbox when nobody serves it any more.
-struct Closes<'a>(&'a Mailbox);
-
-impl Drop for Closes<'_> {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }

@@ -41,8 +41,8 @@ pub enum Balance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Load {
     // The order of the fields is the order in which they count.
-    /// The core is stuck in a poll.
-    pub(super) stuck: bool,
+    /// The core is stuck in a poll, or its handler is gone.
+    pub(super) unfit: bool,
     /// Connections of the server that were placed there and live.
     pub(super) connections: usize,
     /// Tasks that wait for their turn.
@@ -61,8 +61,8 @@ mod tests {
 
     fn pick(turn: usize, loads: &[(usize, u64, bool)]) -> usize {
         least_loaded(loads.len(), turn, |core| {
-            let (connections, queued, stuck) = loads[core];
-            Load { stuck, connections, queued }
+            let (connections, queued, unfit) = loads[core];
+            Load { unfit, connections, queued }
         })
     }
 
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_core_is_left_out_as_long_as_another_is_well() {
+    fn an_unfit_core_is_left_out_as_long_as_another_is_fit() {
         assert_eq!(pick(0, &[(0, 0, true), (7, 7, false)]), 1);
         assert_eq!(pick(0, &[(9, 0, true), (7, 7, true)]), 1);
     }

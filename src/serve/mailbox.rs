@@ -1,13 +1,14 @@
 //! A core's mailbox: connections that were placed there and wait for the handler that lives there.
 //!
 //! Owns what is in it until it is taken. Promises that a connection is taken once, in the order they came,
-//! and that one that comes too late (its core is gone) is closed. It places nothing and serves nothing.
+//! and that one that comes too late (its core is gone) is given back. It places nothing and serves nothing.
 #![forbid(unsafe_code)]
 
 use super::state::Live;
 use crate::net::TcpStream;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -20,32 +21,42 @@ pub(super) struct Arrival {
 
 /// Where the connections of one core wait.
 #[derive(Default)]
-pub(super) struct Mailbox(Mutex<Content>);
+pub(super) struct Mailbox {
+    content: Mutex<Content>,
+    /// Changed under the lock; read without it for a hint.
+    closed: AtomicBool,
+}
 
 #[derive(Default)]
 struct Content {
     arrivals: VecDeque<Arrival>,
     waiting: Vec<Waker>,
-    closed: bool,
 }
 
 impl Mailbox {
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody serves it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Puts a connection in and wakes whoever waits for one.
-    pub(super) fn put(&self, arrival: Arrival) {
+    ///
+    /// # Errors
+    /// The connection, if the mailbox is closed.
+    pub(super) fn put(&self, arrival: Arrival) -> Result<(), Arrival> {
         let mut content = self.content();
-        if content.closed {
-            // Dropped outside of the lock: it closes a socket and leaves the count.
-            drop(content);
-            return drop(arrival);
+        if self.is_closed() {
+            return Err(arrival);
         }
         content.arrivals.push_back(arrival);
         let waiting = std::mem::take(&mut content.waiting);
         drop(content);
         waiting.into_iter().for_each(Waker::wake);
+        Ok(())
     }
 
     /// The oldest connection, or the promise to wake the task of `cx` when there is one.
@@ -58,13 +69,13 @@ impl Mailbox {
         arrival
     }
 
-    /// Nobody takes anything any more: what is in it is closed, and so is what comes.
+    /// Nobody takes anything any more: what is in it is closed, and what comes is given back.
     pub(super) fn close(&self) {
         let mut content = self.content();
-        content.closed = true;
-        let (arrivals, waiting) =
-            (std::mem::take(&mut content.arrivals), std::mem::take(&mut content.waiting));
+        self.closed.store(true, Ordering::Relaxed);
+        let rest = std::mem::take(&mut *content);
+        // Outside of the lock: sockets are closed and counts are left.
         drop(content);
-        drop((arrivals, waiting));
+        drop(rest);
     }
 }

@@ -8,6 +8,7 @@
 mod accept;
 mod balance;
 mod mailbox;
+mod rescue;
 mod server;
 mod state;
 
@@ -18,8 +19,9 @@ use crate::base::guard::contained;
 use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::runtime::Handle;
 use crate::sched::spawn_local_here;
-use accept::{Start, serve_core};
-use state::{Live, State};
+use accept::{Duties, Seat, Start, serve_core};
+use rescue::Listener;
+use state::{Duty, Live, State};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -53,6 +55,9 @@ impl Serve {
     }
 
     /// How connections are spread over the cores.
+    ///
+    /// Whichever it is, connections that come for a core that is stuck in a poll are accepted and served by
+    /// another one, unless the runtime never steals ([`Steal::Never`](crate::runtime::Steal::Never)).
     pub fn balance(mut self, balance: Balance) -> Self {
         self.balance = balance;
         self
@@ -115,14 +120,23 @@ impl Serve {
         let runtime = Handle::current();
         let listeners = self.bind(runtime.cores())?;
         let address = listeners[0].local_addr()?;
-        let state = State::new(runtime.clone(), self.balance, listeners.len(), by_mail);
-        let (state, mut listeners) = (Arc::new(state), listeners.into_iter());
+        let beside = |(home, listener): (usize, &TcpListener)| Listener { home, beside: listener.beside() };
+        let all: Arc<[Listener]> = listeners.iter().enumerate().map(beside).collect();
+        let state = Arc::new(State::new(runtime.clone(), self.balance, by_mail));
+        let mut listeners = listeners.into_iter();
+        // All duties are taken on before the first core begins: no count comes to zero too soon.
+        let duties = |core| Duties {
+            accept: listeners.next().map(|listener| (listener, state.take_on(Duty::Accept))),
+            help: runtime.knows_the_stuck().then(|| (Arc::clone(&all), state.take_on(Duty::Help))),
+            mail: by_mail.then(|| state.take_on(Duty::Mail(core))),
+        };
+        let duties: Vec<Duties> = (0..runtime.cores()).map(duties).collect();
         let mut loops = Vec::new();
-        for core in 0..runtime.cores() {
-            let (make, state, listener) = (make.clone(), Arc::clone(&state), listeners.next());
+        for (core, duties) in duties.into_iter().enumerate() {
+            let (make, state) = (make.clone(), Arc::clone(&state));
             let serving = move || {
-                let starter = make(&Handle::current());
-                serve_core(core, listener, starter, state)
+                let start = make(&Handle::current());
+                serve_core(Seat { core, start, state }, duties)
             };
             loops.push(runtime.spawn_on_at(core, serving, self.at));
         }

@@ -26,8 +26,10 @@ pub(super) struct State {
     stopping: AtomicBool,
     /// Connections alive, per core.
     live: Box<[Count]>,
-    /// Accept loops that have not ended.
+    /// Loops on [`Duty::Accept`].
     accepting: AtomicUsize,
+    /// Loops that may place connections: those, and those on [`Duty::Help`].
+    placing: AtomicUsize,
     turn: AtomicUsize,
     /// One per core if handlers live on cores and connections are handed over; else none.
     mailboxes: Box<[Mailbox]>,
@@ -35,19 +37,25 @@ pub(super) struct State {
 }
 
 impl State {
-    /// For a server with `accepting` accept loops.
-    pub(super) fn new(runtime: Handle, balance: Balance, accepting: usize, by_mail: bool) -> Self {
+    /// Nobody is on duty yet, and no connection is alive.
+    pub(super) fn new(runtime: Handle, balance: Balance, by_mail: bool) -> Self {
         let cores = runtime.cores();
         Self {
             balance,
             stopping: AtomicBool::new(false),
             live: (0..cores).map(|_| Count::default()).collect(),
-            accepting: AtomicUsize::new(accepting),
+            accepting: AtomicUsize::new(0),
+            placing: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             mailboxes: (0..if by_mail { cores } else { 0 }).map(|_| Mailbox::default()).collect(),
             waiting: Mutex::default(),
             runtime,
         }
+    }
+
+    /// The runtime that the server is in.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// The mailbox of `core`, if connections go by mail.
@@ -68,8 +76,7 @@ impl State {
 
     fn load(&self, core: usize) -> Load {
         Load {
-            // No core says so yet.
-            stuck: false,
+            unfit: self.runtime.is_stuck(core) || self.mailbox(core).is_some_and(Mailbox::is_closed),
             connections: self.live[core].0.load(Ordering::Relaxed),
             queued: self.runtime.queued(core),
         }
@@ -103,11 +110,17 @@ impl State {
         self.wake();
     }
 
-    /// An accept loop has ended.
-    pub(super) fn accepted_all(&self) {
-        if self.accepting.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.wake();
+    /// Somebody is on `duty` for as long as the result lives.
+    pub(super) fn take_on(self: &Arc<Self>, duty: Duty) -> OnDuty {
+        match duty {
+            Duty::Accept => {
+                self.accepting.fetch_add(1, Ordering::SeqCst);
+                self.placing.fetch_add(1, Ordering::SeqCst);
+            }
+            Duty::Help => drop(self.placing.fetch_add(1, Ordering::SeqCst)),
+            Duty::Mail(_) => {}
         }
+        OnDuty { state: Arc::clone(self), duty }
     }
 
     /// Whether the server was told to stop; if not, the task of `cx` is woken then.
@@ -122,6 +135,12 @@ impl State {
         self.accepting.load(Ordering::SeqCst) == 0
     }
 
+    /// Whether nobody places connections any more; if not, the task of `cx` is woken then.
+    pub(super) fn poll_placed_all(&self, cx: &Context<'_>) -> bool {
+        self.wait(cx.waker());
+        self.placing.load(Ordering::SeqCst) == 0
+    }
+
     /// Waits until no connection is live.
     pub(super) async fn idle(&self) {
         poll_fn(|cx| {
@@ -129,6 +148,42 @@ impl State {
             if self.total() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+}
+
+/// What a loop of a server does. Taken on before any of them starts, and ended also by one that never ran.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Duty {
+    /// Accepts from a listener of its own.
+    Accept,
+    /// Accepts for stuck cores.
+    Help,
+    /// Serves the mailbox of this core.
+    Mail(usize),
+}
+
+/// Somebody is on duty.
+pub(super) struct OnDuty {
+    state: Arc<State>,
+    duty: Duty,
+}
+
+impl Drop for OnDuty {
+    fn drop(&mut self) {
+        let State { accepting, placing, .. } = &*self.state;
+        let last_of = |loops: &AtomicUsize| loops.fetch_sub(1, Ordering::SeqCst) == 1;
+        let last = match self.duty {
+            // Both: neither count may be skipped.
+            Duty::Accept => last_of(accepting) | last_of(placing),
+            Duty::Help => last_of(placing),
+            Duty::Mail(core) => {
+                self.state.mailbox(core).into_iter().for_each(Mailbox::close);
+                false
+            }
+        };
+        if last {
+            self.state.wake();
+        }
     }
 }
 
@@ -142,6 +197,15 @@ impl Live {
     pub(super) fn new(state: &Arc<State>, core: usize) -> Self {
         state.live[core].0.fetch_add(1, Ordering::SeqCst);
         Self { state: Arc::clone(state), core }
+    }
+
+    /// The same connection, counted on another core.
+    pub(super) fn moved_to(mut self, core: usize) -> Self {
+        // More first: the count of all never falls short.
+        self.state.live[core].0.fetch_add(1, Ordering::SeqCst);
+        self.state.live[self.core].0.fetch_sub(1, Ordering::SeqCst);
+        self.core = core;
+        self
     }
 
     pub(super) fn guard<F: Future<Output = ()>>(self, connection: F) -> Counted<F> {
@@ -191,7 +255,7 @@ mod tests {
         };
         let alone = size_of_val(&connection);
         let runtime = crate::runtime::Builder::new().cores(1).build().expect("a runtime starts");
-        let state = Arc::new(State::new(runtime.handle().clone(), Balance::Kernel, 1, false));
+        let state = Arc::new(State::new(runtime.handle().clone(), Balance::Kernel, false));
         let counted = Live::new(&state, 0).guard(connection);
         assert!(size_of_val(&counted) <= alone.next_multiple_of(align_of::<usize>()) + size_of::<Live>());
         assert!(size_of::<Live>() <= 16);
