@@ -186,6 +186,7 @@ fn spawns_from_outside_are_refused_while_it_drains_and_those_of_tasks_are_not() 
             ringwork::spawn_local(async {}).await.unwrap();
         });
         let draining = begin(runtime, NEVER);
+        let _guard = handle.enter();
         let block_on = |task| futures_executor::block_on::<ringwork::task::JoinHandle<()>>(task);
         for task in [
             handle.spawn(async {}),
@@ -193,7 +194,7 @@ fn spawns_from_outside_are_refused_while_it_drains_and_those_of_tasks_are_not() 
             handle.call(0, || ()),
             handle.spawn_blocking(|| ()),
             Task::new().spawn_heavy_with(&handle, || ()),
-            handle.block_on(async { ringwork::spawn(async {}) }),
+            ringwork::spawn(async {}),
         ] {
             assert!(block_on(task).unwrap_err().is_cancelled());
         }

@@ -8,7 +8,9 @@
 //! | Cancelling | told to end | the final CQE: Disarmed |
 //!
 //! A one-shot accept may be in flight beside an armed multishot: of a thread that is no core, and of a core
-//! that accepts for a stuck one (beside.rs). Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
+//! that accepts for a stuck one (beside.rs).
+//!
+//! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
 //! is lost. A multishot takes what is there before anybody can stop it, so a listener with a limit accepts
 //! one at a time, each with its permit. EMFILE and the like end the multishot and pause accepting for a
 //! moment (kernel-notes/accept-emfile.md).
