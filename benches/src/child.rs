@@ -1,5 +1,5 @@
 //! A program under measurement as a child process: this same executable, started again with `serve`,
-//! pinned to the server's CPU, killed when its handle is dropped or the harness dies.
+//! pinned to the CPUs it is given, killed when its handle is dropped or the harness dies.
 
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -15,10 +15,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `serve PROGRAM ARGS..` on `cpu`.
-    pub(crate) fn start(program: &str, cpu: usize, args: &[String]) -> io::Result<Program> {
+    /// Starts `serve PROGRAM ARGS..` on `cpus`.
+    pub(crate) fn start(program: &str, cpus: &[usize], args: &[String]) -> io::Result<Program> {
+        let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", program, "--cpu", &cpu.to_string()])
+            .args(["serve", program, "--cpu", &cpus.join(",")])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

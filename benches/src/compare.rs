@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::child::Program;
 use crate::cpus::{self, Cpus};
 use crate::load::{Generator, Traffic};
+use crate::meter::Times;
 use crate::reads;
 use crate::sample::Sample;
 use crate::suite::{Work, Workload};
@@ -21,8 +22,7 @@ const START: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) rounds: usize,
-    pub(crate) warm: Duration,
-    pub(crate) measure: Duration,
+    pub(crate) times: Times,
     pub(crate) file: PathBuf,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(settings: Settings) -> io::Result<Bench> {
         let cpus = Cpus::choose()?;
-        cpus::pin(cpus.load)?;
+        cpus::pin(&[cpus.load])?;
         Ok(Bench { cpus, settings, generator: Generator::new()?, file_ready: false })
     }
 
@@ -59,7 +59,7 @@ impl Bench {
                 show(&progress, false);
                 match self.slice(workload, outcome.peer) {
                     Ok(sample) => {
-                        let _ = write!(progress, " {:.2} µs", sample.cpu_us_per_op());
+                        let _ = write!(progress, " {:.3} µs", sample.cpu_us_per_op());
                         outcome.samples.push(sample);
                     }
                     Err(error) => {
@@ -83,6 +83,8 @@ impl Bench {
                 self.serve(&program, size, connections, Some(upstream))
             }
             Work::Read { tasks } => self.read(&program, tasks),
+            Work::Local(op) => self.by_itself(&program, &[self.cpus.server], &option("--op", op.name())),
+            Work::Send(op) => self.by_itself(&program, &self.cpus.both(), &option("--op", op.name())),
         }
     }
 
@@ -97,35 +99,37 @@ impl Bench {
         if let Some(upstream) = &upstream {
             args.extend(["--upstream".to_owned(), upstream.local_addr()?.to_string()]);
         }
-        let mut server = Program::start(program, self.cpus.server, &args)?;
+        let mut server = Program::start(program, &[self.cpus.server], &args)?;
         let line = server.line(START)?;
         let address: SocketAddr =
             line.parse().map_err(|_| io::Error::other(format!("not an address: {line}")))?;
-        let Settings { warm, measure, .. } = self.settings;
-        let traffic = Traffic { size, connections, warm, measure };
+        let traffic = Traffic { size, connections, times: self.settings.times };
         self.generator.run(&traffic, address, upstream.as_ref(), server.pid())
     }
 
     fn read(&mut self, program: &str, tasks: usize) -> io::Result<Sample> {
-        let Settings { warm, measure, file, .. } = &self.settings;
+        let file = &self.settings.file;
         if !self.file_ready {
             reads::prepare(file)?;
             self.file_ready = true;
         }
-        let args = [
-            "--file".to_owned(),
-            file.display().to_string(),
-            "--tasks".to_owned(),
-            tasks.to_string(),
-            "--warm".to_owned(),
-            warm.as_millis().to_string(),
-            "--measure".to_owned(),
-            measure.as_millis().to_string(),
-        ];
-        let mut reader = Program::start(program, self.cpus.server, &args)?;
-        let line = reader.line(START + *warm + *measure)?;
+        let args = ["--file", &file.display().to_string(), "--tasks", &tasks.to_string()].map(str::to_owned);
+        self.by_itself(program, &[self.cpus.server], &args)
+    }
+
+    /// A program that runs for the planned time and prints what it came to.
+    fn by_itself(&self, program: &str, cpus: &[usize], args: &[String]) -> io::Result<Sample> {
+        let Times { warm, measure } = self.settings.times;
+        let millis = |time: Duration| time.as_millis().to_string();
+        let times = ["--warm".to_owned(), millis(warm), "--measure".to_owned(), millis(measure)];
+        let mut running = Program::start(program, cpus, &[&times, args].concat())?;
+        let line = running.line(START + warm + measure)?;
         serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e} in: {line}")))
     }
+}
+
+fn option(name: &str, value: &str) -> [String; 2] {
+    [name.to_owned(), value.to_owned()]
 }
 
 /// A progress line: overwritten on a terminal, one per finished slice elsewhere.

@@ -23,11 +23,18 @@ impl Cpus {
             _ => Err(io::Error::other("two CPUs are needed: one serves, one loads")),
         }
     }
+
+    /// Those of a program that has no load beside it.
+    pub(crate) fn both(self) -> [usize; 2] {
+        [self.server, self.load]
+    }
 }
 
-/// Pins the calling thread, and threads it starts later, to `cpu`.
-pub(crate) fn pin(cpu: usize) -> io::Result<()> {
+/// Pins the calling thread, and threads it starts later, to `cpus`.
+pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
     let mut mask = CpuSet::new();
-    mask.set(cpu)?;
+    for cpu in cpus {
+        mask.set(*cpu)?;
+    }
     Ok(sched_setaffinity(Pid::from_raw(0), &mask)?)
 }

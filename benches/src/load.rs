@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use io_uring::{cqueue, opcode, squeue, types};
 use socket2::SockRef;
 
+use crate::meter::{Times, latencies};
 use crate::raw::{BufPool, Lanes, Tag, leak};
 use crate::sample::Sample;
 use crate::usage::{Usage, own_thread_ns};
@@ -35,8 +36,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Traffic {
     pub(crate) size: usize,
     pub(crate) connections: usize,
-    pub(crate) warm: Duration,
-    pub(crate) measure: Duration,
+    pub(crate) times: Times,
 }
 
 struct Connection {
@@ -78,7 +78,7 @@ impl Generator {
             now: Instant::now(),
             tick_armed: false,
             answered: 0,
-            latency: Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("constant bounds"),
+            latency: latencies(),
         })
     }
 
@@ -113,14 +113,15 @@ impl Generator {
                 self.next_message(index)?;
             }
         }
-        self.drive(traffic.warm)?;
+        self.drive(traffic.times.warm)?;
         self.answered = 0;
         self.latency.reset();
         let (load_before, before, start) = (own_thread_ns(), Usage::of(pid)?, Instant::now());
-        self.drive(traffic.measure)?;
+        self.drive(traffic.times.measure)?;
         let (wall, after, load_after) = (start.elapsed(), Usage::of(pid)?, own_thread_ns());
-        let load = Some(load_after - load_before);
-        Ok(Sample::new(self.answered, wall, after.since(&before), &self.latency, load))
+        let mut sample = Sample::new(self.answered, wall, after.since(&before), &self.latency);
+        sample.load_cpu_ns = Some(load_after - load_before);
+        Ok(sample)
     }
 
     fn connect(&mut self, n: usize, server: SocketAddr, upstream: Option<&TcpListener>) -> io::Result<()> {

@@ -3,9 +3,11 @@
 //! over.
 
 mod child;
+mod columns;
 mod compare;
 mod cpus;
 mod load;
+mod meter;
 mod programs;
 mod raw;
 mod reads;
@@ -19,6 +21,7 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use lexopt::prelude::{Long, Value, ValueExt};
@@ -26,6 +29,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
 use compare::{Bench, Settings};
+use meter::Times;
 use programs::Entry;
 use reads::ReadPlan;
 use suite::{PEERS, WORKLOADS, Workload};
@@ -53,10 +57,11 @@ struct Args {
     measure: Option<Duration>,
     warm: Option<Duration>,
     file: Option<PathBuf>,
-    cpu: Option<usize>,
+    cpu: Option<Vec<usize>>,
     listen: Option<SocketAddr>,
     upstream: Option<SocketAddr>,
     tasks: Option<usize>,
+    op: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -91,6 +96,11 @@ fn parse() -> Result<Args, lexopt::Error> {
     fn list(text: String) -> Vec<String> {
         text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
+    fn numbers(text: &str) -> Result<Vec<usize>, lexopt::Error> {
+        text.split(',')
+            .map(|number| number.parse().map_err(|_| format!("not a CPU: {number}").into()))
+            .collect()
+    }
     let mut args = Args::default();
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -104,10 +114,11 @@ fn parse() -> Result<Args, lexopt::Error> {
             Long("measure") => args.measure = Some(Duration::from_millis(parser.value()?.parse()?)),
             Long("warm") => args.warm = Some(Duration::from_millis(parser.value()?.parse()?)),
             Long("file") => args.file = Some(parser.value()?.into()),
-            Long("cpu") => args.cpu = Some(parser.value()?.parse()?),
+            Long("cpu") => args.cpu = Some(numbers(&parser.value()?.string()?)?),
             Long("listen") => args.listen = Some(parser.value()?.parse()?),
             Long("upstream") => args.upstream = Some(parser.value()?.parse()?),
             Long("tasks") => args.tasks = Some(parser.value()?.parse()?),
+            Long("op") => args.op = Some(parser.value()?.string()?),
             Long("help") => args.free = Vec::new(),
             other => return Err(other.unexpected()),
         }
@@ -124,8 +135,10 @@ impl Args {
         };
         Ok(Settings {
             rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1),
-            warm: self.warm.unwrap_or(Duration::from_millis(300)),
-            measure: self.measure.unwrap_or(Duration::from_millis(1500)),
+            times: Times {
+                warm: self.warm.unwrap_or(Duration::from_millis(300)),
+                measure: self.measure.unwrap_or(Duration::from_millis(1500)),
+            },
             file,
         })
     }
@@ -136,6 +149,11 @@ impl Args {
             return Ok(WORKLOADS.iter().collect());
         };
         only.iter().map(|name| find(name)).collect()
+    }
+
+    /// The operation that a program is asked for.
+    fn op<T: FromStr<Err = String>>(&self) -> Fallible<T> {
+        Ok(self.op.as_ref().ok_or("--op NAME is missing")?.parse()?)
     }
 
     fn chosen_peers(&self, workload: &Workload) -> Fallible<Vec<&'static str>> {
@@ -154,8 +172,8 @@ fn find(name: &str) -> Fallible<&'static Workload> {
 
 fn run_compare(args: &Args) -> Fallible<()> {
     let mut bench = Bench::new(args.settings()?)?;
-    let Settings { rounds, measure, .. } = bench.settings;
-    println!("{}; {rounds} rounds of {:.1} s", report::machine(), measure.as_secs_f64());
+    let Settings { rounds, times, .. } = bench.settings;
+    println!("{}; {rounds} rounds of {:.1} s", report::machine(), times.measure.as_secs_f64());
     let (mut documents, mut failed) = (Vec::new(), false);
     for workload in args.workloads()? {
         let peers = args.chosen_peers(workload)?;
@@ -187,7 +205,7 @@ fn run_one(args: &Args, workload: &str, peer: &str) -> Fallible<()> {
 fn list() -> Fallible<()> {
     for workload in WORKLOADS {
         let peers: Vec<&str> = workload.peers().collect();
-        println!("{:<14} {}\n{:14} peers: {}", workload.name, workload.title, "", peers.join(", "));
+        println!("{:<18} {}\n{:18} peers: {}", workload.name, workload.title, "", peers.join(", "));
     }
     Ok(())
 }
@@ -195,8 +213,8 @@ fn list() -> Fallible<()> {
 /// Becomes one of the programs under measurement; the harness is the usual caller.
 fn serve(args: &Args, program: &str) -> Fallible<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    if let Some(cpu) = args.cpu {
-        cpus::pin(cpu)?;
+    if let Some(cpus) = &args.cpu {
+        cpus::pin(cpus)?;
     }
     let Some(entry) = programs::find(program) else {
         let known: Vec<&str> = programs::PROGRAMS.iter().map(|(name, _)| *name).collect();
@@ -208,9 +226,11 @@ fn serve(args: &Args, program: &str) -> Fallible<()> {
         Entry::Server(run) => run(listen)?,
         Entry::Proxy(run) => run(listen, args.upstream.ok_or("--upstream ADDR is missing")?)?,
         Entry::Reader(run) => {
-            let Settings { warm, measure, file, .. } = settings;
-            run(ReadPlan { file, tasks: args.tasks.unwrap_or(32), warm, measure })?;
+            let Settings { times, file, .. } = settings;
+            run(ReadPlan { file, tasks: args.tasks.unwrap_or(32), times })?;
         }
+        Entry::Local(run) => run(args.op()?, settings.times)?,
+        Entry::Send(run) => run(args.op()?, settings.times)?,
     }
     Ok(())
 }

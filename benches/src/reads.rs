@@ -1,17 +1,14 @@
-//! What every file reader shares: which offsets it reads, how a block is checked, when measuring begins
-//! and ends, and the line it prints. It promises that all readers pay the same for being measured: one
-//! clock reading and one lock for every [`SAMPLE`] reads. It does not read.
+//! What every file reader shares: which offsets it reads, how a block is checked, and how often it is timed.
+//! It promises that all readers pay the same for being measured: one clock reading and one lock for every
+//! [`SAMPLE`] reads. It does not read.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-use crate::sample::Sample;
-use crate::usage::Usage;
+use crate::meter::Times;
 
 /// Bytes per read.
 pub(crate) const BLOCK: usize = 4096;
@@ -25,8 +22,7 @@ pub(crate) const SAMPLE: u64 = 64;
 pub(crate) struct ReadPlan {
     pub(crate) file: PathBuf,
     pub(crate) tasks: usize,
-    pub(crate) warm: Duration,
-    pub(crate) measure: Duration,
+    pub(crate) times: Times,
 }
 
 /// Random block offsets; the same sequence for the same task in every run.
@@ -57,58 +53,6 @@ pub(crate) fn check(result: i32, block: &[u8], offset: u64) -> io::Result<()> {
         return Err(io::Error::other(format!("offset {offset}: {result} bytes, stamp {stamp:?}")));
     }
     Ok(())
-}
-
-/// The clock of one reader: warm-up, measured time, end.
-pub(crate) struct Meter {
-    begins: Instant,
-    measure: Duration,
-    from: Option<(Instant, Usage)>,
-    to: Option<(Instant, Usage)>,
-    reads: u64,
-    latency: Histogram<u64>,
-}
-
-impl Meter {
-    pub(crate) fn new(plan: &ReadPlan) -> Meter {
-        Meter {
-            begins: Instant::now() + plan.warm,
-            measure: plan.measure,
-            from: None,
-            to: None,
-            reads: 0,
-            latency: Histogram::new_with_bounds(1, 10_000_000_000, 3).expect("constant bounds"),
-        }
-    }
-
-    /// Notes [`SAMPLE`] more reads, the last of which began at `begun`. False once the time is over.
-    pub(crate) fn tick(&mut self, begun: Instant) -> bool {
-        let now = Instant::now();
-        match (&self.from, &self.to) {
-            (_, Some(_)) => return false,
-            (None, _) if now >= self.begins => self.from = Some((Instant::now(), Usage::own())),
-            (None, _) => {}
-            (Some((start, _)), None) => {
-                self.reads += SAMPLE;
-                self.latency.saturating_record((now - begun).as_nanos() as u64);
-                if now - *start >= self.measure {
-                    self.to = Some((now, Usage::own()));
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// Prints the measured time as one line of JSON, which the harness reads.
-    pub(crate) fn print(&self) -> io::Result<()> {
-        let (Some((start, before)), Some((end, after))) = (&self.from, &self.to) else {
-            return Err(io::Error::other("the reader ended before its time"));
-        };
-        let sample = Sample::new(self.reads, *end - *start, after.since(before), &self.latency, None);
-        println!("{}", serde_json::to_string(&sample)?);
-        Ok(())
-    }
 }
 
 /// Makes sure that `file` holds [`FILE_LEN`] bytes, each block beginning with its offset, on a real file

@@ -6,26 +6,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::columns::{Layout, Reading};
 use crate::compare::{Outcome, Settings};
 use crate::sample::Sample;
 use crate::stats::{median, ratio};
 use crate::suite::Workload;
-
-type Reading = fn(&Sample) -> f64;
-
-/// Columns of the first table: heading, reading, decimals.
-const COLUMNS: &[(&str, Reading, usize)] = &[
-    ("CPU µs/op", Sample::cpu_us_per_op, 2),
-    ("user", Sample::user_us_per_op, 2),
-    ("sys", Sample::sys_us_per_op, 2),
-    ("op/s", Sample::ops_per_s, 0),
-    ("p50 µs", |s| s.p50_ns as f64 / 1e3, 1),
-    ("p99 µs", |s| s.p99_ns as f64 / 1e3, 1),
-    ("switches/op", Sample::switches_per_op, 4),
-    ("server CPU %", Sample::server_percent, 0),
-    ("others' CPU %", Sample::others_percent, 0),
-    ("load CPU %", |s| s.load_percent().unwrap_or(f64::NAN), 0),
-];
 
 /// Above this share the load generator may be what limits the throughput.
 const LOAD_LIMIT: f64 = 95.0;
@@ -35,12 +20,13 @@ const OTHERS_LIMIT: f64 = 3.0;
 /// Prints both tables of one workload.
 pub(crate) fn print(workload: &Workload, outcomes: &[Outcome]) {
     println!("\n{}: {}", workload.name, workload.title);
+    let layout = Layout::of(workload.work);
     let good: Vec<&Outcome> = outcomes.iter().filter(|o| o.failure.is_none()).collect();
     let mut rows = vec![vec![String::new()]];
-    rows[0].extend(COLUMNS.iter().map(|(heading, ..)| (*heading).to_owned()));
+    rows[0].extend(layout.columns.iter().map(|(heading, ..)| (*heading).to_owned()));
     for outcome in &good {
         let mut row = vec![outcome.peer.to_owned()];
-        row.extend(COLUMNS.iter().map(|(_, reading, decimals)| {
+        row.extend(layout.columns.iter().map(|(_, reading, decimals)| {
             let value = median(outcome.samples.iter().map(reading));
             if value.is_nan() { "-".to_owned() } else { format!("{value:.decimals$}") }
         }));
@@ -48,8 +34,10 @@ pub(crate) fn print(workload: &Workload, outcomes: &[Outcome]) {
     }
     print_rows(&rows);
     if good.len() > 1 {
-        println!("CPU per op, row / column (median of the rounds' ratios, 95 % interval):");
-        print_rows(&ratio_rows(&good));
+        for (what, reading) in layout.ratios {
+            println!("{what}, row / column (median of the rounds' ratios, 95 % interval):");
+            print_rows(&ratio_rows(&good, *reading));
+        }
     }
     for outcome in outcomes {
         if let Some(failure) = &outcome.failure {
@@ -74,11 +62,11 @@ pub(crate) fn print(workload: &Workload, outcomes: &[Outcome]) {
     }
 }
 
-fn costs(outcome: &Outcome) -> Vec<f64> {
-    outcome.samples.iter().map(Sample::cpu_us_per_op).collect()
+fn costs(outcome: &Outcome, reading: Reading) -> Vec<f64> {
+    outcome.samples.iter().map(reading).collect()
 }
 
-fn ratio_rows(good: &[&Outcome]) -> Vec<Vec<String>> {
+fn ratio_rows(good: &[&Outcome], reading: Reading) -> Vec<Vec<String>> {
     let mut rows = vec![vec![String::new()]];
     rows[0].extend(good.iter().map(|o| o.peer.to_owned()));
     for row in good {
@@ -86,7 +74,10 @@ fn ratio_rows(good: &[&Outcome]) -> Vec<Vec<String>> {
             if column.peer == row.peer {
                 return "1".to_owned();
             }
-            let r = ratio(&costs(row), &costs(column));
+            let r = ratio(&costs(row, reading), &costs(column, reading));
+            if r.median.is_nan() {
+                return "-".to_owned();
+            }
             format!("{:.2} [{:.2}–{:.2}]", r.median, r.low, r.high)
         };
         rows.push([row.peer.to_owned()].into_iter().chain(good.iter().map(cell)).collect());
@@ -109,26 +100,31 @@ fn print_rows(rows: &[Vec<String>]) {
 
 /// One workload for the JSON file: medians, ratios and the samples they come from.
 pub(crate) fn to_json(workload: &Workload, outcomes: &[Outcome]) -> Value {
-    let peers: Vec<Value> = outcomes
-        .iter()
-        .map(|o| {
-            let medians: serde_json::Map<String, Value> = COLUMNS
-                .iter()
-                .map(|(heading, reading, _)| {
-                    ((*heading).to_owned(), median(o.samples.iter().map(reading)).into())
-                })
-                .collect();
-            let ratios: serde_json::Map<String, Value> = outcomes
-                .iter()
-                .filter(|other| other.peer != o.peer)
-                .map(|other| (other.peer.to_owned(), json!(ratio(&costs(o), &costs(other)))))
-                .collect();
-            json!({
-                "peer": o.peer, "failure": o.failure, "medians": medians,
-                "cpu_ratio_to": ratios, "samples": o.samples,
-            })
+    let layout = Layout::of(workload.work);
+    let ratios_to_others = |o: &Outcome, reading: Reading| -> serde_json::Map<String, Value> {
+        let others = outcomes.iter().filter(|other| other.peer != o.peer);
+        let pair = |other: &Outcome| {
+            (other.peer.to_owned(), json!(ratio(&costs(o, reading), &costs(other, reading))))
+        };
+        others.map(pair).collect()
+    };
+    let peer = |o: &Outcome| {
+        let medians: serde_json::Map<String, Value> = layout
+            .columns
+            .iter()
+            .map(|(heading, reading, _)| ((*heading).to_owned(), median(costs(o, *reading)).into()))
+            .collect();
+        let ratios: serde_json::Map<String, Value> = layout
+            .ratios
+            .iter()
+            .map(|(what, reading)| ((*what).to_owned(), ratios_to_others(o, *reading).into()))
+            .collect();
+        json!({
+            "peer": o.peer, "failure": o.failure, "medians": medians, "ratios": ratios,
+            "samples": o.samples,
         })
-        .collect();
+    };
+    let peers: Vec<Value> = outcomes.iter().map(peer).collect();
     json!({ "name": workload.name, "title": workload.title, "peers": peers })
 }
 
@@ -137,8 +133,8 @@ pub(crate) fn write_json(path: &Path, settings: &Settings, workloads: Vec<Value>
     let document = json!({
         "machine": machine(),
         "rounds": settings.rounds,
-        "warm_ms": settings.warm.as_millis() as u64,
-        "measure_ms": settings.measure.as_millis() as u64,
+        "warm_ms": settings.times.warm.as_millis() as u64,
+        "measure_ms": settings.times.measure.as_millis() as u64,
         "workloads": workloads,
     });
     fs::write(path, serde_json::to_string_pretty(&document)? + "\n")

@@ -1,5 +1,6 @@
 //! One measured slice of one program, as it travels from a reader to the harness and into the report.
 
+use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,7 +11,7 @@ use crate::usage::Usage;
 /// Readings of one slice; times in nanoseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
-    /// Requests answered, or reads completed.
+    /// Requests answered, reads completed, tasks run: what one op is, the workload says.
     pub(crate) ops: u64,
     pub(crate) wall_ns: u64,
     /// CPU time of the whole measured process.
@@ -18,36 +19,43 @@ pub(crate) struct Sample {
     /// The part of it spent outside the kernel.
     pub(crate) user_ns: u64,
     pub(crate) switches: u64,
-    /// Busy time of the server's CPU, whoever used it.
+    /// The part of them in which a thread had nothing to do.
+    pub(crate) voluntary: u64,
+    /// Busy time of the measured process's CPUs, whoever used them.
     pub(crate) busy_ns: u64,
-    pub(crate) p50_ns: u64,
-    pub(crate) p99_ns: u64,
+    pub(crate) cpus: u64,
+    /// Of ops that were timed one by one; none if none were.
+    pub(crate) p50_ns: Option<u64>,
+    pub(crate) p99_ns: Option<u64>,
     /// CPU time of the load generator, where there is one.
     pub(crate) load_cpu_ns: Option<u64>,
 }
 
 impl Sample {
-    pub(crate) fn new(
-        ops: u64,
-        wall: Duration,
-        used: Usage,
-        latency: &Histogram<u64>,
-        load_cpu_ns: Option<u64>,
-    ) -> Sample {
+    pub(crate) fn new(ops: u64, wall: Duration, used: Usage, latency: &Histogram<u64>) -> Sample {
+        let quantile = |q| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
         Sample {
             ops,
             wall_ns: wall.as_nanos() as u64,
             cpu_ns: used.cpu_ns,
             user_ns: used.user_ns(),
             switches: used.switches,
+            voluntary: used.voluntary,
             busy_ns: used.busy_ns,
-            p50_ns: latency.value_at_quantile(0.50),
-            p99_ns: latency.value_at_quantile(0.99),
-            load_cpu_ns,
+            cpus: used.cpus,
+            p50_ns: quantile(0.50),
+            p99_ns: quantile(0.99),
+            load_cpu_ns: None,
         }
     }
 
-    fn per_op(&self, total: u64) -> f64 {
+    /// Prints it as one line of JSON, which the harness reads.
+    pub(crate) fn print(&self) -> io::Result<()> {
+        println!("{}", serde_json::to_string(self)?);
+        Ok(())
+    }
+
+    pub(crate) fn per_op(&self, total: u64) -> f64 {
         total as f64 / self.ops.max(1) as f64
     }
 
@@ -61,6 +69,14 @@ impl Sample {
 
     pub(crate) fn sys_us_per_op(&self) -> f64 {
         self.per_op(self.cpu_ns.saturating_sub(self.user_ns)) / 1e3
+    }
+
+    pub(crate) fn wall_ns_per_op(&self) -> f64 {
+        self.per_op(self.wall_ns)
+    }
+
+    pub(crate) fn cpu_ns_per_op(&self) -> f64 {
+        self.per_op(self.cpu_ns)
     }
 
     pub(crate) fn switches_per_op(&self) -> f64 {
@@ -77,10 +93,11 @@ impl Sample {
         self.cpu_ns as f64 * 100.0 / self.wall_ns.max(1) as f64
     }
 
-    /// Share of the server's CPU that others used meanwhile, in percent: a quiet machine has next to
-    /// none.
+    /// Share of the measured process's CPUs that others used meanwhile, in percent: a quiet machine has next
+    /// to none.
     pub(crate) fn others_percent(&self) -> f64 {
-        self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / self.wall_ns.max(1) as f64
+        let all = (self.wall_ns * self.cpus).max(1);
+        self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / all as f64
     }
 
     /// Share of its CPU that the load generator used, in percent.

@@ -1,6 +1,6 @@
 //! The workloads, and which peers take part in each.
 
-use crate::programs;
+use crate::programs::{self, LocalOp, SendOp};
 
 /// What a workload does.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +11,10 @@ pub(crate) enum Work {
     Proxy { size: usize, connections: usize },
     /// Random page-cached 4 KiB reads by `tasks` tasks.
     Read { tasks: usize },
+    /// Scheduler operations of local tasks on one thread.
+    Local(LocalOp),
+    /// The same of `Send` tasks on two workers.
+    Send(SendOp),
 }
 
 /// One line of `list`, one table of `compare`.
@@ -52,10 +56,51 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         title: "TCP proxy, 64 B ping-pong over 64 connections",
         work: Work::Proxy { size: 64, connections: 64 },
     },
+    Workload {
+        name: "spawn-join",
+        title: "one thread, an empty local task spawned and awaited",
+        work: Work::Local(LocalOp::SpawnJoin),
+    },
+    Workload {
+        name: "yield",
+        title: "one thread, one local task that yields",
+        work: Work::Local(LocalOp::Yield),
+    },
+    Workload {
+        name: "ping-pong",
+        title: "one thread, a value goes from one local task to another and back",
+        work: Work::Local(LocalOp::PingPong),
+    },
+    Workload {
+        name: "chained-spawn",
+        title: "one thread, one of a chain of 1,000 local tasks, each spawned by the one before",
+        work: Work::Local(LocalOp::ChainedSpawn),
+    },
+    Workload {
+        name: "spawn-many",
+        title: "two workers, one of 10,000 empty Send tasks, spawned by one task",
+        work: Work::Send(SendOp::SpawnMany),
+    },
+    Workload {
+        name: "yield-many",
+        title: "two workers, one yield of one of 200 Send tasks",
+        work: Work::Send(SendOp::YieldMany),
+    },
+    Workload {
+        name: "pair-ping-pong",
+        title: "two workers, one of 1,000 pairs of Send tasks: spawned, a value there and back",
+        work: Work::Send(SendOp::PairPingPong),
+    },
+    Workload {
+        name: "chained-spawn-send",
+        title: "two workers, one of a chain of 1,000 Send tasks, each spawned by the one before",
+        work: Work::Send(SendOp::ChainedSpawn),
+    },
 ];
 
 /// Every peer of any workload; a table has its rows in this order. The first is the floor.
-pub(crate) const PEERS: &[&str] = &["floor", "epoll", "pread", "tokio", "ringwork"];
+pub(crate) const PEERS: &[&str] =
+    &["floor", "epoll", "pread", "tokio", "tokio-multi", "monoio", "glommio", "compio", "ringwork"];
 
 impl Workload {
     /// The workload of that name.
@@ -69,6 +114,8 @@ impl Workload {
             Work::Echo { .. } => "echo",
             Work::Proxy { .. } => "proxy",
             Work::Read { .. } => "read",
+            Work::Local(_) => "local",
+            Work::Send(_) => "send",
         };
         format!("{peer}_{work}")
     }

@@ -1,9 +1,10 @@
 //! What a process has used so far: CPU time in nanoseconds, user and system apart, and context switches,
-//! of all its threads. The split comes from the kernel's tick samples and is coarse; the sum is exact.
+//! of all its threads, and how busy its CPUs were. The split of the CPU time comes from the kernel's tick
+//! samples and is coarse; the sum is exact.
 
 use std::{fs, io};
 
-use nix::sched::sched_getcpu;
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
@@ -14,9 +15,12 @@ pub(crate) struct Usage {
     pub(crate) cpu_ns: u64,
     pub(crate) user: u64,
     pub(crate) system: u64,
+    /// Context switches, voluntary or not.
     pub(crate) switches: u64,
-    /// Busy time of the CPU it is pinned to, whoever used it.
+    pub(crate) voluntary: u64,
+    /// Busy time of the CPUs that its first thread may use, whoever used them, and how many they are.
     pub(crate) busy_ns: u64,
+    pub(crate) cpus: u64,
 }
 
 impl Usage {
@@ -24,12 +28,17 @@ impl Usage {
     pub(crate) fn own() -> Usage {
         let usage = getrusage(UsageWho::RUSAGE_SELF).expect("the argument is valid");
         let micros = |t: nix::sys::time::TimeVal| (t.tv_sec() * 1_000_000 + t.tv_usec()) as u64;
+        let voluntary = usage.voluntary_context_switches() as u64;
+        // Of the first thread: a runtime may have pinned this one to less.
+        let (busy_ns, cpus) = busy(Pid::this()).unwrap_or_default();
         Usage {
             cpu_ns: clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("this clock always exists"),
             user: micros(usage.user_time()),
             system: micros(usage.system_time()),
-            switches: (usage.voluntary_context_switches() + usage.involuntary_context_switches()) as u64,
-            busy_ns: sched_getcpu().map_or(0, busy_ns),
+            switches: voluntary + usage.involuntary_context_switches() as u64,
+            voluntary,
+            busy_ns,
+            cpus,
         }
     }
 
@@ -42,19 +51,23 @@ impl Usage {
             let text = fields.get(number - 3).ok_or(io::ErrorKind::InvalidData)?;
             text.parse().map_err(io::Error::other)
         };
-        let (user, system, cpu) = (field(14)?, field(15)?, field(39)?);
-        let mut switches = 0;
+        let (user, system) = (field(14)?, field(15)?);
+        let (mut switches, mut voluntary) = (0, 0);
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             // A thread may end between the listing and the reading.
             let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-            switches += status
-                .lines()
-                .filter(|line| line.contains("ctxt_switches:"))
-                .filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok())
-                .sum::<u64>();
+            let count = |name: &str| -> u64 {
+                let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+                text.trim().parse().unwrap_or_default()
+            };
+            let willing = count("voluntary_ctxt_switches:");
+            voluntary += willing;
+            switches += willing + count("nonvoluntary_ctxt_switches:");
         }
-        let clock = clock_getcpuclockid(Pid::from_raw(pid as i32))?;
-        Ok(Usage { cpu_ns: clock_ns(clock)?, user, system, switches, busy_ns: busy_ns(cpu as usize) })
+        let pid = Pid::from_raw(pid as i32);
+        let (busy_ns, cpus) = busy(pid)?;
+        let cpu_ns = clock_ns(clock_getcpuclockid(pid)?)?;
+        Ok(Usage { cpu_ns, user, system, switches, voluntary, busy_ns, cpus })
     }
 
     /// What was used between `earlier` and this reading.
@@ -64,7 +77,9 @@ impl Usage {
             user: self.user.saturating_sub(earlier.user),
             system: self.system.saturating_sub(earlier.system),
             switches: self.switches.saturating_sub(earlier.switches),
+            voluntary: self.voluntary.saturating_sub(earlier.voluntary),
             busy_ns: self.busy_ns.saturating_sub(earlier.busy_ns),
+            cpus: self.cpus,
         }
     }
 
@@ -80,14 +95,24 @@ pub(crate) fn own_thread_ns() -> u64 {
     clock_ns(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("this clock always exists")
 }
 
-/// Time that `cpu` has not been idle, in steps of 10 ms: the kernel counts hundredths of seconds here.
-fn busy_ns(cpu: usize) -> u64 {
+/// Time that the CPUs of `pid` have not been idle, in steps of 10 ms (the kernel counts hundredths of seconds
+/// here), and how many they are.
+fn busy(pid: Pid) -> nix::Result<(u64, u64)> {
+    let mask = sched_getaffinity(pid)?;
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let name = format!("cpu{cpu} ");
-    let fields = stat.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("");
-    // user nice system idle iowait irq softirq steal; what follows is counted in these already.
-    let ticks = fields.split_ascii_whitespace().take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at));
-    ticks.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum::<u64>() * 10_000_000
+    let (mut busy, mut cpus) = (0, 0);
+    for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {
+        let mut fields = line.split_ascii_whitespace();
+        // The first line is the sum of all CPUs and has no number.
+        let number = fields.next().filter(|_| !line.starts_with(' ')).and_then(|n| n.parse().ok());
+        if number.is_some_and(|cpu| cpu < CpuSet::count() && mask.is_set(cpu) == Ok(true)) {
+            cpus += 1;
+            // user nice system idle iowait irq softirq steal; what follows is counted in these already.
+            let ticks = fields.take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at));
+            busy += ticks.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum::<u64>();
+        }
+    }
+    Ok((busy * 10_000_000, cpus))
 }
 
 fn clock_ns(clock: ClockId) -> nix::Result<u64> {

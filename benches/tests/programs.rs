@@ -177,7 +177,62 @@ fn comparison_prints_a_table_and_writes_json() {
         serde_json::from_str(&fs::read_to_string(&json).expect("it was written")).expect("JSON");
     fs::remove_file(&json).expect("it was ours");
     assert_eq!(document["workloads"][1]["peers"][1]["samples"].as_array().map(Vec::len), Some(2));
-    assert!(document["workloads"][0]["peers"][0]["cpu_ratio_to"]["tokio"]["median"].is_f64());
+    assert!(document["workloads"][0]["peers"][0]["ratios"]["CPU per op"]["tokio"]["median"].is_f64());
+}
+
+/// Runs one short round of `workloads` with all their peers; the document that it writes.
+fn short_comparison(workloads: &str, options: &[&str]) -> serde_json::Value {
+    let name = format!("ringwork-bench-{}-{workloads}.json", std::process::id());
+    let json = std::env::temp_dir().join(name);
+    let output = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
+        .args(["compare", "--only", workloads, "--rounds", "1", "--warm", "5", "--measure", "20", "--json"])
+        .arg(&json)
+        .args(options)
+        .output()
+        .expect("the harness starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let document = serde_json::from_str(&fs::read_to_string(&json).expect("it was written")).expect("JSON");
+    fs::remove_file(&json).expect("it was ours");
+    document
+}
+
+/// The samples of all peers of all workloads, with names, in a document that has one round.
+fn samples(document: &serde_json::Value) -> Vec<(String, serde_json::Value)> {
+    let array = |value: &serde_json::Value| value.as_array().expect("an array").clone();
+    let mut all = Vec::new();
+    for workload in array(&document["workloads"]) {
+        for peer in array(&workload["peers"]) {
+            let name = format!("{} {}", workload["name"], peer["peer"]);
+            assert_eq!(array(&peer["samples"]).len(), 1, "{name}");
+            all.push((name, peer["samples"][0].clone()));
+        }
+    }
+    all
+}
+
+#[test]
+fn operations_of_local_tasks_are_done_by_every_peer() {
+    let document = short_comparison("spawn-join,yield,ping-pong,chained-spawn", &[]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 4 * (4 + usize::from(cfg!(feature = "ringwork"))));
+    for (name, sample) in samples {
+        let ops = sample["ops"].as_u64().expect("a number");
+        assert!(ops >= 1000 && ops.is_multiple_of(1000), "{name}: {ops} ops");
+        assert_eq!(sample["cpus"], 1, "{name}");
+    }
+}
+
+#[test]
+fn operations_of_send_tasks_are_done_by_every_peer_on_two_cpus() {
+    let document = short_comparison("spawn-many,yield-many,pair-ping-pong,chained-spawn-send", &[]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 4 * (1 + usize::from(cfg!(feature = "ringwork"))));
+    for (name, sample) in samples {
+        let ops = sample["ops"].as_u64().expect("a number");
+        assert!(ops >= 1000 && ops.is_multiple_of(1000), "{name}: {ops} ops");
+        assert_eq!(sample["cpus"], 2, "{name}");
+    }
 }
 
 #[test]

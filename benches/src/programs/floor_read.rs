@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use io_uring::{opcode, types};
 
+use crate::meter::Meter;
 use crate::raw::{Lanes, Tag, leak};
-use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
+use crate::reads::{BLOCK, Offsets, ReadPlan, SAMPLE, check};
 
 /// Reads as planned and prints what it cost.
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
@@ -18,7 +19,7 @@ pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
     let tasks = plan.tasks;
     let mut lanes = Lanes::new(tasks.next_power_of_two() as u32, 4 * tasks.next_power_of_two() as u32)?;
     let memory = leak(tasks * BLOCK, 4096);
-    let mut meter = Meter::new(&plan);
+    let mut meter = Meter::new(plan.times);
     let mut offsets = Offsets::new(0);
     let mut wanted = vec![0; tasks];
     let mut idle: Vec<usize> = (0..tasks).collect();
@@ -45,7 +46,7 @@ pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
             check(cqe.result(), block, wanted[task])?;
             idle.push(task);
             reads += 1;
-            if reads.is_multiple_of(SAMPLE) && !meter.tick(begun) {
+            if reads.is_multiple_of(SAMPLE) && !meter.tick(SAMPLE, Some(begun)) {
                 return wait_for_rest(&mut lanes, tasks - idle.len(), meter);
             }
         }

@@ -1,12 +1,13 @@
 //! The programs that are compared, one file each, by name. Each is written the way its runtime's users
 //! would write it, runs on one thread (plus a blocking pool where the runtime needs one) and serves until
-//! it is killed; the readers run for a stated time and print one line. They promise equal work, not equal
-//! code.
+//! it is killed; those without clients run for a stated time and print one line. They promise equal work,
+//! not equal code; where only schedulers are compared (`local/`) the code is equal as well.
 
 pub(crate) mod epoll_echo;
 pub(crate) mod floor_echo;
 pub(crate) mod floor_proxy;
 pub(crate) mod floor_read;
+pub(crate) mod local;
 pub(crate) mod pread_read;
 pub(crate) mod relay;
 #[cfg(feature = "ringwork")]
@@ -15,6 +16,7 @@ pub(crate) mod ringwork_echo;
 pub(crate) mod ringwork_proxy;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork_read;
+pub(crate) mod send;
 pub(crate) mod tokio_echo;
 pub(crate) mod tokio_proxy;
 pub(crate) mod tokio_read;
@@ -24,7 +26,11 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::meter::Times;
 use crate::reads::ReadPlan;
+
+pub(crate) use local::LocalOp;
+pub(crate) use send::SendOp;
 
 /// How a program is started.
 #[derive(Clone, Copy)]
@@ -35,6 +41,10 @@ pub(crate) enum Entry {
     Proxy(fn(SocketAddr, SocketAddr) -> io::Result<()>),
     /// Reads a file and returns after the planned time.
     Reader(fn(ReadPlan) -> io::Result<()>),
+    /// Does one operation of a scheduler of local tasks, over and over, for the planned time.
+    Local(fn(LocalOp, Times) -> io::Result<()>),
+    /// The same with `Send` tasks on two workers.
+    Send(fn(SendOp, Times) -> io::Result<()>),
 }
 
 /// Every program of this build, as `PEER_WORK`.
@@ -53,6 +63,15 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
     ("tokio_read", Entry::Reader(tokio_read::run)),
     #[cfg(feature = "ringwork")]
     ("ringwork_read", Entry::Reader(ringwork_read::run)),
+    ("tokio_local", Entry::Local(local::run::<local::tokio::LocalSet>)),
+    ("monoio_local", Entry::Local(local::run::<local::monoio::Monoio>)),
+    ("glommio_local", Entry::Local(local::run::<local::glommio::Glommio>)),
+    ("compio_local", Entry::Local(local::run::<local::compio::Compio>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_local", Entry::Local(local::run::<local::ringwork::Ringwork>)),
+    ("tokio-multi_send", Entry::Send(send::run::<send::tokio::MultiThread>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_send", Entry::Send(send::run::<send::ringwork::Stealing>)),
 ];
 
 /// The program of that name, if this build has it.

@@ -7,12 +7,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
+use crate::meter::Meter;
+use crate::reads::{BLOCK, Offsets, ReadPlan, SAMPLE, check};
 
 /// Reads as planned and prints what it cost.
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
     let file = File::open(&plan.file)?;
-    let mut meter = Meter::new(&plan);
+    let mut meter = Meter::new(plan.times);
     let mut offsets = Offsets::new(0);
     let mut block = vec![0; BLOCK];
     let mut begun = Instant::now();
@@ -21,7 +22,7 @@ pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
         let length = file.read_at(&mut block, offset)?;
         check(length as i32, &block, offset)?;
         match reads % SAMPLE {
-            0 if !meter.tick(begun) => break,
+            0 if !meter.tick(SAMPLE, Some(begun)) => break,
             r if r == SAMPLE - 1 => begun = Instant::now(),
             _ => {}
         }

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use ringwork::fs::File;
 
-use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
+use crate::meter::Meter;
+use crate::reads::{BLOCK, Offsets, ReadPlan, SAMPLE, check};
 
 /// Reads as planned and prints what it cost.
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
@@ -18,7 +19,7 @@ pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
 
 async fn read_all(plan: ReadPlan) -> io::Result<()> {
     let file = Rc::new(File::open(&plan.file).await?);
-    let meter = Rc::new(RefCell::new(Meter::new(&plan)));
+    let meter = Rc::new(RefCell::new(Meter::new(plan.times)));
     let tasks: Vec<_> = (0..plan.tasks)
         .map(|task| ringwork::spawn_local(read(file.clone(), Offsets::new(task), meter.clone())))
         .collect();
@@ -38,7 +39,7 @@ async fn read(file: Rc<File>, mut offsets: Offsets, meter: Rc<RefCell<Meter>>) -
         block = buffer;
         check(result? as i32, &block, offset)?;
         match reads % SAMPLE {
-            0 if !meter.borrow_mut().tick(begun) => break,
+            0 if !meter.borrow_mut().tick(SAMPLE, Some(begun)) => break,
             r if r == SAMPLE - 1 => begun = Instant::now(),
             _ => {}
         }

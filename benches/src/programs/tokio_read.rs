@@ -7,12 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::reads::{BLOCK, Meter, Offsets, ReadPlan, SAMPLE, check};
+use crate::meter::Meter;
+use crate::reads::{BLOCK, Offsets, ReadPlan, SAMPLE, check};
 
 /// Reads as planned and prints what it cost.
 pub(crate) fn run(plan: ReadPlan) -> io::Result<()> {
     let file = Arc::new(File::open(&plan.file)?);
-    let meter = Arc::new(Mutex::new(Meter::new(&plan)));
+    let meter = Arc::new(Mutex::new(Meter::new(plan.times)));
     tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
         let tasks: Vec<_> = (0..plan.tasks)
             .map(|task| tokio::spawn(read(file.clone(), Offsets::new(task), meter.clone())))
@@ -36,7 +37,7 @@ async fn read(file: Arc<File>, mut offsets: Offsets, meter: Arc<Mutex<Meter>>) -
         block = buffer;
         check(result? as i32, &block, offset)?;
         match reads % SAMPLE {
-            0 if !meter.lock().expect("no reader panics").tick(begun) => break,
+            0 if !meter.lock().expect("no reader panics").tick(SAMPLE, Some(begun)) => break,
             r if r == SAMPLE - 1 => begun = Instant::now(),
             _ => {}
         }

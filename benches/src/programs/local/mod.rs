@@ -1,0 +1,115 @@
+//! Scheduler operations of tasks that are not `Send`, on one thread. The operations are written once
+//! (`ops.rs`), over the one primitive of `slot.rs`; a peer's file says how its runtime is started and how it
+//! spawns and yields. So peers differ in their schedulers and wakers and in nothing else. The code that
+//! measures is itself a local task of the runtime: what runs inside `block_on` is on some runtimes no task.
+
+pub(crate) mod compio;
+pub(crate) mod glommio;
+pub(crate) mod monoio;
+mod ops;
+#[cfg(feature = "ringwork")]
+pub(crate) mod ringwork;
+mod slot;
+pub(crate) mod tokio;
+
+use std::io;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::task::{Context, Poll};
+
+use crate::meter::{Meter, Times};
+
+/// The operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocalOp {
+    /// An empty task is spawned and its handle awaited.
+    SpawnJoin,
+    /// A task yields.
+    Yield,
+    /// A value goes from one task to another and back: two wakes.
+    PingPong,
+    /// One of a chain of tasks, each spawned by the one before; the last one wakes the task that measures.
+    ChainedSpawn,
+}
+
+impl LocalOp {
+    const ALL: [LocalOp; 4] = [LocalOp::SpawnJoin, LocalOp::Yield, LocalOp::PingPong, LocalOp::ChainedSpawn];
+
+    /// As it is written after `--op`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            LocalOp::SpawnJoin => "spawn-join",
+            LocalOp::Yield => "yield",
+            LocalOp::PingPong => "ping-pong",
+            LocalOp::ChainedSpawn => "chained-spawn",
+        }
+    }
+}
+
+impl FromStr for LocalOp {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<LocalOp, String> {
+        let unknown = || format!("{name} is no operation of local tasks");
+        LocalOp::ALL.into_iter().find(|op| op.name() == name).ok_or_else(unknown)
+    }
+}
+
+/// A runtime of one thread, as the operations use it.
+pub(crate) trait Local: 'static {
+    /// What awaiting a task gives.
+    type Joined;
+
+    /// Makes a future on the runtime's thread, runs it there as a local task, and ends the runtime.
+    fn run<F, Fut>(make: F) -> io::Result<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static;
+
+    /// Spawns a local task that is awaited.
+    fn spawn(future: impl Future<Output = ()> + 'static) -> impl Future<Output = Self::Joined>;
+
+    /// Spawns a local task that nobody awaits.
+    fn start(future: impl Future<Output = ()> + 'static);
+
+    /// Lets other tasks run: the runtime's own way, [`yield_once`] if it has none.
+    fn yield_now() -> impl Future<Output = ()>;
+}
+
+/// Does `op` over and over for as long as planned and prints what it cost.
+pub(crate) fn run<L: Local>(op: LocalOp, times: Times) -> io::Result<()> {
+    let meter = L::run(move || async move {
+        let mut meter = Meter::new(times);
+        match op {
+            LocalOp::SpawnJoin => ops::spawn_join::<L>(&mut meter).await,
+            LocalOp::Yield => ops::yields::<L>(&mut meter).await,
+            LocalOp::PingPong => ops::ping_pong::<L>(&mut meter).await,
+            LocalOp::ChainedSpawn => ops::chained_spawn::<L>(&mut meter).await,
+        }
+        meter
+    })?;
+    meter.print()
+}
+
+/// Wakes its own task and pends once: `yield_now` of the runtimes that have none.
+pub(crate) fn yield_once() -> YieldOnce {
+    YieldOnce { yielded: false }
+}
+
+/// The future of [`yield_once`].
+pub(crate) struct YieldOnce {
+    yielded: bool,
+}
+
+impl Future for YieldOnce {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,81 @@
+//! Scheduler operations of `Send` tasks, on two workers. The operations are written once (`ops.rs`), with
+//! tokio's oneshot, which works on any executor; a peer's file says how its runtime is started and how it
+//! spawns and yields. The code that measures is itself a task on a worker: what `block_on` polls is not, and
+//! each task that it spawns would have to cross threads.
+
+mod ops;
+#[cfg(feature = "ringwork")]
+pub(crate) mod ringwork;
+pub(crate) mod tokio;
+
+use std::io;
+use std::str::FromStr;
+
+use crate::meter::{Meter, Times};
+
+/// Workers of each runtime.
+pub(crate) const WORKERS: usize = 2;
+
+/// The operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendOp {
+    /// One of 10,000 tasks that only count themselves; the last one wakes the task that spawned them.
+    SpawnMany,
+    /// One of the 1,000 yields of one of 200 tasks.
+    YieldMany,
+    /// One of 1,000 pairs of tasks: the first spawns the second, sends to it and awaits its answer.
+    PairPingPong,
+    /// One of a chain of 1,000 tasks, each spawned by the one before.
+    ChainedSpawn,
+}
+
+impl SendOp {
+    const ALL: [SendOp; 4] =
+        [SendOp::SpawnMany, SendOp::YieldMany, SendOp::PairPingPong, SendOp::ChainedSpawn];
+
+    /// As it is written after `--op`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            SendOp::SpawnMany => "spawn-many",
+            SendOp::YieldMany => "yield-many",
+            SendOp::PairPingPong => "pair-ping-pong",
+            SendOp::ChainedSpawn => "chained-spawn-send",
+        }
+    }
+}
+
+impl FromStr for SendOp {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<SendOp, String> {
+        let unknown = || format!("{name} is no operation of Send tasks");
+        SendOp::ALL.into_iter().find(|op| op.name() == name).ok_or_else(unknown)
+    }
+}
+
+/// A runtime of [`WORKERS`] workers that may move tasks between them.
+pub(crate) trait Workers: 'static {
+    /// Runs `load` as a task on a worker and ends the runtime.
+    fn run<T: Send + 'static>(load: impl Future<Output = T> + Send + 'static) -> io::Result<T>;
+
+    /// Spawns a task that nobody awaits.
+    fn start(future: impl Future<Output = ()> + Send + 'static);
+
+    /// Lets other tasks run.
+    fn yield_now() -> impl Future<Output = ()> + Send;
+}
+
+/// Does `op` over and over for as long as planned and prints what it cost.
+pub(crate) fn run<W: Workers>(op: SendOp, times: Times) -> io::Result<()> {
+    let meter = W::run(async move {
+        let mut meter = Meter::new(times);
+        match op {
+            SendOp::SpawnMany => ops::spawn_many::<W>(&mut meter).await,
+            SendOp::YieldMany => ops::yield_many::<W>(&mut meter).await,
+            SendOp::PairPingPong => ops::pair_ping_pong::<W>(&mut meter).await,
+            SendOp::ChainedSpawn => ops::chained_spawn::<W>(&mut meter).await,
+        }
+        meter
+    })?;
+    meter.print()
+}

@@ -1,0 +1,24 @@
+//! `Send` tasks of tokio: the multi-thread runtime with both drivers, as in tokio's own benchmarks of it.
+
+use std::io;
+
+use tokio::runtime::Builder;
+
+use super::{WORKERS, Workers};
+
+pub(crate) struct MultiThread;
+
+impl Workers for MultiThread {
+    fn run<T: Send + 'static>(load: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
+        let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+        runtime.block_on(runtime.spawn(load)).map_err(io::Error::other)
+    }
+
+    fn start(future: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(future));
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+}
