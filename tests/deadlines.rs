@@ -3,7 +3,7 @@
 
 mod kit;
 
-use kit::{OnDrop, bounded, poll_once, runtime, wait_for};
+use kit::{Event, OnDrop, bounded, poll_once, runtime, wait_for};
 use ringwork::runtime::Runtime;
 use ringwork::time::{Duration, Instant, Sleep};
 use ringwork::time::{interval, interval_at, sleep, sleep_until, timeout, timeout_at};
@@ -170,14 +170,19 @@ fn a_sleep_that_is_reset_belongs_to_the_runtime_that_polls_it_then() {
         let (first, second) = (runtime(1), runtime(1));
         let mut nap = first.block_on(first.spawn(armed(Instant::now() + HOUR))).unwrap();
         let deadline = Instant::now() + 20 * MS;
-        let moving = second.spawn(async move {
+        let (polled, gone) = (Event::default(), Event::default());
+        let (polls, gate) = (polled.clone(), gone.clone());
+        let moved = second.spawn(async move {
             nap.as_mut().reset(deadline);
             let _ = poll_once(&mut nap).await;
-            nap
+            polls.set();
+            gate.wait().await;
+            nap.await;
         });
-        let nap = second.block_on(moving).unwrap();
+        polled.wait_blocking();
         drop(first);
-        second.block_on(second.spawn(nap)).unwrap();
+        gone.set();
+        second.block_on(moved).unwrap();
         assert!(Instant::now() >= deadline);
         no_timer_is_left(&second);
     });
