@@ -47,12 +47,12 @@ pub(crate) enum Fate {
 }
 
 /// What a node is embedded in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A task that is to run: the scheduler takes it out with its own means. The function disposes of it.
-    Task(unsafe fn(NonNull<Node>)),
+    /// A task: the scheduler takes it out with its own means, and its function is only ever to dispose of it.
+    Task,
     /// Anything else knows itself what to do.
-    Other(unsafe fn(NonNull<Node>, Fate)),
+    Other,
 }
 
 /// The intrusive link. Embedded as the *first* field of a `repr(C)` struct, so node and owner share an
@@ -61,6 +61,7 @@ pub(crate) enum Kind {
 #[repr(C)]
 pub(crate) struct Node {
     next: UnsafeCell<*mut Node>,
+    handle: unsafe fn(NonNull<Node>, Fate),
     requests: AtomicU32,
     kind: Kind,
 }
@@ -72,9 +73,9 @@ unsafe impl Send for Node {}
 unsafe impl Sync for Node {}
 
 impl Node {
-    /// A node that is in no list.
-    pub(crate) fn new(kind: Kind) -> Self {
-        Self { next: UnsafeCell::new(ptr::null_mut()), requests: AtomicU32::new(0), kind }
+    /// A node that is in no list; `handle` is called with it when its message is delivered or disposed of.
+    pub(crate) fn new(kind: Kind, handle: unsafe fn(NonNull<Node>, Fate)) -> Self {
+        Self { next: UnsafeCell::new(ptr::null_mut()), handle, requests: AtomicU32::new(0), kind }
     }
 
     /// Adds request bits; true if the caller now owes the push (nobody had asked since the last take).
@@ -102,8 +103,8 @@ impl Message {
     /// Makes the message that carries `node`.
     ///
     /// # Safety
-    /// The node is in no list, the caller gives up one reference to its owner, and the function in the node's
-    /// [`Kind`] may be called on any thread with [`Fate::Disposed`].
+    /// The node is in no list, the caller gives up one reference to its owner, and the node's function may be
+    /// called on any thread with [`Fate::Disposed`].
     pub(crate) unsafe fn from_raw(node: NonNull<Node>) -> Self {
         Self(node)
     }
@@ -117,16 +118,15 @@ impl Message {
 
     /// Whether this is a task that wants to run.
     pub(crate) fn is_task(&self) -> bool {
-        matches!(self.node().kind, Kind::Task(_))
+        self.node().kind == Kind::Task
     }
 
     /// Home core: handles a message that is not a task.
     pub(crate) fn deliver(self) {
-        match self.node().kind {
-            Kind::Task(_) => unreachable!("tasks are taken out by the scheduler"),
-            // SAFETY: the message owns a reference to the node's owner and gives it to the function.
-            Kind::Other(handle) => unsafe { handle(self.into_raw(), Fate::Delivered) },
-        }
+        assert!(!self.is_task(), "broken invariant: tasks are taken out by the scheduler");
+        let handle = self.node().handle;
+        // SAFETY: the message owns a reference to the node's owner and gives it to the function.
+        unsafe { handle(self.into_raw(), Fate::Delivered) }
     }
 
     fn node(&self) -> &Node {
@@ -137,12 +137,8 @@ impl Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        match self.node().kind {
-            // SAFETY: the reference is given to the function, once, because the message ends here.
-            Kind::Task(dispose) => unsafe { dispose(self.0) },
-            // SAFETY: as above.
-            Kind::Other(handle) => unsafe { handle(self.0, Fate::Disposed) },
-        }
+        // SAFETY: the reference is given to the function, once, because the message ends here.
+        unsafe { (self.node().handle)(self.0, Fate::Disposed) }
     }
 }
 
@@ -167,7 +163,8 @@ impl Lane {
     /// # Errors
     /// The message, if the lane is closed.
     pub(crate) fn push(&self, message: Message) -> Result<(), Message> {
-        let mut head = self.head.load(Ordering::Relaxed);
+        // Acquire: who finds the lane closed has seen what its core did before it closed it.
+        let mut head = self.head.load(Ordering::Acquire);
         loop {
             if head == closed_mark() {
                 return Err(message);
@@ -175,7 +172,7 @@ impl Lane {
             // SAFETY: a message's node is in no list, so its link belongs to who holds the message: us.
             message.node().next.with_mut(|next| unsafe { *next = head });
             let node = message.0.as_ptr();
-            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => {
                     // The list has it now, with its reference.
                     std::mem::forget(message);
@@ -388,7 +385,7 @@ mod tests {
     }
 
     fn nodes() -> Vec<Node> {
-        (0..3).map(|_| Node::new(Kind::Other(handle))).collect()
+        (0..3).map(|_| Node::new(Kind::Other, handle)).collect()
     }
 
     fn message(node: &Node) -> Message {
@@ -443,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_repeated_request_only_sets_a_bit() {
-        let node = Node::new(Kind::Other(handle));
+        let node = Node::new(Kind::Other, handle);
         assert!(node.request(1));
         assert!(!node.request(4));
         assert_eq!(node.take_requests(), 5);

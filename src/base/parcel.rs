@@ -29,7 +29,7 @@ pub(crate) struct Parcel<T> {
 impl<T: Deliver> Parcel<T> {
     /// A parcel that is in no list.
     pub(crate) fn new(value: T) -> Arc<Self> {
-        Arc::new(Self { node: Node::new(Kind::Other(handle::<T>)), value })
+        Arc::new(Self { node: Node::new(Kind::Other, handle::<T>), value })
     }
 
     /// Asks the core behind `inbox` for `bits`. If the core is gone, the content is disposed of here and now.

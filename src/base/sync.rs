@@ -29,3 +29,14 @@ impl<T> UnsafeCell<T> {
         write(self.0.get())
     }
 }
+
+thread_local! {
+    // Without a destructor, so that it can be read while the thread's other thread-locals are torn down.
+    static THREAD_NUMBER: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Lends this thread's number, 0 until somebody sets it. A model's threads have one each, too.
+#[inline]
+pub(crate) fn with_thread_number<R>(lend: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
+    THREAD_NUMBER.with(lend)
+}

@@ -8,7 +8,7 @@ use super::line::{Lane, Line, Summons};
 use crate::base::coop;
 use crate::base::guard::contained;
 use crate::sys::fork;
-use crate::task::{self, Attributes, Header, JoinHandle, Notified, Schedule, TaskRef};
+use crate::task::{self, Attributes, Header, JoinHandle, Notified, Request, Schedule, TaskRef};
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -373,11 +373,16 @@ impl<C: FnOnce() -> T, T> Future for Job<C> {
 }
 
 /// The scheduler of a job: there is none, because it is queued from birth and over after its first poll.
+#[derive(Clone)]
 struct Unscheduled;
 
 impl Schedule for Unscheduled {
     fn schedule(&self, job: Notified) {
         unreachable!("broken invariant: {job:?} was woken, but jobs never wait");
+    }
+
+    fn request(&self, _: Request) {
+        unreachable!("broken invariant: a job is not local");
     }
 
     fn release(&self, _: &Header) -> Option<TaskRef> {

@@ -101,7 +101,7 @@ impl CellRef {
         let (memory, generation) = memory::take(size_of::<Block<B>>());
         let block = memory.cast::<Block<B>>();
         let header = Header {
-            node: Node::new(Kind::Other(handle)),
+            node: Node::new(Kind::Other, handle),
             table: &Table { fill: fill::<B>, complete: complete::<B>, free: free::<B> },
             home,
             refs: AtomicU32::new(2),

@@ -40,7 +40,9 @@ impl Injector {
         }
         let Ok(mut chest) = self.chest.try_lock() else { return 0 };
         if chest.is_empty() {
-            chest.extend(self.lane.take().filter_map(|message| Notified::from_message(message).ok()));
+            chest.extend(
+                self.lane.take().filter_map(|message| Notified::from_message(message).ok().flatten()),
+            );
         }
         let count = most.min(chest.len());
         self.len.fetch_sub(count, Ordering::SeqCst);

@@ -132,7 +132,7 @@ fn steal_from(core: &Core, victim: usize, least: usize) -> bool {
 fn empty_lane_of(core: &Core, victim: usize) -> bool {
     let lane = core.shared.cores[victim].inbox.take_send();
     let mut taken = 0;
-    for task in lane.filter_map(|message| Notified::from_message(message).ok()) {
+    for task in lane.filter_map(|message| Notified::from_message(message).ok().flatten()) {
         core.take_home(task);
         taken += 1;
     }

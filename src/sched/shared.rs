@@ -18,7 +18,8 @@ use crate::base::reach::Cores;
 use crate::metrics::Counters;
 use crate::sys::fork;
 use crate::task::{
-    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn,
+    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Request, Schedule, TaskRef,
+    Unborn,
 };
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -262,10 +263,10 @@ impl Shared {
         task::new_elsewhere(make, Scheduler::new(self, home), mark, attributes)
     }
 
-    /// Brings a task to its home from outside. A `Send` task goes past a core that is stuck.
+    /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a request.)
     fn send(self: &Arc<Self>, task: Notified) {
-        let (home, header) = (task.header().home(), task.header());
-        let refused = if header.is_local() || header.is_background() {
+        let (home, stays) = (task.header().home(), task.header().is_background());
+        let refused = if stays {
             self.cores[home].inbox.push_pinned(task.into_message())
         } else {
             let to = if self.stuck.is_stuck(home) { self.detour(home) } else { home };
@@ -277,6 +278,7 @@ impl Shared {
 }
 
 /// The scheduler as a task knows it.
+#[derive(Clone)]
 pub(crate) struct Scheduler {
     shared: Arc<Shared>,
     /// The core in whose list the task is.
@@ -297,6 +299,12 @@ impl Schedule for Scheduler {
 
     fn schedule_here(task: Notified, cause: Cause) -> Result<(), Notified> {
         current::queue_here(task, cause)
+    }
+
+    fn request(&self, request: Request) {
+        let home = &self.shared.cores[self.born];
+        // If the core is gone, the message that comes back does what is left to do.
+        drop(home.inbox.push_pinned(request.into_message()).err());
     }
 
     fn realm(&self) -> usize {

@@ -15,7 +15,7 @@
 use super::current::Core;
 use crate::base::guard::contained;
 use crate::ring::Ring;
-use crate::task::Notified;
+use crate::task::{Mark, Notified};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -97,6 +97,8 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     drain(core, ring, wakers);
     barriers.pass(deadline, |arrived| arrived.drained += 1, |arrived| arrived.drained);
 
+    // All local tasks are over; what is left of them is counted like everybody else's from here on.
+    Mark::retire();
     // What came since: disposed of here; what comes from now on, by its sender.
     close_inbox(core);
     wake(wakers);
@@ -111,6 +113,7 @@ pub(super) fn abandon(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ende
     core.shared.barriers.set_deadline(Instant::now() + ABANDON_PATIENCE);
     drop_tasks(core);
     drain(core, ring, wakers);
+    Mark::retire();
     close_inbox(core);
     wake(wakers);
     Ended { leaked_ops: ring.in_flight() }

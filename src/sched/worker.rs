@@ -120,7 +120,8 @@ impl Worker {
         let mut remote = 0;
         for message in inbox.take_pinned() {
             match Notified::from_message(message) {
-                Ok(task) => {
+                Ok(None) => {}
+                Ok(Some(task)) => {
                     remote += 1;
                     self.core.queue(task);
                 }
@@ -129,7 +130,7 @@ impl Worker {
                 }
             }
         }
-        for task in inbox.take_send().filter_map(|message| Notified::from_message(message).ok()) {
+        for task in inbox.take_send().filter_map(|message| Notified::from_message(message).ok().flatten()) {
             remote += 1;
             self.core.take_home(task);
         }

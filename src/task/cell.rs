@@ -4,12 +4,14 @@
 //! [`Reference`], the one type through which the room counts references. What may be touched when is in the
 //! room's header; who decides it is `state.rs`.
 
+use super::afar::{self, FarJoiner};
+use super::answer::Side;
 use super::attributes::{Attributes, Name};
 use super::id::Id;
 use super::mark::Mark;
 use super::state::State;
 use super::waker::WAKER;
-use crate::base::inbox::{Kind, Node};
+use crate::base::inbox::{Fate, Kind, Node};
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering, UnsafeCell};
 use std::any::Any;
 use std::fmt;
@@ -28,7 +30,6 @@ pub(crate) struct Header {
     node: Node,
     pub(super) state: State,
     pub(super) functions: &'static Functions,
-    pub(super) mark: Mark,
     home: AtomicU32,
     background: bool,
     realm: usize,
@@ -38,6 +39,7 @@ pub(crate) struct Header {
     pub(super) list: AtomicU64,
     pub(super) links: UnsafeCell<Links>,
     join_waker: UnsafeCell<MaybeUninit<Waker>>,
+    pub(super) far_joiner: FarJoiner,
     /// Last: it is next to the scheduler, which is touched with it when the task is freed.
     name: Option<Name>,
 }
@@ -69,6 +71,8 @@ pub(super) struct Functions {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Gives a reference, as a `Notified`, to the scheduler. `kept`: the caller has another one throughout.
     pub(super) schedule: unsafe fn(NonNull<Header>, bool),
+    /// Has the scheduler bring the node of a local task home; consumes the message's reference.
+    pub(super) send: unsafe fn(NonNull<Header>),
     /// Moves the output to a place for a `Result<F::Output, Failure>`; false if it has been moved before.
     /// Only for the `JoinHandle` of a complete task.
     pub(super) take_output: unsafe fn(NonNull<Header>, *mut ()) -> bool,
@@ -79,20 +83,18 @@ pub(super) struct Functions {
 }
 
 impl Header {
-    /// The header of a new task; see [`State::new`] for `references`.
+    /// The header of a new task.
     pub(super) fn new(
-        references: usize,
+        state: State,
         functions: &'static Functions,
-        mark: Mark,
         realm: usize,
         attributes: Attributes,
     ) -> Self {
         let Attributes { spawned_at, name, background } = attributes;
         Self {
-            node: Node::new(Kind::Task(dispose)),
-            state: State::new(references),
+            node: Node::new(Kind::Task, dispose),
+            state,
             functions,
-            mark,
             home: AtomicU32::new(0),
             background,
             realm,
@@ -101,6 +103,7 @@ impl Header {
             list: AtomicU64::new(0),
             links: UnsafeCell::new(Links::NONE),
             join_waker: UnsafeCell::new(MaybeUninit::uninit()),
+            far_joiner: FarJoiner::new(),
             name,
         }
     }
@@ -148,12 +151,12 @@ impl Header {
 
     /// Whether the task is bound to the thread that made it.
     pub(crate) fn is_local(&self) -> bool {
-        self.mark != Mark::ANY
+        self.state.mark() != Mark::ANY
     }
 
     /// Whether the calling thread may run the task.
     pub(crate) fn may_run_here(&self) -> bool {
-        self.mark.admits_this_thread()
+        self.state.mark().admits_this_thread()
     }
 
     /// Writes the join waker.
@@ -203,9 +206,13 @@ impl fmt::Debug for Header {
 /// The node's function: a message with a task is not going to arrive.
 ///
 /// Only the reference is given up. The task stays in its owner's list and is shut down with it.
-unsafe fn dispose(node: NonNull<Node>) {
+unsafe fn dispose(node: NonNull<Node>, _: Fate) {
     // SAFETY: the node is the first field of a header, and the message's reference is passed on whole.
-    drop(unsafe { Reference::from_raw(node.cast::<Header>()) });
+    let task = unsafe { Reference::from_raw(node.cast::<Header>()) };
+    if task.header().is_local() {
+        // SAFETY: as above; a message with a local task is dropped only where the home thread has closed.
+        unsafe { afar::forsake(task.into_raw()) }
+    }
 }
 
 /// A whole task.
@@ -289,7 +296,10 @@ impl Drop for Reference {
     fn drop(&mut self) {
         let header = self.header();
         let functions = header.functions;
-        if header.state.release(1) {
+        if header.state.side() == Side::Afar {
+            // SAFETY: this reference, which is not used any more.
+            afar::give(unsafe { Reference::from_raw(self.0) }, 0);
+        } else if header.state.release(1) {
             // SAFETY: that was the last reference.
             unsafe { (functions.free)(self.0) }
         }
@@ -303,6 +313,6 @@ mod tests {
     #[test]
     fn the_hot_part_of_a_header_fills_one_cache_line() {
         assert_eq!(std::mem::offset_of!(Header, realm), 64);
-        assert_eq!(size_of::<Header>(), 136);
+        assert_eq!(size_of::<Header>(), 144);
     }
 }

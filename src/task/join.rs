@@ -4,10 +4,12 @@
 //! runs anything of the task: an abort marks it and schedules it, and the future is dropped on the task's own
 //! core.
 
+use super::afar;
+use super::answer::{Leave, Side, Wake};
 use super::cell::{Failure, Header, Reference};
 use super::error::JoinError;
 use super::id::Id;
-use super::state::{Leave, Wake};
+use super::remote::ABORT;
 use crate::base::coop;
 use std::fmt;
 use std::marker::PhantomData;
@@ -113,6 +115,9 @@ impl<T> JoinHandle<T> {
         if header.state.is_complete() {
             return true;
         }
+        if header.state.side() == Side::Afar {
+            return afar::watch(&self.task, cx.waker().clone());
+        }
         if header.state.has_join_waker() {
             // SAFETY: we are the handle, and it was we who set JOIN_WAKER.
             if unsafe { header.join_waker_is(cx.waker()) } {
@@ -166,6 +171,9 @@ impl<T> Drop for JoinHandle<T> {
         let task = unsafe { ManuallyDrop::take(&mut self.task) };
         let header = task.header();
         let functions = header.functions;
+        if header.state.side() == Side::Afar {
+            return afar::leave(task);
+        }
         match header.state.leave() {
             Leave::Done => {
                 task.into_raw();
@@ -238,7 +246,10 @@ impl fmt::Debug for AbortHandle {
 
 fn abort(task: &Reference) {
     let header = task.header();
-    if header.state.abort() == Wake::Schedule {
+    if header.state.side() == Side::Afar {
+        // SAFETY: `task` is a reference.
+        unsafe { afar::ask(task.address(), ABORT) }
+    } else if header.state.abort() == Wake::Schedule {
         header.state.retain();
         // SAFETY: a `Notified` is due and has its reference; ours is kept throughout.
         unsafe { (header.functions.schedule)(task.address(), true) }

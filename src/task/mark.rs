@@ -1,9 +1,11 @@
-//! The mark of a thread: who may touch the future of a local task.
+//! The mark of a thread: who may touch the future of a local task, and change its state plainly.
 //!
 //! Owns one number per thread, never used again for another thread, not even after the first one has ended
 //! (an address of a thread-local or an OS thread id would be). The check is one load of a thread-local and
-//! one compare.
+//! one compare. A thread may [`retire`](Mark::retire): from then on it counts as another one.
+#![forbid(unsafe_code)]
 
+use crate::base::sync::with_thread_number;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,10 +20,18 @@ impl Mark {
     /// The calling thread.
     #[inline]
     pub(crate) fn here() -> Self {
-        Mark(THREAD.with(|number| match number.get() {
-            0 => first_time(number),
+        Mark(with_thread_number(|number| match number.get() {
+            0 => renumber(number),
             known => known,
         }))
+    }
+
+    /// The calling thread is no longer the home of its local tasks, all of which are over: what happens to them
+    /// from now on happens from afar, here too (`remote.rs`).
+    pub(crate) fn retire() {
+        with_thread_number(|number| {
+            renumber(number);
+        });
     }
 
     /// Whether the calling thread may touch what bears this mark.
@@ -36,13 +46,8 @@ impl Mark {
     }
 }
 
-thread_local! {
-    // Without a destructor, so that it can be read while the thread's other thread-locals are torn down.
-    static THREAD: Cell<u64> = const { Cell::new(0) };
-}
-
 #[cold]
-fn first_time(number: &Cell<u64>) -> u64 {
+fn renumber(number: &Cell<u64>) -> u64 {
     // Not part of any protocol: only uniqueness counts, which a read-modify-write gives in any ordering.
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let new = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -64,8 +69,17 @@ mod tests {
             Mark::here()
         });
         assert_ne!(there.join().unwrap(), here);
-        // The next thread may get the stack and the thread-locals of the one before: its mark is still new.
-        let after = std::thread::spawn(Mark::here).join().unwrap();
-        assert_ne!(after, here);
+    }
+
+    #[test]
+    fn a_thread_that_has_retired_is_another_one() {
+        let (before, after) = std::thread::spawn(|| {
+            let before = Mark::here();
+            Mark::retire();
+            (before, Mark::here())
+        })
+        .join()
+        .unwrap();
+        assert_ne!(before, after);
     }
 }

@@ -76,6 +76,8 @@
 //!
 //! `tests/loom` checks the transitions with real cells (`task_*`).
 
+mod afar;
+mod answer;
 mod attributes;
 mod builder;
 mod cell;
@@ -85,6 +87,7 @@ mod join;
 mod mark;
 mod notified;
 mod owned;
+mod remote;
 mod run;
 mod state;
 #[cfg(test)]
@@ -102,10 +105,12 @@ pub use error::JoinError;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
 pub(crate) use mark::Mark;
-pub(crate) use notified::{Notified, TaskRef};
+pub(crate) use notified::{Notified, Request, TaskRef};
 pub(crate) use owned::OwnedTasks;
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
+
+use state::State;
 
 pub mod coop {
     //! The cooperative budget of a task: how many ready results it may take before others get their turn.
@@ -130,7 +135,7 @@ pub(crate) enum Cause {
 /// What a task needs of its scheduler. Stored by value in each task: a pointer to shared state, or nothing.
 ///
 /// All methods are called with nothing of the task locked; none may block or wait for another thread.
-pub(crate) trait Schedule: Send + Sync + Sized + 'static {
+pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
     /// The task wants to run: puts it into a queue. Called on any thread, also from within a poll.
     fn schedule(&self, task: Notified);
 
@@ -148,6 +153,10 @@ pub(crate) trait Schedule: Send + Sync + Sized + 'static {
         let _ = cause;
         Err(task)
     }
+
+    /// Another thread wants something of a local task: sends the request to the task's home, where
+    /// [`Notified::from_message`] deals with it.
+    fn request(&self, request: Request);
 
     /// Names the runtime (or core) that `schedule_here` is to recognise; kept in the task's header.
     fn realm(&self) -> usize {
@@ -171,7 +180,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, 3, Mark::ANY, attributes.into());
+    let task = run::allocate(future, scheduler, State::new(3, Mark::ANY), attributes.into());
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -188,7 +197,7 @@ where
     F::Output: 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, 3, Mark::here(), attributes.into());
+    let task = run::allocate(future, scheduler, State::new(3, Mark::here()), attributes.into());
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -205,7 +214,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, 2, Mark::ANY, attributes.into());
+    let task = run::allocate(future, scheduler, State::new(2, Mark::ANY), attributes.into());
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }

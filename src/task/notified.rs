@@ -1,10 +1,13 @@
-//! The two references that a scheduler holds: a task that wants to run, and a task that it owns.
+//! The references that a scheduler holds: a task that wants to run, one that somebody elsewhere wants
+//! something of, and a task that it owns.
 //!
-//! Owns [`Notified`] (one turn of a task: to be run, shut down, or sent on) and [`TaskRef`] (the entry in the
-//! owner's list). Where they wait and on which core they run is the scheduler's business.
+//! Owns [`Notified`] (one turn of a task: to be run, shut down, or sent on), [`Request`] (to be sent home) and
+//! [`TaskRef`] (the entry in the owner's list). Where they wait and on which core they run is the scheduler's business.
 
+use super::afar;
+use super::answer::{Claim, Side};
 use super::cell::{Header, Reference};
-use super::state::Claim;
+use super::remote::ABORT;
 use crate::base::inbox::{Message, Node};
 use std::fmt;
 use std::ptr::NonNull;
@@ -61,25 +64,57 @@ impl Notified {
         shutdown(self.0);
     }
 
-    /// The message that carries this `Notified` through an inbox.
+    /// The message that carries this `Notified` through an inbox. Only of a task that is not local: the node of
+    /// a local one is kept for requests.
     pub(crate) fn into_message(self) -> Message {
+        assert!(!self.header().is_local(), "broken invariant: {:?} was sent as a message", self.header());
         let node: NonNull<Node> = self.0.into_raw().cast();
         // SAFETY: the node is the header's first field and in no list, because the one `Notified` is here;
         // the reference goes with the message; `dispose` runs on any thread.
         unsafe { Message::from_raw(node) }
     }
 
-    /// Takes the `Notified` out of its message.
+    /// Takes the task out of its message, if it is to run. A request of a local task is dealt with here, on its
+    /// home thread.
     ///
     /// # Errors
     /// The message, if it does not carry a task.
-    pub(crate) fn from_message(message: Message) -> Result<Self, Message> {
+    ///
+    /// # Panics
+    /// If the message is a request of another thread's task.
+    pub(crate) fn from_message(message: Message) -> Result<Option<Self>, Message> {
         if !message.is_task() {
             return Err(message);
         }
-        // SAFETY: only this room makes nodes of the task kind, and only `into_message` puts them on their
-        // way.
-        Ok(unsafe { Self::from_raw(message.into_raw().cast()) })
+        // SAFETY: only this room makes nodes of the task kind, and only the `into_message`s put them on their
+        // way, each with a reference.
+        let task = unsafe { Reference::from_raw(message.into_raw().cast()) };
+        if !task.header().is_local() {
+            // SAFETY: `Notified::into_message` made the message.
+            return Ok(Some(unsafe { Self::from_raw(task.into_raw()) }));
+        }
+        assert!(task.header().may_run_here(), "broken invariant: a request for {:?} got lost", task.header());
+        // SAFETY: `Request::into_message` made the message, and this is the task's home.
+        Ok(unsafe { afar::receive(task.into_raw()) })
+    }
+}
+
+/// Something that another thread wants of a local task: to be brought to the task's home.
+#[must_use = "a request that is dropped is taken as refused by a home that has closed"]
+pub(crate) struct Request(Reference);
+
+impl Request {
+    /// The message's reference.
+    pub(super) fn new(task: Reference) -> Self {
+        Self(task)
+    }
+
+    /// The message that carries it through the inbox of the task's home.
+    pub(crate) fn into_message(self) -> Message {
+        let node: NonNull<Node> = self.0.into_raw().cast();
+        // SAFETY: the node is the header's first field and in no list, because IN_FLIGHT was clear; the
+        // reference goes with the message; `dispose` runs on any thread.
+        unsafe { Message::from_raw(node) }
     }
 }
 
@@ -129,8 +164,8 @@ impl fmt::Debug for TaskRef {
 
 fn shutdown(task: Reference) {
     let header = task.header();
-    if !header.may_run_here() {
-        header.state.mark_cancelled();
+    if header.state.side() == Side::Afar {
+        afar::give(task, ABORT);
     } else if header.state.claim() == Claim::Ours {
         let cancel = header.functions.cancel;
         // SAFETY: claimed, on a thread that the mark admits; the reference goes with the call.

@@ -4,10 +4,11 @@
 //! the answer says. No panic of a user's future, output or waker leaves this file; nothing of a task is
 //! borrowed while the scheduler or a waker is called, unless a reference is held across the call.
 
+use super::afar;
+use super::answer::{Complete, Pause, Start};
 use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
-use super::mark::Mark;
-use super::state::{Complete, Pause, Start};
+use super::state::State;
 use super::{Attributes, Cause, Notified, Schedule, waker};
 use crate::base::coop;
 use crate::base::guard::contained;
@@ -16,17 +17,16 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-/// Makes the cell of a new task; `references` references to it are the caller's.
+/// Makes the cell of a new task; the references that `state` counts are the caller's.
 pub(super) fn allocate<F: Future, S: Schedule>(
     future: F,
     scheduler: S,
-    references: usize,
-    mark: Mark,
+    state: State,
     attributes: Attributes,
 ) -> NonNull<Header> {
-    let header = Header::new(references, &Typed::<F, S>::FUNCTIONS, mark, scheduler.realm(), attributes);
+    let header = Header::new(state, &Typed::<F, S>::FUNCTIONS, scheduler.realm(), attributes);
     let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Future(future)) });
     // The pointer keeps its claim to the whole cell, although it is called the header's.
     NonNull::from(Box::leak(cell)).cast()
@@ -40,6 +40,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         run: run::<F, S>,
         cancel: cancel::<F, S>,
         schedule: schedule::<F, S>,
+        send: send::<F, S>,
         take_output: take_output::<F, S>,
         drop_output: drop_output::<F, S>,
         free: free::<F, S>,
@@ -159,6 +160,19 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                     }
                     return;
                 }
+                Complete::Reached { joined } => {
+                    // SAFETY: `joined` gives us the waker.
+                    let joiner = joined.then(|| unsafe { self.cell().header.take_join_waker() });
+                    let far_joiner = self.cell().header.far_joiner.take();
+                    // From here on any thread may free the task.
+                    let last = state.merge(held);
+                    contained(|| joiner.into_iter().for_each(Waker::wake));
+                    contained(|| far_joiner.into_iter().for_each(|waker| waker.wake()));
+                    if last {
+                        break;
+                    }
+                    return;
+                }
             }
         }
         // SAFETY: ours were the last references.
@@ -220,6 +234,15 @@ unsafe fn schedule<F: Future, S: Schedule>(task: NonNull<Header>, kept: bool) {
     }
 }
 
+unsafe fn send<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: the caller passes a reference to a task of these types.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    // The reference goes with the message: the scheduler must not be borrowed from the task.
+    let scheduler = typed.cell().scheduler.clone();
+    // SAFETY: the caller says that a message is due.
+    scheduler.request(unsafe { afar::request(task) });
+}
+
 /// Gives a reference, as a `Notified`, to the scheduler: with nothing of the task borrowed if this thread
 /// takes it at once, else with a second reference held while the scheduler's method runs.
 ///
@@ -267,9 +290,9 @@ unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
     let cell: NonNull<Cell<F, S>> = task.cast();
     // SAFETY: the last reference is gone, so nobody else reads or writes the cell.
     let (header, stage) = unsafe { (&cell.as_ref().header, &cell.as_ref().stage) };
-    // SAFETY: as above.
-    let is_empty = stage.with(|stage| matches!(unsafe { &*stage }, Stage::Empty));
-    if !is_empty && !header.mark.admits_this_thread() {
+    // SAFETY: as above. Why a task failed may be known anywhere.
+    let is_bound = stage.with(|stage| !matches!(unsafe { &*stage }, Stage::Empty | Stage::Output(Err(_))));
+    if is_bound && !header.may_run_here() {
         return;
     }
     let _current = Current::enter(header.id());

@@ -1,9 +1,14 @@
 //! The state word of a task: its bits, its reference count, and every transition they may take.
 //!
-//! Owns the one atomic that decides who may touch what in a task (the field rules are in the room's header).
+//! Owns the atomic that decides who may touch what in a task (the field rules are in the room's header).
 //! Nothing outside this file reads or changes single bits: each change is a named transition, and its answer
 //! is a `#[must_use]` enum that says what the caller now has to do. This file moves no values and calls
 //! nobody.
+//!
+//! Of a `Send` task any thread makes transitions, each by one read-modify-write. Of a **local** task only its
+//! home thread does, by plain loads and stores: nobody else ever writes the word. What other threads want of
+//! it they leave in a second word, and a message brings home that there is something (`remote.rs`). The
+//! transitions are the same.
 //!
 //! ```text
 //!                    start (1)                      complete (4)
@@ -16,6 +21,9 @@
 //!            wake, abort (3)
 //! ```
 
+use super::answer::{Claim, Complete, Leave, Pause, Side, Start, Wake};
+use super::mark::Mark;
+use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
 use std::fmt;
 
@@ -36,8 +44,14 @@ const JOIN_INTEREST: usize = 1 << 4;
 /// The join waker's place is filled. Set and cleared by the `JoinHandle` only, and not any more once
 /// COMPLETE: whoever completed the task has then taken the waker out.
 const JOIN_WAKER: usize = 1 << 5;
-/// One reference.
-const REFERENCE: usize = 1 << 6;
+/// Local tasks: a `JoinHandle` elsewhere has asked to be woken. Set by the home thread, never cleared.
+const FAR_JOINER: usize = 1 << 6;
+/// Local tasks: not yet handed over to the home thread; whoever holds the `Unborn` makes the transitions. Set
+/// at birth, cleared by the home thread.
+const UNBORN: usize = 1 << 7;
+/// One reference. Of a local task this counts what its home thread has made less what it has given up, which
+/// may be less than nothing; the rest is counted in the other word, and only the sum means anything.
+const REFERENCE: usize = 1 << 8;
 
 /// More references than memory could hold: a leak in a loop, about to wrap round.
 const REFERENCES_MAX: usize = (isize::MAX as usize) / REFERENCE;
@@ -75,111 +89,82 @@ impl Bits {
 
 impl fmt::Debug for Bits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(usize, &str); 6] = [
+        const NAMES: [(usize, &str); 8] = [
             (RUNNING, "RUNNING "),
             (COMPLETE, "COMPLETE "),
             (NOTIFIED, "NOTIFIED "),
             (CANCELLED, "CANCELLED "),
             (JOIN_INTEREST, "JOIN_INTEREST "),
             (JOIN_WAKER, "JOIN_WAKER "),
+            (FAR_JOINER, "FAR_JOINER "),
+            (UNBORN, "UNBORN "),
         ];
         NAMES.iter().filter(|(bit, _)| self.any(*bit)).try_for_each(|(_, name)| f.write_str(name))?;
         write!(f, "references={}", self.references())
     }
 }
 
-/// What the holder of a `Notified` has to do ([`State::start`]).
-#[must_use = "the answer says who owns the future now"]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// RUNNING is the caller's: drop the future, the task has been aborted.
-    Cancel,
-    /// The task ended, or is being ended, without this `Notified`; its reference is given up.
-    Gone,
-    /// As `Gone`, and it was the last reference.
-    Last,
-    /// RUNNING is the caller's: poll the future.
-    Poll,
+/// The word itself, what other threads have left for a local task, and whose task it is.
+pub(super) struct State {
+    word: AtomicUsize,
+    pub(super) remote: Remote,
+    mark: Mark,
 }
-
-/// What the poller has to do after `Pending` ([`State::pause`]).
-#[must_use = "the answer says who owns the future now"]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// Woken during the poll: the caller's reference is now that of a new `Notified`, to be scheduled.
-    Again,
-    /// Aborted during the poll: RUNNING is still the caller's, to drop the future.
-    Cancel,
-    /// The task sleeps; the caller's reference is given up.
-    Idle,
-    /// Nobody else knows this task: it can never be woken. Free it.
-    Last,
-}
-
-/// What the completer has to do next ([`State::complete`]).
-#[must_use = "the answer says what is left to do"]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Complete {
-    /// Over; the caller's references are given up.
-    Done,
-    /// COMPLETE is set and the join waker is the caller's, as are its references still: take the waker, give
-    /// up the references, wake.
-    Joined,
-    /// Nobody else knows this task: free it.
-    Last,
-    /// Nobody will ask for the output: drop it, then call `complete` again and say so.
-    Unwanted,
-}
-
-/// Whether a wake or an abort owes a call to the scheduler.
-#[must_use = "a task marked NOTIFIED without a `Notified` sleeps for ever"]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wake {
-    /// The task is over, already scheduled, or sees the mark when its poll ends.
-    Seen,
-    /// A `Notified` must be made and scheduled.
-    Schedule,
-}
-
-/// Who drops the future of a task that is shut down ([`State::claim`]).
-#[must_use = "a claimed task must be cancelled by the claimer"]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The caller: RUNNING is now its own.
-    Ours,
-    /// Whoever is polling it: it is marked and ends when that poll does. Or it is over already.
-    Theirs,
-}
-
-/// What a dropped `JoinHandle` has to do ([`State::leave`]).
-#[must_use = "the answer says what the handle still owns"]
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Leave {
-    /// Nothing; the handle's reference is given up.
-    Done,
-    /// As `Done`, and it was the last reference.
-    Last,
-    /// The output is the handle's: drop it, then give up the reference.
-    Output,
-    /// The join waker is the handle's: drop it, then give up the reference.
-    Waker,
-}
-
-/// The word itself.
-pub(super) struct State(AtomicUsize);
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Bits(self.0.load(Ordering::Relaxed)).fmt(f)
+        Bits(self.total(self.word.load(Ordering::Relaxed), self.remote.count())).fmt(f)
     }
 }
 
 impl State {
     /// A task that is to run for the first time: a `Notified` and a `JoinHandle` exist, and `references` in
-    /// all.
-    pub(super) fn new(references: usize) -> Self {
+    /// all. `mark` says which thread it is bound to.
+    pub(super) fn new(references: usize, mark: Mark) -> Self {
         debug_assert!(references >= 2, "the Notified and the JoinHandle hold one each");
-        Self(AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (references * REFERENCE)))
+        let word = AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (references * REFERENCE));
+        Self { word, remote: Remote::new(), mark }
+    }
+
+    /// As [`new`](Self::new), for a task that another thread makes: see [`UNBORN`].
+    pub(super) fn unborn(references: usize, mark: Mark) -> Self {
+        let mut state = Self::new(references, mark);
+        state.word = AtomicUsize::new(state.word.load(Ordering::Relaxed) | UNBORN);
+        state
+    }
+
+    /// The thread that the task is bound to.
+    #[inline]
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// Where the calling thread stands.
+    #[inline]
+    pub(super) fn side(&self) -> Side {
+        if self.is_shared() {
+            Side::Shared
+        } else if self.mark == Mark::here() {
+            Side::Home
+        } else {
+            Side::Afar
+        }
+    }
+
+    #[inline]
+    fn is_shared(&self) -> bool {
+        self.mark == Mark::ANY
+    }
+
+    /// The home thread: the task is its own from here on.
+    pub(super) fn born(&self) {
+        debug_assert_eq!(self.side(), Side::Home);
+        self.word.store(self.word.load(Ordering::Relaxed) & !UNBORN, Ordering::Release);
+    }
+
+    /// Whether the task is still in the hands of whoever holds its `Unborn`.
+    pub(super) fn is_unborn(&self) -> bool {
+        Bits(self.word.load(Ordering::Acquire)).any(UNBORN)
     }
 
     /// (1) The holder of a `Notified` wants to run the task.
@@ -217,21 +202,28 @@ impl State {
     /// wrote before must be visible to the poll that follows, and a mere load of the bit could pass those
     /// writes.
     pub(super) fn wake(&self) -> Wake {
-        self.mark(NOTIFIED)
+        self.mark_as(NOTIFIED)
     }
 
     /// (3) As [`wake`](Self::wake), for an abort.
     pub(super) fn abort(&self) -> Wake {
-        self.mark(NOTIFIED | CANCELLED)
+        self.mark_as(NOTIFIED | CANCELLED)
     }
 
     /// (3) As [`wake`](Self::wake), with the `Notified`'s reference added on `Schedule`; one step in the
     /// usual case.
     pub(super) fn wake_and_retain(&self) -> Wake {
-        let now = Bits(self.0.load(Ordering::Relaxed));
+        if !self.is_shared() {
+            let wake = self.wake();
+            if wake == Wake::Schedule {
+                self.retain();
+            }
+            return wake;
+        }
+        let now = Bits(self.word.load(Ordering::Relaxed));
         if now.is_idle() {
             let next = now.with(NOTIFIED).0 + REFERENCE;
-            if self.0.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if self.word.compare_exchange(now.0, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 return Wake::Schedule;
             }
         }
@@ -247,6 +239,7 @@ impl State {
     /// `output_kept` says whether the output is still there. No read-modify-write at all if nobody else is
     /// left.
     pub(super) fn complete(&self, held: usize, output_kept: bool) -> Complete {
+        let is_reached = !self.is_shared() && (self.remote.is_touched() || self.is_unborn());
         self.step(|now| {
             debug_assert!(now.any(RUNNING) && !now.any(COMPLETE), "only the poller completes: {now:?}");
             if !now.any(JOIN_INTEREST) && output_kept {
@@ -256,7 +249,9 @@ impl State {
                 return (Complete::Last, None);
             }
             let over = now.without(RUNNING).with(COMPLETE);
-            if now.any(JOIN_WAKER) {
+            if is_reached || now.any(FAR_JOINER) {
+                (Complete::Reached { joined: now.any(JOIN_WAKER) }, Some(over))
+            } else if now.any(JOIN_WAKER) {
                 (Complete::Joined, Some(over))
             } else {
                 (Complete::Done, Some(over.less(held)))
@@ -277,26 +272,37 @@ impl State {
         })
     }
 
-    /// Only says that the task shall not be polled again; nobody is told.
-    pub(super) fn mark_cancelled(&self) {
-        self.0.fetch_or(CANCELLED, Ordering::AcqRel);
-    }
-
     /// Whether the task is over: the output, if it is still there, belongs to the `JoinHandle`.
+    #[inline]
     pub(super) fn is_complete(&self) -> bool {
-        Bits(self.0.load(Ordering::Acquire)).any(COMPLETE)
+        Bits(self.word.load(Ordering::Acquire)).any(COMPLETE)
     }
 
     /// `JoinHandle`: whether its waker is stored (only the handle itself changes that before the end).
+    #[inline]
     pub(super) fn has_join_waker(&self) -> bool {
-        Bits(self.0.load(Ordering::Relaxed)).any(JOIN_WAKER)
+        Bits(self.word.load(Ordering::Relaxed)).any(JOIN_WAKER)
+    }
+
+    /// Home: a handle elsewhere wants to be woken at the end; true if that has come.
+    pub(super) fn note_far_joiner(&self) -> bool {
+        self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(FAR_JOINER))))
+    }
+
+    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. True if the task is over:
+    /// then the output is the caller's to drop.
+    pub(super) fn note_far_leave(&self) -> bool {
+        self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.without(JOIN_INTEREST))))
     }
 
     /// `JoinHandle`: has written its waker and publishes it. False if the task is over: the waker is still
     /// its own.
     #[must_use = "on false the waker is still the handle's"]
     pub(super) fn publish_join_waker(&self) -> bool {
-        !Bits(self.0.fetch_or(JOIN_WAKER, Ordering::AcqRel)).any(COMPLETE)
+        if !self.is_shared() {
+            return self.step(|now| (!now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(JOIN_WAKER))));
+        }
+        !Bits(self.word.fetch_or(JOIN_WAKER, Ordering::AcqRel)).any(COMPLETE)
     }
 
     /// `JoinHandle`: wants its waker back. False if the task is over: the waker has gone to whoever completed
@@ -322,40 +328,118 @@ impl State {
         })
     }
 
-    /// Adds a reference; the caller has one.
+    /// Adds a reference; the caller has one. On any thread.
+    #[inline]
     pub(super) fn retain(&self) {
         // Relaxed: a reference can only be made from one that exists, and passing it on orders what follows.
-        let before = Bits(self.0.fetch_add(REFERENCE, Ordering::Relaxed));
-        if before.references() > REFERENCES_MAX {
+        let before = match self.side() {
+            Side::Shared => self.word.fetch_add(REFERENCE, Ordering::Relaxed),
+            Side::Home if !self.remote.is_merged() => {
+                let before = self.word.load(Ordering::Relaxed);
+                self.word.store(before.wrapping_add(REFERENCE), Ordering::Release);
+                self.total(before, self.remote.count())
+            }
+            Side::Home | Side::Afar => return self.remote.retain(),
+        };
+        if Bits(before).references() > REFERENCES_MAX {
             std::process::abort();
         }
     }
 
-    /// Gives up `held` references; true if they were the last.
+    /// Gives up `held` references; true if they were the last. Not from afar.
     #[must_use = "the last one frees the task"]
+    #[inline]
     pub(super) fn release(&self, held: usize) -> bool {
+        if !self.is_shared() {
+            return self.step(|now| match now.references() == held {
+                true => (true, None),
+                false => (false, Some(now.less(held))),
+            });
+        }
         // If ours are the only ones, nobody can make another: the word needs no further change. Acquire: what
         // the others did before they gave up theirs comes before the end.
-        Bits(self.0.load(Ordering::Acquire)).references() == held
-            || Bits(self.0.fetch_sub(held * REFERENCE, Ordering::AcqRel)).references() == held
+        Bits(self.word.load(Ordering::Acquire)).references() == held
+            || Bits(self.word.fetch_sub(held * REFERENCE, Ordering::AcqRel)).references() == held
     }
 
-    fn mark(&self, bits: usize) -> Wake {
+    /// Whoever makes the transitions of a local task that is over: gives up `held` references and lets all
+    /// others be counted in the other word, by any thread. True if there are no others.
+    #[must_use = "the last one frees the task"]
+    pub(super) fn merge(&self, held: usize) -> bool {
+        let word = Bits(self.word.load(Ordering::Relaxed));
+        debug_assert!(word.any(COMPLETE), "only what is over is merged: {word:?}");
+        self.word.store(word.0 & (REFERENCE - 1), Ordering::Release);
+        self.remote.merge(self.homes(word.0) - held as isize)
+    }
+
+    /// From afar, when the home thread has closed its door: as [`merge`](Self::merge), if nobody has done it.
+    pub(super) fn merge_for_the_dead(&self, held: usize) -> bool {
+        // The home thread wrote the word for the last time before it closed the door.
+        let word = self.word.load(Ordering::Acquire);
+        self.remote.merge_once(self.homes(word), held as isize)
+    }
+
+    /// The references that a local task's word counts, which may be less than none.
+    fn homes(&self, word: usize) -> isize {
+        (word as isize) >> REFERENCE.trailing_zeros()
+    }
+
+    /// The word of a local task with the references that the other word counts.
+    #[inline]
+    fn total(&self, word: usize, elsewhere: isize) -> usize {
+        word.wrapping_add((elsewhere as usize).wrapping_mul(REFERENCE))
+    }
+
+    fn mark_as(&self, bits: usize) -> Wake {
         if self.is_complete() {
             return Wake::Seen;
         }
-        if Bits(self.0.fetch_or(bits, Ordering::AcqRel)).is_idle() { Wake::Schedule } else { Wake::Seen }
+        let before = if self.is_shared() {
+            Bits(self.word.fetch_or(bits, Ordering::AcqRel))
+        } else {
+            let before = self.word.load(Ordering::Relaxed);
+            self.word.store(before | bits, Ordering::Release);
+            Bits(before)
+        };
+        if before.is_idle() { Wake::Schedule } else { Wake::Seen }
     }
 
     /// One transition: `decide` sees the word and names the answer and the next word, if it is to change.
+    #[inline]
     fn step<R>(&self, decide: impl Fn(Bits) -> (R, Option<Bits>)) -> R {
-        let mut now = self.0.load(Ordering::Acquire);
+        if !self.is_shared() {
+            return self.step_at_home(decide);
+        }
+        let mut now = self.word.load(Ordering::Acquire);
         loop {
             let (answer, next) = decide(Bits(now));
             let Some(Bits(next)) = next else { return answer };
-            match self.0.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
+            match self.word.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return answer,
                 Err(changed) => now = changed,
+            }
+        }
+    }
+
+    /// As [`step`](Self::step), on the one thread that writes the word. `decide` sees all references: if it sees
+    /// one, there is one, because nobody can make another without having one.
+    #[inline]
+    fn step_at_home<R>(&self, decide: impl Fn(Bits) -> (R, Option<Bits>)) -> R {
+        loop {
+            let remote = self.remote.look();
+            let word = self.word.load(Ordering::Relaxed);
+            let now = self.total(word, remote.count());
+            let (answer, next) = decide(Bits(now));
+            let Some(Bits(next)) = next else { return answer };
+            if !remote.is_merged() {
+                let elsewhere = (remote.count() as usize).wrapping_mul(REFERENCE);
+                self.word.store(next.wrapping_sub(elsewhere), Ordering::Release);
+                return answer;
+            }
+            // Over, and counted elsewhere: only references change now.
+            let fewer = (now - next) / REFERENCE;
+            if self.remote.give_up(remote, fewer as isize) {
+                return answer;
             }
         }
     }

@@ -156,6 +156,7 @@ thread_local! {
 }
 
 /// A scheduler that takes tasks through a thread-local and keeps nothing in the cell.
+#[derive(Clone)]
 struct Here;
 
 impl Schedule for Here {
@@ -170,6 +171,10 @@ impl Schedule for Here {
             Cause::Yielded => queue.push_back(task),
         });
         Ok(())
+    }
+
+    fn request(&self, _: Request) {
+        panic!("nobody is elsewhere");
     }
 
     fn realm(&self) -> usize {

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 #[derive(Default)]
 pub(super) struct Bench {
     queue: Mutex<VecDeque<Notified>>,
+    requests: Mutex<Vec<Request>>,
     pub(super) owned: OwnedTasks,
 }
 
@@ -30,6 +31,10 @@ impl Default for OwnedTasks {
 impl Schedule for Arc<Bench> {
     fn schedule(&self, task: Notified) {
         self.queue.lock().unwrap().push_back(task);
+    }
+
+    fn request(&self, request: Request) {
+        self.requests.lock().unwrap().push(request);
     }
 
     fn release(&self, task: &Header) -> Option<TaskRef> {
@@ -61,6 +66,11 @@ impl Spawn for Arc<Bench> {
     }
 
     fn next(&self) -> Option<Notified> {
+        let requests = std::mem::take(&mut *self.requests.lock().unwrap());
+        for request in requests {
+            let task = Notified::from_message(request.into_message()).unwrap();
+            self.queue.lock().unwrap().extend(task);
+        }
         self.queue.lock().unwrap().pop_front()
     }
 
@@ -451,14 +461,14 @@ fn a_task_travels_as_a_message_and_a_refused_one_stays_in_its_list() {
     let (arrives, refused) = (bench.spawn(ready(7)), bench.spawn(ready(8)));
     inbox.push_send(bench.next().unwrap().into_message()).unwrap();
     let message = inbox.take_send().next().unwrap();
-    Notified::from_message(message).unwrap().run();
+    Notified::from_message(message).unwrap().unwrap().run();
     assert_eq!(finished(arrives).unwrap(), 7);
     drop(inbox.close());
     drop(inbox.push_send(bench.next().unwrap().into_message()).unwrap_err());
     assert_eq!(bench.owned.len(), 1);
     bench.owned.close_and_shutdown();
     assert!(finished(refused).unwrap_err().is_cancelled());
-    let node = Node::new(Kind::Other(ignore));
+    let node = Node::new(Kind::Other, ignore);
     // SAFETY: the node outlives its message and is not reference-counted.
     let other = unsafe { Message::from_raw(std::ptr::NonNull::from(&node)) };
     assert!(Notified::from_message(other).is_err());

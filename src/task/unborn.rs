@@ -5,10 +5,11 @@
 //! proof: whoever holds the `Unborn` knows that the task has never been polled, so that it may be ended on
 //! any thread.
 
+use super::answer::Claim;
 use super::cell::Reference;
 use super::mark::Mark;
 use super::notified::{Notified, TaskRef};
-use super::state::Claim;
+use super::state::State;
 use super::{Attributes, JoinHandle, Schedule, run};
 use std::future::Future;
 use std::pin::Pin;
@@ -58,7 +59,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(Lazy::Make(Some(make)), scheduler, 2, mark, attributes.into());
+    let task = run::allocate(Lazy::Make(Some(make)), scheduler, State::unborn(2, mark), attributes.into());
     // SAFETY: a new cell with two references, one for each. What is in it is `Send` until it is polled, which
     // the mark lets one thread do.
     unsafe { (Unborn(Reference::from_raw(task)), JoinHandle::from_raw(task)) }
@@ -71,6 +72,7 @@ impl Unborn {
     /// On another thread.
     pub(crate) fn born(self) -> (TaskRef, Notified) {
         assert!(self.0.header().may_run_here(), "broken invariant: a task was born on a foreign thread");
+        self.0.header().state.born();
         let owned = self.0.clone();
         // SAFETY: two references; the task was made NOTIFIED and has neither a `Notified` nor a `TaskRef`
         // yet.

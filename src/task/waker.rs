@@ -4,8 +4,10 @@
 //! have ended; it keeps the task's memory, but neither future nor output. It never blocks, spins or allocates
 //! (the scheduler's `schedule` keeps that promise for its part).
 
+use super::afar;
+use super::answer::{Side, Wake};
 use super::cell::{Header, Reference};
-use super::state::Wake;
+use super::remote::WAKE;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -41,7 +43,9 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake(data: *const ()) {
     // SAFETY: the waker gives its reference to this call.
     let task = unsafe { Reference::from_raw(address(data)) };
-    if task.header().state.wake() == Wake::Schedule {
+    if task.header().state.side() == Side::Afar {
+        afar::give(task, WAKE);
+    } else if task.header().state.wake() == Wake::Schedule {
         let schedule = task.header().functions.schedule;
         // SAFETY: `Schedule` says that a `Notified` is due; the waker's reference becomes its own.
         unsafe { schedule(task.into_raw(), false) }
@@ -52,7 +56,10 @@ unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the waker is borrowed throughout, so its reference is there; ours is not counted, hence not
     // dropped.
     let task = ManuallyDrop::new(unsafe { Reference::from_raw(address(data)) });
-    if task.header().state.wake_and_retain() == Wake::Schedule {
+    if task.header().state.side() == Side::Afar {
+        // SAFETY: the waker's reference.
+        unsafe { afar::ask(task.address(), WAKE) }
+    } else if task.header().state.wake_and_retain() == Wake::Schedule {
         // SAFETY: `wake_and_retain` has added the reference of the `Notified` that is due.
         unsafe { (task.header().functions.schedule)(task.address(), true) }
     }

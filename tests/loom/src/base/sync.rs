@@ -3,3 +3,12 @@
 pub(crate) use loom::cell::UnsafeCell;
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Arc, Mutex};
+
+loom::thread_local! {
+    static THREAD_NUMBER: std::cell::Cell<u64> = std::cell::Cell::new(0);
+}
+
+/// Lends the number of this thread of the model.
+pub(crate) fn with_thread_number<R>(lend: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
+    THREAD_NUMBER.with(lend)
+}

@@ -21,7 +21,7 @@ struct Item {
 
 /// Makes an item and its message, which owns the second reference.
 fn item() -> (Arc<Item>, Message) {
-    let node = Node::new(Kind::Other(handle));
+    let node = Node::new(Kind::Other, handle);
     let item = Arc::new(Item { node, delivered: AtomicU32::new(0), disposed: AtomicU32::new(0) });
     let message = message(&item);
     (item, message)

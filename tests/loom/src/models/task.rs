@@ -6,7 +6,7 @@
 //! queued: a task that is then not over has lost a wake.
 
 use super::explore;
-use crate::task::{self, Header, JoinError, JoinHandle, Notified, OwnedTasks, Schedule, TaskRef};
+use crate::task::{self, Header, JoinError, JoinHandle, Notified, OwnedTasks, Request, Schedule, TaskRef};
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex, Notify};
 use loom::thread;
@@ -31,6 +31,10 @@ impl Schedule for Core {
         self.0.queue.lock().unwrap().push_back(task);
         // As a real scheduler does (it may have to ring): uses `self` while the task may be ending elsewhere.
         self.0.scheduled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn request(&self, _: Request) {
+        unreachable!("no task of these models is local");
     }
 
     fn release(&self, task: &Header) -> Option<TaskRef> {
