@@ -106,7 +106,7 @@ pub(crate) struct Counts {
 impl Counts {
     /// Whether there was no job, neither running nor waiting.
     pub(crate) fn at_rest(&self) -> bool {
-        self.short.queued == 0 && self.heavy.queued == 0 && self.idle == self.threads
+        [&self.short, &self.heavy].iter().all(|lane| lane.queued == 0 && lane.running == 0)
     }
 }
 

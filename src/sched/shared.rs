@@ -287,7 +287,8 @@ impl Shared {
         task::new_elsewhere(make, Scheduler::new(self, home), mark, attributes)
     }
 
-    /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a request.)
+    /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a
+    /// request.)
     fn send(self: &Arc<Self>, task: Notified) {
         let (home, stays) = (task.header().home(), task.header().is_background());
         let refused = if stays {
