@@ -44,6 +44,20 @@ const SCHEDULING: &[Column] = &[
     OTHERS,
 ];
 
+/// Of tasks that are born at once and done in the end.
+const BURST: &[Column] = &[
+    ("makespan ms", |s| s.wall_ns as f64 / 1e6, 1),
+    ("p50 ms", |s| micros(s.p50_ns) / 1e3, 1),
+    ("p99 ms", |s| micros(s.p99_ns) / 1e3, 1),
+    ("CPU ms", |s| s.cpu_ns as f64 / 1e6, 1),
+    ("switches", |s| s.switches as f64, 0),
+    ("voluntary", |s| s.voluntary as f64, 0),
+    ("steals", |s| s.counted(|c| c.steals), 0),
+    ("tasks stolen", |s| s.counted(|c| c.tasks_stolen), 0),
+    ("overflows", |s| s.counted(|c| c.overflows), 0),
+    OTHERS,
+];
+
 /// What is shown of one kind of work.
 pub(crate) struct Layout {
     pub(crate) columns: &'static [Column],
@@ -64,6 +78,14 @@ impl Layout {
             Work::Local(_) | Work::Send(_) => {
                 Layout { columns: SCHEDULING, ratios: &[TIME_PER_OP, CPU_PER_OP] }
             }
+            Work::Hot { .. } => Layout {
+                columns: BURST,
+                ratios: &[
+                    ("makespan", Sample::wall_ns_per_op),
+                    ("p99 from birth to end", |s| micros(s.p99_ns)),
+                    ("CPU", Sample::cpu_ns_per_op),
+                ],
+            },
         }
     }
 }

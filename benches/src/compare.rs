@@ -7,16 +7,17 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::burn;
 use crate::child::Program;
 use crate::cpus::{self, Cpus};
 use crate::load::{Generator, Traffic};
 use crate::meter::Times;
 use crate::reads;
 use crate::sample::Sample;
-use crate::suite::{Work, Workload};
+use crate::suite::{HOT_TASKS, HOT_WORK, Work, Workload};
 
 /// How long a program may take to start.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 
 /// How a comparison is run.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) times: Times,
     pub(crate) file: PathBuf,
+    /// Tasks of the hot workloads, if not as many as ever.
+    pub(crate) tasks: Option<usize>,
 }
 
 /// Samples of one peer, a sample per round, or why there are none.
@@ -39,13 +42,15 @@ pub(crate) struct Bench {
     pub(crate) settings: Settings,
     generator: Generator,
     file_ready: bool,
+    /// What a task of a hot workload does: the same for all peers and rounds.
+    turns: Option<u64>,
 }
 
 impl Bench {
     pub(crate) fn new(settings: Settings) -> io::Result<Bench> {
         let cpus = Cpus::choose()?;
         cpus::pin(&[cpus.load])?;
-        Ok(Bench { cpus, settings, generator: Generator::new()?, file_ready: false })
+        Ok(Bench { cpus, settings, generator: Generator::new()?, file_ready: false, turns: None })
     }
 
     /// All rounds of one workload. A peer that fails takes no further part.
@@ -85,6 +90,7 @@ impl Bench {
             Work::Read { tasks } => self.read(&program, tasks),
             Work::Local(op) => self.by_itself(&program, &[self.cpus.server], &option("--op", op.name())),
             Work::Send(op) => self.by_itself(&program, &self.cpus.both(), &option("--op", op.name())),
+            Work::Hot { is_balanced } => self.hot(&program, is_balanced),
         }
     }
 
@@ -115,6 +121,17 @@ impl Bench {
         }
         let args = ["--file", &file.display().to_string(), "--tasks", &tasks.to_string()].map(str::to_owned);
         self.by_itself(program, &[self.cpus.server], &args)
+    }
+
+    fn hot(&mut self, program: &str, is_balanced: bool) -> io::Result<Sample> {
+        let turns = *self.turns.get_or_insert_with(|| burn::turns_for(HOT_WORK));
+        let tasks = self.settings.tasks.unwrap_or(HOT_TASKS);
+        let mut args =
+            [option("--tasks", &tasks.to_string()), option("--turns", &turns.to_string())].concat();
+        if is_balanced {
+            args.push("--balanced".to_owned());
+        }
+        self.by_itself(program, &self.cpus.both(), &args)
     }
 
     /// A program that runs for the planned time and prints what it came to.

@@ -1,5 +1,7 @@
 //! The workloads, and which peers take part in each.
 
+use std::time::Duration;
+
 use crate::programs::{self, LocalOp, SendOp};
 
 /// What a workload does.
@@ -15,7 +17,13 @@ pub(crate) enum Work {
     Local(LocalOp),
     /// The same of `Send` tasks on two workers.
     Send(SendOp),
+    /// Tasks of 50 µs, born on one of two workers or evenly on both.
+    Hot { is_balanced: bool },
 }
+
+/// Tasks of the hot workloads, and the work of each.
+pub(crate) const HOT_TASKS: usize = 20_000;
+pub(crate) const HOT_WORK: Duration = Duration::from_micros(50);
 
 /// One line of `list`, one table of `compare`.
 pub(crate) struct Workload {
@@ -96,11 +104,31 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         title: "two workers, one of a chain of 1,000 Send tasks, each spawned by the one before",
         work: Work::Send(SendOp::ChainedSpawn),
     },
+    Workload {
+        name: "hot-core",
+        title: "two workers, 20,000 tasks of 50 µs of work, all born in one task",
+        work: Work::Hot { is_balanced: false },
+    },
+    Workload {
+        name: "hot-core-balanced",
+        title: "two workers, 20,000 tasks of 50 µs of work, half of them born on each worker",
+        work: Work::Hot { is_balanced: true },
+    },
 ];
 
 /// Every peer of any workload; a table has its rows in this order. The first is the floor.
-pub(crate) const PEERS: &[&str] =
-    &["floor", "epoll", "pread", "tokio", "tokio-multi", "monoio", "glommio", "compio", "ringwork"];
+pub(crate) const PEERS: &[&str] = &[
+    "floor",
+    "epoll",
+    "pread",
+    "tokio",
+    "tokio-multi",
+    "monoio",
+    "glommio",
+    "compio",
+    "ringwork",
+    "ringwork-never",
+];
 
 impl Workload {
     /// The workload of that name.
@@ -116,6 +144,7 @@ impl Workload {
             Work::Read { .. } => "read",
             Work::Local(_) => "local",
             Work::Send(_) => "send",
+            Work::Hot { .. } => "hot",
         };
         format!("{peer}_{work}")
     }

@@ -236,6 +236,21 @@ fn operations_of_send_tasks_are_done_by_every_peer_on_two_cpus() {
 }
 
 #[test]
+fn a_burst_of_tasks_is_worked_off_by_every_peer_however_it_is_born() {
+    let document = short_comparison("hot-core,hot-core-balanced", &["--tasks", "401"]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 2 * (1 + 2 * usize::from(cfg!(feature = "ringwork"))));
+    for (name, sample) in samples {
+        assert_eq!(sample["ops"], 401, "{name}");
+        // Every task has noted when it ended: else there would be a life of no time.
+        assert!(sample["p50_ns"].as_u64() > Some(1000), "{name}: {sample}");
+        let steals = sample["counters"]["steals"].as_u64();
+        assert_eq!(steals.is_some(), name.contains("ringwork"), "{name}");
+        assert!(!name.contains("never") || steals == Some(0), "{name}: {steals:?}");
+    }
+}
+
+#[test]
 fn unknown_names_are_one_clear_line() {
     for args in [["compare", "--only=nothing"], ["compare", "--peers=nothing"], ["serve", "nothing"]] {
         let output =

@@ -7,6 +7,7 @@ pub(crate) mod epoll_echo;
 pub(crate) mod floor_echo;
 pub(crate) mod floor_proxy;
 pub(crate) mod floor_read;
+pub(crate) mod hot;
 pub(crate) mod local;
 pub(crate) mod pread_read;
 pub(crate) mod relay;
@@ -29,6 +30,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::meter::Times;
 use crate::reads::ReadPlan;
 
+pub(crate) use hot::HotPlan;
 pub(crate) use local::LocalOp;
 pub(crate) use send::SendOp;
 
@@ -45,6 +47,8 @@ pub(crate) enum Entry {
     Local(fn(LocalOp, Times) -> io::Result<()>),
     /// The same with `Send` tasks on two workers.
     Send(fn(SendOp, Times) -> io::Result<()>),
+    /// Works off a burst of tasks.
+    Hot(fn(HotPlan) -> io::Result<()>),
 }
 
 /// Every program of this build, as `PEER_WORK`.
@@ -72,6 +76,11 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
     ("tokio-multi_send", Entry::Send(send::run::<send::tokio::MultiThread>)),
     #[cfg(feature = "ringwork")]
     ("ringwork_send", Entry::Send(send::run::<send::ringwork::Stealing>)),
+    ("tokio-multi_hot", Entry::Hot(hot::run::<send::tokio::MultiThread>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_hot", Entry::Hot(hot::run::<send::ringwork::Stealing>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork-never_hot", Entry::Hot(hot::run::<send::ringwork::Never>)),
 ];
 
 /// The program of that name, if this build has it.
