@@ -1,6 +1,6 @@
-//! Work for a CPU that touches no memory: a chain of shifts, each of which needs the one before. How many turns
-//! of it take how long is found out once, by the harness, so that all peers of a run do the same work and not
-//! merely spin for the same time: a task that was interrupted has not worked meanwhile.
+//! Work for a CPU that touches no memory: a chain of shifts, each of which needs the one before. How many
+//! turns of it take how long is found out once, by the harness, so that all peers of a run do the same work
+//! and not merely spin for the same time: a task that was interrupted has not worked meanwhile.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -7,8 +7,11 @@ mod child;
 mod columns;
 mod compare;
 mod cpus;
+mod crew;
+mod even;
 mod load;
 mod meter;
+mod pace;
 mod programs;
 mod raw;
 mod reads;
@@ -43,7 +46,8 @@ options: --rounds N         turns of each peer (5; 3 with --quick)
          --measure MS       length of one turn (1500)
          --warm MS          warm-up before each turn (300)
          --file PATH        the 256 MiB file of the read workload, made if missing; on a disk, not tmpfs
-         --tasks N          tasks of the hot-core workloads (20000)";
+         --tasks N          tasks of the hot-core workloads (20000)
+         --rate N           messages/s that the even workloads take for saturation (measured first)";
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
@@ -65,6 +69,7 @@ struct Args {
     tasks: Option<usize>,
     op: Option<String>,
     turns: Option<u64>,
+    rate: Option<f64>,
     balanced: bool,
 }
 
@@ -122,6 +127,7 @@ fn parse() -> Result<Args, lexopt::Error> {
             Long("listen") => args.listen = Some(parser.value()?.parse()?),
             Long("upstream") => args.upstream = Some(parser.value()?.parse()?),
             Long("tasks") => args.tasks = Some(parser.value()?.parse()?),
+            Long("rate") => args.rate = Some(parser.value()?.parse()?),
             Long("turns") => args.turns = Some(parser.value()?.parse()?),
             Long("balanced") => args.balanced = true,
             Long("op") => args.op = Some(parser.value()?.string()?),
@@ -147,6 +153,7 @@ impl Args {
             },
             file,
             tasks: self.tasks,
+            rate: self.rate,
         })
     }
 

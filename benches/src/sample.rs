@@ -139,7 +139,16 @@ impl Sample {
         self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / all as f64
     }
 
-    /// Share of its CPU that the load generator used, in percent.
+    /// Share of all polls that the core with most of them did, in percent.
+    pub(crate) fn busier_core_percent(&self) -> f64 {
+        let Some(Counters { polls, .. }) = &self.counters else {
+            return f64::NAN;
+        };
+        let most = polls.iter().max().copied().unwrap_or(0);
+        most as f64 * 100.0 / polls.iter().sum::<u64>().max(1) as f64
+    }
+
+    /// Share of one CPU that the load generators used, in percent.
     pub(crate) fn load_percent(&self) -> Option<f64> {
         self.load_cpu_ns.map(|ns| ns as f64 * 100.0 / self.wall_ns.max(1) as f64)
     }

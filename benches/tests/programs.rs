@@ -251,6 +251,23 @@ fn a_burst_of_tasks_is_worked_off_by_every_peer_however_it_is_born() {
 }
 
 #[test]
+fn every_server_of_two_workers_stands_even_load_below_its_saturation() {
+    let document = short_comparison("even-30", &["--measure", "400"]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 1 + 2 * usize::from(cfg!(feature = "ringwork")));
+    for (name, sample) in samples {
+        assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
+        let polls = sample["counters"]["polls"].as_array();
+        assert_eq!(polls.is_some(), name.contains("ringwork"), "{name}: {sample}");
+        let is_at_work = |polls: &serde_json::Value| polls.as_u64() > Some(0);
+        assert!(
+            polls.is_none_or(|polls| polls.len() == 2 && polls.iter().all(is_at_work)),
+            "{name}: {sample}"
+        );
+    }
+}
+
+#[test]
 fn unknown_names_are_one_clear_line() {
     for args in [["compare", "--only=nothing"], ["compare", "--peers=nothing"], ["serve", "nothing"]] {
         let output =

@@ -4,6 +4,7 @@
 //! not equal code; where only schedulers are compared (`local/`) the code is equal as well.
 
 pub(crate) mod epoll_echo;
+pub(crate) mod even;
 pub(crate) mod floor_echo;
 pub(crate) mod floor_proxy;
 pub(crate) mod floor_read;
@@ -30,9 +31,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::meter::Times;
 use crate::reads::ReadPlan;
 
+pub(crate) use even::NO_CORE;
 pub(crate) use hot::HotPlan;
 pub(crate) use local::LocalOp;
-pub(crate) use send::SendOp;
+pub(crate) use send::{SendOp, WORKERS};
 
 /// How a program is started.
 #[derive(Clone, Copy)]
@@ -81,6 +83,11 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
     ("ringwork_hot", Entry::Hot(hot::run::<send::ringwork::Stealing>)),
     #[cfg(feature = "ringwork")]
     ("ringwork-never_hot", Entry::Hot(hot::run::<send::ringwork::Never>)),
+    ("tokio-multi_even", Entry::Server(even::tokio::run)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_even", Entry::Server(even::ringwork::stealing)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork-never_even", Entry::Server(even::ringwork::never)),
 ];
 
 /// The program of that name, if this build has it.
