@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::sched;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::thread::LocalKey;
 
 /// The number of the core this thread is, within its runtime; `None` on any other thread.
@@ -15,6 +18,52 @@ use std::thread::LocalKey;
 /// ```
 pub fn current() -> Option<usize> {
     sched::current_index()
+}
+
+/// Brings the task that awaits it to core `core`: from there on its ops go to that core's ring.
+///
+/// The task goes to the back of that core's queue. It stays there until a core that has been idle takes it,
+/// so this is a hint about where work is best done, not a promise. Ready with whether the task is at that
+/// core: it may have been taken on the way, or sent past a core that is stuck. Dropping the future before
+/// it has been polled does nothing.
+///
+/// # Panics
+/// If there is no core of that number; in a task that is not `Send` (`spawn_local`, `spawn_on`, the main
+/// future) or outside of any.
+///
+/// ```
+/// # let runtime = ringwork::runtime::Builder::new().cores(2).build().unwrap();
+/// let task = runtime.spawn(async {
+///     let came = ringwork::core::move_to(1).await;
+///     assert!(!came || ringwork::core::current() == Some(1));
+/// });
+/// runtime.block_on(task).unwrap();
+/// ```
+pub fn move_to(core: usize) -> MoveTo {
+    MoveTo { core, asked: false }
+}
+
+/// The future of [`move_to`].
+#[must_use = "futures do nothing unless they are awaited or polled"]
+#[derive(Debug)]
+pub struct MoveTo {
+    core: usize,
+    asked: bool,
+}
+
+impl Future for MoveTo {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        let is_there = current() == Some(self.core);
+        if is_there || self.asked {
+            return Poll::Ready(is_there);
+        }
+        sched::go_on_at(self.core);
+        self.asked = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 /// A value of which every core has its own; made by [`core_local!`](crate::core_local).

@@ -78,10 +78,14 @@ counters! {
     doorbells,
     /// Times this core parked.
     parks,
-    /// Successful searches of other cores' queues.
+    /// Searches of other cores' queues.
+    searches,
+    /// Searches that found something.
     steals,
     /// Tasks taken from other cores.
     tasks_stolen,
+    /// Times this core rang a hungry one for its surplus.
+    hungry_wakes,
     /// Tasks moved to the injector because the steal queue was full.
     overflows,
     /// Tasks spawned by this core.
@@ -90,6 +94,8 @@ counters! {
     tasks,
     /// Depth of the local queue (a level).
     local_depth,
+    /// Depth of the background queue (a level).
+    background_depth,
     /// Depth of the steal queue (a level).
     steal_depth,
     /// Ops in flight (a level).
@@ -110,7 +116,7 @@ impl Counters {
     /// Owner only: the core is gone, and its levels with it; ops that were leaked stay visible.
     pub(crate) fn show_levels_at_end(&self, leaked_ops: u64) {
         self.in_flight.set(leaked_ops);
-        for level in [&self.local_depth, &self.steal_depth, &self.timers] {
+        for level in [&self.local_depth, &self.background_depth, &self.steal_depth, &self.timers] {
             level.set(0);
         }
     }

@@ -202,7 +202,6 @@ fn queued_tasks_of_a_core_that_gets_stuck_run_elsewhere() {
 }
 
 #[test]
-#[ignore = "needs the monitor: without it nobody rings once the stuck core has stopped looking"]
 fn all_queued_tasks_of_a_core_that_gets_stuck_run_elsewhere() {
     bounded(|| {
         let runtime = runtime(2);
@@ -221,6 +220,32 @@ fn all_queued_tasks_of_a_core_that_gets_stuck_run_elsewhere() {
         wait_for("all of the others", || ran.load(Ordering::SeqCst) == 100);
         over.store(true, Ordering::SeqCst);
         runtime.block_on(stuck).unwrap();
+    });
+}
+
+#[test]
+fn a_task_moves_to_the_core_it_names_and_back() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let task = runtime.spawn(async {
+            let mut arrived = 0;
+            for hop in 0..200 {
+                arrived += usize::from(ringwork::core::move_to(hop % 2).await);
+            }
+            arrived
+        });
+        // All but those in which somebody took it on the way.
+        assert!(runtime.block_on(task).unwrap() > 100);
+    });
+}
+
+#[test]
+fn a_task_that_is_not_send_cannot_be_moved() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let main = runtime.handle().spawn_on(0, || async { ringwork::core::move_to(1).await });
+        let error = runtime.block_on(main).unwrap_err();
+        assert!(error.to_string().contains("spawn_on"), "{error}");
     });
 }
 

@@ -352,6 +352,16 @@ impl Inbox {
         self.word.load(Ordering::SeqCst) == PARKED
     }
 
+    /// Whether the core is blocked (or about to) although it has been rung.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == PARKED | RUNG
+    }
+
+    /// Whether tasks wait in the Send lane.
+    pub(crate) fn has_send(&self) -> bool {
+        !self.send.is_empty()
+    }
+
     /// How often the doorbell was rung.
     pub(crate) fn times_rung(&self) -> u32 {
         self.rung.load(Ordering::Relaxed)

@@ -10,6 +10,7 @@ pub(crate) mod coop;
 pub(crate) mod guard;
 pub(crate) mod inbox;
 pub(crate) mod parcel;
+pub(crate) mod place;
 pub(crate) mod reach;
 pub(crate) mod slot;
 pub(crate) mod sync;

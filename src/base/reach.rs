@@ -26,8 +26,12 @@ impl Cores {
 
     /// A core for remote work, in turn.
     pub(crate) fn pick(&self) -> &Arc<Inbox> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        &self.inboxes[turn % self.inboxes.len()]
+        &self.inboxes[self.next_turn()]
+    }
+
+    /// The number of the core whose turn it is.
+    pub(crate) fn next_turn(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()
     }
 }
 

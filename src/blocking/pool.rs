@@ -8,12 +8,11 @@ use super::line::{Lane, Line, Summons};
 use crate::base::coop;
 use crate::base::guard::contained;
 use crate::sys::fork;
-use crate::task::{self, Header, JoinHandle, Notified, Schedule, TaskRef};
+use crate::task::{self, Attributes, Header, JoinHandle, Notified, Schedule, TaskRef};
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -110,9 +109,9 @@ impl Pool {
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
-        spawned_at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> io::Result<JoinHandle<T>> {
-        self.admit(Lane::Short, call, spawned_at)
+        self.admit(Lane::Short, call, attributes)
     }
 
     /// As [`spawn`](Self::spawn), for a call that computes; at most as many run at once as there are CPUs.
@@ -122,9 +121,9 @@ impl Pool {
     pub(crate) fn spawn_heavy<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
-        spawned_at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> io::Result<JoinHandle<T>> {
-        self.admit(Lane::Heavy, call, spawned_at)
+        self.admit(Lane::Heavy, call, attributes)
     }
 
     /// Whether the calling thread is one of this pool's.
@@ -178,9 +177,9 @@ impl Pool {
         &self,
         lane: Lane,
         call: impl FnOnce() -> T + Send + 'static,
-        spawned_at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> io::Result<JoinHandle<T>> {
-        let (job, handle) = task::new_unowned(Job(Some(call)), Unscheduled, spawned_at);
+        let (job, handle) = task::new_unowned(Job(Some(call)), Unscheduled, attributes);
         if fork::is_child() {
             // The threads are the parent's, and one of them may have held the lock.
             job.shutdown();

@@ -11,12 +11,14 @@ use crate::blocking::{self, Pool};
 use crate::metrics::Counters;
 use crate::ring::pool::BUFFERS;
 use crate::ring::setup::Sizes;
-use crate::sched::{Config, CoreShared, Shared, queue};
+use crate::sched::idle::{Appetite, Idleness};
+use crate::sched::watchdog::{self, Watchdog};
+use crate::sched::{Config, CoreShared, Running, Shared, queue};
 use crate::sys::eventfd::EventFd;
 use crate::sys::{cpu, fork, limits};
 use crate::task::OwnedTasks;
 use std::any::Any;
-use std::sync::atomic::{AtomicPtr, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -46,6 +48,14 @@ pub enum Steal {
 /// How long a core is parked before work is brought to it. Short against a scheduling quantum, long against
 /// the gaps between requests of an evenly loaded core.
 const IDLE_THRESHOLD: Duration = Duration::from_micros(200);
+/// How long a surplus must have lasted before anybody is woken for it. Bringing a task elsewhere costs two
+/// switches and cold caches, some 10 µs on each side.
+const SURPLUS_YOUNG: Duration = Duration::from_micros(100);
+/// A surplus that has lasted this long is not a burst: a core that parks at all has more room than its
+/// owner.
+const SURPLUS_OLD: Duration = Duration::from_millis(1);
+/// How long a core is stuck in one poll before the watchdog says so.
+const STUCK_AFTER: Duration = Duration::from_millis(100);
 /// Polls per turn: at 1 µs each about as long as a batch of completions takes to act on.
 const POLL_BUDGET: usize = 128;
 /// Time per turn: the longest that completions and timers wait for tasks, plus one poll.
@@ -59,8 +69,8 @@ pub(super) type Hook = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Makes a [`Runtime`].
 ///
-/// There is one decision to make, how many cores, and its default is right for a program that has the machine
-/// for itself: one for each CPU the process may use.
+/// There is one decision to make, how many cores, and its default is right for a program that has the
+/// machine for itself: one for each CPU the process may use.
 ///
 /// ```
 /// use ringwork::runtime::Builder;
@@ -78,6 +88,7 @@ pub struct Builder {
     sizes: Sizes,
     blocking_threads: usize,
     on_core_start: Option<Hook>,
+    watchdog: watchdog::Config,
     name: String,
 }
 
@@ -103,6 +114,7 @@ impl Builder {
             sizes: Sizes::DEFAULT,
             blocking_threads: blocking::Config::THREADS_MAX,
             on_core_start: None,
+            watchdog: watchdog::Config { what: Watchdog::Log, after: STUCK_AFTER },
             name: "ringwork".to_owned(),
         }
     }
@@ -156,6 +168,30 @@ impl Builder {
         self
     }
 
+    /// What happens when a core is stuck in one poll (default: a `tracing` event of level WARN after 100
+    /// ms).
+    ///
+    /// A report names the core, its thread, the task and where it was spawned. It comes between `after` and
+    /// some 20 ms later, again whenever the same poll has become twice as old, and about other polls of that
+    /// core at most once a second.
+    ///
+    /// ```
+    /// use ringwork::runtime::{Builder, Watchdog};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let report = Arc::new(|report: &ringwork::runtime::StuckReport| eprintln!("{report}"));
+    /// let runtime = Builder::new()
+    ///     .cores(1)
+    ///     .watchdog(Watchdog::Call(report), Duration::from_millis(50))
+    ///     .build()?;
+    /// # drop(runtime);
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn watchdog(mut self, what: Watchdog, after: Duration) -> Self {
+        self.watchdog = watchdog::Config { what, after };
+        self
+    }
+
     /// What the threads are called: cores are `NAME-core-N`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
@@ -179,7 +215,7 @@ impl Builder {
         let (blocks, seats): (Vec<_>, Vec<_>) = placement
             .cores
             .iter()
-            .map(|_| core_block())
+            .map(|&cpu| core_block(cpu))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| StartError::explain("making a doorbell", error))?
             .into_iter()
@@ -199,13 +235,18 @@ impl Builder {
 
     fn config(&self) -> Config {
         Config {
-            idle_threshold: match self.steal {
-                Steal::After(idle) => Some(idle),
+            appetite: match self.steal {
+                Steal::After(idle) => Some(Appetite {
+                    threshold: nanos(idle),
+                    surplus_young: nanos(SURPLUS_YOUNG),
+                    surplus_old: nanos(SURPLUS_OLD),
+                }),
                 Steal::Never => None,
             },
             poll_budget: POLL_BUDGET,
             quantum: QUANTUM,
             submit_delay: SUBMIT_DELAY,
+            watchdog: self.watchdog.clone(),
         }
     }
 
@@ -229,6 +270,10 @@ impl Builder {
     }
 }
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The sizes of which `cores` rings, each with its pool, fit into the locked memory the process may have.
 pub(super) fn affordable(sizes: Sizes, cores: usize) -> Sizes {
     match limits::lockable_memory() {
@@ -243,7 +288,7 @@ pub(super) struct Seat {
     pub(super) bell: Arc<EventFd>,
 }
 
-fn core_block() -> std::io::Result<(CoreShared, Seat)> {
+fn core_block(cpu: Option<usize>) -> std::io::Result<(CoreShared, Seat)> {
     let bell = Arc::new(EventFd::new()?);
     let ringer = Arc::clone(&bell);
     let queue = queue::Owner::new();
@@ -252,9 +297,9 @@ fn core_block() -> std::io::Result<(CoreShared, Seat)> {
         stealer: queue.stealer(),
         owned: OwnedTasks::new(),
         counters: Arc::new(Counters::default()),
-        parked_at: AtomicU64::new(0),
-        running: AtomicU64::new(0),
-        running_from: AtomicPtr::default(),
+        idle: Idleness::new(),
+        running: Running::default(),
+        cpu,
         mark: OnceLock::new(),
         thread: AtomicU64::new(0),
     };

@@ -9,15 +9,18 @@ use super::builder::{Hook, Seat};
 use super::current;
 use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
+use super::monitor;
 use crate::base::guard::broken;
 use crate::ring::pool::{BUFFER_SIZE, BUFFERS};
 use crate::ring::probe;
 use crate::ring::setup::Sizes;
 use crate::ring::uring::Uring;
 use crate::ring::{self, Ring};
+use crate::sched::victims::Victims;
 use crate::sched::worker::Worker;
-use crate::sched::{Core, Ended};
+use crate::sched::{Core, Ended, Shared};
 use crate::sys::cpu;
+use crate::sys::topology::{Distance, Neighbours};
 use crate::time;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -103,17 +106,20 @@ pub(super) fn start_all(
             }
         }
     }
-    if let Some(error) = failed {
+    let monitor = match failed {
+        Some(error) => Err(error),
+        None => monitor::start(plan.handle.shared(), plan.name),
+    };
+    let monitor = monitor.inspect_err(|_| {
         // Without the go the threads end by themselves.
-        drop(gates);
-        threads.into_iter().for_each(|core| drop(core.thread.join()));
-        return Err(error);
-    }
+        gates.clear();
+        threads.drain(..).for_each(|core| drop(core.thread.join()));
+    })?;
     for gate in &gates {
         // A core that reported and then died shows in its `ended`.
         let _ = gate.send(());
     }
-    Ok(Runtime::new(plan.handle.clone(), threads))
+    Ok(Runtime::new(plan.handle.clone(), threads, monitor))
 }
 
 impl Start {
@@ -160,7 +166,7 @@ impl Start {
         let driver = time::Driver::new(Instant::now(), Arc::clone(&block.inbox));
         let clock = time::enter(driver);
         let core = Rc::new(Core::new(Arc::clone(&shared), index, seat.queue));
-        Worker::new(core, Rc::clone(ring), clock, index as u64 + 1)
+        Worker::new(core, Rc::clone(ring), clock, victims(&shared, index))
     }
 
     fn make_ring(&self) -> Result<Ring, StartError> {
@@ -179,6 +185,17 @@ impl Start {
         }
         Ok(ring)
     }
+}
+
+/// The other cores as core `own` sees them. Cores that are not pinned are all equally far.
+fn victims(shared: &Shared, own: usize) -> Victims {
+    let neighbours = shared.cores[own].cpu.map(Neighbours::of);
+    let distance = |cpu: Option<usize>| match (&neighbours, cpu) {
+        (Some(neighbours), Some(cpu)) => neighbours.distance_to(cpu),
+        _ => Distance::Far,
+    };
+    let distances: Vec<Distance> = shared.cores.iter().map(|core| distance(core.cpu)).collect();
+    Victims::new(own, &distances)
 }
 
 /// Leaks the ring if the kernel may still write to what it owns.

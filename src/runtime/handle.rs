@@ -5,6 +5,7 @@ use super::block_on;
 use super::builder::DROP_PATIENCE;
 use super::core_thread::CoreThread;
 use super::current::{self, EnterGuard};
+use super::monitor::MonitorThread;
 use super::report::ShutdownReport;
 use super::spawn;
 use crate::base::reach::Cores;
@@ -14,7 +15,7 @@ use crate::sched::{self, Shared};
 use crate::sys::fork;
 use crate::task::JoinHandle;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::panic::Location;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,6 +120,42 @@ impl Handle {
         spawn::on_core(self, core, make, Location::caller())
     }
 
+    /// Runs `call` on core `core`, between two polls, and gives its result: the way to a value that a core
+    /// keeps for itself ([`core_local!`](crate::core_local)). From the same core too it waits for its turn.
+    ///
+    /// The call is a task of that core (two allocations) and never moves: it waits behind the tasks that are
+    /// to run there, may [`spawn_local`](crate::spawn_local), and bounds how long the core's other work waits
+    /// by how long it takes. Dropping the handle detaches it: it runs all the same. Aborting the handle
+    /// before its turn cancels it.
+    ///
+    /// # Errors
+    /// The handle gives a [`JoinError`](crate::task::JoinError): a panic if `call` did (contained, the core
+    /// goes on), cancelled if the runtime is gone (at once) or goes before the call had its turn.
+    ///
+    /// # Panics
+    /// If there is no core of that number.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use ringwork::runtime::Handle;
+    /// ringwork::core_local! {
+    ///     static CACHE: RefCell<Vec<u32>> = RefCell::new(vec![1, 2, 3]);
+    /// }
+    /// # #[ringwork::main(cores = 2)]
+    /// # async fn main() {
+    /// let entries = Handle::current().call(1, || CACHE.with(|cache| cache.borrow().len()));
+    /// assert_eq!(entries.await.unwrap(), 3);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn call<F, T>(&self, core: usize, call: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        spawn::on_core(self, core, move || ready(call()), Location::caller())
+    }
+
     /// Runs a call that blocks on the blocking pool.
     ///
     /// # Panics
@@ -166,12 +203,19 @@ impl fmt::Debug for Handle {
 pub struct Runtime {
     handle: Handle,
     /// Only the end touches them; the lock makes a runtime `Sync`, as one in a `static` must be.
-    cores: Mutex<Vec<CoreThread>>,
+    threads: Mutex<Threads>,
+}
+
+/// The threads that end with the runtime.
+#[derive(Default)]
+struct Threads {
+    cores: Vec<CoreThread>,
+    monitor: Option<MonitorThread>,
 }
 
 impl Runtime {
-    pub(super) fn new(handle: Handle, cores: Vec<CoreThread>) -> Self {
-        Self { handle, cores: Mutex::new(cores) }
+    pub(super) fn new(handle: Handle, cores: Vec<CoreThread>, monitor: Option<MonitorThread>) -> Self {
+        Self { handle, threads: Mutex::new(Threads { cores, monitor }) }
     }
 
     /// A handle to this runtime.
@@ -228,10 +272,10 @@ impl Runtime {
     }
 
     fn end(&mut self, patience: Duration) -> ShutdownReport {
-        let cores = std::mem::take(self.cores.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if cores.is_empty() || fork::is_child() {
+        let threads = std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if threads.cores.is_empty() || fork::is_child() {
             // A child of fork has no cores: they are threads of its parent.
-            std::mem::forget(cores);
+            std::mem::forget(threads);
             return ShutdownReport::default();
         }
         let deadline = Instant::now() + patience;
@@ -243,10 +287,10 @@ impl Runtime {
         if self.is_own_thread() {
             let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
             // Without a thread nobody waits; the cores end all the same.
-            let _ = helper.spawn(move || wait_for(cores, &pool, deadline));
+            let _ = helper.spawn(move || wait_for(threads, &pool, deadline));
             return ShutdownReport::default();
         }
-        wait_for(cores, &pool, deadline)
+        wait_for(threads, &pool, deadline)
     }
 
     fn is_own_thread(&self) -> bool {
@@ -257,9 +301,9 @@ impl Runtime {
     }
 }
 
-fn wait_for(cores: Vec<CoreThread>, pool: &Pool, deadline: Instant) -> ShutdownReport {
+fn wait_for(threads: Threads, pool: &Pool, deadline: Instant) -> ShutdownReport {
     let mut report = ShutdownReport::default();
-    for (index, core) in cores.into_iter().enumerate() {
+    for (index, core) in threads.cores.into_iter().enumerate() {
         // A core has as long as the deadline says, and a moment to say that it ended.
         let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(100);
         match core.ended.recv_timeout(left) {
@@ -273,6 +317,9 @@ fn wait_for(cores: Vec<CoreThread>, pool: &Pool, deadline: Instant) -> ShutdownR
         }
     }
     report.busy_blocking_threads = pool.shutdown(deadline);
+    if let Some(monitor) = threads.monitor {
+        monitor.join();
+    }
     report
 }
 

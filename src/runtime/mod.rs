@@ -12,10 +12,13 @@ mod core_thread;
 mod current;
 mod error;
 mod handle;
+mod monitor;
 mod placement;
 mod report;
 mod spawn;
+mod task_builder;
 
+pub use crate::sched::watchdog::{StuckIn, StuckReport, Watchdog};
 pub use builder::{Builder, Pin, Steal};
 pub use capabilities::{Capabilities, Feature, RingSize, Rings};
 pub use current::EnterGuard;

@@ -5,8 +5,9 @@ use super::Handle;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::blocking::Pool;
 use crate::sched::{adopt_here, spawn_local_here};
-use crate::task::{JoinHandle, Unborn};
+use crate::task::{Attributes, JoinHandle, Unborn};
 use std::future::Future;
+use std::io;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,12 +53,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    match spawn_local_here(future, Location::caller()) {
-        Ok(task) => task,
-        Err(_) => panic!(
-            "spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)"
-        ),
-    }
+    local_here(future, Location::caller())
 }
 
 /// Makes a future on core `core` and runs it there; it never moves and need not be `Send`.
@@ -97,17 +93,47 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawned = Handle::current().pool().spawn_heavy(call, Location::caller());
-    spawned.unwrap_or_else(|error| panic!("the blocking pool cannot start a thread: {error}"))
+    heavy_on(&Handle::current().pool(), call, Location::caller())
 }
 
-pub(super) fn blocking_on<F, T>(pool: &Pool, call: F, at: &'static Location<'static>) -> JoinHandle<T>
+#[track_caller]
+pub(super) fn local_here<F>(future: F, attributes: impl Into<Attributes>) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    match spawn_local_here(future, attributes) {
+        Ok(task) => task,
+        Err(_) => panic!(
+            "spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)"
+        ),
+    }
+}
+
+#[track_caller]
+pub(super) fn blocking_on<F, T>(pool: &Pool, call: F, attributes: impl Into<Attributes>) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawned = pool.spawn(call, at);
-    spawned.unwrap_or_else(|error| panic!("the blocking pool cannot start a thread: {error}"))
+    started(pool.spawn(call, attributes))
+}
+
+#[track_caller]
+pub(super) fn heavy_on<F, T>(pool: &Pool, call: F, attributes: impl Into<Attributes>) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    started(pool.spawn_heavy(call, attributes))
+}
+
+#[track_caller]
+fn started<T>(job: io::Result<JoinHandle<T>>) -> JoinHandle<T> {
+    match job {
+        Ok(job) => job,
+        Err(error) => panic!("the blocking pool cannot start a thread: {error}"),
+    }
 }
 
 /// The message that brings a task to the core it is made for.
@@ -138,7 +164,7 @@ pub(super) fn on_core<F, Fut>(
     handle: &Handle,
     core: usize,
     make: F,
-    at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> JoinHandle<Fut::Output>
 where
     F: FnOnce() -> Fut + Send + 'static,
@@ -146,8 +172,8 @@ where
     Fut::Output: Send + 'static,
 {
     let cores = handle.cores();
-    assert!(core < cores, "spawn_on core {core}: the runtime has {cores} cores");
-    let (unborn, task) = handle.shared().make_for(core, make, at);
+    assert!(core < cores, "there is no core {core}: the runtime has {cores} cores");
+    let (unborn, task) = handle.shared().make_for(core, make, attributes);
     if handle.shared().refuses_tasks() {
         unborn.cancel();
         return task;

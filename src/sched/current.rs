@@ -6,11 +6,10 @@
 
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
-use crate::task::{self, JoinHandle, Notified, TaskRef, Unborn};
-use std::cell::RefCell;
+use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,8 +19,14 @@ pub(crate) struct Core {
     pub(crate) index: usize,
     /// Local tasks that are to run.
     pub(crate) local: RefCell<VecDeque<Notified>>,
+    /// Background tasks that are to run, local and `Send`; they never move.
+    pub(crate) background: RefCell<VecDeque<Notified>>,
     /// `Send` tasks that are to run.
     pub(crate) steal: RefCell<Owner<Notified>>,
+    /// The poll that is going on is of a task that may move.
+    pub(super) may_move: Cell<bool>,
+    /// Where the task that is being polled asked to go on.
+    pub(super) bound_for: Cell<Option<usize>>,
     /// Under `Steal::Never`: what does not fit the steal queue. Nothing ever leaves its core.
     pub(crate) spill: RefCell<VecDeque<Notified>>,
 }
@@ -53,6 +58,23 @@ pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R 
     use_it(core.as_ref())
 }
 
+/// The task that is being polled wants to go on at core `core` once this poll is over and has woken it.
+///
+/// # Panics
+/// If no task that may move is being polled on this core; if there is no such core.
+pub(crate) fn go_on_at(core: usize) {
+    with_current(|here| {
+        let here = here.filter(|here| here.may_move.get());
+        let here = here.expect(
+            "only a task that is `Send`, polled on a core, can move: begin there instead, with \
+             spawn_on(core, || future)",
+        );
+        let cores = here.shared.cores.len();
+        assert!(core < cores, "move to core {core}: the runtime has {cores} cores");
+        here.bound_for.set(Some(core));
+    });
+}
+
 /// The number of this thread's core within its runtime.
 pub(crate) fn current_index() -> Option<usize> {
     with_current(|core| core.map(|core| core.index))
@@ -63,14 +85,20 @@ pub(super) fn index_in(shared: &Arc<Shared>) -> Option<usize> {
     with_current(|core| core.filter(|core| Arc::ptr_eq(&core.shared, shared)).map(|core| core.index))
 }
 
-/// Queues a task on this core, if it belongs here.
-pub(super) fn queue_here(task: Notified) -> Result<(), Notified> {
+/// Queues a task on this core, if it belongs here. A task that yielded may have asked to go on elsewhere.
+pub(super) fn queue_here(task: Notified, cause: Cause) -> Result<(), Notified> {
     // Borrowed, not cloned out: this is the path of every local wake, and nothing below runs foreign code.
     let mut task = Some(task);
     // On a thread whose thread-locals are gone (a wake from a destructor) the task goes by the inbox.
     let _ = CURRENT.try_with(|current| {
         let current = current.borrow();
         let Some(core) = current.as_ref() else { return };
+        if cause == Cause::Yielded
+            && let Some(elsewhere) = core.bound_for.take()
+            && let Some(task) = &task
+        {
+            task.header().set_home(elsewhere);
+        }
         let belongs = task.as_ref().is_some_and(|task| {
             task.header().realm() == Arc::as_ptr(&core.shared).addr() && task.header().home() == core.index
         });
@@ -89,7 +117,10 @@ impl Core {
             shared,
             index,
             local: RefCell::default(),
+            background: RefCell::default(),
             steal: RefCell::new(steal),
+            may_move: Cell::new(false),
+            bound_for: Cell::new(None),
             spill: RefCell::default(),
         }
     }
@@ -99,11 +130,19 @@ impl Core {
         &self.shared.cores[self.index].counters
     }
 
+    /// Queues a task that has come from elsewhere: this is its home from its next poll on.
+    pub(super) fn take_home(&self, task: Notified) {
+        debug_assert!(!task.header().is_local(), "a local task never moves");
+        self.queue(task);
+    }
+
     /// Queues a task that is at home here.
     pub(crate) fn queue(&self, task: Notified) {
+        if task.header().is_background() {
+            return self.background.borrow_mut().push_back(task);
+        }
         if task.header().is_local() {
-            self.local.borrow_mut().push_back(task);
-            return;
+            return self.local.borrow_mut().push_back(task);
         }
         let mut steal = self.steal.borrow_mut();
         let mut spill = self.spill.borrow_mut();
@@ -112,7 +151,7 @@ impl Core {
             return spill.push_back(task);
         }
         let Err(task) = steal.push_back(task) else { return };
-        if self.shared.config.idle_threshold.is_none() {
+        if self.shared.config.appetite.is_none() {
             return spill.push_back(task);
         }
         // Full: the newer half goes where every core finds it, and this one behind it.
@@ -151,7 +190,7 @@ impl Core {
         self.queue(notified);
     }
 
-    /// Whether nothing waits in the core's own queues.
+    /// Whether nothing waits in the core's own queues, but for background tasks.
     pub(crate) fn is_dry(&self) -> bool {
         self.local.borrow().is_empty() && self.steal.borrow().is_empty() && self.spill.borrow().is_empty()
     }
@@ -168,7 +207,7 @@ impl Core {
 /// The future, on a thread that is no core.
 pub(crate) fn spawn_local_here<F>(
     future: F,
-    at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> Result<JoinHandle<F::Output>, F>
 where
     F: Future + 'static,
@@ -177,7 +216,7 @@ where
     with_current(|core| {
         let Some(core) = core else { return Err(future) };
         let scheduler = Scheduler::new(&core.shared, core.index);
-        let (owned, notified, handle) = task::new_local(future, scheduler, at);
+        let (owned, notified, handle) = task::new_local(future, scheduler, attributes);
         core.take_in(owned, notified);
         Ok(handle)
     })

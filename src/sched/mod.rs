@@ -41,13 +41,23 @@
 //! - A `Send` task woken on another core going to the waker's queue: it would drag its connection from ring
 //!   to ring.
 
+pub(crate) mod background;
+mod beat;
 mod current;
+pub(crate) mod idle;
 mod injector;
+pub(crate) mod monitor;
 pub(crate) mod queue;
+mod running;
+mod search;
 mod shared;
 mod shutdown;
+mod stuck;
+pub(crate) mod victims;
+pub(crate) mod watchdog;
 pub(crate) mod worker;
 
-pub(crate) use current::{Core, adopt_here, current_index, spawn_local_here, with_current};
+pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_here, with_current};
+pub(crate) use running::Running;
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::Ended;

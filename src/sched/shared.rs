@@ -1,36 +1,44 @@
 //! What the cores of one runtime show each other.
 //!
 //! Owns one block per core (inbox, thief's end of the steal queue, list of tasks, counters, what the core is
-//! doing) and the runtime-wide words (injector, shutdown, who is parked). A core's identity is the address of
-//! its block.
+//! doing) and the runtime-wide words (injector, shutdown, who is parked or stuck). A core's identity is the
+//! address of its block.
 #![forbid(unsafe_code)]
 
 use super::current;
+use super::idle::{Appetite, Idleness, Parked};
 use super::injector::Injector;
 use super::queue::Stealer;
+use super::running::Running;
 use super::shutdown::Barriers;
+use super::stuck::Stuck;
+use super::watchdog;
 use crate::base::inbox::Inbox;
 use crate::base::reach::Cores;
 use crate::metrics::Counters;
 use crate::sys::fork;
-use crate::task::{self, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn};
+use crate::task::{
+    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Schedule, TaskRef, Unborn,
+};
 use std::future::Future;
-use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// The scheduler's settings, each with its default in `runtime::Builder`.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// How long a core is parked before it is hungry; `None` never moves a task.
-    pub(crate) idle_threshold: Option<Duration>,
+    /// When a core is hungry; `None` never moves a task.
+    pub(crate) appetite: Option<Appetite>,
     /// Polls per turn.
     pub(crate) poll_budget: usize,
     /// Time per turn.
     pub(crate) quantum: Duration,
     /// How old the oldest queued submission may get inside a turn.
     pub(crate) submit_delay: Duration,
+    /// What becomes of the news that a core is stuck.
+    pub(crate) watchdog: watchdog::Config,
 }
 
 /// One core as the others see it.
@@ -39,12 +47,11 @@ pub(crate) struct CoreShared {
     pub(crate) stealer: Stealer<Notified>,
     pub(crate) owned: OwnedTasks,
     pub(crate) counters: Arc<Counters>,
-    /// When the core parked, in nanoseconds since the runtime started; 0 while it is awake.
-    pub(crate) parked_at: AtomicU64,
-    /// The task the core is polling; 0 for none. For the watchdog.
-    pub(crate) running: AtomicU64,
-    /// Where that task was spawned. For the watchdog.
-    pub(crate) running_from: AtomicPtr<Location<'static>>,
+    pub(crate) idle: Idleness,
+    /// What the core is polling. For the watchdog.
+    pub(crate) running: Running,
+    /// The CPU the core is pinned to. For reports.
+    pub(crate) cpu: Option<usize>,
     /// The mark of the core's thread; set before the core reports.
     pub(crate) mark: OnceLock<Mark>,
     /// The core's thread, for reports.
@@ -66,8 +73,10 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector,
     pub(crate) config: Config,
     pub(crate) barriers: Barriers,
+    pub(crate) parked: Parked,
+    pub(crate) stuck: Stuck,
     closing: AtomicBool,
-    parked: AtomicUsize,
+    monitor: OnceLock<Thread>,
     started: Instant,
 }
 
@@ -77,12 +86,14 @@ impl Shared {
         let inboxes = cores.iter().map(|core| Arc::clone(&core.inbox)).collect();
         Arc::new(Self {
             barriers: Barriers::new(cores.len()),
+            parked: Parked::new(cores.len()),
+            stuck: Stuck::new(cores.len()),
             cores,
             reach: Arc::new(Cores::new(inboxes)),
             injector: Injector::new(),
             config,
             closing: AtomicBool::new(false),
-            parked: AtomicUsize::new(0),
+            monitor: OnceLock::new(),
             started: Instant::now(),
         })
     }
@@ -103,70 +114,112 @@ impl Shared {
         self.is_closing() || fork::is_child()
     }
 
-    /// Shutdown phase 1: no more tasks; every core is told. True for the first caller.
+    /// Shutdown phase 1: no more tasks; every core is told, and the monitor. True for the first caller.
     pub(crate) fn close(&self) -> bool {
         let first = !self.closing.swap(true, Ordering::SeqCst);
         self.cores.iter().for_each(|core| core.inbox.knock());
+        if let Some(monitor) = self.monitor.get() {
+            monitor.unpark();
+        }
         first
     }
 
-    /// A core parks or wakes.
-    pub(crate) fn set_parked(&self, core: usize, at: Option<Instant>) {
-        let block = &self.cores[core];
-        match at {
-            Some(now) => {
-                block.parked_at.store(self.stamp(now), Ordering::SeqCst);
-                self.parked.fetch_add(1, Ordering::SeqCst);
-            }
-            None => {
-                block.parked_at.store(0, Ordering::SeqCst);
-                self.parked.fetch_sub(1, Ordering::SeqCst);
-            }
+    /// The thread that runs the monitor, before any core turns.
+    pub(crate) fn set_monitor(&self, thread: Thread) {
+        let first = self.monitor.set(thread).is_ok();
+        debug_assert!(first, "a runtime has one monitor");
+    }
+
+    /// Core: parks.
+    pub(crate) fn parks(&self, core: usize, now: Instant) {
+        self.cores[core].idle.parks(self.stamp(now));
+        self.parked.one_more();
+    }
+
+    /// Core: is awake. Whether it was asked to search.
+    pub(crate) fn wakes(&self, core: usize) -> bool {
+        if self.parked.one_less()
+            && let Some(monitor) = self.monitor.get()
+        {
+            monitor.unpark();
         }
+        self.cores[core].idle.wakes()
     }
 
-    /// How many cores are parked (one load: the check of a core with surplus).
-    pub(crate) fn parked(&self) -> usize {
-        self.parked.load(Ordering::Relaxed)
-    }
-
-    /// Rings one hungry core, if there is one. `from` is the core with surplus.
-    pub(crate) fn ring_hungry(&self, from: usize, now: Instant) -> bool {
-        let Some(threshold) = self.config.idle_threshold else { return false };
-        let before = self.stamp(now).saturating_sub(threshold.as_nanos() as u64);
-        let others = (1..self.cores.len()).map(|step| (from + step) % self.cores.len());
-        for other in others {
+    /// Rings one hungry core, the first of `others`, for a surplus that is `age` old. True if one was.
+    pub(crate) fn ring_hungry(
+        &self,
+        mut others: impl Iterator<Item = usize>,
+        now: Instant,
+        age: Duration,
+    ) -> bool {
+        let Some(appetite) = self.config.appetite else { return false };
+        let (now, age) = (self.stamp(now), u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+        let hungry = others.find(|&other| {
             let block = &self.cores[other];
-            let parked_at = block.parked_at.load(Ordering::SeqCst);
-            if parked_at != 0 && parked_at <= before && block.inbox.is_parked() {
-                block.inbox.knock();
-                return true;
-            }
-        }
-        false
+            block.idle.is_hungry(now, age, appetite) && block.inbox.is_parked()
+        });
+        hungry.is_some_and(|core| self.ask(core))
     }
 
-    /// The core for a task that comes from outside: a parked one first, else in turn.
+    /// Monitor: rings one core that is parked, for the work of the stuck core `core`.
+    pub(super) fn ring_parked_for(&self, core: usize) {
+        let parked = (1..self.cores.len()).map(|step| (core + step) % self.cores.len());
+        if let Some(helper) = parked.into_iter().find(|&other| self.cores[other].inbox.is_parked()) {
+            self.ask(helper);
+        }
+    }
+
+    fn ask(&self, core: usize) -> bool {
+        let block = &self.cores[core];
+        block.idle.ask();
+        block.inbox.knock();
+        true
+    }
+
+    /// Whether `core` holds tasks that another core could run.
+    pub(super) fn has_movable_work(&self, core: usize) -> bool {
+        let block = &self.cores[core];
+        !block.stealer.is_empty() || block.inbox.has_send() || !self.injector.is_empty()
+    }
+
+    /// The core for a task that comes from outside: a parked one first, else in turn; not a stuck one if
+    /// there is another.
     fn pick_core(&self) -> usize {
-        let parked = self.cores.iter().position(|core| core.inbox.is_parked());
+        let is_well = |core: &usize| !self.stuck.is_stuck(*core);
+        let all = 0..self.cores.len();
+        let parked = all.clone().filter(is_well).find(|&core| self.cores[core].inbox.is_parked());
         parked.unwrap_or_else(|| {
-            let picked = self.reach.pick();
-            self.cores.iter().position(|core| Arc::ptr_eq(&core.inbox, picked)).unwrap_or(0)
+            let turn = self.reach.next_turn();
+            let mut in_turn = all.clone().map(|step| (turn + step) % self.cores.len());
+            in_turn.find(is_well).unwrap_or(turn % self.cores.len())
         })
     }
 
-    /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for it.
+    /// Where a `Send` task of the stuck core `home` goes: to this core, if this thread is one that is well,
+    /// else as if it came from outside.
+    #[cold]
+    fn detour(self: &Arc<Self>, home: usize) -> usize {
+        let here = current::index_in(self).filter(|&core| !self.stuck.is_stuck(core));
+        here.unwrap_or_else(|| {
+            let other = self.pick_core();
+            if self.stuck.is_stuck(other) { home } else { other }
+        })
+    }
+
+    /// Spawns a task that may move. On a core of this runtime it is born there, else on a core picked for
+    /// it.
     pub(crate) fn spawn<F>(
         self: &Arc<Self>,
         future: F,
-        at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let home = current::index_in(self).unwrap_or_else(|| self.pick_core());
-        self.spawn_at(home, future, at)
+        self.spawn_at(home, future, attributes)
     }
 
     /// Spawns a task that may move, at home on core `home`.
@@ -174,13 +227,13 @@ impl Shared {
         self: &Arc<Self>,
         home: usize,
         future: F,
-        at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (owned, notified, handle) = task::new(future, Scheduler::new(self, home), at);
+        let (owned, notified, handle) = task::new(future, Scheduler::new(self, home), attributes);
         notified.header().set_home(home);
         if self.refuses_tasks() || !self.cores[home].owned.insert(owned) {
             notified.shutdown();
@@ -198,7 +251,7 @@ impl Shared {
         self: &Arc<Self>,
         home: usize,
         make: M,
-        at: &'static Location<'static>,
+        attributes: impl Into<Attributes>,
     ) -> (Unborn, JoinHandle<F::Output>)
     where
         M: FnOnce() -> F + Send + 'static,
@@ -206,15 +259,18 @@ impl Shared {
         F::Output: Send + 'static,
     {
         let mark = *self.cores[home].mark.get().expect("a core has its mark before anybody has a handle");
-        task::new_elsewhere(make, Scheduler::new(self, home), mark, at)
+        task::new_elsewhere(make, Scheduler::new(self, home), mark, attributes)
     }
 
-    /// Brings a task to its home from outside.
-    fn send(&self, task: Notified) {
-        let home = &self.cores[task.header().home()];
-        let local = task.header().is_local();
-        let message = task.into_message();
-        let refused = if local { home.inbox.push_pinned(message) } else { home.inbox.push_send(message) };
+    /// Brings a task to its home from outside. A `Send` task goes past a core that is stuck.
+    fn send(self: &Arc<Self>, task: Notified) {
+        let (home, header) = (task.header().home(), task.header());
+        let refused = if header.is_local() || header.is_background() {
+            self.cores[home].inbox.push_pinned(task.into_message())
+        } else {
+            let to = if self.stuck.is_stuck(home) { self.detour(home) } else { home };
+            self.cores[to].inbox.push_send(task.into_message())
+        };
         // The core is gone, and so is the task: its owner's list has ended it.
         drop(refused.err());
     }
@@ -239,8 +295,8 @@ impl Schedule for Scheduler {
         self.shared.send(task);
     }
 
-    fn schedule_here(task: Notified, _cause: Cause) -> Result<(), Notified> {
-        current::queue_here(task)
+    fn schedule_here(task: Notified, cause: Cause) -> Result<(), Notified> {
+        current::queue_here(task, cause)
     }
 
     fn realm(&self) -> usize {

@@ -128,6 +128,7 @@ fn close_inbox(core: &Core) {
 fn drop_tasks(core: &Core) {
     core.shared.cores[core.index].owned.close_and_shutdown();
     drop(core.local.take());
+    drop(core.background.take());
     drop(core.spill.take());
     loop {
         // Out of the borrow before it is dropped: an output's drop is foreign code.

@@ -4,24 +4,23 @@
 //! where a core is placed or set up (`runtime::core_thread`).
 #![forbid(unsafe_code)]
 
+use super::background::Share;
+use super::beat::Beat;
 use super::current::{self, Core};
+use super::search::{Reason, Searcher};
 use super::shutdown::Ended;
+use super::victims::Victims;
 use crate::ring::Ring;
 use crate::ring::backend::Wait;
 use crate::task::Notified;
 use crate::time;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// The injector is asked at least once in this many polls; prime, so that it does not beat with other
 /// periods.
 pub(crate) const INJECTOR_EVERY: u64 = 61;
-/// The clock is read once in this many polls: 25 ns in some microseconds of work.
-const CLOCK_EVERY: usize = 8;
-/// Tasks taken from the injector at a time.
-const INJECTOR_BATCH: usize = 64;
 /// How long a core sleeps at most while its doorbell is not watched.
 const DEAF_PARK: Duration = Duration::from_millis(10);
 
@@ -33,15 +32,17 @@ pub(crate) struct Worker {
     wakers: Vec<Waker>,
     /// Since when the core has found nothing to run.
     dry_since: Option<Instant>,
-    rung: bool,
-    random: u64,
+    /// It was asked to search, and has found something each time since.
+    searching: bool,
+    searcher: Searcher,
+    background: Share,
     clock: time::Guard,
     _current: current::Entered,
 }
 
 impl Worker {
-    /// The loop of `core` on its own thread, with its ring; `seed` is for the order of victims.
-    pub(crate) fn new(core: Rc<Core>, ring: Rc<Ring>, clock: time::Guard, seed: u64) -> Self {
+    /// The loop of `core` on its own thread, with its ring and the order in which it looks at other cores.
+    pub(crate) fn new(core: Rc<Core>, ring: Rc<Ring>, clock: time::Guard, victims: Victims) -> Self {
         let entered = current::enter(Rc::clone(&core));
         Self {
             core,
@@ -49,8 +50,9 @@ impl Worker {
             polls: 0,
             wakers: Vec::new(),
             dry_since: None,
-            rung: false,
-            random: seed | 1,
+            searching: false,
+            searcher: Searcher::new(victims),
+            background: Share::default(),
             clock,
             _current: entered,
         }
@@ -85,20 +87,31 @@ impl Worker {
     /// One turn; waits in the kernel if nothing is runnable.
     fn turn(&mut self, now: Instant) {
         self.take_inbox();
+        if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
+            self.dry_since = None;
+        }
         let now = self.run_tasks(now);
         self.fire_timers(now);
         // Before the wait, so that a core that sleeps shows what it sleeps with.
         self.publish_levels();
         if self.has_work() {
             self.dry_since = None;
-            if self.ring.wants_enter() {
-                self.ring.enter(Wait::No);
-            }
-        } else if !self.find_work(now) {
+            self.enter_if_wanted();
+        } else if self.find_work(now) {
+            // It is queued, or completions are about to be looked at.
+        } else if self.core.background.borrow().is_empty() {
             self.park(now);
+        } else {
+            self.enter_if_wanted();
         }
         self.ring.reap(&mut self.wakers);
         self.wake();
+    }
+
+    fn enter_if_wanted(&self) {
+        if self.ring.wants_enter() {
+            self.ring.enter(Wait::No);
+        }
     }
 
     /// Messages are delivered, tasks go to their queues.
@@ -118,8 +131,7 @@ impl Worker {
         }
         for task in inbox.take_send().filter_map(|message| Notified::from_message(message).ok()) {
             remote += 1;
-            task.header().set_home(self.core.index);
-            self.core.queue(task);
+            self.core.take_home(task);
         }
         self.core.counters().wakes_remote.add(remote);
     }
@@ -128,30 +140,52 @@ impl Worker {
     fn run_tasks(&mut self, start: Instant) -> Instant {
         let mut now = start;
         let mut flushed = start;
-        for step in 0..self.core.shared.config.poll_budget {
+        let mut beat = Beat::new(start);
+        for _ in 0..self.core.shared.config.poll_budget {
+            if self.poll_background_if_due(now) {
+                now = Instant::now();
+                break;
+            }
             let Some(task) = self.next_task() else { break };
             // Not dry: a core searches only after a while of nothing to do.
             self.dry_since = None;
             self.poll(task);
-            if step % CLOCK_EVERY == CLOCK_EVERY - 1 {
+            if beat.polled() {
                 now = Instant::now();
+                beat.read(now);
                 self.submit_if_old(&mut flushed, now);
                 if now - start >= self.core.shared.config.quantum {
                     break;
                 }
             }
-            if self.core.shared.parked() > 0 && self.core.has_surplus() {
-                self.core.shared.ring_hungry(self.core.index, now);
+            if self.core.shared.parked.any() {
+                self.searcher.offer(&self.core, now);
             }
         }
         now
     }
 
+    /// Polls one background task, if nothing else wants to run or its share is due.
+    fn poll_background_if_due(&mut self, now: Instant) -> bool {
+        if self.core.background.borrow().is_empty() || !(self.core.is_dry() || self.background.is_due(now)) {
+            return false;
+        }
+        let Some(task) = self.core.background.borrow_mut().pop_front() else { return false };
+        let start = Instant::now();
+        self.poll(task);
+        let end = Instant::now();
+        self.background.took(end - start, end);
+        true
+    }
+
     /// Local and steal queue in turn; the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
         self.polls += 1;
-        if self.polls.is_multiple_of(INJECTOR_EVERY) {
-            self.take_from_injector(1);
+        // It runs at once: behind a full steal queue it would go back into the injector, again and again.
+        if self.polls.is_multiple_of(INJECTOR_EVERY)
+            && let Some(task) = Searcher::one_from_injector(&self.core)
+        {
+            return Some(task);
         }
         let core = &self.core;
         let local = || core.local.borrow_mut().pop_front();
@@ -162,12 +196,17 @@ impl Worker {
     fn poll(&self, task: Notified) {
         let block = &self.core.shared.cores[self.core.index];
         block.counters.polls.add(1);
-        // Plain stores into our own block: what the watchdog reads.
-        block.running.store(task.header().id().as_u64(), Ordering::Relaxed);
-        let birth = std::ptr::from_ref(task.header().spawned_at());
-        block.running_from.store(birth.cast_mut(), Ordering::Relaxed);
+        let header = task.header();
+        block.running.begins(header);
+        let may_move = !header.is_local();
+        if may_move {
+            header.set_home(self.core.index);
+        }
+        self.core.may_move.set(may_move);
         task.run();
-        block.running.store(0, Ordering::Relaxed);
+        self.core.may_move.set(false);
+        self.core.bound_for.set(None);
+        block.running.ends();
     }
 
     /// Ops that may have been queued for the submit delay go out although the turn is not over.
@@ -194,97 +233,44 @@ impl Worker {
         !self.core.is_dry() || !self.core.shared.cores[self.core.index].inbox.is_empty()
     }
 
-    /// The core is dry: the injector always, the others only if this core was rung or has been dry for the
+    /// The core is dry: the injector always, the others only if this core was asked or has been dry for the
     /// threshold.
     fn find_work(&mut self, now: Instant) -> bool {
-        if self.take_from_injector(INJECTOR_BATCH) > 0 {
+        if Searcher::take_from_injector(&self.core) > 0 {
             return true;
         }
-        let Some(threshold) = self.core.shared.config.idle_threshold else { return false };
+        let Some(appetite) = self.core.shared.config.appetite else { return false };
         let dry_since = *self.dry_since.get_or_insert(now);
-        if !self.rung && now.duration_since(dry_since) < threshold {
+        let reason = if self.searching {
+            Reason::Asked
+        } else if now.duration_since(dry_since).as_nanos() >= u128::from(appetite.threshold) {
+            Reason::Dry
+        } else {
             return false;
+        };
+        // What has completed for its own tasks is nearer than anything it could steal.
+        if self.ring.wants_enter() {
+            self.ring.enter(Wait::No);
+            return true;
         }
         // It goes on, each time it runs dry, until a search fails.
-        self.rung = self.search();
-        if !self.rung {
-            return false;
+        let found = self.searcher.search(&self.core, reason);
+        if reason == Reason::Asked || found {
+            self.core.shared.cores[self.core.index].idle.searched(found);
         }
-        // What was stolen may be more than this core runs next: the next hungry core is rung.
-        if self.core.has_surplus() {
-            self.core.shared.ring_hungry(self.core.index, now);
+        self.searching = found;
+        if found {
+            // What was stolen may be more than this core runs next: the next hungry core is rung.
+            self.searcher.offer_on(&self.core, now);
         }
-        true
-    }
-
-    fn take_from_injector(&self, most: usize) -> usize {
-        self.core.shared.injector.take(most, |task| {
-            task.header().set_home(self.core.index);
-            self.core.queue(task);
-        })
-    }
-
-    /// Looks for `Send` tasks of other cores: steal queues first, then Send lanes, from a random start.
-    fn search(&mut self) -> bool {
-        let count = self.core.shared.cores.len();
-        let start = self.next_random() as usize % count;
-        let victims =
-            (0..count).map(|step| (start + step) % count).filter(|&victim| victim != self.core.index);
-        for victim in victims.clone() {
-            if self.steal_from(victim) {
-                return true;
-            }
-        }
-        victims.into_iter().any(|victim| self.empty_lane_of(victim))
-    }
-
-    fn steal_from(&self, victim: usize) -> bool {
-        let stealer = &self.core.shared.cores[victim].stealer;
-        if stealer.is_empty() {
-            return false;
-        }
-        let mut mine = self.core.steal.borrow_mut();
-        let (first, moved) = stealer.steal_half_into(&mut mine);
-        let Some(first) = first else { return false };
-        drop(mine);
-        self.moved_here(1 + moved as u64);
-        first.header().set_home(self.core.index);
-        self.core.queue(first);
-        true
-    }
-
-    /// A core that is stuck or slow has woken tasks in its Send lane: they run here instead.
-    fn empty_lane_of(&self, victim: usize) -> bool {
-        let lane = self.core.shared.cores[victim].inbox.take_send();
-        let mut taken = 0;
-        for task in lane.filter_map(|message| Notified::from_message(message).ok()) {
-            task.header().set_home(self.core.index);
-            self.core.queue(task);
-            taken += 1;
-        }
-        if taken > 0 {
-            self.moved_here(taken);
-        }
-        taken > 0
-    }
-
-    fn moved_here(&self, tasks: u64) {
-        self.core.counters().steals.add(1);
-        self.core.counters().tasks_stolen.add(tasks);
-    }
-
-    fn next_random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
+        found
     }
 
     /// Sleeps in the ring until something happens. See "Parking" at the top of the room.
     fn park(&mut self, now: Instant) {
         let shared = &self.core.shared;
         let inbox = &shared.cores[self.core.index].inbox;
-        shared.set_parked(self.core.index, Some(now));
+        shared.parks(self.core.index, now);
         inbox.park();
         let has_work = !inbox.is_empty() || !shared.injector.is_empty() || shared.is_closing();
         if has_work {
@@ -293,8 +279,8 @@ impl Worker {
             self.core.counters().parks.add(1);
             self.ring.enter(Wait::Until(self.longest_park()));
         }
-        self.rung = inbox.unpark();
-        shared.set_parked(self.core.index, None);
+        inbox.unpark();
+        self.searching |= shared.wakes(self.core.index);
     }
 
     fn longest_park(&self) -> Option<Duration> {
@@ -306,6 +292,7 @@ impl Worker {
     fn publish_levels(&self) {
         let counters = self.core.counters();
         counters.local_depth.set(self.core.local.borrow().len() as u64);
+        counters.background_depth.set(self.core.background.borrow().len() as u64);
         let waiting = self.core.steal.borrow().len() + self.core.spill.borrow().len();
         counters.steal_depth.set(waiting as u64);
         counters.in_flight.set(self.ring.in_flight() as u64);

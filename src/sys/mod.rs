@@ -13,6 +13,7 @@ pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod signal;
 pub(crate) mod sqe;
+pub(crate) mod topology;
 
 /// Calls a libc function that answers -1 on failure and turns that into the `io::Error` of errno.
 macro_rules! syscall {

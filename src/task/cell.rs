@@ -4,12 +4,13 @@
 //! [`Reference`], the one type through which the room counts references. What may be touched when is in the
 //! room's header; who decides it is `state.rs`.
 
+use super::attributes::{Attributes, Name};
 use super::id::Id;
 use super::mark::Mark;
 use super::state::State;
 use super::waker::WAKER;
 use crate::base::inbox::{Kind, Node};
-use crate::base::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell};
+use crate::base::sync::{AtomicU32, AtomicU64, Ordering, UnsafeCell};
 use std::any::Any;
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -19,7 +20,8 @@ use std::task::{RawWaker, Waker};
 
 /// What every task has, whatever its future. The scheduler sees it by reference only.
 ///
-/// The first 64 bytes are what running and waking touch.
+/// The first 64 bytes are what running and waking touch. What decides about a task's queue stands next to
+/// `home`, which is asked when it is queued.
 #[repr(C)]
 pub(crate) struct Header {
     /// First, so that a task and its node have the same address.
@@ -27,7 +29,8 @@ pub(crate) struct Header {
     pub(super) state: State,
     pub(super) functions: &'static Functions,
     pub(super) mark: Mark,
-    home: AtomicUsize,
+    home: AtomicU32,
+    background: bool,
     realm: usize,
     id: Id,
     spawned_at: &'static Location<'static>,
@@ -35,6 +38,8 @@ pub(crate) struct Header {
     pub(super) list: AtomicU64,
     pub(super) links: UnsafeCell<Links>,
     join_waker: UnsafeCell<MaybeUninit<Waker>>,
+    /// Last: it is next to the scheduler, which is touched with it when the task is freed.
+    name: Option<Name>,
 }
 
 // SAFETY: the constant fields are `Sync`; `links` is touched only under the lock (or on the thread) of the
@@ -80,20 +85,23 @@ impl Header {
         functions: &'static Functions,
         mark: Mark,
         realm: usize,
-        spawned_at: &'static Location<'static>,
+        attributes: Attributes,
     ) -> Self {
+        let Attributes { spawned_at, name, background } = attributes;
         Self {
             node: Node::new(Kind::Task(dispose)),
             state: State::new(references),
             functions,
             mark,
-            home: AtomicUsize::new(0),
+            home: AtomicU32::new(0),
+            background,
             realm,
             id: Id::next(),
             spawned_at,
             list: AtomicU64::new(0),
             links: UnsafeCell::new(Links::NONE),
             join_waker: UnsafeCell::new(MaybeUninit::uninit()),
+            name,
         }
     }
 
@@ -107,14 +115,30 @@ impl Header {
         self.spawned_at
     }
 
+    /// Its name, if it has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(Name::as_str)
+    }
+
+    /// The name, to keep.
+    pub(super) fn shared_name(&self) -> Option<Name> {
+        self.name.clone()
+    }
+
+    /// Whether the task runs when its core has nothing else to do, and never leaves it.
+    pub(crate) fn is_background(&self) -> bool {
+        self.background
+    }
+
     /// The index of the core where the task is at home. The scheduler's own note; 0 until it is set.
     pub(crate) fn home(&self) -> usize {
-        self.home.load(Ordering::Relaxed)
+        self.home.load(Ordering::Relaxed) as usize
     }
 
     /// Notes the core where the task is at home.
     pub(crate) fn set_home(&self, core: usize) {
-        self.home.store(core, Ordering::Relaxed);
+        // There are far fewer cores than numbers.
+        self.home.store(core as u32, Ordering::Relaxed);
     }
 
     /// What the scheduler answered to [`Schedule::realm`](super::Schedule::realm) when the task was made.
@@ -167,8 +191,10 @@ impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
             .field("id", &self.id)
+            .field("name", &self.name())
             .field("spawned_at", &format_args!("{}", self.spawned_at))
             .field("local", &self.is_local())
+            .field("background", &self.is_background())
             .field("state", &self.state)
             .finish()
     }
@@ -267,5 +293,16 @@ impl Drop for Reference {
             // SAFETY: that was the last reference.
             unsafe { (functions.free)(self.0) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hot_part_of_a_header_fills_one_cache_line() {
+        assert_eq!(std::mem::offset_of!(Header, realm), 64);
+        assert_eq!(size_of::<Header>(), 136);
     }
 }

@@ -1,10 +1,11 @@
 //! Why a task gave no output.
 //!
-//! Owns [`JoinError`]: cancelled or panicked, with the task's id and the place it was spawned. It is not
-//! where a panic is reported: the panic hook has done that already.
+//! Owns [`JoinError`]: cancelled or panicked, with the task's id, its name and the place it was spawned. It
+//! is not where a panic is reported: the panic hook has done that already.
 #![forbid(unsafe_code)]
 
-use super::cell::Failure;
+use super::attributes::Name;
+use super::cell::{Failure, Header};
 use super::id::Id;
 use std::any::Any;
 use std::fmt;
@@ -26,6 +27,7 @@ pub struct JoinError {
     cause: Cause,
     id: Id,
     spawned_at: &'static Location<'static>,
+    name: Option<Name>,
 }
 
 enum Cause {
@@ -35,12 +37,13 @@ enum Cause {
 }
 
 impl JoinError {
-    pub(super) fn new(failure: Failure, id: Id, spawned_at: &'static Location<'static>) -> Self {
+    /// The error of the task with this header.
+    pub(super) fn new(failure: Failure, header: &Header) -> Self {
         let cause = match failure {
             Failure::Cancelled => Cause::Cancelled,
             Failure::Panicked(payload) => Cause::Panicked(Mutex::new(payload)),
         };
-        Self { cause, id, spawned_at }
+        Self { cause, id: header.id(), spawned_at: header.spawned_at(), name: header.shared_name() }
     }
 
     /// Whether the task was aborted or went down with its runtime.
@@ -102,11 +105,31 @@ impl JoinError {
     pub fn id(&self) -> Id {
         self.id
     }
+
+    /// The task's name, if it was given one.
+    ///
+    /// ```
+    /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let task = ringwork::task::Builder::new().name("printer");
+    /// let error = task.spawn(async { panic!("out of paper") }).await.unwrap_err();
+    /// assert_eq!(error.name(), Some("printer"));
+    /// assert!(error.to_string().contains(r#""printer" spawned at"#));
+    /// # });
+    /// ```
+    #[must_use = "the answer is the only effect"]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(Name::as_str)
+    }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {} spawned at {} ", self.id, self.spawned_at)?;
+        write!(f, "task {} ", self.id)?;
+        if let Some(name) = self.name() {
+            write!(f, "{name:?} ")?;
+        }
+        write!(f, "spawned at {} ", self.spawned_at)?;
         match &self.cause {
             Cause::Cancelled => f.write_str("was cancelled"),
             Cause::Panicked(payload) => {

@@ -38,6 +38,11 @@ impl Id {
 }
 
 impl Id {
+    /// The id with this number; `None` for 0.
+    pub(crate) fn from_u64(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+
     /// The number behind the id, for reports.
     pub(crate) fn as_u64(self) -> u64 {
         self.0.get()

@@ -101,6 +101,12 @@ impl<T> JoinHandle<T> {
         self.task.header().id()
     }
 
+    /// The task's name, if it was given one.
+    #[must_use = "the answer is the only effect"]
+    pub fn name(&self) -> Option<&str> {
+        self.task.header().name()
+    }
+
     /// Stores the waker of `cx` for the end of the task. True if the task is over instead.
     fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
         let header = self.task.header();
@@ -137,7 +143,7 @@ impl<T> JoinHandle<T> {
         assert!(taken, "a `JoinHandle` was polled again after it had given its output");
         // SAFETY: taken, so the place is filled.
         let output = unsafe { place.assume_init() };
-        output.map_err(|failure| JoinError::new(failure, header.id(), header.spawned_at()))
+        output.map_err(|failure| JoinError::new(failure, header))
     }
 }
 
@@ -176,7 +182,7 @@ impl<T> Drop for JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("id", &self.id()).finish_non_exhaustive()
+        describe(f, "JoinHandle", &self.task)
     }
 }
 
@@ -213,6 +219,12 @@ impl AbortHandle {
     pub fn id(&self) -> Id {
         self.task.header().id()
     }
+
+    /// The task's name, if it was given one.
+    #[must_use = "the answer is the only effect"]
+    pub fn name(&self) -> Option<&str> {
+        self.task.header().name()
+    }
 }
 
 impl UnwindSafe for AbortHandle {}
@@ -220,7 +232,7 @@ impl RefUnwindSafe for AbortHandle {}
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle").field("id", &self.id()).finish_non_exhaustive()
+        describe(f, "AbortHandle", &self.task)
     }
 }
 
@@ -231,4 +243,13 @@ fn abort(task: &Reference) {
         // SAFETY: a `Notified` is due and has its reference; ours is kept throughout.
         unsafe { (header.functions.schedule)(task.address(), true) }
     }
+}
+
+fn describe(f: &mut fmt::Formatter<'_>, what: &str, task: &Reference) -> fmt::Result {
+    let mut description = f.debug_struct(what);
+    description.field("id", &task.header().id());
+    if let Some(name) = task.header().name() {
+        description.field("name", &name);
+    }
+    description.finish_non_exhaustive()
 }

@@ -1,8 +1,8 @@
 //! L2, tasks: a future with a life of its own, in one allocation.
 //!
 //! For users: [`JoinHandle`] and [`AbortHandle`] are what `spawn` and its kin give, [`JoinError`] says why
-//! there is no output, [`id()`] names the task that is running, [`yield_now()`] and [`coop`] let others run.
-//! The rest of this page is for those who read the source.
+//! there is no output, [`Builder`] gives a task a name, [`id()`] says which task is running, [`yield_now()`]
+//! and [`coop`] let others run. The rest of this page is for those who read the source.
 //!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
 //! tasks. Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
@@ -23,8 +23,8 @@
 //! All count in the state word, above its bits. The last one frees the cell.
 //!
 //! # Who may touch what
-//! - `state`: everybody, by the transitions of `state.rs` only. Constant: functions, mark, realm, id, place
-//!   of birth.
+//! - `state`: everybody, by the transitions of `state.rs` only. Constant: functions, mark, realm, id,
+//!   attributes.
 //! - `node`: whoever holds the `Notified`, or the list it has been put into.
 //! - `list`, `links`: the `OwnedTasks` that the task is in, under its lock (or on its thread).
 //! - `stage` (future, then output): whoever has set RUNNING; after COMPLETE the `JoinHandle`. If the handle
@@ -76,6 +76,8 @@
 //!
 //! `tests/loom` checks the transitions with real cells (`task_*`).
 
+mod attributes;
+mod builder;
 mod cell;
 mod error;
 mod id;
@@ -93,6 +95,8 @@ mod unborn;
 mod waker;
 mod yield_now;
 
+pub(crate) use attributes::Attributes;
+pub use builder::Builder;
 pub(crate) use cell::Header;
 pub use error::JoinError;
 pub use id::{Id, id, try_id};
@@ -102,8 +106,6 @@ pub(crate) use notified::{Notified, TaskRef};
 pub(crate) use owned::OwnedTasks;
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
-
-use std::panic::Location;
 
 pub mod coop {
     //! The cooperative budget of a task: how many ready results it may take before others get their turn.
@@ -162,14 +164,14 @@ pub(crate) trait Schedule: Send + Sync + Sized + 'static {
 pub(crate) fn new<F, S>(
     future: F,
     scheduler: S,
-    spawned_at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> (TaskRef, Notified, JoinHandle<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, 3, Mark::ANY, spawned_at);
+    let task = run::allocate(future, scheduler, 3, Mark::ANY, attributes.into());
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -179,14 +181,14 @@ where
 pub(crate) fn new_local<F, S>(
     future: F,
     scheduler: S,
-    spawned_at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> (TaskRef, Notified, JoinHandle<F::Output>)
 where
     F: Future + 'static,
     F::Output: 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, 3, Mark::here(), spawned_at);
+    let task = run::allocate(future, scheduler, 3, Mark::here(), attributes.into());
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -196,14 +198,14 @@ where
 pub(crate) fn new_unowned<F, S>(
     future: F,
     scheduler: S,
-    spawned_at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> (Notified, JoinHandle<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, 2, Mark::ANY, spawned_at);
+    let task = run::allocate(future, scheduler, 2, Mark::ANY, attributes.into());
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }

@@ -8,12 +8,12 @@ use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
 use super::mark::Mark;
 use super::state::{Complete, Pause, Start};
-use super::{Cause, Notified, Schedule, waker};
+use super::{Attributes, Cause, Notified, Schedule, waker};
 use crate::base::coop;
 use crate::base::guard::contained;
 use crate::base::sync::UnsafeCell;
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
@@ -24,9 +24,9 @@ pub(super) fn allocate<F: Future, S: Schedule>(
     scheduler: S,
     references: usize,
     mark: Mark,
-    spawned_at: &'static Location<'static>,
+    attributes: Attributes,
 ) -> NonNull<Header> {
-    let header = Header::new(references, &Typed::<F, S>::FUNCTIONS, mark, scheduler.realm(), spawned_at);
+    let header = Header::new(references, &Typed::<F, S>::FUNCTIONS, mark, scheduler.realm(), attributes);
     let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Future(future)) });
     // The pointer keeps its claim to the whole cell, although it is called the header's.
     NonNull::from(Box::leak(cell)).cast()

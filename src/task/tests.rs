@@ -8,7 +8,7 @@ use crate::base::inbox::{Inbox, Kind, Message, Node};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn, ready};
-use std::panic::panic_any;
+use std::panic::{Location, panic_any};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -9,9 +9,8 @@ use super::cell::Reference;
 use super::mark::Mark;
 use super::notified::{Notified, TaskRef};
 use super::state::Claim;
-use super::{JoinHandle, Schedule, run};
+use super::{Attributes, JoinHandle, Schedule, run};
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -51,7 +50,7 @@ pub(crate) fn new_elsewhere<M, F, S>(
     make: M,
     scheduler: S,
     mark: Mark,
-    spawned_at: &'static Location<'static>,
+    attributes: impl Into<Attributes>,
 ) -> (Unborn, JoinHandle<F::Output>)
 where
     M: FnOnce() -> F + Send + 'static,
@@ -59,7 +58,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(Lazy::Make(Some(make)), scheduler, 2, mark, spawned_at);
+    let task = run::allocate(Lazy::Make(Some(make)), scheduler, 2, mark, attributes.into());
     // SAFETY: a new cell with two references, one for each. What is in it is `Send` until it is polled, which
     // the mark lets one thread do.
     unsafe { (Unborn(Reference::from_raw(task)), JoinHandle::from_raw(task)) }

@@ -6,6 +6,7 @@
 //! it sees what it is there to see. What the compiler or clippy can check is left to them.
 #![forbid(unsafe_code)]
 
+mod behaviours;
 mod layers;
 mod leftovers;
 mod limits;
@@ -98,4 +99,9 @@ fn links_lead_somewhere() {
 #[test]
 fn mentioned_kernel_notes_exist() {
     report(links::missing_notes(&REPO));
+}
+
+#[test]
+fn every_behaviour_is_held_by_a_test_that_exists() {
+    report(behaviours::unheld(&REPO));
 }

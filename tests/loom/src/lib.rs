@@ -23,6 +23,7 @@ mod base {
 #[path = "../../../src/sched"]
 mod sched {
     //! What of the scheduler is shared between threads.
+    pub(crate) mod idle;
     pub(crate) mod queue;
 }
 

@@ -21,6 +21,16 @@ macro_rules! models {
     };
 }
 
+models!(idle:
+    a_core_that_was_asked_knows_it
+    a_surplus_is_shared_with_a_core_that_parks
+    two_askers_wake_one_core
+    the_monitor_does_not_sleep_through_a_wake;
+    deep:
+    a_surplus_is_shared_with_a_core_that_parks_deep
+    the_monitor_does_not_sleep_through_a_wake_deep
+);
+
 models!(inbox:
     no_doorbell_is_lost
     owner_and_thief_share_the_send_lane

@@ -1,0 +1,71 @@
+//! How often the clock is read during a turn: seldom while polls are short, after each one while they are
+//! long.
+//!
+//! Owns one decision, and is pure: `now` is an argument. A read costs some 25 ns, which a task of 20 ns must
+//! not pay each time. The price is a bound: when polls suddenly become long, up to [`MOST`] of them pass
+//! before that is seen; from then on the quantum is overrun by one poll at most.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+/// Polls between two reads, at most.
+const MOST: usize = 8;
+/// Polls of this length are timed one by one.
+const LONG: Duration = Duration::from_micros(10);
+
+/// The reads of one turn.
+#[derive(Debug)]
+pub(super) struct Beat {
+    last: Instant,
+    polls: usize,
+    gap: usize,
+}
+
+impl Beat {
+    /// A turn begins at `now`. The first poll is timed, then the gaps grow.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { last: now, polls: 0, gap: 1 }
+    }
+
+    /// A poll has ended. True if the clock is to be read, and told to [`read`](Self::read).
+    #[inline]
+    pub(super) fn polled(&mut self) -> bool {
+        self.polls += 1;
+        self.polls >= self.gap
+    }
+
+    /// The clock says `now`.
+    pub(super) fn read(&mut self, now: Instant) {
+        let were_long = now.saturating_duration_since(self.last) >= LONG * self.polls as u32;
+        self.gap = if were_long { 1 } else { (self.gap * 2).min(MOST) };
+        (self.last, self.polls) = (now, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After which polls of this length the clock is read.
+    fn reads(beat: &mut Beat, each: Duration, count: usize) -> Vec<usize> {
+        let mut now = beat.last;
+        let mut read = Vec::new();
+        for poll in 1..=count {
+            now += each;
+            if beat.polled() {
+                beat.read(now);
+                read.push(poll);
+            }
+        }
+        read
+    }
+
+    #[test]
+    fn short_polls_are_timed_in_growing_gaps_and_long_ones_each() {
+        let mut beat = Beat::new(Instant::now());
+        assert_eq!(reads(&mut beat, Duration::from_nanos(50), 31), [1, 3, 7, 15, 23, 31]);
+        // Seen after one gap, then each is timed.
+        assert_eq!(reads(&mut beat, Duration::from_micros(50), 11), [8, 9, 10, 11]);
+        assert_eq!(reads(&mut beat, Duration::from_nanos(50), 7), [1, 3, 7]);
+    }
+}

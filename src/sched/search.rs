@@ -1,0 +1,148 @@
+//! Finding work that is not this core's own, and having others find this core's surplus.
+//!
+//! Owns the order of a search (injector, steal queues by distance, Send lanes), the taking over from stuck
+//! cores, and the decision to ring a hungry core. When a core searches is the worker's business, who is
+//! hungry is idle.rs, how a queue is stolen from is queue.rs.
+#![forbid(unsafe_code)]
+
+use super::current::Core;
+use super::victims::Victims;
+use crate::task::Notified;
+use std::time::{Duration, Instant};
+
+/// Tasks taken from the injector at a time, at most; what two cores find there is shared.
+const INJECTOR_BATCH: usize = 64;
+/// After a look that found nobody hungry, the next is this much later: it reads a line of every other core.
+const LOOK_EVERY: Duration = Duration::from_micros(50);
+
+/// Why a core searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It was asked by a core with surplus or by the monitor: it takes whatever there is.
+    Asked,
+    /// It has been dry for the threshold: it leaves a lone task to the core that will run it next.
+    Dry,
+}
+
+/// A core's way to other cores' work.
+#[derive(Debug)]
+pub(super) struct Searcher {
+    victims: Victims,
+    surplus: Option<Surplus>,
+}
+
+/// A surplus of this core that has not gone since.
+#[derive(Debug)]
+struct Surplus {
+    since: Instant,
+    /// When to look for a hungry core again.
+    look_at: Instant,
+}
+
+impl Searcher {
+    pub(super) fn new(victims: Victims) -> Self {
+        Self { victims, surplus: None }
+    }
+
+    /// Queues some of what did not fit the steal queues: this core's share. How much.
+    pub(super) fn take_from_injector(core: &Core) -> usize {
+        let share = core.shared.injector.len().div_ceil(core.shared.cores.len());
+        core.shared.injector.take(share.min(INJECTOR_BATCH), |task| core.take_home(task))
+    }
+
+    /// Takes one task that did not fit a steal queue.
+    pub(super) fn one_from_injector(core: &Core) -> Option<Notified> {
+        let mut one = None;
+        core.shared.injector.take(1, |task| one = Some(task));
+        one
+    }
+
+    /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the
+    /// first find.
+    pub(super) fn search(&mut self, core: &Core, reason: Reason) -> bool {
+        core.counters().searches.add(1);
+        let least = if reason == Reason::Asked { 1 } else { 2 };
+        let victims = self.victims.in_order();
+        victims.clone().any(|victim| steal_from(core, victim, least))
+            || (reason == Reason::Asked && victims.into_iter().any(|victim| empty_lane_of(core, victim)))
+    }
+
+    /// Takes over from stuck cores, whether or not this one has work: half of each steal queue if there is
+    /// room, and what was woken. How many tasks that were.
+    pub(super) fn rescue(&mut self, core: &Core) -> bool {
+        if core.shared.stuck.is_stuck(core.index) {
+            // Well again, and not noticed yet.
+            return false;
+        }
+        let mut found = false;
+        for victim in self.victims.in_order().filter(|&victim| core.shared.stuck.is_stuck(victim)) {
+            found |= steal_from(core, victim, 1);
+            found |= empty_lane_of(core, victim);
+        }
+        found
+    }
+
+    /// After a poll, if anybody is parked: rings one hungry core if this core's surplus is old enough.
+    pub(super) fn offer(&mut self, core: &Core, now: Instant) {
+        let Some(appetite) = core.shared.config.appetite else { return };
+        if !core.has_surplus() {
+            self.surplus = None;
+            return;
+        }
+        let surplus = self.surplus.get_or_insert(Surplus { since: now, look_at: now });
+        let age = now.saturating_duration_since(surplus.since);
+        if age.as_nanos() < u128::from(appetite.surplus_young) || now < surplus.look_at {
+            return;
+        }
+        surplus.look_at = now + LOOK_EVERY;
+        if core.shared.ring_hungry(self.victims.in_order(), now, age) {
+            core.counters().hungry_wakes.add(1);
+        }
+    }
+
+    /// After a search that found something: what is more than this core runs next is offered on at once.
+    pub(super) fn offer_on(&mut self, core: &Core, now: Instant) {
+        let Some(appetite) = core.shared.config.appetite else { return };
+        if core.has_surplus() {
+            // It was old when it was taken.
+            let age = Duration::from_nanos(appetite.surplus_young);
+            if core.shared.ring_hungry(self.victims.in_order(), now, age) {
+                core.counters().hungry_wakes.add(1);
+            }
+        }
+    }
+}
+
+/// Steals half of the queue of `victim`, if it has at least `least` tasks.
+fn steal_from(core: &Core, victim: usize, least: usize) -> bool {
+    let stealer = &core.shared.cores[victim].stealer;
+    if stealer.len() < least {
+        return false;
+    }
+    let mut mine = core.steal.borrow_mut();
+    let (first, moved) = stealer.steal_half_into(&mut mine);
+    drop(mine);
+    let Some(first) = first else { return false };
+    moved_here(core, 1 + moved as u64);
+    core.take_home(first);
+    true
+}
+
+/// Takes what has been woken for `victim` and not been taken in by it.
+fn empty_lane_of(core: &Core, victim: usize) -> bool {
+    let lane = core.shared.cores[victim].inbox.take_send();
+    let mut taken = 0;
+    for task in lane.filter_map(|message| Notified::from_message(message).ok()) {
+        core.take_home(task);
+        taken += 1;
+    }
+    if taken > 0 {
+        moved_here(core, taken);
+    }
+    taken > 0
+}
+
+fn moved_here(core: &Core, tasks: u64) {
+    core.counters().steals.add(1);
+    core.counters().tasks_stolen.add(tasks);
+}

@@ -1,0 +1,57 @@
+//! Tasks that are always ready, as many as fill the steal queue and more: each gets its turn.
+
+use crate::kit::{bounded, wait_for};
+use crate::{INJECTOR_EVERY, STEAL_QUEUE, polls};
+use ringwork::runtime::{Builder, Pin, Steal};
+use ringwork::task::yield_now;
+use ringwork::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How often each of so many tasks is to be polled.
+const TIMES: u64 = 5;
+
+/// Spawns `count` tasks of which each yields for ever. Returns how often each was polled, and how many polls
+/// there were in all.
+fn least_polled(count: u64, steal: Steal) -> (u64, u64) {
+    let runtime = Builder::new().cores(1).pin(Pin::Off).steal(steal).build().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let counts: Arc<Vec<AtomicU64>> = Arc::new((0..count).map(|_| AtomicU64::new(0)).collect());
+    let (stop, all) = (Arc::clone(&over), Arc::clone(&counts));
+    let spawning = runtime.handle().spawn_on(0, move || async move {
+        for n in 0..count as usize {
+            let (stop, all) = (Arc::clone(&stop), Arc::clone(&all));
+            drop(ringwork::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    all[n].fetch_add(1, Ordering::Relaxed);
+                    yield_now().await;
+                }
+            }));
+        }
+    });
+    runtime.block_on(spawning).unwrap();
+    let from = polls(runtime.handle());
+    wait_for("enough polls", || polls(runtime.handle()) - from >= TIMES * longest_wait(count));
+    let least = counts.iter().map(|count| count.load(Ordering::Relaxed)).min().unwrap();
+    over.store(true, Ordering::Relaxed);
+    (least, polls(runtime.handle()) - from)
+}
+
+/// Each place in the injector costs one of its polls, and then there is the queue.
+fn longest_wait(count: u64) -> u64 {
+    INJECTOR_EVERY * count.saturating_sub(STEAL_QUEUE / 2) + 2 * STEAL_QUEUE
+}
+
+/// A task that the injector gave out used to go back there if the queue was full. With one task more than
+/// the queue holds, or a multiple of half of it more, that was the same task every time.
+#[test]
+fn every_task_gets_its_turn_however_many_are_always_ready() {
+    bounded(|| {
+        for steal in [Steal::After(Duration::from_micros(200)), Steal::Never] {
+            for count in [1, 2, 255, 256, 257, 258, 386, 515, 700] {
+                let (least, all) = least_polled(count, steal);
+                assert!(least >= TIMES - 1, "{steal:?}, {count} tasks: {least} of {all} polls for one");
+            }
+        }
+    });
+}
