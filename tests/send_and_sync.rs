@@ -8,7 +8,8 @@ use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
 use ringwork::runtime::{Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
 use ringwork::task::{
-    self, AbortHandle, AbortOnDrop, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey, TaskLocalFuture,
+    self, AbortHandle, AbortOnDrop, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey,
+    TaskLocalFuture,
 };
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
 use ringwork::{CoreMetrics, LaneMetrics, Metrics, Serve, Server};
