@@ -73,6 +73,35 @@ fn sockets_work_amid_a_storm() {
 }
 
 #[test]
+fn block_on_returns_amid_a_storm() {
+    stormy(|runtime| {
+        for _ in 0..50 {
+            let event = Event::default();
+            let setter = event.clone();
+            drop(runtime.spawn(async move { setter.set() }));
+            runtime.block_on(event.wait());
+        }
+    });
+}
+
+#[test]
+fn the_main_future_goes_on_amid_a_storm() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let storm = Storm::on(runtime.handle(), 50);
+        let turns = runtime.run_main(|| async {
+            for _ in 0..1_000 {
+                yield_now().await;
+            }
+            sleep(Duration::from_millis(1)).await;
+            1_000
+        });
+        assert_eq!(turns, 1_000);
+        drop(storm);
+    });
+}
+
+#[test]
 fn timers_fire_amid_a_storm() {
     stormy(|runtime| {
         let pause = Duration::from_millis(1);

@@ -1,9 +1,14 @@
 //! Streams whose task is handed from core to core hundreds of times while bytes flow both ways: all arrive,
 //! in order.
 
+use ringwork::core::{current, move_to};
 use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
+use ringwork::time::{Duration, Instant, sleep};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+mod kit;
 mod support;
 use support::{LIMIT, Levels, Random, alone, assert_pattern, pair, pattern, runtime, within};
 
@@ -148,4 +153,165 @@ async fn answer(stream: TcpStream) {
         stream.send_all(question).await.0.unwrap();
     }
     assert!(stream.recv_pooled().await.unwrap().is_empty());
+}
+
+/// Connections whose tasks themselves go to and fro.
+const STREAMS: usize = 500;
+/// Messages each end sends.
+const MESSAGES: usize = 150;
+/// Times each direction of a task asks to go on elsewhere after each message.
+const HOPS: usize = 8;
+/// Times each task must at least have found itself on another core than before.
+const MOVES_LEAST: u64 = 100;
+
+#[test]
+fn five_hundred_streams_keep_their_order_while_their_tasks_move_hundreds_of_times_a_second() {
+    let _alone = alone();
+    kit::process::raise_descriptor_limit();
+    within(LIMIT, || {
+        let mut random = Random::announced();
+        let runtime = runtime(2);
+        let handle = runtime.handle().clone();
+        runtime.block_on(async {
+            let start = Levels::at_start(&handle).await;
+            let gather = Arc::new(AtomicBool::new(false));
+            let mut ends = Vec::new();
+            for _ in 0..STREAMS {
+                let (one, other) = pair().await;
+                ends.extend([one, other]);
+            }
+            let begun = Instant::now();
+            let tasks: Vec<_> = ends
+                .into_iter()
+                .map(|end| handle.spawn(converse(end, Arc::clone(&gather), random.fork())))
+                .collect();
+            let steering = handle.spawn(steer(handle.clone(), Arc::clone(&gather)));
+            let mut all = 0;
+            for task in tasks {
+                let moves = task.await.expect("every byte comes once and in order");
+                assert!(moves >= MOVES_LEAST, "a task has moved {moves} times only");
+                all += moves;
+            }
+            let took = begun.elapsed().as_secs_f64();
+            steering.abort();
+            let stolen = stolen(&handle);
+            let each = all / (2 * STREAMS as u64);
+            println!("each task moved {each} times in {took:.1} s; {stolen} were stolen");
+            assert!(stolen > 0, "core 1 stole while all went to core 0");
+            start.return_on(&handle).await;
+        });
+    });
+}
+
+fn stolen(handle: &Handle) -> u64 {
+    handle.metrics().cores.iter().map(|core| core.tasks_stolen).sum()
+}
+
+/// Has all gather on core 0 now and then, until the other core has stolen some.
+async fn steer(handle: Handle, gather: Arc<AtomicBool>) {
+    loop {
+        gather.store(true, Ordering::Relaxed);
+        let (before, until) = (stolen(&handle), Instant::now() + Duration::from_millis(50));
+        while stolen(&handle) < before + 100 && Instant::now() < until {
+            sleep(Duration::from_millis(1)).await;
+        }
+        gather.store(false, Ordering::Relaxed);
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Streams both ways at the same time in one task: it moves with a send in flight and a receive armed.
+/// Returns how often it found itself on another core than before.
+async fn converse(stream: TcpStream, gather: Arc<AtomicBool>, mut random: Random) -> u64 {
+    let walk = Walk { gather, last: AtomicU64::new(0), moves: AtomicU64::new(0) };
+    let sending = stream_out(&stream, &walk, random.fork());
+    let receiving = stream_in(&stream, &walk, random.fork());
+    let (sent, received) = futures_util::future::join(sending, receiving).await;
+    assert_eq!((sent, received), (MESSAGES * MESSAGE, MESSAGES * MESSAGE));
+    walk.moves.load(Ordering::Relaxed)
+}
+
+/// The way of one task between the cores.
+struct Walk {
+    /// While it is set everybody goes to core 0, so that core 1 has none and steals.
+    gather: Arc<AtomicBool>,
+    /// The core on which the task was last seen, plus one.
+    last: AtomicU64,
+    moves: AtomicU64,
+}
+
+impl Walk {
+    /// Asks to go on at the other core, or at core 0, several times.
+    async fn go_on(&self) {
+        for _ in 0..HOPS {
+            let here = self.look();
+            let there = if self.gather.load(Ordering::Relaxed) { 0 } else { 1 - here };
+            if there != here {
+                move_to(there).await;
+            }
+            self.look();
+        }
+    }
+
+    fn look(&self) -> usize {
+        let here = current().expect("a task is on a core");
+        let before = self.last.swap(here as u64 + 1, Ordering::Relaxed);
+        if before != 0 && before != here as u64 + 1 {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+        }
+        here
+    }
+}
+
+async fn stream_out(stream: &TcpStream, walk: &Walk, mut random: Random) -> usize {
+    let mut sent = 0;
+    for _ in 0..MESSAGES {
+        let message = pattern(sent, MESSAGE);
+        let mut sending = Box::pin(stream.send_all(message));
+        if random.chance(4) {
+            // Begun here, and the task goes on elsewhere before it is done.
+            let begun = futures_util::poll!(sending.as_mut());
+            walk.go_on().await;
+            match begun {
+                std::task::Poll::Ready((result, _)) => result.unwrap(),
+                std::task::Poll::Pending => sending.await.0.unwrap(),
+            }
+        } else {
+            sending.await.0.unwrap();
+        }
+        sent += MESSAGE;
+        walk.go_on().await;
+    }
+    stream.shutdown_write().await.unwrap();
+    sent
+}
+
+async fn stream_in(stream: &TcpStream, walk: &Walk, mut random: Random) -> usize {
+    let mut received = 0;
+    loop {
+        let count = match random.below(4) {
+            0 => {
+                let (count, buf) = stream.recv(Vec::with_capacity(1 + random.below(500) as usize)).await;
+                assert_pattern(received, &buf);
+                count.unwrap()
+            }
+            1 => {
+                let mut dropped = std::pin::pin!(stream.recv_pooled());
+                match futures_util::poll!(dropped.as_mut()) {
+                    std::task::Poll::Ready(buf) => checked(received, &buf.unwrap()),
+                    // Armed here; what it brings is found on the other core.
+                    std::task::Poll::Pending => {
+                        walk.go_on().await;
+                        continue;
+                    }
+                }
+            }
+            _ => checked(received, &stream.recv_pooled().await.unwrap()),
+        };
+        if count == 0 {
+            return received;
+        }
+        received += count;
+        walk.go_on().await;
+    }
 }

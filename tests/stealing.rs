@@ -90,6 +90,32 @@ fn local_tasks_stay_where_they_were_born() {
     bounded(|| assert_eq!(burst(&runtime(2), 300, true), [0]));
 }
 
+/// The other core idles and would take them if it might.
+#[test]
+fn local_tasks_of_local_tasks_stay_where_they_were_born() {
+    fn grow(depth: usize, seen: Seen) -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move {
+            seen.note();
+            compute();
+            let children: Vec<_> =
+                (0..3 * depth.min(1)).map(|_| ringwork::spawn_local(grow(depth - 1, seen.clone()))).collect();
+            for child in children {
+                child.await.unwrap();
+                seen.note();
+            }
+        })
+    }
+    bounded(|| {
+        let runtime = runtime(2);
+        for core in [0, 1] {
+            let seen = Seen::default();
+            let inner = seen.clone();
+            runtime.block_on(runtime.handle().spawn_on(core, move || grow(4, inner))).unwrap();
+            assert_eq!(seen.cores(), [core]);
+        }
+    });
+}
+
 #[test]
 fn nothing_moves_where_stealing_is_off() {
     bounded(|| {

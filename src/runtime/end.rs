@@ -93,9 +93,7 @@ impl Runtime {
         }
         let deadline = Instant::now() + patience;
         let (shared, pool) = (Arc::clone(self.handle().shared()), self.handle().pool());
-        shared.barriers.set_deadline(deadline);
-        shared.close();
-        pool.close();
+        self.handle().begin_end(deadline);
         let wait = move || {
             let mut report = wait_for(threads.cores, &shared, deadline);
             report.busy_blocking_threads = pool.shutdown(deadline);

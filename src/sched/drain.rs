@@ -84,7 +84,7 @@ impl Drain {
         // First the list, under its own lock: who took the last task out of it is then known to have counted
         // what that task gave birth to, in whichever list.
         let alive = block.owned.len_settled();
-        let born = block.counters.spawns.get();
+        let born = block.counters.spawns.get() + block.counters.spawns_remote.get();
         talk.answers[core] = Answer { question: talk.question, born, alive };
         drop(talk);
         self.changed.notify_all();

@@ -42,8 +42,12 @@ impl FarJoiner {
 }
 
 impl Drop for FarJoiner {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.take());
+        // A look before the swap: nearly always there is nobody.
+        if !self.0.load(Ordering::Relaxed).is_null() {
+            drop(self.take());
+        }
     }
 }
 
@@ -148,7 +152,8 @@ fn asked_to_run(state: &State, wake: bool, abort: bool) -> Wake {
 /// Nobody will receive the node: the home thread has closed its door. Does what is left to do.
 ///
 /// # Safety
-/// The message's reference is the caller's, and its push was refused, or it was left over when the door closed.
+/// The message's reference is the caller's, and its push was refused, or it was left over when the door
+/// closed.
 pub(super) unsafe fn forsake(task: NonNull<Header>) {
     // SAFETY: passed on from the caller.
     let task = unsafe { Reference::from_raw(task) };

@@ -1,8 +1,9 @@
 //! The references that a scheduler holds: a task that wants to run, one that somebody elsewhere wants
 //! something of, and a task that it owns.
 //!
-//! Owns [`Notified`] (one turn of a task: to be run, shut down, or sent on), [`Request`] (to be sent home) and
-//! [`TaskRef`] (the entry in the owner's list). Where they wait and on which core they run is the scheduler's business.
+//! Owns [`Notified`] (one turn of a task: to be run, shut down, or sent on), [`Request`] (to be sent home)
+//! and [`TaskRef`] (the entry in the owner's list). Where they wait and on which core they run is the
+//! scheduler's business.
 
 use super::afar;
 use super::answer::{Claim, Side};
@@ -24,6 +25,7 @@ impl Notified {
     ///
     /// # Safety
     /// As [`Reference::from_raw`]; and the task is marked NOTIFIED with no other `Notified` about.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: passed on from the caller.
         Self(unsafe { Reference::from_raw(task) })
@@ -35,6 +37,7 @@ impl Notified {
     }
 
     /// The task's header.
+    #[inline]
     pub(crate) fn header(&self) -> &Header {
         self.0.header()
     }
@@ -44,6 +47,7 @@ impl Notified {
     ///
     /// # Panics
     /// If the task is bound to another thread: the scheduler has lost its way. The future is not touched.
+    #[inline]
     pub(crate) fn run(self) {
         assert!(
             self.header().may_run_here(),
@@ -64,8 +68,8 @@ impl Notified {
         shutdown(self.0);
     }
 
-    /// The message that carries this `Notified` through an inbox. Only of a task that is not local: the node of
-    /// a local one is kept for requests.
+    /// The message that carries this `Notified` through an inbox. Only of a task that is not local: the node
+    /// of a local one is kept for requests.
     pub(crate) fn into_message(self) -> Message {
         assert!(!self.header().is_local(), "broken invariant: {:?} was sent as a message", self.header());
         let node: NonNull<Node> = self.0.into_raw().cast();
@@ -74,8 +78,8 @@ impl Notified {
         unsafe { Message::from_raw(node) }
     }
 
-    /// Takes the task out of its message, if it is to run. A request of a local task is dealt with here, on its
-    /// home thread.
+    /// Takes the task out of its message, if it is to run. A request of a local task is dealt with here, on
+    /// its home thread.
     ///
     /// # Errors
     /// The message, if it does not carry a task.
@@ -133,17 +137,20 @@ impl TaskRef {
     ///
     /// # Safety
     /// As [`Reference::from_raw`]; and no other `TaskRef` of this task exists.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: passed on from the caller.
         Self(unsafe { Reference::from_raw(task) })
     }
 
     /// Hands the reference to the caller, uncounted.
+    #[inline]
     pub(super) fn into_raw(self) -> NonNull<Header> {
         self.0.into_raw()
     }
 
     /// The task's header.
+    #[inline]
     pub(crate) fn header(&self) -> &Header {
         self.0.header()
     }

@@ -5,6 +5,7 @@ mod kit;
 
 mod afterwards;
 mod busy;
+mod held;
 mod leaks;
 mod places;
 mod races;

@@ -7,4 +7,6 @@ mod abort;
 mod birth;
 mod join;
 mod panics;
+mod parking;
+mod places;
 mod wakes;

@@ -112,6 +112,19 @@ fn a_panic_while_an_unclaimed_output_is_dropped_is_contained() {
 }
 
 #[test]
+fn dropping_the_handle_of_a_task_that_panicked_does_not_panic() {
+    bounded(|| {
+        let runtime = runtime(1);
+        // Before the panic, and after it.
+        drop(runtime.spawn(async { panic!("unheard") }));
+        let task = runtime.spawn(async { panic!("unclaimed") });
+        crate::kit::wait_for("the task to end", || task.is_finished());
+        catch_unwind(AssertUnwindSafe(|| drop(task))).expect("no panic in the drop");
+        runtime.block_on(runtime.spawn(async {})).unwrap();
+    });
+}
+
+#[test]
 fn two_panics_of_one_task_end_only_the_task() {
     bounded(|| {
         let runtime = runtime(1);

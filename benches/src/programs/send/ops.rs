@@ -1,5 +1,5 @@
-//! The operations of `Send` tasks, for any runtime of several workers: in kind and number those of tokio's own
-//! benchmarks. Each goes on until the meter says that its time is over and reads the clock once a round.
+//! The operations of `Send` tasks, for any runtime of several workers: in kind and number those of tokio's
+//! own benchmarks. Each goes on until the meter says that its time is over and reads the clock once a round.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
