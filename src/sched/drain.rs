@@ -17,8 +17,8 @@
 //! - a message that was under way when the second question was asked was in an inbox before, and a core does
 //!   not answer with a message in its inbox.
 //!
-//! A task that was stolen leaves the list of the core where it was born, which may be parked and have answered:
-//! that one is woken to answer again.
+//! A task that was stolen leaves the list of the core where it was born, which may be parked and have
+//! answered: that one is woken to answer again.
 //!
 //! Tasks are spawned by tasks and by jobs of the blocking pool only (others are refused), so it remains so
 //! if the pool is at rest at that time too.
