@@ -74,8 +74,11 @@ fn try_give(task: Reference, requests: usize) -> Result<(), Reference> {
     let functions = task.header().functions;
     match task.header().state.remote.ask(requests, With::Given) {
         Asked::Over => Err(task),
-        // SAFETY: `Push` says that the reference is the message's now.
-        Asked::Push => Ok(unsafe { (functions.send)(task.into_raw()) }),
+        Asked::Push => {
+            // SAFETY: `Push` says that the reference is the message's now.
+            unsafe { (functions.send)(task.into_raw()) };
+            Ok(())
+        }
         // From here on the task may be gone.
         Asked::Noted => {
             task.into_raw();
