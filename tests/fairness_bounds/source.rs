@@ -232,6 +232,7 @@ fn overflowed(handle: &Handle, flood: &Flood) -> Wait {
     let (polls, injected) = block_on(spawn(handle, flood.quiet(), bursting)).unwrap();
     // Under `Steal::Never` they wait in line behind the others.
     let in_line = 2 * (flood.send + BURST as u64 + OWN);
-    let bound = INJECTOR_EVERY * (injected + 1) + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
+    // What floods the steal queue may overflow behind them, and some of them once more with it.
+    let bound = INJECTOR_EVERY * (injected + flood.send + 1) + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
     Wait { polls, bound }
 }
