@@ -69,7 +69,7 @@ pub mod design {}
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-pub use metrics::{CoreMetrics, Metrics};
+pub use metrics::{CoreMetrics, LaneMetrics, Metrics};
 pub use ringwork_macros::{main, test};
 pub use runtime::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};
 pub use serve::{Serve, Server, serve_per_core};

@@ -29,6 +29,7 @@ impl Counter {
     }
 
     /// The value now.
+    #[inline]
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -88,8 +89,10 @@ counters! {
     hungry_wakes,
     /// Tasks moved to the injector because the steal queue was full.
     overflows,
-    /// Tasks spawned by this core.
+    /// Tasks spawned by this core for itself.
     spawns,
+    /// Tasks spawned for this core by other threads.
+    spawns_remote,
     /// Tasks alive that were spawned here (a level).
     tasks,
     /// Depth of the local queue (a level).
@@ -122,6 +125,30 @@ impl Counters {
     }
 }
 
+/// One lane of the blocking pool at one moment: the short jobs of `spawn_blocking`, or the heavy ones of
+/// `spawn_heavy`. Counts since the runtime started, unless said otherwise.
+///
+/// `wait_total_ns / taken` is how long jobs wait on average; what has been taken between two snapshots, and
+/// how long that waited, are the differences.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneMetrics {
+    /// Jobs that may be run at once.
+    pub limit: u64,
+    /// Jobs that are being run (a level).
+    pub running: u64,
+    /// Jobs that wait for a thread (a level).
+    pub queued: u64,
+    /// Jobs that a thread has taken.
+    pub taken: u64,
+    /// Jobs that ended before their turn: aborted, or gone with the runtime.
+    pub cancelled: u64,
+    /// Nanoseconds from spawn to take of all jobs taken.
+    pub wait_total_ns: u64,
+    /// Nanoseconds from spawn to take of the job that waited longest.
+    pub wait_longest_ns: u64,
+}
+
 /// The counters of all cores and of the blocking pool at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -134,6 +161,10 @@ pub struct Metrics {
     pub blocking_threads: u64,
     /// Idle threads of the blocking pool.
     pub blocking_idle: u64,
-    /// Jobs waiting for a thread of the blocking pool.
+    /// Jobs waiting for a thread of the blocking pool, in both lanes.
     pub blocking_queued: u64,
+    /// The blocking pool's calls that block.
+    pub blocking_short: LaneMetrics,
+    /// The blocking pool's calls that compute.
+    pub blocking_heavy: LaneMetrics,
 }

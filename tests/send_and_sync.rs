@@ -5,12 +5,16 @@
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
-use ringwork::runtime::{Builder, EnterGuard, Handle, Runtime, ShutdownReport, StartError};
+use ringwork::runtime::{Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
-use ringwork::task::{self, AbortHandle, Id, JoinError, JoinHandle};
+use ringwork::task::{
+    self, AbortHandle, AbortOnDrop, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey, TaskLocalFuture,
+};
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
-use ringwork::{CoreMetrics, Metrics, Serve, Server};
-use std::marker::PhantomData;
+use ringwork::{CoreMetrics, LaneMetrics, Metrics, Serve, Server};
+use std::cell::Cell;
+use std::future::Ready;
+use std::marker::{PhantomData, PhantomPinned};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -54,15 +58,22 @@ fn handles_may_be_shared_by_threads() {
     both::<Handle>();
     both::<Builder>();
     both::<StartError>();
+    both::<PanicPolicy>();
     both::<ShutdownReport>();
     both::<Metrics>();
     both::<CoreMetrics>();
+    both::<LaneMetrics>();
     both::<Serve>();
     both::<Server>();
     both::<JoinHandle<Vec<u8>>>();
     both::<AbortHandle>();
+    both::<AbortOnDrop<Vec<u8>>>();
     both::<JoinError>();
     both::<Id>();
+    both::<task::Builder>();
+    both::<JoinSet<Vec<u8>>>();
+    both::<LocalKey<Rc<()>>>();
+    both::<AccessError>();
     both::<Sleep>();
     both::<Interval>();
     both::<Instant>();
@@ -73,11 +84,18 @@ fn what_belongs_to_a_thread_stays_there() {
     const { assert!(!Probe::<EnterGuard>::IS_SEND) };
     const { assert!(!Probe::<JoinHandle<Rc<()>>>::IS_SEND) };
     const { assert!(Probe::<JoinHandle<()>>::IS_SEND) };
+    const { assert!(!Probe::<JoinSet<Rc<()>>>::IS_SEND) };
+    const { assert!(!Probe::<TaskLocalFuture<Rc<()>, Ready<()>>>::IS_SEND) };
+    const { assert!(Probe::<TaskLocalFuture<Cell<u8>, Ready<()>>>::IS_SEND) };
+    const { assert!(!Probe::<AbortOnDrop<Rc<()>>>::IS_SEND) };
 }
 
 #[test]
 fn handles_and_timers_may_be_moved_while_they_are_polled() {
     movable::<JoinHandle<Rc<()>>>();
+    movable::<JoinSet<Rc<()>>>();
+    movable::<TaskLocalFuture<PhantomPinned, Ready<()>>>();
+    movable::<AbortOnDrop<Rc<()>>>();
     movable::<Sleep>();
     movable::<net::Recv<'static, Vec<u8>>>();
     movable::<net::RecvPooled<'static>>();
@@ -122,6 +140,15 @@ fn futures_of_the_network_may_move_with_their_task() {
 }
 
 #[test]
+fn futures_of_sets_may_move_with_their_task() {
+    let mut set = JoinSet::<Vec<u8>>::new();
+    goes(set.join_next());
+    goes(set.join_next_with_id());
+    goes(set.shutdown());
+    goes(set.join_all());
+}
+
+#[test]
 fn futures_of_files_signals_and_time_may_move_with_their_task() {
     let file = File::from_std(std::fs::File::open("Cargo.toml").unwrap());
     goes(File::open("path"));
@@ -141,6 +168,7 @@ fn futures_of_files_signals_and_time_may_move_with_their_task() {
     goes(fs::write("path", "bytes"));
     goes(fs::metadata("path"));
     goes(time::sleep(Duration::ZERO));
+    goes(time::advance(Duration::ZERO));
     goes(time::timeout(Duration::ZERO, async {}));
     goes(task::yield_now());
     goes(task::coop::consume_budget());

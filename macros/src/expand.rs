@@ -62,7 +62,8 @@ fn expand_main(settings: &Settings, function: &ItemFn) -> TokenStream {
 }
 
 fn expand_test(mut settings: Settings, function: &ItemFn) -> TokenStream {
-    settings.cores.get_or_insert_with(|| Literal::usize_unsuffixed(TEST_CORES));
+    let cores = if settings.is_paused() { 1 } else { TEST_CORES };
+    settings.cores.get_or_insert_with(|| Literal::usize_unsuffixed(cores));
     settings.pin.get_or_insert_with(|| Ident::new("Off", Span::call_site()));
     let marker = quote! { #[::core::prelude::v1::test] };
     let start_failed = quote_spanned! { Span::mixed_site()=> ::std::panic!("{}", error) };
@@ -171,6 +172,8 @@ fn combine(faults: Vec<Error>) -> Result<()> {
 struct Settings {
     cores: Option<Literal>,
     pin: Option<Ident>,
+    on_task_panic: Option<Ident>,
+    start_paused: Option<bool>,
 }
 
 impl Settings {
@@ -179,7 +182,17 @@ impl Settings {
         for argument in Punctuated::<Argument, Token![,]>::parse_terminated(input)? {
             settings.set(&argument)?;
         }
-        Ok(settings)
+        match &settings.cores {
+            Some(cores) if settings.is_paused() && cores.to_string() != "1" => {
+                let message = "`start_paused` needs one core: leave `cores` out, or write `cores = 1`";
+                Err(Error::new(cores.span(), message))
+            }
+            _ => Ok(settings),
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.start_paused == Some(true)
     }
 
     fn set(&mut self, argument: &Argument) -> Result<()> {
@@ -187,9 +200,14 @@ impl Settings {
         let twice = if name == "cores" {
             self.cores.replace(cores(&argument.value)?).is_some()
         } else if name == "pin" {
-            self.pin.replace(pin(&argument.value)?).is_some()
+            self.pin.replace(PIN.read(&argument.value)?).is_some()
+        } else if name == "on_task_panic" {
+            self.on_task_panic.replace(ON_TASK_PANIC.read(&argument.value)?).is_some()
+        } else if name == "start_paused" {
+            self.start_paused.replace(start_paused(&argument.value)?).is_some()
         } else {
-            let message = format!("unknown argument `{name}`: expected `cores` or `pin`");
+            let expected = "`cores`, `pin`, `on_task_panic` or `start_paused`";
+            let message = format!("unknown argument `{name}`: expected {expected}");
             return Err(Error::new(name.span(), message));
         };
         if twice {
@@ -202,7 +220,14 @@ impl Settings {
     fn calls(&self) -> TokenStream {
         let cores = self.cores.iter();
         let pin = self.pin.iter();
-        quote! { #(.cores(#cores))* #(.pin(::ringwork::runtime::Pin::#pin))* }
+        let on_task_panic = self.on_task_panic.iter();
+        let start_paused = self.start_paused.iter();
+        quote! {
+            #(.cores(#cores))*
+            #(.pin(::ringwork::runtime::Pin::#pin))*
+            #(.on_task_panic(::ringwork::runtime::PanicPolicy::#on_task_panic))*
+            #(.start_paused(#start_paused))*
+        }
     }
 }
 
@@ -235,19 +260,39 @@ fn cores(value: &Lit) -> Result<Literal> {
     }
 }
 
-fn pin(value: &Lit) -> Result<Ident> {
-    let variant = match value {
-        Lit::Str(text) => match LitStr::value(text).as_str() {
-            "auto" => Some("Auto"),
-            "each" => Some("Each"),
-            "off" => Some("Off"),
-            _ => None,
-        },
-        _ => None,
-    };
-    match variant {
-        Some(variant) => Ok(Ident::new(variant, Span::call_site())),
-        None => Err(Error::new(value.span(), "`pin` takes \"auto\", \"each\" or \"off\"")),
+fn start_paused(value: &Lit) -> Result<bool> {
+    match value {
+        Lit::Bool(value) => Ok(value.value),
+        _ => Err(Error::new(value.span(), "`start_paused` takes `true` or `false`")),
+    }
+}
+
+/// An argument whose value is one of a few words, each of which stands for a variant.
+struct Choice {
+    words: &'static [(&'static str, &'static str)],
+    message: &'static str,
+}
+
+const PIN: Choice = Choice {
+    words: &[("auto", "Auto"), ("each", "Each"), ("off", "Off")],
+    message: "`pin` takes \"auto\", \"each\" or \"off\"",
+};
+
+const ON_TASK_PANIC: Choice = Choice {
+    words: &[("contain", "Contain"), ("shut_down", "ShutDown")],
+    message: "`on_task_panic` takes \"contain\" or \"shut_down\"",
+};
+
+impl Choice {
+    fn read(&self, value: &Lit) -> Result<Ident> {
+        let text = match value {
+            Lit::Str(text) => LitStr::value(text),
+            _ => String::new(),
+        };
+        match self.words.iter().find(|(word, _)| *word == text) {
+            Some((_, variant)) => Ok(Ident::new(variant, Span::call_site())),
+            None => Err(Error::new(value.span(), self.message)),
+        }
     }
 }
 

@@ -25,6 +25,11 @@ use proc_macro::TokenStream;
 ///   quota.
 /// - `pin = "auto" | "each" | "off"`: whether each core's thread is pinned to one CPU. Without it,
 ///   `"auto"`.
+/// - `on_task_panic = "contain" | "shut_down"`: whether the panic of a task ends that task only (as
+///   without it), or the runtime: then `main` panics too, with a message that names the task.
+/// - `start_paused = true | false`: whether the clock stands from the start, see
+///   `ringwork::time::pause`. For tests; needs one core, which is then what is taken without
+///   `cores`.
 ///
 /// # Examples
 ///
@@ -79,8 +84,9 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Arguments
 ///
-/// The same as for [`main`](macro@main): `cores = N` (2 without it) and `pin = "auto" | "each" |
-/// "off"` (`"off"` without it).
+/// The same as for [`main`](macro@main): `cores = N` (2 without it), `pin = "auto" | "each" |
+/// "off"` (`"off"` without it), `on_task_panic = "contain" | "shut_down"` and `start_paused = true |
+/// false` (with `true` there is one core).
 ///
 /// # Examples
 ///
@@ -88,6 +94,11 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// #[ringwork::test]
 /// async fn a_task_hands_back_its_value() {
 ///     assert_eq!(ringwork::spawn(async { 7 }).await.unwrap(), 7);
+/// }
+///
+/// #[ringwork::test(start_paused = true)]
+/// async fn an_hour_passes_in_no_time() {
+///     ringwork::time::sleep(std::time::Duration::from_secs(3600)).await;
 /// }
 ///
 /// #[ringwork::test(cores = 1)]

@@ -4,21 +4,29 @@
 //! its one rule is the invariant below. Starting and waking threads is `pool.rs`.
 //!
 //! # Never a job without a thread
-//! A job is *ready* if a thread that came by could take it (a heavy one only while its lane has room). A
-//! thread is *summoned* from the moment somebody decides to wake or start it until it looks at the line.
-//! Whenever the lock is free: **ready jobs ≤ summoned threads, or no thread is idle and no more may be (or
-//! could be) started.** Each change that could break this is followed by [`Line::summon`]; busy threads need
-//! no call, because they look at the line before they become idle. A thread leaves for good under the lock,
-//! and only if it was idle and not summoned. If the last start is refused and no thread is left, the jobs
-//! that relied on it are given back to be ended.
+//! A job is *ready* if a thread that came by could take it: if it waits, and fewer jobs of its lane are being
+//! run than may be. A thread is *summoned* from the moment somebody decides to wake or start it until it
+//! looks at the line. Whenever the lock is free: **ready jobs ≤ summoned threads, or no thread is idle and
+//! one could not be started.** Each change that could break this is followed by [`Line::summon`]; busy
+//! threads need no call, because they look at the line before they become idle. A thread leaves for good
+//! under the lock, and only if it was idle and not summoned. If the last start is refused and no thread is
+//! left, the jobs that relied on it are given back to be ended.
+//!
+//! There is no bound on threads beside the lanes' own: with as many threads as both lanes may use, all at
+//! work, nothing is ready. So no heavy job keeps a short one waiting, nor the other way round.
 //!
 //! The last thread to become idle is the first to be woken: its caches are warm, and those at the bottom grow
 //! old enough to leave.
+//!
+//! `tests/model.rs` holds the invariant against random histories, step by step: under one lock, what threads
+//! can do to each other is to interleave these methods.
 #![forbid(unsafe_code)]
 
-use crate::task::Notified;
-use std::collections::VecDeque;
+use super::queue::{Queue, Turn};
+use crate::metrics::LaneMetrics;
+use crate::task::Header;
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 /// What a job is, to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,42 +56,97 @@ pub(super) enum Summons {
     Wake(Thread),
 }
 
+/// The books of one lane.
+#[derive(Debug)]
+struct Book {
+    waiting: Queue,
+    running: usize,
+    /// How many may be running.
+    limit: usize,
+    taken: u64,
+    cancelled: u64,
+    waited: Duration,
+    waited_longest: Duration,
+}
+
+impl Book {
+    fn new(limit: usize) -> Self {
+        Self {
+            waiting: Queue::new(),
+            running: 0,
+            limit,
+            taken: 0,
+            cancelled: 0,
+            waited: Duration::ZERO,
+            waited_longest: Duration::ZERO,
+        }
+    }
+
+    fn ready(&self) -> usize {
+        self.waiting.len().min(self.limit - self.running)
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Turn> {
+        if self.ready() == 0 {
+            return None;
+        }
+        let next = self.waiting.pop()?;
+        // A job that came after the clock was read has not waited.
+        let waited = now.saturating_duration_since(next.since);
+        self.taken += 1;
+        self.waited += waited;
+        self.waited_longest = self.waited_longest.max(waited);
+        self.running += 1;
+        Some(next.job)
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Turn> {
+        self.cancelled += self.waiting.len() as u64;
+        let mut waiting = std::mem::replace(&mut self.waiting, Queue::new());
+        std::iter::from_fn(move || Some(waiting.pop()?.job))
+    }
+
+    fn metrics(&self) -> LaneMetrics {
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        LaneMetrics {
+            limit: self.limit as u64,
+            running: self.running as u64,
+            queued: self.waiting.len() as u64,
+            taken: self.taken,
+            cancelled: self.cancelled,
+            wait_total_ns: nanoseconds(self.waited),
+            wait_longest_ns: nanoseconds(self.waited_longest),
+        }
+    }
+}
+
 /// The book-keeping of a pool.
 #[derive(Debug)]
 pub(super) struct Line {
-    short: VecDeque<Notified>,
-    heavy: VecDeque<Notified>,
-    /// Threads at work on a heavy job, and how many may be.
-    heavy_running: usize,
-    heavy_max: usize,
-    /// Both lanes wait: which is next.
+    short: Book,
+    heavy: Book,
+    /// Both lanes have a ready job: which is next.
     next: Lane,
     idle: Vec<Idle>,
     summoned: usize,
-    /// Threads that take jobs, or will; and how many there may be.
+    /// Threads that take jobs, or will.
     threads: usize,
-    threads_max: usize,
     numbers: usize,
-    running: usize,
     ran: u64,
     closed: bool,
 }
 
 impl Line {
-    /// An open line without threads.
-    pub(super) fn new(threads_max: usize, heavy_max: usize) -> Self {
+    /// An open line without threads, for so many jobs of each lane at a time.
+    pub(super) fn new(short_max: usize, heavy_max: usize) -> Self {
         Self {
-            short: VecDeque::new(),
-            heavy: VecDeque::new(),
-            heavy_running: 0,
-            heavy_max,
+            short: Book::new(short_max),
+            heavy: Book::new(heavy_max),
             next: Lane::Short,
             idle: Vec::new(),
             summoned: 0,
             threads: 0,
-            threads_max,
             numbers: 0,
-            running: 0,
             ran: 0,
             closed: false,
         }
@@ -93,34 +156,37 @@ impl Line {
     ///
     /// # Errors
     /// The job, if the line is closed.
-    pub(super) fn push(&mut self, lane: Lane, job: Notified) -> Result<Summons, Notified> {
+    pub(super) fn push(&mut self, lane: Lane, job: Turn, now: Instant) -> Result<Summons, Turn> {
         if self.closed {
             return Err(job);
         }
-        self.lane(lane).push_back(job);
+        self.book(lane).waiting.push(job, now);
         Ok(self.summon())
     }
 
+    /// Takes a job that was aborted out of the line; nothing if a thread has it already.
+    pub(super) fn withdraw(&mut self, lane: Lane, job: &Header) -> Option<Turn> {
+        let book = self.book(lane);
+        let withdrawn = book.waiting.remove(job)?;
+        book.cancelled += 1;
+        Some(withdrawn.job)
+    }
+
     /// A thread: the next job. The thread is at work from here to [`finish`](Self::finish).
-    pub(super) fn take(&mut self) -> Option<(Lane, Notified)> {
-        let heavy_is_ready = self.heavy_running < self.heavy_max && !self.heavy.is_empty();
-        let lane = match (!self.short.is_empty(), heavy_is_ready) {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Lane, Turn)> {
+        let lane = match (self.short.ready() > 0, self.heavy.ready() > 0) {
             (false, false) => return None,
             (true, false) => Lane::Short,
             (false, true) => Lane::Heavy,
             (true, true) => self.next,
         };
         self.next = if lane == Lane::Short { Lane::Heavy } else { Lane::Short };
-        let job = self.lane(lane).pop_front()?;
-        self.heavy_running += usize::from(lane == Lane::Heavy);
-        self.running += 1;
-        Some((lane, job))
+        Some((lane, self.book(lane).take(now)?))
     }
 
     /// A thread: has run a job of this lane.
     pub(super) fn finish(&mut self, lane: Lane) {
-        self.heavy_running -= usize::from(lane == Lane::Heavy);
-        self.running -= 1;
+        self.book(lane).running -= 1;
         self.ran += 1;
     }
 
@@ -129,12 +195,16 @@ impl Line {
         if let Summons::Wake(thread) = self.summon_idle() {
             return Summons::Wake(thread);
         }
-        if self.ready() <= self.summoned || self.threads >= self.threads_max {
+        if self.ready() <= self.summoned {
             return Summons::None;
         }
         self.summoned += 1;
         self.threads += 1;
         self.numbers += 1;
+        debug_assert!(
+            self.threads <= self.short.limit + self.heavy.limit,
+            "more threads than jobs at a time"
+        );
         Summons::Start(self.numbers)
     }
 
@@ -178,15 +248,15 @@ impl Line {
     }
 
     /// Refuses further jobs; returns those that wait, to be shut down, and the idle threads, to be woken.
-    pub(super) fn close(&mut self) -> (Vec<Notified>, Vec<Thread>) {
+    pub(super) fn close(&mut self) -> (Vec<Turn>, Vec<Thread>) {
         self.closed = true;
         self.summoned += self.idle.len();
         (self.drain(), self.idle.drain(..).map(|idle| idle.thread).collect())
     }
 
     /// Takes out all jobs that wait.
-    pub(super) fn drain(&mut self) -> Vec<Notified> {
-        self.short.drain(..).chain(self.heavy.drain(..)).collect()
+    pub(super) fn drain(&mut self) -> Vec<Turn> {
+        self.short.drain().chain(self.heavy.drain()).collect()
     }
 
     /// Whether further jobs are refused.
@@ -204,14 +274,9 @@ impl Line {
         self.idle.len()
     }
 
-    /// Jobs that wait.
-    pub(super) fn queued(&self) -> usize {
-        self.short.len() + self.heavy.len()
-    }
-
     /// Jobs that are being run.
     pub(super) fn running(&self) -> usize {
-        self.running
+        self.short.running + self.heavy.running
     }
 
     /// Jobs that have been run.
@@ -219,11 +284,16 @@ impl Line {
         self.ran
     }
 
-    fn ready(&self) -> usize {
-        self.short.len() + self.heavy.len().min(self.heavy_max - self.heavy_running)
+    /// What there is to say of short and of heavy jobs.
+    pub(super) fn metrics(&self) -> (LaneMetrics, LaneMetrics) {
+        (self.short.metrics(), self.heavy.metrics())
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Notified> {
+    fn ready(&self) -> usize {
+        self.short.ready() + self.heavy.ready()
+    }
+
+    fn book(&mut self, lane: Lane) -> &mut Book {
         match lane {
             Lane::Heavy => &mut self.heavy,
             Lane::Short => &mut self.short,

@@ -1,6 +1,8 @@
 //! Tests of the blocking pool: real threads, and jobs that block on channels the test holds.
 #![forbid(unsafe_code)]
 
+mod model;
+
 use super::pool::{Counts, ThreadStart};
 use super::{Config, Pool};
 use crate::task::{JoinHandle, coop, try_id};
@@ -15,8 +17,17 @@ use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn config(threads_max: usize) -> Config {
-    Config { threads_max, ..Config::new(1, Arc::new(|| Box::new(()))) }
+fn config(short_max: usize) -> Config {
+    Config { short_max, ..Config::new(1, Arc::new(|| Box::new(()))) }
+}
+
+fn queued(pool: &Pool) -> u64 {
+    pool.counts().short.queued + pool.counts().heavy.queued
+}
+
+/// Threads, idle threads, jobs that wait, jobs that were run.
+fn in_short(counts: &Counts) -> (usize, usize, u64, u64) {
+    (counts.threads, counts.idle, counts.short.queued + counts.heavy.queued, counts.ran)
 }
 
 fn spawn<T: Send + 'static>(pool: &Pool, call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
@@ -80,7 +91,7 @@ fn jobs_one_after_another_use_one_thread() {
         assert_eq!(block_on(spawn(&pool, || thread::current().id())).unwrap(), before);
         wait_for(|| pool.counts().idle == 1);
     }
-    assert_eq!(pool.counts(), Counts { threads: 1, idle: 1, queued: 0, ran: 200 });
+    assert_eq!(in_short(&pool.counts()), (1, 1, 0, 200));
 }
 
 #[test]
@@ -88,15 +99,14 @@ fn jobs_at_once_get_a_thread_each_up_to_the_bound_and_then_wait() {
     let pool = Pool::new(config(3));
     let busy: Vec<_> = (0..3).map(|_| occupy(&pool)).collect();
     let waiting: Vec<_> = (0..5).map(|n| spawn(&pool, move || n)).collect();
-    let counts = pool.counts();
-    assert_eq!((counts.threads, counts.idle, counts.queued, counts.ran), (3, 0, 5, 0));
+    assert_eq!(in_short(&pool.counts()), (3, 0, 5, 0));
     for (handle, end) in busy {
         drop(end);
         block_on(handle).unwrap();
     }
     let sum: i32 = waiting.into_iter().map(|handle| block_on(handle).unwrap()).sum();
     assert_eq!(sum, 10);
-    wait_for(|| pool.counts() == Counts { threads: 3, idle: 3, queued: 0, ran: 8 });
+    wait_for(|| in_short(&pool.counts()) == (3, 3, 0, 8));
 }
 
 #[test]
@@ -119,16 +129,31 @@ fn heavy_jobs_run_no_wider_than_their_lane_and_short_ones_pass_them() {
         .collect();
     // The lane is full with two jobs that wait for us.
     assert_eq!(block_on(spawn(&pool, || 7)).unwrap(), 7);
-    wait_for(|| pool.counts().queued == 10);
+    wait_for(|| pool.counts().heavy.queued == 10);
     gate.wait();
     handles.into_iter().for_each(|handle| block_on(handle).unwrap());
     assert_eq!(widest.load(Ordering::SeqCst), 2);
 }
 
+/// A bound on one lane is none on the other.
+#[test]
+fn heavy_jobs_run_while_the_short_lane_is_full() {
+    let pool = Pool::new(config(1));
+    let (busy, end) = occupy(&pool);
+    let waits = spawn(&pool, || 7);
+    assert_eq!(block_on(pool.spawn_heavy(|| 8, Location::caller()).unwrap()).unwrap(), 8);
+    assert_eq!(pool.counts().short.queued, 1);
+    drop(end);
+    block_on(busy).unwrap();
+    assert_eq!(block_on(waits).unwrap(), 7);
+}
+
+/// Only where the system has no second thread does one thread serve both lanes.
 #[test]
 fn both_lanes_get_their_turn_when_one_thread_serves_them() {
     let pool = Pool::new(config(1));
     let (_, end) = occupy(&pool);
+    pool.set_stack_bytes(IMPOSSIBLE_STACK);
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let note = |name| {
         let order = Arc::clone(&order);
@@ -155,10 +180,10 @@ fn an_aborted_job_that_has_not_begun_is_cancelled_and_a_dropped_handle_detaches(
     let aborted = spawn(&pool, count(&ran));
     drop(spawn(&pool, count(&ran)));
     aborted.abort();
+    assert!(block_on(aborted).unwrap_err().is_cancelled());
     busy.abort();
     drop(end);
     assert!(block_on(busy).is_ok(), "a job that has begun is not interrupted");
-    assert!(block_on(aborted).unwrap_err().is_cancelled());
     wait_for(|| ran.load(Ordering::SeqCst) == 1);
 }
 
@@ -248,7 +273,7 @@ fn a_refused_thread_is_an_error_if_there_is_none_at_all() {
     let error = pool.spawn(move || drop(inside), Location::caller()).unwrap_err();
     assert!(error.raw_os_error().is_some(), "{error}");
     assert_eq!(Arc::strong_count(&held), 1);
-    assert_eq!(pool.counts(), Counts::default());
+    assert_eq!(in_short(&pool.counts()), (0, 0, 0, 0));
     assert_eq!(pool.shutdown(Instant::now() + SOON), 0);
 }
 
@@ -258,7 +283,7 @@ fn a_refused_thread_leaves_the_job_to_the_threads_there_are() {
     let (busy, end) = occupy(&pool);
     pool.set_stack_bytes(IMPOSSIBLE_STACK);
     let waits = spawn(&pool, || 7);
-    assert_eq!((pool.counts().threads, pool.counts().queued), (1, 1));
+    assert_eq!((pool.counts().threads, queued(&pool)), (1, 1));
     drop(end);
     block_on(busy).unwrap();
     assert_eq!(block_on(waits).unwrap(), 7);
@@ -286,7 +311,7 @@ fn no_job_is_stranded_by_threads_that_time_out() {
                 });
             }
         });
-        wait_for(|| pool.counts() == Counts { threads: 0, idle: 0, queued: 0, ran: 1_600 });
+        wait_for(|| in_short(&pool.counts()) == (0, 0, 0, 1_600));
     }
 }
 
@@ -307,6 +332,6 @@ fn a_close_amid_spawns_answers_every_handle() {
         });
         assert_eq!(pool.shutdown(Instant::now() + SOON), 0);
         assert_eq!(spawner.join().unwrap(), ran.load(Ordering::SeqCst));
-        assert_eq!(pool.counts().queued, 0);
+        assert_eq!(queued(&pool), 0);
     }
 }

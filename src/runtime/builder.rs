@@ -5,7 +5,8 @@ use super::core_thread::{self, Plan};
 use super::current;
 use super::error::StartError;
 use super::handle::{Handle, Runtime};
-use super::placement::place;
+use super::panic_policy::{Later, PanicPolicy};
+use super::placement::{self, place};
 use crate::base::inbox::Inbox;
 use crate::blocking::{self, Pool};
 use crate::metrics::Counters;
@@ -87,8 +88,12 @@ pub struct Builder {
     steal: Steal,
     sizes: Sizes,
     blocking_threads: usize,
+    heavy_threads: Option<usize>,
+    keep_alive: Duration,
     on_core_start: Option<Hook>,
     watchdog: watchdog::Config,
+    on_task_panic: PanicPolicy,
+    start_paused: bool,
     name: String,
 }
 
@@ -112,9 +117,13 @@ impl Builder {
             pin: Pin::Auto,
             steal: Steal::After(IDLE_THRESHOLD),
             sizes: Sizes::DEFAULT,
-            blocking_threads: blocking::Config::THREADS_MAX,
+            blocking_threads: blocking::Config::SHORT_MAX,
+            heavy_threads: None,
+            keep_alive: blocking::Config::KEEP_ALIVE,
             on_core_start: None,
             watchdog: watchdog::Config { what: Watchdog::Log, after: STUCK_AFTER },
+            on_task_panic: PanicPolicy::Contain,
+            start_paused: false,
             name: "ringwork".to_owned(),
         }
     }
@@ -150,8 +159,12 @@ impl Builder {
         self
     }
 
-    /// The most threads of the blocking pool (default 512; they are started as needed and end when idle for
-    /// 10 s).
+    /// How many calls of [`spawn_blocking`](crate::spawn_blocking) are run at once, each on a thread of the
+    /// blocking pool (default 512). Threads are started as needed; more calls wait in a queue.
+    ///
+    /// The jobs of [`spawn_heavy`](crate::spawn_heavy) have a bound of their own
+    /// ([`max_heavy_threads`](Self::max_heavy_threads)), and neither kind waits for the other: the pool has
+    /// at most as many threads as both bounds together.
     ///
     /// # Panics
     /// If `threads` is zero.
@@ -159,6 +172,78 @@ impl Builder {
     pub fn max_blocking_threads(mut self, threads: usize) -> Self {
         assert!(threads > 0, "a blocking pool has at least one thread");
         self.blocking_threads = threads;
+        self
+    }
+
+    /// How many jobs of [`spawn_heavy`](crate::spawn_heavy) are run at once, each on a thread of the blocking
+    /// pool. Default: the CPUs in the process's mask, or its quota if that is less.
+    ///
+    /// A larger number counts as that default and is no error: more threads that compute than CPUs gain
+    /// nothing, and a program that was written for a large machine shall start in a small container. What
+    /// came of it is in [`LaneMetrics::limit`](crate::LaneMetrics::limit).
+    ///
+    /// ```
+    /// use ringwork::runtime::Builder;
+    ///
+    /// let runtime = Builder::new().cores(1).max_blocking_threads(64).max_heavy_threads(1).build()?;
+    /// let metrics = runtime.handle().metrics();
+    /// assert_eq!((metrics.blocking_short.limit, metrics.blocking_heavy.limit), (64, 1));
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If `threads` is zero.
+    #[track_caller]
+    pub fn max_heavy_threads(mut self, threads: usize) -> Self {
+        assert!(threads > 0, "a blocking pool has at least one thread for jobs that compute");
+        self.heavy_threads = Some(threads);
+        self
+    }
+
+    /// How long a thread of the blocking pool waits for work before it ends (default 10 s).
+    pub fn thread_keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// What a panic of a task means for the runtime (default: nothing but the end of that task).
+    ///
+    /// ```
+    /// use ringwork::runtime::{Builder, PanicPolicy};
+    ///
+    /// let runtime = Builder::new().cores(1).on_task_panic(PanicPolicy::ShutDown).build()?;
+    /// let server = std::thread::spawn(|| {
+    ///     runtime.run_main(|| async {
+    ///         ringwork::spawn(async { panic!("out of paper") });
+    ///         std::future::pending::<()>().await
+    ///     })
+    /// });
+    /// let message = server.join().unwrap_err().downcast::<String>().unwrap();
+    /// assert!(message.ends_with("panicked: out of paper"));
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn on_task_panic(mut self, policy: PanicPolicy) -> Self {
+        self.on_task_panic = policy;
+        self
+    }
+
+    /// Starts with a clock that stands: see [`time::pause`](crate::time::pause). For tests. Then there is one
+    /// core if nothing else is said.
+    ///
+    /// ```
+    /// use ringwork::runtime::Builder;
+    /// use ringwork::time::{sleep, Duration, Instant};
+    ///
+    /// let runtime = Builder::new().start_paused(true).build()?;
+    /// runtime.block_on(async {
+    ///     let start = Instant::now();
+    ///     sleep(Duration::from_secs(3600)).await;
+    ///     assert_eq!(start.elapsed(), Duration::from_secs(3600));
+    /// });
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn start_paused(mut self, paused: bool) -> Self {
+        self.start_paused = paused;
         self
     }
 
@@ -202,6 +287,10 @@ impl Builder {
     ///
     /// # Errors
     /// [`StartError`], which names cause and cure. Nothing is left running then.
+    ///
+    /// # Panics
+    /// If the clock is to stand ([`start_paused`](Self::start_paused)) and there is to be more than one core.
+    #[track_caller]
     pub fn build(self) -> Result<Runtime, StartError> {
         let mask = cpu::start_mask();
         if mask.is_empty() {
@@ -211,7 +300,13 @@ impl Builder {
             return Err(StartError::Forked);
         }
         fork::mark().map_err(|error| StartError::explain("marking the process for fork", error))?;
-        let placement = place(mask, cpu::quota(), self.cores, self.pin);
+        let quota = cpu::quota();
+        let cores = self.cores.or(self.start_paused.then_some(1));
+        let placement = place(mask, quota, cores, self.pin);
+        assert!(
+            !self.start_paused || placement.cores.len() == 1,
+            "start_paused needs a runtime with one core: leave `cores` out, or say `cores(1)`"
+        );
         let (blocks, seats): (Vec<_>, Vec<_>) = placement
             .cores
             .iter()
@@ -220,8 +315,11 @@ impl Builder {
             .map_err(|error| StartError::explain("making a doorbell", error))?
             .into_iter()
             .unzip();
-        let shared = Shared::new(blocks.into(), self.config());
-        let pool = self.pool(&shared, mask.len());
+        let later = Later::default();
+        let config = self.config(&later);
+        let shared = Shared::new(blocks.into(), config);
+        let pool = self.pool(&later, placement::cpus(mask, quota), &shared);
+        later.set(&shared, &pool);
         let handle = Handle::new(shared, pool);
         let sizes = affordable(self.sizes, placement.cores.len());
         let plan = Plan { handle: &handle, sizes, hook: self.on_core_start.as_ref(), name: &self.name };
@@ -233,7 +331,8 @@ impl Builder {
         (self.cores, self.pin, self.sizes)
     }
 
-    fn config(&self) -> Config {
+    fn config(&self, later: &Later) -> Config {
+        let (on_panic, downfall) = self.on_task_panic.arm(later);
         Config {
             appetite: match self.steal {
                 Steal::After(idle) => Some(Appetite {
@@ -247,26 +346,29 @@ impl Builder {
             quantum: QUANTUM,
             submit_delay: SUBMIT_DELAY,
             watchdog: self.watchdog.clone(),
+            on_panic,
+            downfall,
+            start_paused: self.start_paused,
         }
     }
 
     /// The pool's threads run under the start-up mask and inside the runtime they belong to.
-    fn pool(&self, shared: &Arc<Shared>, cpus: usize) -> Arc<Pool> {
-        let handle: Arc<OnceLock<std::sync::Weak<Pool>>> = Arc::default();
-        let (shared, own) = (Arc::downgrade(shared), Arc::clone(&handle));
+    fn pool(&self, later: &Later, cpus: usize, shared: &Shared) -> Arc<Pool> {
+        let later = later.clone();
         let start = Arc::new(move || -> Box<dyn Any> {
             cpu::unpin();
-            let pool = own.get().and_then(std::sync::Weak::upgrade);
-            match (shared.upgrade(), pool) {
-                (Some(shared), Some(pool)) => Box::new(current::enter(Handle::new(shared, pool))),
-                _ => Box::new(()),
+            match later.get() {
+                Some(handle) => Box::new(current::enter(handle)),
+                None => Box::new(()),
             }
         });
         let mut config = blocking::Config::new(cpus, start);
-        config.threads_max = self.blocking_threads;
-        let pool = Arc::new(Pool::new(config));
-        let _ = handle.set(Arc::downgrade(&pool));
-        pool
+        config.short_max = self.blocking_threads;
+        config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
+        config.keep_alive = self.keep_alive;
+        config.on_panic = shared.config.on_panic.clone();
+        config.clock = shared.clock.clone();
+        Arc::new(Pool::new(config))
     }
 }
 

@@ -164,6 +164,7 @@ impl Start {
         let block = &shared.cores[index];
         block.thread.store(nix::unistd::gettid().as_raw() as u64, Ordering::Relaxed);
         let driver = time::Driver::new(Instant::now(), Arc::clone(&block.inbox));
+        let driver = driver.going_by(shared.clock.clone());
         let clock = time::enter(driver);
         let core = Rc::new(Core::new(Arc::clone(&shared), index, seat.queue));
         Worker::new(core, Rc::clone(ring), clock, victims(&shared, index))

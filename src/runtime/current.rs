@@ -7,6 +7,7 @@
 use super::Handle;
 use crate::base::reach;
 use crate::blocking;
+use crate::time;
 use std::cell::RefCell;
 
 thread_local! {
@@ -20,18 +21,20 @@ pub struct EnterGuard {
     ticket: u64,
     _reach: reach::Entered,
     _pool: blocking::Entered,
+    _clock: time::GoesBy,
 }
 
 /// Enters `handle`'s runtime on this thread. Guards may be dropped in any order.
 pub(super) fn enter(handle: Handle) -> EnterGuard {
     let reach = reach::enter(handle.reach());
     let pool = blocking::enter(handle.pool());
+    let clock = time::go_by(handle.clock());
     let ticket = CURRENT.with_borrow_mut(|current| {
         let ticket = current.last().map_or(0, |(ticket, _)| ticket + 1);
         current.push((ticket, handle));
         ticket
     });
-    EnterGuard { ticket, _reach: reach, _pool: pool }
+    EnterGuard { ticket, _reach: reach, _pool: pool, _clock: clock }
 }
 
 impl Drop for EnterGuard {

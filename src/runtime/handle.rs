@@ -11,9 +11,10 @@ use super::spawn;
 use crate::base::reach::Cores;
 use crate::blocking::Pool;
 use crate::metrics::Metrics;
-use crate::sched::{self, Shared};
+use crate::sched::{self, Cause, Downfall, Shared};
 use crate::sys::fork;
 use crate::task::JoinHandle;
+use crate::time::Clock;
 use std::fmt;
 use std::future::{Future, ready};
 use std::panic::Location;
@@ -45,6 +46,10 @@ impl Handle {
 
     pub(super) fn reach(&self) -> Arc<Cores> {
         Arc::clone(&self.shared.reach)
+    }
+
+    pub(super) fn clock(&self) -> Option<Arc<Clock>> {
+        self.shared.clock.clone()
     }
 
     /// The handle of the runtime this thread is in.
@@ -85,15 +90,35 @@ impl Handle {
     ///
     /// # Panics
     /// On a core: it would stop everything that core has to do. Await instead, or move the call into
-    /// [`spawn_blocking`](crate::spawn_blocking).
+    /// [`spawn_blocking`](crate::spawn_blocking). If a panic of a task shuts the runtime down
+    /// ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         assert!(
             sched::current_index().is_none(),
             "block_on would stop this core and all it has to do: await the future, or use spawn_blocking"
         );
+        match self.drive(future) {
+            Ok(output) => output,
+            Err(cause) => panic!("{cause}"),
+        }
+    }
+
+    /// Polls `future` here until it is done, or until a panic of a task ends the runtime.
+    fn drive<F: Future>(&self, future: F) -> Result<F::Output, Arc<Cause>> {
         let _entered = self.enter();
-        block_on::block_on(future)
+        block_on::block_on(future, self.clock(), self.downfall())
+    }
+
+    fn downfall(&self) -> Option<&Downfall> {
+        self.shared.config.downfall.as_deref()
+    }
+
+    /// Ends tasks and jobs, to be through by `deadline`. Whoever waits for that does so elsewhere.
+    pub(super) fn begin_end(&self, deadline: Instant) {
+        self.shared.barriers.set_deadline(deadline);
+        self.shared.close();
+        self.pool.close();
     }
 
     /// Spawns a task that may move to an idle core; from a core it is born there.
@@ -187,7 +212,9 @@ impl Handle {
         metrics.injector_depth = self.shared.injector.len() as u64;
         metrics.blocking_threads = pool.threads as u64;
         metrics.blocking_idle = pool.idle as u64;
-        metrics.blocking_queued = pool.queued as u64;
+        metrics.blocking_queued = pool.short.queued + pool.heavy.queued;
+        metrics.blocking_short = pool.short;
+        metrics.blocking_heavy = pool.heavy;
         metrics
     }
 }
@@ -243,7 +270,8 @@ impl Runtime {
     /// `#[ringwork::main]` calls.
     ///
     /// # Panics
-    /// If the main future does.
+    /// If the main future does. If a panic of another task shuts the runtime down
+    /// ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)) before the main future has ended.
     #[track_caller]
     pub fn run_main<F, Fut>(self, make: F) -> Fut::Output
     where
@@ -251,11 +279,19 @@ impl Runtime {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        let main = self.handle.spawn_on(0, make);
-        match self.block_on(main) {
-            Ok(output) => output,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => panic!("the main task ended early: {error}"),
+        let mut main = self.handle.spawn_on(0, make);
+        let own = main.id();
+        let ended = match self.handle.drive(&mut main) {
+            // It has panicked itself, which is about to reach its handle.
+            Err(cause) if cause.task == own => block_on::block_on(&mut main, None, None),
+            ended => ended,
+        };
+        let cause = self.handle.downfall().and_then(Downfall::cause);
+        match (ended, cause.filter(|cause| cause.task != own)) {
+            (Err(cause), _) | (_, Some(cause)) => panic!("{cause}"),
+            (Ok(Ok(output)), None) => output,
+            (Ok(Err(error)), None) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            (Ok(Err(error)), None) => panic!("the main task ended early: {error}"),
         }
     }
 
@@ -279,10 +315,7 @@ impl Runtime {
             return ShutdownReport::default();
         }
         let deadline = Instant::now() + patience;
-        let shared = self.handle.shared();
-        shared.barriers.set_deadline(deadline);
-        shared.close();
-        self.handle.pool.close();
+        self.handle.begin_end(deadline);
         let pool = self.handle.pool();
         if self.is_own_thread() {
             let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());

@@ -2,7 +2,8 @@
 //!
 //! Owns [`Builder`], [`Runtime`] and [`Handle`]. `build` starts all cores on threads of their own; the
 //! caller's thread is never a core. What runs on a core is the scheduler's, what a task may do is the rooms'
-//! beside this one.
+//! beside this one. The methods of `task::Builder` and `task::JoinSet` that spawn are here too, because they
+//! need a runtime.
 #![forbid(unsafe_code)]
 
 mod block_on;
@@ -12,7 +13,9 @@ mod core_thread;
 mod current;
 mod error;
 mod handle;
+mod join_set;
 mod monitor;
+mod panic_policy;
 mod placement;
 mod report;
 mod spawn;
@@ -24,5 +27,6 @@ pub use capabilities::{Capabilities, Feature, RingSize, Rings};
 pub use current::EnterGuard;
 pub use error::StartError;
 pub use handle::{Handle, Runtime};
+pub use panic_policy::PanicPolicy;
 pub use report::ShutdownReport;
 pub use spawn::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};

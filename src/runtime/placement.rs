@@ -12,11 +12,17 @@ pub(crate) struct Placement {
     pub(crate) reason: &'static str,
 }
 
+/// How many CPUs' worth of work the process may do at once: its mask, or its quota if that is less; at least
+/// one.
+pub(crate) fn cpus(mask: &[usize], quota: Option<f64>) -> usize {
+    let cpus = mask.len().max(1);
+    quota.map_or(cpus, |quota| (quota.floor() as usize).clamp(1, cpus))
+}
+
 /// Places `wanted` cores (default: the smaller of mask and quota, at least one) on the CPUs of `mask`.
 pub(crate) fn place(mask: &[usize], quota: Option<f64>, wanted: Option<usize>, pin: Pin) -> Placement {
     let cpus = mask.len().max(1);
-    let allowed = quota.map_or(cpus, |quota| (quota.floor() as usize).clamp(1, cpus));
-    let count = wanted.unwrap_or(allowed).max(1);
+    let count = wanted.unwrap_or_else(|| self::cpus(mask, quota)).max(1);
     let throttled = quota.is_some_and(|quota| quota < cpus as f64);
     let (pinned, reason) = match pin {
         Pin::Off => (false, "pinning is off"),

@@ -70,7 +70,20 @@ where
     on_core(&Handle::current(), core, make, Location::caller())
 }
 
-/// Runs a call that blocks (a system call without an op, a library) on the blocking pool.
+/// Runs a call that blocks (a system call without an op, a library) on the blocking pool. As many run at once
+/// as [`Builder::max_blocking_threads`](super::Builder::max_blocking_threads) says; more wait in a queue.
+///
+/// Dropping the handle detaches the job, also one that waits. [`JoinHandle::abort`] ends a job that waits at
+/// once, and [`JoinHandle::abort_on_drop`] does so when the handle is dropped; a job that has begun runs to
+/// its end.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// let name = ringwork::spawn_blocking(|| std::fs::read_to_string("/proc/sys/kernel/hostname"));
+/// assert!(name.await.unwrap().is_ok());
+/// # }
+/// ```
 ///
 /// # Panics
 /// If this thread is in no runtime; if the system refuses a thread and the pool has none.
@@ -83,7 +96,17 @@ where
     blocking_on(&Handle::current().pool(), call, Location::caller())
 }
 
-/// Runs a call that computes for long on the blocking pool's other lane: as many at once as there are CPUs.
+/// Runs a call that computes for long on the blocking pool's other lane: no more at once than there are CPUs,
+/// or [`Builder::max_heavy_threads`](super::Builder::max_heavy_threads). Calls of [`spawn_blocking`] do not
+/// wait for them. Dropping and aborting the handle do as with [`spawn_blocking`].
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// let sum = ringwork::spawn_heavy(|| (1..=1_000_000_u64).sum::<u64>());
+/// assert_eq!(sum.await.unwrap(), 500_000_500_000);
+/// # }
+/// ```
 ///
 /// # Panics
 /// As [`spawn_blocking`].

@@ -13,6 +13,9 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// Spare references a core keeps: enough for the births and ends of a turn to cancel out.
+const SPARE_MAX: usize = 256;
+
 /// The part of a core that only its own thread sees.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
@@ -27,6 +30,9 @@ pub(crate) struct Core {
     pub(super) may_move: Cell<bool>,
     /// Where the task that is being polled asked to go on.
     pub(super) bound_for: Cell<Option<usize>>,
+    /// References to `shared` that tasks have given back: a task born here takes one of them, and neither its
+    /// birth nor its end touches the shared count.
+    spare: RefCell<Vec<Arc<Shared>>>,
     /// Under `Steal::Never`: what does not fit the steal queue. Nothing ever leaves its core.
     pub(crate) spill: RefCell<VecDeque<Notified>>,
 }
@@ -53,6 +59,7 @@ impl Drop for Entered {
 }
 
 /// Calls `use_it` with this thread's core, if it is one.
+#[inline]
 pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R {
     let core = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
     use_it(core.as_ref())
@@ -75,17 +82,49 @@ pub(crate) fn go_on_at(core: usize) {
     });
 }
 
+/// A reference to `shared`, one that this core has to spare if it has any.
+#[inline]
+pub(super) fn spare(shared: &Arc<Shared>) -> Arc<Shared> {
+    let spare = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let core = current.as_ref().filter(|core| Arc::ptr_eq(&core.shared, shared))?;
+        core.spare.borrow_mut().pop()
+    });
+    spare.ok().flatten().unwrap_or_else(|| Arc::clone(shared))
+}
+
+/// Keeps a reference for [`spare`], if this is a core of that runtime.
+#[inline]
+pub(super) fn keep_spare(shared: Arc<Shared>) {
+    let mut shared = Some(shared);
+    let _ = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let (Some(core), Some(own)) = (current.as_ref(), &shared) else { return };
+        if !Arc::ptr_eq(&core.shared, own) {
+            return;
+        }
+        let mut spare = core.spare.borrow_mut();
+        if spare.len() < SPARE_MAX {
+            spare.extend(shared.take());
+        }
+    });
+    // Out here: it may be the last one.
+    drop(shared);
+}
+
 /// The number of this thread's core within its runtime.
 pub(crate) fn current_index() -> Option<usize> {
     with_current(|core| core.map(|core| core.index))
 }
 
 /// As [`current_index`], if the core belongs to `shared`.
+#[inline]
 pub(super) fn index_in(shared: &Arc<Shared>) -> Option<usize> {
     with_current(|core| core.filter(|core| Arc::ptr_eq(&core.shared, shared)).map(|core| core.index))
 }
 
 /// Queues a task on this core, if it belongs here. A task that yielded may have asked to go on elsewhere.
+#[inline]
 pub(super) fn queue_here(task: Notified, cause: Cause) -> Result<(), Notified> {
     // Borrowed, not cloned out: this is the path of every local wake, and nothing below runs foreign code.
     let mut task = Some(task);
@@ -121,11 +160,13 @@ impl Core {
             steal: RefCell::new(steal),
             may_move: Cell::new(false),
             bound_for: Cell::new(None),
+            spare: RefCell::default(),
             spill: RefCell::default(),
         }
     }
 
     /// The core's counters.
+    #[inline]
     pub(crate) fn counters(&self) -> &crate::metrics::Counters {
         &self.shared.cores[self.index].counters
     }
@@ -137,6 +178,7 @@ impl Core {
     }
 
     /// Queues a task that is at home here.
+    #[inline]
     pub(crate) fn queue(&self, task: Notified) {
         if task.header().is_background() {
             return self.background.borrow_mut().push_back(task);
@@ -166,6 +208,7 @@ impl Core {
 
     /// The next `Send` task. Those that spilled move up behind the others, so that a queue that never runs
     /// dry keeps none of them waiting.
+    #[inline]
     pub(crate) fn next_send(&self) -> Option<Notified> {
         let mut steal = self.steal.borrow_mut();
         let mut spill = self.spill.borrow_mut();
@@ -179,6 +222,7 @@ impl Core {
     }
 
     /// Lists and queues a new local task; if the runtime is closing, the task ends at once.
+    #[inline]
     fn take_in(&self, owned: TaskRef, notified: Notified) {
         notified.header().set_home(self.index);
         let block = &self.shared.cores[self.index];
@@ -186,16 +230,24 @@ impl Core {
             notified.shutdown();
             return;
         }
-        block.counters.spawns.add_shared(1);
+        block.counters.spawns.add(1);
         self.queue(notified);
     }
 
+    /// Whether a `Send` task waits in the core's own queues.
+    #[inline]
+    pub(crate) fn has_send(&self) -> bool {
+        !self.steal.borrow().is_empty() || !self.spill.borrow().is_empty()
+    }
+
     /// Whether nothing waits in the core's own queues, but for background tasks.
+    #[inline]
     pub(crate) fn is_dry(&self) -> bool {
-        self.local.borrow().is_empty() && self.steal.borrow().is_empty() && self.spill.borrow().is_empty()
+        self.local.borrow().is_empty() && !self.has_send()
     }
 
     /// Whether there is more than the core will run next.
+    #[inline]
     pub(crate) fn has_surplus(&self) -> bool {
         self.steal.borrow().len() > 1
     }
@@ -205,6 +257,7 @@ impl Core {
 ///
 /// # Errors
 /// The future, on a thread that is no core.
+#[inline]
 pub(crate) fn spawn_local_here<F>(
     future: F,
     attributes: impl Into<Attributes>,
@@ -215,7 +268,8 @@ where
 {
     with_current(|core| {
         let Some(core) = core else { return Err(future) };
-        let scheduler = Scheduler::new(&core.shared, core.index);
+        let spare = core.spare.borrow_mut().pop();
+        let scheduler = Scheduler::over(spare.unwrap_or_else(|| Arc::clone(&core.shared)), core.index);
         let (owned, notified, handle) = task::new_local(future, scheduler, attributes);
         core.take_in(owned, notified);
         Ok(handle)

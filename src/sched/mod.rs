@@ -28,6 +28,13 @@
 //! Pusher: push first, then knock (base/inbox.rs). Spawner into the injector: push, then knock at a parked
 //! core. Shutdown: set the word, then knock at every core.
 //!
+//! # A clock that stands
+//! Under `time::pause` (one core only) a core with nothing left to run, its background queue included, does
+//! not park if its clock may jump (`time/clock.rs`): it asks the ring once without waiting, and if nothing
+//! has completed and nothing has come, the clock goes to the next timer, which the next turn fires. If others
+//! hold the clock, the core parks without a timer; the last hold sends a message, so parking needs no further
+//! check.
+//!
 //! # Hungry and stealing
 //! Hungry is computed, not entered: a core that has been parked for [`Config::idle_threshold`]. A core that
 //! has surplus in its steal queue looks after each poll (one load) whether anybody is parked, and rings one
@@ -44,6 +51,7 @@
 pub(crate) mod background;
 mod beat;
 mod current;
+mod downfall;
 pub(crate) mod idle;
 mod injector;
 pub(crate) mod monitor;
@@ -58,6 +66,7 @@ pub(crate) mod watchdog;
 pub(crate) mod worker;
 
 pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_here, with_current};
+pub(crate) use downfall::{Cause, Downfall};
 pub(crate) use running::Running;
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::Ended;

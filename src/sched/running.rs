@@ -57,6 +57,7 @@ impl Running {
         self.name_len.store(shown.len(), Ordering::Relaxed);
     }
 
+    #[inline]
     fn read_name(&self) -> Option<String> {
         let bytes: Vec<u8> =
             self.name.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::current;
+use super::downfall::Downfall;
 use super::idle::{Appetite, Idleness, Parked};
 use super::injector::Injector;
 use super::queue::Stealer;
@@ -18,9 +19,10 @@ use crate::base::reach::Cores;
 use crate::metrics::Counters;
 use crate::sys::fork;
 use crate::task::{
-    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OwnedTasks, Request, Schedule, TaskRef,
-    Unborn,
+    self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OnPanic, OwnedTasks, Request, Schedule,
+    TaskPanic, TaskRef, Unborn,
 };
+use crate::time::Clock;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -40,6 +42,12 @@ pub(crate) struct Config {
     pub(crate) submit_delay: Duration,
     /// What becomes of the news that a core is stuck.
     pub(crate) watchdog: watchdog::Config,
+    /// Who is told of the panics of tasks.
+    pub(crate) on_panic: OnPanic,
+    /// If a panic is to end the runtime: whether one has.
+    pub(crate) downfall: Option<Arc<Downfall>>,
+    /// Whether the clock stands from the start; only for one core.
+    pub(crate) start_paused: bool,
 }
 
 /// One core as the others see it.
@@ -74,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) injector: Injector,
     pub(crate) config: Config,
     pub(crate) barriers: Barriers,
+    /// What timers go by, if there is one core; with several it is the system's clock.
+    pub(crate) clock: Option<Arc<Clock>>,
     pub(crate) parked: Parked,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,
@@ -89,6 +99,10 @@ impl Shared {
             barriers: Barriers::new(cores.len()),
             parked: Parked::new(cores.len()),
             stuck: Stuck::new(cores.len()),
+            clock: match &*cores {
+                [core] => Some(Clock::new(Arc::clone(&core.inbox), config.start_paused)),
+                _ => None,
+            },
             cores,
             reach: Arc::new(Cores::new(inboxes)),
             injector: Injector::new(),
@@ -105,12 +119,14 @@ impl Shared {
     }
 
     /// Whether the runtime takes no more tasks.
+    #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
 
     /// Whether a task that is spawned now would never run: the runtime is going, or it is the parent's of a
     /// forked child.
+    #[inline]
     pub(crate) fn refuses_tasks(&self) -> bool {
         self.is_closing() || fork::is_child()
     }
@@ -240,9 +256,14 @@ impl Shared {
             notified.shutdown();
             return handle;
         }
-        self.cores[home].counters.spawns.add_shared(1);
-        if let Err(notified) = Scheduler::schedule_here(notified, Cause::Woken) {
-            self.send(notified);
+        let counters = &self.cores[home].counters;
+        match Scheduler::schedule_here(notified, Cause::Woken) {
+            // This thread is the core, and the counter's one writer.
+            Ok(()) => counters.spawns.add(1),
+            Err(notified) => {
+                counters.spawns_remote.add_shared(1);
+                self.send(notified);
+            }
         }
         handle
     }
@@ -280,7 +301,8 @@ impl Shared {
 /// The scheduler as a task knows it.
 #[derive(Clone)]
 pub(crate) struct Scheduler {
-    shared: Arc<Shared>,
+    /// Always there, except in `drop`.
+    shared: Option<Arc<Shared>>,
     /// The core in whose list the task is.
     born: usize,
 }
@@ -288,30 +310,55 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     /// For a task born on core `born`.
     pub(crate) fn new(shared: &Arc<Shared>, born: usize) -> Self {
-        Self { shared: Arc::clone(shared), born }
+        Self::over(current::spare(shared), born)
+    }
+
+    /// As [`new`](Self::new), with a reference that is given to it.
+    #[inline]
+    pub(crate) fn over(shared: Arc<Shared>, born: usize) -> Self {
+        Self { shared: Some(shared), born }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.shared.as_ref().expect("there until drop")
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            current::keep_spare(shared);
+        }
     }
 }
 
 impl Schedule for Scheduler {
     fn schedule(&self, task: Notified) {
-        self.shared.send(task);
+        self.shared().send(task);
     }
 
+    #[inline]
     fn schedule_here(task: Notified, cause: Cause) -> Result<(), Notified> {
         current::queue_here(task, cause)
     }
 
     fn request(&self, request: Request) {
-        let home = &self.shared.cores[self.born];
+        let home = &self.shared().cores[self.born];
         // If the core is gone, the message that comes back does what is left to do.
         drop(home.inbox.push_pinned(request.into_message()).err());
     }
 
+    #[inline]
     fn realm(&self) -> usize {
-        Arc::as_ptr(&self.shared).addr()
+        Arc::as_ptr(self.shared()).addr()
     }
 
+    #[inline]
     fn release(&self, task: &Header) -> Option<TaskRef> {
-        self.shared.cores[self.born].owned.remove(task)
+        self.shared().cores[self.born].owned.remove(task)
+    }
+
+    fn panicked(&self, panic: &TaskPanic<'_>) {
+        self.shared().config.on_panic.tell(panic);
     }
 }

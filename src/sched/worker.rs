@@ -99,10 +99,12 @@ impl Worker {
             self.enter_if_wanted();
         } else if self.find_work(now) {
             // It is queued, or completions are about to be looked at.
-        } else if self.core.background.borrow().is_empty() {
-            self.park(now);
-        } else {
+        } else if !self.core.background.borrow().is_empty() {
             self.enter_if_wanted();
+        } else if time::may_jump() {
+            self.jump();
+        } else {
+            self.park(now);
         }
         self.ring.reap(&mut self.wakers);
         self.wake();
@@ -181,17 +183,27 @@ impl Worker {
 
     /// Local and steal queue in turn; the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
-        self.polls += 1;
+        let task = self.pick_task(self.polls + 1);
+        // Whose turn it is depends on what has run and not on how often the core looked, so that what tasks
+        // do under a clock that stands can be repeated.
+        self.polls += u64::from(task.is_some());
+        task
+    }
+
+    fn pick_task(&self, polls: u64) -> Option<Notified> {
         // It runs at once: behind a full steal queue it would go back into the injector, again and again.
-        if self.polls.is_multiple_of(INJECTOR_EVERY)
+        if polls.is_multiple_of(INJECTOR_EVERY)
             && let Some(task) = Searcher::one_from_injector(&self.core)
         {
             return Some(task);
         }
         let core = &self.core;
-        let local = || core.local.borrow_mut().pop_front();
-        let steal = || core.next_send();
-        if self.polls.is_multiple_of(2) { local().or_else(steal) } else { steal().or_else(local) }
+        // In turn where both have something, which they rarely do.
+        if core.has_send() && (polls.is_multiple_of(2) || core.local.borrow().is_empty()) {
+            // Thieves may have been quicker.
+            return core.next_send().or_else(|| core.local.borrow_mut().pop_front());
+        }
+        core.local.borrow_mut().pop_front()
     }
 
     fn poll(&self, task: Notified) {
@@ -199,14 +211,15 @@ impl Worker {
         block.counters.polls.add(1);
         let header = task.header();
         block.running.begins(header);
-        let may_move = !header.is_local();
-        if may_move {
+        if header.is_local() {
+            task.run();
+        } else {
             header.set_home(self.core.index);
+            self.core.may_move.set(true);
+            task.run();
+            self.core.may_move.set(false);
+            self.core.bound_for.set(None);
         }
-        self.core.may_move.set(may_move);
-        task.run();
-        self.core.may_move.set(false);
-        self.core.bound_for.set(None);
         block.running.ends();
     }
 
@@ -284,8 +297,16 @@ impl Worker {
         self.searching |= shared.wakes(self.core.index);
     }
 
+    /// Nothing is left to run and the clock stands: on to the next timer, unless the kernel has something.
+    fn jump(&mut self) {
+        self.ring.enter(Wait::No);
+        if self.ring.reap(&mut self.wakers) == 0 && !self.has_work() {
+            time::jump();
+        }
+    }
+
     fn longest_park(&self) -> Option<Duration> {
-        let timer = time::next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timer = time::time_left(Instant::now());
         let deaf = (!self.ring.bell_is_armed()).then_some(DEAF_PARK);
         [timer, deaf, self.ring.cancel_patience()].into_iter().flatten().min()
     }

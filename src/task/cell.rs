@@ -71,6 +71,9 @@ pub(super) struct Functions {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Gives a reference, as a `Notified`, to the scheduler. `kept`: the caller has another one throughout.
     pub(super) schedule: unsafe fn(NonNull<Header>, bool),
+    /// Tells the scheduler of an abort that has met a task that waits for its turn. The caller has a
+    /// reference throughout.
+    pub(super) aborted: unsafe fn(NonNull<Header>),
     /// Has the scheduler bring the node of a local task home; consumes the message's reference.
     pub(super) send: unsafe fn(NonNull<Header>),
     /// Moves the output to a place for a `Result<F::Output, Failure>`; false if it has been moved before.
@@ -84,6 +87,7 @@ pub(super) struct Functions {
 
 impl Header {
     /// The header of a new task.
+    #[inline]
     pub(super) fn new(
         state: State,
         functions: &'static Functions,
@@ -109,16 +113,19 @@ impl Header {
     }
 
     /// The task's id.
+    #[inline]
     pub(crate) fn id(&self) -> Id {
         self.id
     }
 
     /// Where it was spawned.
+    #[inline]
     pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
         self.spawned_at
     }
 
     /// Its name, if it has one.
+    #[inline]
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_ref().map(Name::as_str)
     }
@@ -129,32 +136,37 @@ impl Header {
     }
 
     /// Whether the task runs when its core has nothing else to do, and never leaves it.
+    #[inline]
     pub(crate) fn is_background(&self) -> bool {
         self.background
     }
 
-    /// The index of the core where the task is at home. The scheduler's own note; 0 until it is set.
+    /// The scheduler's own note: the index of the core where the task is at home, or the place where a job of
+    /// the blocking pool waits; 0 until it is set.
     pub(crate) fn home(&self) -> usize {
         self.home.load(Ordering::Relaxed) as usize
     }
 
-    /// Notes the core where the task is at home.
-    pub(crate) fn set_home(&self, core: usize) {
-        // There are far fewer cores than numbers.
-        self.home.store(core as u32, Ordering::Relaxed);
+    /// Notes where the task is.
+    pub(crate) fn set_home(&self, place: usize) {
+        // There are far fewer cores than numbers, and no more places in a queue.
+        self.home.store(place as u32, Ordering::Relaxed);
     }
 
     /// What the scheduler answered to [`Schedule::realm`](super::Schedule::realm) when the task was made.
+    #[inline]
     pub(crate) fn realm(&self) -> usize {
         self.realm
     }
 
     /// Whether the task is bound to the thread that made it.
+    #[inline]
     pub(crate) fn is_local(&self) -> bool {
         self.state.mark() != Mark::ANY
     }
 
     /// Whether the calling thread may run the task.
+    #[inline]
     pub(crate) fn may_run_here(&self) -> bool {
         self.state.mark().admits_this_thread()
     }
@@ -163,6 +175,7 @@ impl Header {
     ///
     /// # Safety
     /// The caller is the `JoinHandle` and JOIN_WAKER is clear.
+    #[inline]
     pub(super) unsafe fn write_join_waker(&self, waker: Waker) {
         // SAFETY: while JOIN_WAKER is clear the place belongs to the handle, which the caller is.
         self.join_waker.with_mut(|place| unsafe { (*place).write(waker) });
@@ -172,6 +185,7 @@ impl Header {
     ///
     /// # Safety
     /// The caller is the `JoinHandle` and has set JOIN_WAKER.
+    #[inline]
     pub(super) unsafe fn join_waker_is(&self, waker: &Waker) -> bool {
         // SAFETY: the handle wrote it and nobody writes it again while JOIN_WAKER is set. The completer may
         // move it out at the same time, which only reads; comparing looks at two addresses and follows
@@ -184,6 +198,7 @@ impl Header {
     /// # Safety
     /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`) or completed the task and found it
     /// (`Complete::Joined`): it is stored, and nobody else will move it.
+    #[inline]
     pub(super) unsafe fn take_join_waker(&self) -> Waker {
         // SAFETY: the caller upholds that the place is filled and that this is the one move out of it.
         self.join_waker.with(|place| unsafe { (*place).assume_init_read() })
@@ -256,11 +271,13 @@ impl Reference {
     /// # Safety
     /// `task` is the address of a whole `Cell` whose header it is, and the caller gives up one reference to
     /// it.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         Self(task)
     }
 
     /// Hands the reference to the caller, uncounted.
+    #[inline]
     pub(super) fn into_raw(self) -> NonNull<Header> {
         let task = self.0;
         std::mem::forget(self);
@@ -268,17 +285,20 @@ impl Reference {
     }
 
     /// The address of the task.
+    #[inline]
     pub(super) fn address(&self) -> NonNull<Header> {
         self.0
     }
 
     /// The header.
+    #[inline]
     pub(super) fn header(&self) -> &Header {
         // SAFETY: the task lives as long as its references, and `self` is one.
         unsafe { self.0.as_ref() }
     }
 
     /// A waker that is this reference.
+    #[inline]
     pub(super) fn into_waker(self) -> Waker {
         // SAFETY: the functions in `WAKER` take the pointer for a counted reference to a task, which it is.
         unsafe { Waker::from_raw(RawWaker::new(self.into_raw().as_ptr().cast_const().cast(), &WAKER)) }
@@ -286,6 +306,7 @@ impl Reference {
 }
 
 impl Clone for Reference {
+    #[inline]
     fn clone(&self) -> Self {
         self.header().state.retain();
         Self(self.0)
@@ -293,6 +314,7 @@ impl Clone for Reference {
 }
 
 impl Drop for Reference {
+    #[inline]
     fn drop(&mut self) {
         let header = self.header();
         let functions = header.functions;

@@ -125,19 +125,12 @@ impl JoinError {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "task {} ", self.id)?;
-        if let Some(name) = self.name() {
-            write!(f, "{name:?} ")?;
-        }
-        write!(f, "spawned at {} ", self.spawned_at)?;
+        write_task(f, self.id, self.name(), self.spawned_at)?;
         match &self.cause {
-            Cause::Cancelled => f.write_str("was cancelled"),
+            Cause::Cancelled => f.write_str(" was cancelled"),
             Cause::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-                match message(&**payload) {
-                    Some(message) => write!(f, "panicked: {message}"),
-                    None => f.write_str("panicked"),
-                }
+                write_panic(f, &**payload)
             }
         }
     }
@@ -157,8 +150,28 @@ impl From<JoinError> for io::Error {
     }
 }
 
+/// Says which task it is about.
+pub(super) fn write_task(
+    f: &mut fmt::Formatter<'_>,
+    id: Id,
+    name: Option<&str>,
+    spawned_at: &Location<'_>,
+) -> fmt::Result {
+    write!(f, "task {id} ")?;
+    if let Some(name) = name {
+        write!(f, "{name:?} ")?;
+    }
+    write!(f, "spawned at {spawned_at}")
+}
+
+/// Says that it panicked, and with which words.
+pub(super) fn write_panic(f: &mut fmt::Formatter<'_>, payload: &(dyn Any + Send)) -> fmt::Result {
+    f.write_str(" panicked")?;
+    message(payload).map_or(Ok(()), |message| write!(f, ": {message}"))
+}
+
 /// The words of a panic, if they are text: what `panic!` makes.
-fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+pub(super) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
     payload
         .downcast_ref::<&'static str>()
         .copied()

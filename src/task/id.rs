@@ -44,6 +44,7 @@ impl Id {
     }
 
     /// The number behind the id, for reports.
+    #[inline]
     pub(crate) fn as_u64(self) -> u64 {
         self.0.get()
     }

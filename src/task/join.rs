@@ -1,9 +1,10 @@
 //! The ends of a task that its spawner holds.
 //!
 //! Owns [`JoinHandle`] (waits for the output, on any executor) and [`AbortHandle`] (ends the task). Neither
-//! runs anything of the task: an abort marks it and schedules it, and the future is dropped on the task's own
-//! core.
+//! runs anything of a task that has a core: an abort marks it and schedules it, and the future is dropped on
+//! the task's own core. A job of the blocking pool has none: while it waits, an abort ends it on the spot.
 
+use super::abort_on_drop::AbortOnDrop;
 use super::afar;
 use super::answer::{Leave, Side, Wake};
 use super::cell::{Failure, Header, Reference};
@@ -19,7 +20,9 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, ready};
 
-/// Waits for a task's output. Dropping it detaches the task, which runs on.
+/// Waits for a task's output. Dropping it detaches the task, which runs on; a job of the blocking pool that
+/// waits for its turn stays in the queue. [`abort_on_drop`](Self::abort_on_drop) makes it end the task
+/// instead.
 ///
 /// The handle is a future that any executor may poll, on any thread. It is `Send` if the output is.
 ///
@@ -52,6 +55,7 @@ impl<T> JoinHandle<T> {
     /// # Safety
     /// As [`Reference::from_raw`]; JOIN_INTEREST is set, no other handle exists, and `T` is the future's
     /// output.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: passed on from the caller.
         Self { task: ManuallyDrop::new(unsafe { Reference::from_raw(task) }), output: PhantomData }
@@ -60,8 +64,11 @@ impl<T> JoinHandle<T> {
     /// Ends the task as soon as its core gets to it, unless it has finished by then.
     ///
     /// A poll that is going on is not interrupted. The future is dropped on the task's own core; awaiting the
-    /// handle then gives an error that [is cancelled](JoinError::is_cancelled). A blocking job can be aborted
-    /// only before it has begun.
+    /// handle then gives an error that [is cancelled](JoinError::is_cancelled).
+    ///
+    /// A job of the blocking pool can be aborted only before it has begun. Then the job is over when this
+    /// returns, however busy the pool is: its closure, with all it has captured, is dropped by this call, on
+    /// this thread. A job that has begun runs to its end and gives its output.
     ///
     /// ```
     /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
@@ -73,6 +80,23 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn abort(&self) {
         abort(&self.task);
+    }
+
+    /// Makes the task end with its handle: dropping what this returns aborts it.
+    ///
+    /// ```
+    /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    /// # runtime.block_on(async {
+    /// let task = ringwork::spawn(std::future::pending::<()>());
+    /// let end = task.abort_handle();
+    /// drop(task.abort_on_drop());
+    /// while !end.is_finished() {
+    ///     ringwork::task::yield_now().await;
+    /// }
+    /// # });
+    /// ```
+    pub fn abort_on_drop(self) -> AbortOnDrop<T> {
+        AbortOnDrop::new(self)
     }
 
     /// A handle that can only abort: `Clone`, and independent of the output's type.
@@ -110,7 +134,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Stores the waker of `cx` for the end of the task. True if the task is over instead.
-    fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_over_or_watch(&mut self, cx: &mut Context<'_>) -> bool {
         let header = self.task.header();
         if header.state.is_complete() {
             return true;
@@ -140,7 +164,8 @@ impl<T> JoinHandle<T> {
         true
     }
 
-    fn take_output(&mut self) -> Result<T, JoinError> {
+    /// The output of a task that is over.
+    pub(super) fn take_output(&mut self) -> Result<T, JoinError> {
         let mut place = MaybeUninit::<Result<T, Failure>>::uninit();
         let header = self.task.header();
         // SAFETY: we are the handle, the task is complete, and the place is for the future's output.
@@ -248,11 +273,17 @@ fn abort(task: &Reference) {
     let header = task.header();
     if header.state.side() == Side::Afar {
         // SAFETY: `task` is a reference.
-        unsafe { afar::ask(task.address(), ABORT) }
-    } else if header.state.abort() == Wake::Schedule {
-        header.state.retain();
-        // SAFETY: a `Notified` is due and has its reference; ours is kept throughout.
-        unsafe { (header.functions.schedule)(task.address(), true) }
+        return unsafe { afar::ask(task.address(), ABORT) };
+    }
+    match header.state.abort() {
+        Wake::Schedule => {
+            header.state.retain();
+            // SAFETY: a `Notified` is due and has its reference; ours is kept throughout.
+            unsafe { (header.functions.schedule)(task.address(), true) }
+        }
+        Wake::Seen if header.state.is_complete() => {}
+        // SAFETY: ours is kept throughout.
+        Wake::Seen => unsafe { (header.functions.aborted)(task.address()) },
     }
 }
 

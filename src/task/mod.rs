@@ -1,11 +1,13 @@
 //! L2, tasks: a future with a life of its own, in one allocation.
 //!
-//! For users: [`JoinHandle`] and [`AbortHandle`] are what `spawn` and its kin give, [`JoinError`] says why
-//! there is no output, [`Builder`] gives a task a name, [`id()`] says which task is running, [`yield_now()`]
-//! and [`coop`] let others run. The rest of this page is for those who read the source.
+//! For users: [`JoinHandle`], [`AbortHandle`] and [`AbortOnDrop`] are what `spawn` and its kin give,
+//! [`JoinError`] says why there is no output, [`JoinSet`] joins many, [`Builder`] gives a task a name,
+//! [`id()`] says which task is running, [`LocalKey`] keeps what belongs to a task, [`yield_now()`] and
+//! [`coop`] let others run. The rest of this page is for those who read the source.
 //!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
-//! tasks. Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
+//! tasks; beside them sets of tasks and task-local values, which use no more of a task than anybody may.
+//! Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
 //! exactly once, where it may be; its panics end the task and nothing else; a wake is never lost. It knows no
 //! queue, no core and no ring: a scheduler implements `Schedule`, and whoever makes a task's events come
 //! true calls a `Waker`.
@@ -45,7 +47,9 @@
 //! ```
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
 //! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task
-//! is scheduled like a woken one and meets its end where it would have been polled: on its own core.
+//! is scheduled like a woken one and meets its end where it would have been polled: on its own core. Only a
+//! scheduler without cores takes an aborted task back out of its queue (`Schedule::aborted`), to be ended by
+//! the aborting thread.
 //!
 //! # What it costs
 //! Atomic read-modify-writes of the state word: a spawn none; a turn that begins 1; a turn that ends in
@@ -53,7 +57,7 @@
 //! somebody is waiting, 0 if nobody else knows the task any more); a handle dropped at once 1, dropped last
 //! 0. A scheduler that cannot take a woken task in `Schedule::schedule_here` adds 2. `OwnedTasks` adds a
 //! lock for `Send` tasks at birth and end, and none for local tasks. There is no clock and no allocation but
-//! the cell.
+//! the cell; a name is one more, and so is a place in a set.
 //!
 //! # Local tasks
 //! `new_local` takes futures that are not `Send` and is safe: the header bears the mark of the thread that
@@ -76,6 +80,7 @@
 //!
 //! `tests/loom` checks the transitions with real cells (`task_*`).
 
+mod abort_on_drop;
 mod afar;
 mod answer;
 mod attributes;
@@ -84,29 +89,37 @@ mod cell;
 mod error;
 mod id;
 mod join;
+mod join_set;
 mod mark;
 mod notified;
 mod owned;
+mod panic;
 mod remote;
 mod run;
 mod state;
 #[cfg(test)]
 mod stress;
+mod task_local;
 #[cfg(test)]
 mod tests;
 mod unborn;
 mod waker;
 mod yield_now;
 
+pub use abort_on_drop::AbortOnDrop;
 pub(crate) use attributes::Attributes;
 pub use builder::Builder;
 pub(crate) use cell::Header;
 pub use error::JoinError;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
+pub use join_set::JoinSet;
 pub(crate) use mark::Mark;
 pub(crate) use notified::{Notified, Request, TaskRef};
 pub(crate) use owned::OwnedTasks;
+pub(crate) use panic::OnPanic;
+pub use panic::TaskPanic;
+pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
@@ -165,6 +178,19 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
 
     /// The task has ended: takes it out of the owner's list. `None` if it is in none.
     fn release(&self, task: &Header) -> Option<TaskRef>;
+
+    /// The task has panicked: in its poll, in the drop of its future, or in the drop of an output that nobody
+    /// took. Called once for each of these, on the thread that panicked, before the task's handle learns of
+    /// it. A panic in here is contained.
+    fn panicked(&self, panic: &TaskPanic<'_>) {
+        let _ = panic;
+    }
+
+    /// The task was aborted while it waits for its turn. A scheduler that can take it out of its queue may
+    /// end it here and now ([`Notified::shutdown`]); else it ends when its turn comes.
+    fn aborted(&self, task: &Header) {
+        let _ = task;
+    }
 }
 
 /// Makes a task that any thread may run.

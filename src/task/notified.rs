@@ -24,6 +24,7 @@ impl Notified {
     ///
     /// # Safety
     /// As [`Reference::from_raw`]; and the task is marked NOTIFIED with no other `Notified` about.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: passed on from the caller.
         Self(unsafe { Reference::from_raw(task) })
@@ -35,6 +36,7 @@ impl Notified {
     }
 
     /// The task's header.
+    #[inline]
     pub(crate) fn header(&self) -> &Header {
         self.0.header()
     }
@@ -44,6 +46,7 @@ impl Notified {
     ///
     /// # Panics
     /// If the task is bound to another thread: the scheduler has lost its way. The future is not touched.
+    #[inline]
     pub(crate) fn run(self) {
         assert!(
             self.header().may_run_here(),
@@ -133,17 +136,20 @@ impl TaskRef {
     ///
     /// # Safety
     /// As [`Reference::from_raw`]; and no other `TaskRef` of this task exists.
+    #[inline]
     pub(super) unsafe fn from_raw(task: NonNull<Header>) -> Self {
         // SAFETY: passed on from the caller.
         Self(unsafe { Reference::from_raw(task) })
     }
 
     /// Hands the reference to the caller, uncounted.
+    #[inline]
     pub(super) fn into_raw(self) -> NonNull<Header> {
         self.0.into_raw()
     }
 
     /// The task's header.
+    #[inline]
     pub(crate) fn header(&self) -> &Header {
         self.0.header()
     }

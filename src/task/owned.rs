@@ -55,6 +55,7 @@ impl OwnedTasks {
     /// # Panics
     /// If a local task comes on another thread than the local tasks before it.
     #[must_use = "a task that is refused must be shut down"]
+    #[inline]
     pub(crate) fn insert(&self, task: TaskRef) -> bool {
         if task.header().is_local() {
             self.bind();
@@ -66,6 +67,7 @@ impl OwnedTasks {
     }
 
     /// Takes a task out, if it is here (and the thread may touch it).
+    #[inline]
     pub(crate) fn remove(&self, task: &Header) -> Option<TaskRef> {
         // Only a hint for a task that is in no list any more; the list itself looks again.
         if task.list.load(Ordering::Relaxed) != self.id {
@@ -101,6 +103,7 @@ impl OwnedTasks {
         self.local_len.load(Ordering::Relaxed) + self.shared_len.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn bind(&self) {
         if self.thread.load(Ordering::Relaxed) == 0 {
             // On failure another thread was first, which `with_local` finds out.
@@ -111,6 +114,7 @@ impl OwnedTasks {
 
     /// Lends the list of local tasks, on its own thread only. Without one it is still nobody's: then `None`
     /// too.
+    #[inline]
     fn with_local<R>(&self, edit: impl FnOnce(&mut List) -> R) -> Option<R> {
         if self.thread.load(Ordering::Relaxed) != Mark::here().number() {
             return None;
@@ -152,6 +156,7 @@ unsafe impl Send for List {}
 impl List {
     const EMPTY: List = List { first: None, last: None, len: 0, closed: false };
 
+    #[inline]
     fn insert(&mut self, task: TaskRef, id: u64, len: &AtomicUsize) -> bool {
         if self.closed {
             return false;
@@ -171,6 +176,7 @@ impl List {
         true
     }
 
+    #[inline]
     fn remove(&mut self, task: &Header, id: u64, len: &AtomicUsize) -> Option<TaskRef> {
         if task.list.load(Ordering::Relaxed) != id {
             return None;
@@ -205,17 +211,20 @@ impl List {
         self.remove(task, task.list.load(Ordering::Relaxed), len)
     }
 
+    #[inline]
     fn resize(&mut self, len: usize, copy: &AtomicUsize) {
         self.len = len;
         copy.store(len, Ordering::Relaxed);
     }
 }
 
+#[inline]
 fn set_links(header: &Header, new: Links) {
     // SAFETY: called by the list that holds the task, under its lock or on its thread.
     header.links.with_mut(|links| unsafe { *links = new });
 }
 
+#[inline]
 fn edit_links(entry: NonNull<Header>, edit: impl FnOnce(&mut Links)) {
     // SAFETY: an entry of the list that is being edited: it is alive, and its links are that list's.
     unsafe { entry.as_ref() }.links.with_mut(|links| edit(unsafe { &mut *links }));

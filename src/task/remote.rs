@@ -105,6 +105,7 @@ impl Reading {
     }
 
     /// Whether this is asked for.
+    #[inline]
     pub(super) fn asks(self, request: usize) -> bool {
         self.0 & request != 0
     }
@@ -115,6 +116,7 @@ pub(super) struct Remote(AtomicUsize);
 
 impl Remote {
     /// Nobody elsewhere knows the task.
+    #[inline]
     pub(super) fn new() -> Self {
         Self(AtomicUsize::new(0))
     }

@@ -9,7 +9,7 @@ use super::answer::{Complete, Pause, Start};
 use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
 use super::state::State;
-use super::{Attributes, Cause, Notified, Schedule, waker};
+use super::{Attributes, Cause, Notified, Schedule, TaskPanic, waker};
 use crate::base::coop;
 use crate::base::guard::contained;
 use crate::base::sync::UnsafeCell;
@@ -26,8 +26,18 @@ pub(super) fn allocate<F: Future, S: Schedule>(
     state: State,
     attributes: Attributes,
 ) -> NonNull<Header> {
-    let header = Header::new(state, &Typed::<F, S>::FUNCTIONS, scheduler.realm(), attributes);
-    let cell = Box::new(Cell { header, scheduler, stage: UnsafeCell::new(Stage::Future(future)) });
+    let realm = scheduler.realm();
+    let mut cell = Box::<Cell<F, S>>::new_uninit();
+    let place = cell.as_mut_ptr();
+    // In place, field by field: a cell that is made first and moved into its box is copied once more.
+    // SAFETY: `place` is a cell's memory, each field of which is written once and not read before.
+    unsafe {
+        (&raw mut (*place).header).write(Header::new(state, &Typed::<F, S>::FUNCTIONS, realm, attributes));
+        (&raw mut (*place).scheduler).write(scheduler);
+        (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future)));
+    }
+    // SAFETY: all three fields are written.
+    let cell = unsafe { cell.assume_init() };
     // The pointer keeps its claim to the whole cell, although it is called the header's.
     NonNull::from(Box::leak(cell)).cast()
 }
@@ -40,6 +50,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         run: run::<F, S>,
         cancel: cancel::<F, S>,
         schedule: schedule::<F, S>,
+        aborted: aborted::<F, S>,
         send: send::<F, S>,
         take_output: take_output::<F, S>,
         drop_output: drop_output::<F, S>,
@@ -107,6 +118,9 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                 Err(Failure::Panicked(panic))
             }
         };
+        if let Err(Failure::Panicked(panic)) = &result {
+            self.tell(&**panic);
+        }
         // SAFETY: RUNNING gives us the stage; it is empty, so overwriting it drops nothing.
         self.cell().stage.with_mut(|stage| unsafe { stage.write(Stage::Output(result)) });
     }
@@ -123,6 +137,25 @@ impl<F: Future, S: Schedule> Typed<F, S> {
             unsafe { stage.write(Stage::Empty) };
             dropped
         })
+    }
+
+    /// Drops what is in the stage and contains a panic in that, which is the task's.
+    ///
+    /// # Safety
+    /// As `empty_stage`.
+    unsafe fn discard(&self) {
+        // SAFETY: passed on from the caller.
+        if let Err(panic) = unsafe { self.empty_stage() } {
+            self.tell(&*panic);
+            contained(|| drop(panic));
+        }
+    }
+
+    /// Tells the scheduler of a panic. It may call foreign code; nothing of the task is borrowed but what
+    /// never changes.
+    fn tell(&self, panic: &(dyn Any + Send)) {
+        let cell = self.cell();
+        contained(|| cell.scheduler.panicked(&TaskPanic::new(&cell.header, panic)));
     }
 
     /// The task is over: leaves the owner's list, publishes the output, wakes the joiner, gives up the
@@ -147,7 +180,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                 Complete::Last => break,
                 Complete::Unwanted => {
                     // SAFETY: RUNNING is still ours, and we run where the future ran.
-                    contained(|| drop(unsafe { self.empty_stage() }));
+                    unsafe { self.discard() };
                     output_kept = false;
                 }
                 Complete::Joined => {
@@ -261,6 +294,12 @@ unsafe fn hand_over<F: Future, S: Schedule>(task: NonNull<Header>, cause: Cause)
     }
 }
 
+unsafe fn aborted<F: Future, S: Schedule>(task: NonNull<Header>) {
+    // SAFETY: the caller keeps the task alive throughout.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    typed.cell().scheduler.aborted(&typed.cell().header);
+}
+
 unsafe fn take_output<F: Future, S: Schedule>(task: NonNull<Header>, place: *mut ()) -> bool {
     // SAFETY: the caller is the task's `JoinHandle`, which has a reference.
     let typed = unsafe { Typed::<F, S>::new(task) };
@@ -279,23 +318,36 @@ unsafe fn take_output<F: Future, S: Schedule>(task: NonNull<Header>, place: *mut
 unsafe fn drop_output<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: as `take_output`; an output that may not cross threads has a handle that may not either.
     let typed = unsafe { Typed::<F, S>::new(task) };
+    // SAFETY: the task is complete, so the stage is the handle's. Nearly always it has been taken.
+    if typed.cell().stage.with(|stage| matches!(unsafe { &*stage }, Stage::Empty)) {
+        return;
+    }
     let _current = Current::enter(typed.cell().header.id());
     // SAFETY: the task is complete, so the stage is the handle's.
-    contained(|| drop(unsafe { typed.empty_stage() }));
+    unsafe { typed.discard() };
 }
 
 /// Frees the cell. A future that is still in it is dropped with it, unless it is bound to another thread:
 /// then the whole cell is leaked, because dropping the future here would be unsound.
 unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
-    let cell: NonNull<Cell<F, S>> = task.cast();
-    // SAFETY: the last reference is gone, so nobody else reads or writes the cell.
-    let (header, stage) = unsafe { (&cell.as_ref().header, &cell.as_ref().stage) };
-    // SAFETY: as above. Why a task failed may be known anywhere.
-    let is_bound = stage.with(|stage| !matches!(unsafe { &*stage }, Stage::Empty | Stage::Output(Err(_))));
+    // SAFETY: the last reference is gone, so the cell lives until it is freed below.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    let Cell { header, stage, .. } = typed.cell();
+    // Why a task failed may be known anywhere.
+    let (is_empty, is_bound) = stage.with(|stage| {
+        // SAFETY: as above, and nobody else reads or writes it.
+        let stage = unsafe { &*stage };
+        let is_empty = matches!(stage, Stage::Empty);
+        (is_empty, !is_empty && !matches!(stage, Stage::Output(Err(_))))
+    });
     if is_bound && !header.may_run_here() {
         return;
     }
     let _current = Current::enter(header.id());
+    if !is_empty {
+        // SAFETY: the stage is ours, as above, and what is in it may be dropped here.
+        unsafe { typed.discard() };
+    }
     // SAFETY: `allocate` made it from a box, and it is freed once.
-    contained(|| drop(unsafe { Box::from_raw(cell.as_ptr()) }));
+    contained(|| drop(unsafe { Box::from_raw(typed.0.as_ptr()) }));
 }

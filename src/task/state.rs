@@ -61,26 +61,32 @@ const REFERENCES_MAX: usize = (isize::MAX as usize) / REFERENCE;
 struct Bits(usize);
 
 impl Bits {
+    #[inline]
     fn any(self, bits: usize) -> bool {
         self.0 & bits != 0
     }
 
+    #[inline]
     fn is_idle(self) -> bool {
         !self.any(RUNNING | NOTIFIED | COMPLETE)
     }
 
+    #[inline]
     fn references(self) -> usize {
         self.0 / REFERENCE
     }
 
+    #[inline]
     fn with(self, bits: usize) -> Self {
         Bits(self.0 | bits)
     }
 
+    #[inline]
     fn without(self, bits: usize) -> Self {
         Bits(self.0 & !bits)
     }
 
+    #[inline]
     fn less(self, references: usize) -> Self {
         debug_assert!(self.references() >= references, "a task gave up a reference it did not have");
         Bits(self.0 - references * REFERENCE)
@@ -120,6 +126,7 @@ impl fmt::Debug for State {
 impl State {
     /// A task that is to run for the first time: a `Notified` and a `JoinHandle` exist, and `references` in
     /// all. `mark` says which thread it is bound to.
+    #[inline]
     pub(super) fn new(references: usize, mark: Mark) -> Self {
         debug_assert!(references >= 2, "the Notified and the JoinHandle hold one each");
         let word = AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (references * REFERENCE));
@@ -163,11 +170,13 @@ impl State {
     }
 
     /// Whether the task is still in the hands of whoever holds its `Unborn`.
+    #[inline]
     pub(super) fn is_unborn(&self) -> bool {
         Bits(self.word.load(Ordering::Acquire)).any(UNBORN)
     }
 
     /// (1) The holder of a `Notified` wants to run the task.
+    #[inline]
     pub(super) fn start(&self) -> Start {
         self.step(|now| {
             if now.any(RUNNING | COMPLETE) {
@@ -180,6 +189,7 @@ impl State {
     }
 
     /// (2) The poll has returned `Pending`.
+    #[inline]
     pub(super) fn pause(&self) -> Pause {
         self.step(|now| {
             debug_assert!(now.any(RUNNING) && !now.any(COMPLETE), "only the poller pauses: {now:?}");
@@ -201,17 +211,20 @@ impl State {
     /// Always a read-modify-write (unless the task is over), also if NOTIFIED is set: what the waker's side
     /// wrote before must be visible to the poll that follows, and a mere load of the bit could pass those
     /// writes.
+    #[inline]
     pub(super) fn wake(&self) -> Wake {
         self.mark_as(NOTIFIED)
     }
 
     /// (3) As [`wake`](Self::wake), for an abort.
+    #[inline]
     pub(super) fn abort(&self) -> Wake {
         self.mark_as(NOTIFIED | CANCELLED)
     }
 
     /// (3) As [`wake`](Self::wake), with the `Notified`'s reference added on `Schedule`; one step in the
     /// usual case.
+    #[inline]
     pub(super) fn wake_and_retain(&self) -> Wake {
         if !self.is_shared() {
             let wake = self.wake();
@@ -238,6 +251,7 @@ impl State {
     ///
     /// `output_kept` says whether the output is still there. No read-modify-write at all if nobody else is
     /// left.
+    #[inline]
     pub(super) fn complete(&self, held: usize, output_kept: bool) -> Complete {
         let is_reached = !self.is_shared() && (self.remote.is_touched() || self.is_unborn());
         self.step(|now| {
@@ -260,6 +274,7 @@ impl State {
     }
 
     /// (5) A shutdown wants to end the task.
+    #[inline]
     pub(super) fn claim(&self) -> Claim {
         self.step(|now| {
             if now.any(COMPLETE) {
@@ -298,6 +313,7 @@ impl State {
     /// `JoinHandle`: has written its waker and publishes it. False if the task is over: the waker is still
     /// its own.
     #[must_use = "on false the waker is still the handle's"]
+    #[inline]
     pub(super) fn publish_join_waker(&self) -> bool {
         if !self.is_shared() {
             return self.step(|now| (!now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(JOIN_WAKER))));
@@ -308,6 +324,7 @@ impl State {
     /// `JoinHandle`: wants its waker back. False if the task is over: the waker has gone to whoever completed
     /// it.
     #[must_use = "on true the waker is the handle's"]
+    #[inline]
     pub(super) fn withdraw_join_waker(&self) -> bool {
         self.step(|now| {
             debug_assert!(now.any(COMPLETE | JOIN_WAKER), "only a stored waker is withdrawn: {now:?}");
@@ -316,6 +333,7 @@ impl State {
     }
 
     /// The `JoinHandle` is dropped.
+    #[inline]
     pub(super) fn leave(&self) -> Leave {
         self.step(|now| {
             if now.any(COMPLETE) {
@@ -380,6 +398,7 @@ impl State {
     }
 
     /// The references that a local task's word counts, which may be less than none.
+    #[inline]
     fn homes(&self, word: usize) -> isize {
         (word as isize) >> REFERENCE.trailing_zeros()
     }
@@ -390,6 +409,7 @@ impl State {
         word.wrapping_add((elsewhere as usize).wrapping_mul(REFERENCE))
     }
 
+    #[inline]
     fn mark_as(&self, bits: usize) -> Wake {
         if self.is_complete() {
             return Wake::Seen;
@@ -446,6 +466,7 @@ impl State {
 }
 
 /// Gives up one reference in the same step; if it is the only one, the word need not change any more.
+#[inline]
 fn give_up_one<R>(now: Bits, done: R, last: R) -> (R, Option<Bits>) {
     if now.references() == 1 { (last, None) } else { (done, Some(now.less(1))) }
 }

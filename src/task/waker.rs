@@ -19,6 +19,7 @@ pub(super) static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_
 ///
 /// # Safety
 /// The task is referenced for as long as the result is used.
+#[inline]
 pub(super) unsafe fn lend(task: NonNull<Header>) -> ManuallyDrop<Waker> {
     // SAFETY: never dropped, so the uncounted reference is never given up; the caller keeps the task alive.
     ManuallyDrop::new(unsafe { Reference::from_raw(task) }.into_waker())
@@ -28,6 +29,7 @@ pub(super) unsafe fn lend(task: NonNull<Header>) -> ManuallyDrop<Waker> {
 ///
 /// # Safety
 /// `data` comes from a waker with the table [`WAKER`].
+#[inline]
 unsafe fn address(data: *const ()) -> NonNull<Header> {
     // SAFETY: `Reference::into_waker` is the only maker of such wakers; its pointer is not null.
     unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }

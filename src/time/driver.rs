@@ -32,6 +32,7 @@
 //! drop a task, and with it a timer, which comes back here.
 #![forbid(unsafe_code)]
 
+use super::clock::{Clock, is_touched};
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
 use crate::base::inbox::Inbox;
@@ -140,6 +141,8 @@ pub(crate) struct Driver {
     wheel: Wheel<Arc<Parcel<Timer>>>,
     /// Tick 0.
     start: Instant,
+    /// What the time is, if it may be another than the system's.
+    clock: Option<Arc<Clock>>,
     home: Arc<Inbox>,
     /// Timers of this core that nobody else refers to.
     spare: Vec<Arc<Parcel<Timer>>>,
@@ -150,7 +153,37 @@ pub(crate) struct Driver {
 impl Driver {
     /// The timers of the core behind `home`; ticks are counted from `start`.
     pub(crate) fn new(start: Instant, home: Arc<Inbox>) -> Self {
-        Self { wheel: Wheel::new(), start, home, spare: Vec::new(), expired: Vec::new() }
+        let (spare, expired) = (Vec::new(), Vec::new());
+        Self { wheel: Wheel::new(), start, clock: None, home, spare, expired }
+    }
+
+    /// Makes these timers go by `clock`, if there is one, from its origin on.
+    pub(crate) fn going_by(self, clock: Option<Arc<Clock>>) -> Self {
+        let start = clock.as_ref().map_or(self.start, |clock| clock.origin());
+        Self { start, clock, ..self }
+    }
+
+    /// The time of these timers when the system's is `now`.
+    fn time(&self, now: Instant) -> Instant {
+        self.clock.as_ref().map_or(now, |clock| clock.at(now))
+    }
+
+    /// When the next timer is due. A deadline past the end of time is none.
+    fn next_deadline(&self) -> Option<Instant> {
+        self.start.checked_add(Duration::from_millis(self.wheel.next_due()?))
+    }
+
+    fn time_left(&self, now: Instant) -> Option<Duration> {
+        let left = self.next_deadline()?.saturating_duration_since(self.time(now));
+        let passes = left.is_zero() || self.clock.as_ref().is_none_or(|clock| !clock.stands());
+        passes.then_some(left)
+    }
+
+    /// The clock, and the timer it may jump to.
+    fn next_jump(&self) -> Option<(&Clock, Instant)> {
+        let clock = self.clock.as_deref().filter(|clock| clock.may_jump())?;
+        let due = self.next_deadline()?;
+        (due > clock.at(self.start)).then_some((clock, due))
     }
 
     fn is_home_of(&self, parcel: &Parcel<Timer>) -> bool {
@@ -220,7 +253,7 @@ impl Driver {
 
     fn fire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> usize {
         // The clock has not gone backwards, whatever the caller says: then nothing new is due.
-        let tick = now.saturating_duration_since(self.start).as_millis();
+        let tick = self.time(now).saturating_duration_since(self.start).as_millis();
         let mut expired = std::mem::take(&mut self.expired);
         self.wheel.advance(u64::try_from(tick).unwrap_or(u64::MAX), FIRE_MAX, &mut expired);
         let fired = expired.len();
@@ -284,13 +317,24 @@ impl Drop for Guard {
     }
 }
 
-/// The instant until which this core may sleep as far as its timers are concerned.
-pub(crate) fn next_deadline() -> Option<Instant> {
+/// How long this core may sleep from `now` on as far as its timers are concerned; `None` is without limit.
+pub(crate) fn time_left(now: Instant) -> Option<Duration> {
+    with_current(|driver| driver.time_left(now))?
+}
+
+/// Whether this core's clock stands and may jump to a timer that is ahead of it, if the core has nothing else
+/// to do. One relaxed load if no clock of the process was ever stopped.
+pub(crate) fn may_jump() -> bool {
+    is_touched() && with_current(|driver| driver.next_jump().is_some()).unwrap_or(false)
+}
+
+/// Moves this core's clock to its next timer, if it still may jump.
+pub(crate) fn jump() {
     with_current(|driver| {
-        let due = driver.wheel.next_due()?;
-        // A deadline past the end of time is none.
-        driver.start.checked_add(Duration::from_millis(due))
-    })?
+        if let Some((clock, due)) = driver.next_jump() {
+            clock.jump_to(due);
+        }
+    });
 }
 
 /// How many timers this core has.
@@ -300,7 +344,7 @@ pub(crate) fn pending() -> usize {
 
 /// Completes this core's timers that are due at `now` and adds the wakers of the tasks that wait for them.
 ///
-/// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`next_deadline`] says
+/// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`time_left`] says
 /// so.
 pub(crate) fn fire(now: Instant, wakers: &mut Vec<Waker>) -> usize {
     with_current(|driver| driver.fire(now, wakers)).unwrap_or(0)

@@ -1,10 +1,10 @@
 //! A point in time of the monotonic clock.
 //!
 //! Owns the one type that the public side of this room takes and gives. It is a `std::time::Instant` and
-//! nothing more; it is a type of its own so that a clock that tests control can come later without a change
-//! of signatures.
+//! nothing more; it is a type of its own because the present may be another than the system's (`clock.rs`).
 #![forbid(unsafe_code)]
 
+use super::clock;
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
@@ -14,7 +14,8 @@ const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A point in time of the monotonic clock, for deadlines and for measuring.
 ///
-/// The same as [`std::time::Instant`], and converts from and to it at no cost.
+/// The same as [`std::time::Instant`], and converts from and to it at no cost. Only the present may differ:
+/// where a test has stopped the clock ([`pause`](super::pause)), it is what that clock says.
 ///
 /// ```
 /// use ringwork::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub struct Instant {
 }
 
 impl Instant {
-    /// The present.
+    /// The present, by the clock of the runtime this thread is in.
     ///
     /// ```
     /// use ringwork::time::Instant;
@@ -39,7 +40,7 @@ impl Instant {
     /// ```
     #[must_use]
     pub fn now() -> Self {
-        Self::from_std(std::time::Instant::now())
+        Self::from_std(clock::now())
     }
 
     /// The same point in time as `std`.

@@ -6,6 +6,7 @@
 //! | limit a future | [`timeout`], [`timeout_at`] |
 //! | tick | [`interval`], [`interval_at`] |
 //! | tell the time | [`Instant`], [`Duration`] |
+//! | take the clock in hand, in tests | [`pause`], [`resume`], [`advance`] |
 //!
 //! Names and meaning are tokio's. What is ours is where a timer lives: in the wheel of the core whose task
 //! first polled it, so that making, firing and cancelling one takes no lock and, after a while, no
@@ -30,21 +31,26 @@
 //! # For the house
 //! L2: names only `base` and `sys::fork`. `wheel` is the pure structure, `driver` the core's end of it (a
 //! private thread-local, set by the guard of `enter`), `sleep` the future's end; the rest is built on
-//! `sleep`. The worker calls `next_deadline` before it waits, `fire` after, and `shut_down` at its end.
+//! `sleep`. `clock` is what the time is. The worker calls `may_jump` and `jump` when it has nothing to do,
+//! `time_left` before it waits, `fire` after, and `shut_down` at its end.
 #![forbid(unsafe_code)]
 
+mod clock;
 mod driver;
 pub mod error;
 mod instant;
 mod interval;
+mod pause;
 mod sleep;
 mod timeout;
 mod wheel;
 
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use pause::{advance, pause, resume};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use std::time::Duration;
 pub use timeout::{Timeout, timeout, timeout_at};
 
-pub(crate) use driver::{Driver, Guard, enter, fire, next_deadline, pending, shut_down};
+pub(crate) use clock::{Clock, GoesBy, Hold, go_by};
+pub(crate) use driver::{Driver, Guard, enter, fire, jump, may_jump, pending, shut_down, time_left};

@@ -93,6 +93,15 @@ fn arguments_become_builder_calls() {
             quote! { pin = "auto", cores = 1 },
             quote! { Builder::new().cores(1).pin(::ringwork::runtime::Pin::Auto).build() },
         ),
+        (quote! { start_paused = true }, quote! { Builder::new().start_paused(true).build() }),
+        (
+            quote! { start_paused = false, cores = 2 },
+            quote! { Builder::new().cores(2).start_paused(false).build() },
+        ),
+        (
+            quote! { on_task_panic = "shut_down" },
+            quote! { Builder::new().on_task_panic(::ringwork::runtime::PanicPolicy::ShutDown).build() },
+        ),
     ];
     for (arguments, calls) in cases {
         let expansion = expand("main", arguments, item.clone());
@@ -120,6 +129,16 @@ fn a_test_gets_two_cores_that_are_not_pinned() {
     };
     let item = quote! { #[ignore = "slow"] #[should_panic] async fn works() { work().await; } };
     assert_eq!(expand("test", quote! {}, item), text(expected));
+}
+
+#[test]
+fn a_test_whose_clock_stands_gets_one_core() {
+    let item = quote! { async fn works() {} };
+    let cases = [(quote! { start_paused = true }, 1), (quote! { start_paused = false }, 2)];
+    for (arguments, cores) in cases {
+        let expansion = expand("test", arguments, item.clone());
+        assert!(expansion.contains(&format!(".cores({cores})")), "{expansion}");
+    }
 }
 
 #[test]
@@ -160,13 +179,19 @@ fn all_faults_of_a_function_are_told_at_once() {
 #[test]
 fn wrong_arguments_are_refused() {
     let cases = [
-        (quote! { threads = 2 }, "unknown argument `threads`: expected `cores` or `pin`"),
+        (
+            quote! { threads = 2 },
+            "unknown argument `threads`: expected `cores`, `pin`, `on_task_panic` or `start_paused`",
+        ),
         (quote! { cores = 1, cores = 2 }, "`cores` is given twice"),
         (quote! { cores = 0 }, "at least 1"),
         (quote! { cores = "two" }, "at least 1"),
         (quote! { cores = 99999999999999999999999 }, "at least 1"),
         (quote! { pin = "none" }, "`pin` takes"),
         (quote! { pin = 1 }, "`pin` takes"),
+        (quote! { on_task_panic = "abort" }, "`on_task_panic` takes"),
+        (quote! { start_paused = 1 }, "`start_paused` takes `true` or `false`"),
+        (quote! { cores = 2, start_paused = true }, "`start_paused` needs one core"),
         (quote! { cores }, "expected `=`"),
         (quote! { cores = 1 pin = "off" }, "expected `,`"),
     ];

@@ -29,6 +29,10 @@ impl Count {
     }
 }
 
+fn next_deadline() -> Option<std::time::Instant> {
+    with_current(|driver| driver.next_deadline()).flatten()
+}
+
 fn poll<F: Future + Unpin>(future: &mut F, count: &Arc<Count>) -> Poll<F::Output> {
     let waker = Waker::from(Arc::clone(count));
     Pin::new(future).poll(&mut Context::from_waker(&waker))

@@ -1,0 +1,256 @@
+//! The clock that timers go by: the system's, until a test takes it in hand.
+//!
+//! Owns [`Clock`] (the time of a runtime with one core, and whether it may jump), the thread-local that says
+//! which clock a thread goes by, and [`now`]. Promises that the time never goes backwards, and that reading
+//! it costs one relaxed load beside the system's clock as long as no clock of the process has been stopped.
+//! What stops and moves it is `pause.rs`, and that a core with nothing to do jumps is the worker's.
+//!
+//! # Jumping
+//! A stopped clock jumps to the next timer when nobody has anything to do. The core knows that of itself.
+//! What runs outside of the core and may yet bring work (a thread in `block_on` that is awake, a job of the
+//! blocking pool from its spawn to its end) *holds* the clock. Whoever causes another's work takes a hold for
+//! it before he gives up his own: a waker for the thread that it wakes, a job for the jobs it spawns. So a
+//! count of zero means that nothing is going on anywhere, and nothing can begin but by the core itself or
+//! from outside of the runtime. The last hold that is given up nudges the core, which may have gone to sleep
+//! meanwhile.
+#![forbid(unsafe_code)]
+
+use crate::base::inbox::Inbox;
+use crate::base::parcel::{Deliver, Parcel};
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Whether any clock of the process was ever stopped. Never cleared: a clock that goes again may still be
+/// ahead of the system's.
+static TOUCHED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the time may be another than the system's.
+#[inline]
+pub(super) fn is_touched() -> bool {
+    TOUCHED.load(Ordering::Relaxed)
+}
+
+/// The time of the runtime this thread is in; outside of one, and in one with several cores, the system's.
+#[inline]
+pub(super) fn now() -> Instant {
+    if is_touched() { now_here() } else { Instant::now() }
+}
+
+#[cold]
+fn now_here() -> Instant {
+    match current() {
+        Some(Some(clock)) => clock.now(),
+        _ => Instant::now(),
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Vec<(u64, Option<Arc<Clock>>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Undoes [`go_by`] when dropped; guards may be dropped in any order.
+#[must_use = "the thread goes by the clock only while the guard lives"]
+#[derive(Debug)]
+pub(crate) struct GoesBy {
+    ticket: u64,
+    // A thread-local was set: the guard must be dropped on the same thread.
+    _here: PhantomData<*const ()>,
+}
+
+/// Makes `clock` the one that this thread goes by; `None` is that of a runtime with several cores.
+pub(crate) fn go_by(clock: Option<Arc<Clock>>) -> GoesBy {
+    let ticket = CURRENT.with_borrow_mut(|current| {
+        let ticket = current.last().map_or(0, |(ticket, _)| ticket + 1);
+        current.push((ticket, clock));
+        ticket
+    });
+    GoesBy { ticket, _here: PhantomData }
+}
+
+impl Drop for GoesBy {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|current| current.borrow_mut().retain(|(ticket, _)| *ticket != self.ticket));
+    }
+}
+
+/// The clock that this thread goes by: none outside of a runtime, none inside for one with several cores.
+pub(super) fn current() -> Option<Option<Arc<Clock>>> {
+    CURRENT.try_with(|current| current.borrow().last().map(|(_, clock)| clock.clone())).ok().flatten()
+}
+
+/// The time of a runtime with one core.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    /// Tick 0 of the core's timers.
+    origin: Instant,
+    hands: Mutex<Hands>,
+    holds: AtomicUsize,
+    core: Arc<Inbox>,
+    nudge: Arc<Parcel<Nudge>>,
+}
+
+/// Where the clock stands, or stood when it began to go.
+#[derive(Clone, Copy, Debug)]
+struct Hands {
+    at: Instant,
+    /// Since when it goes, by the system's clock; it stands without.
+    since: Option<Instant>,
+}
+
+impl Hands {
+    fn time(self, system: Instant) -> Instant {
+        match self.since {
+            Some(since) => self.at + system.saturating_duration_since(since),
+            None => self.at,
+        }
+    }
+}
+
+/// Makes a parked core turn once.
+#[derive(Debug)]
+struct Nudge;
+
+impl Deliver for Nudge {
+    fn deliver(_: Arc<Parcel<Self>>, _: u32) {}
+
+    fn dispose(_: Arc<Parcel<Self>>, _: u32) {}
+}
+
+impl Clock {
+    /// The clock of the runtime whose only core is behind `core`; it goes, unless `stopped`.
+    pub(crate) fn new(core: Arc<Inbox>, stopped: bool) -> Arc<Self> {
+        let origin = Instant::now();
+        if stopped {
+            TOUCHED.store(true, Ordering::SeqCst);
+        }
+        let hands = Hands { at: origin, since: (!stopped).then_some(origin) };
+        let (hands, holds) = (Mutex::new(hands), AtomicUsize::new(0));
+        Arc::new(Self { origin, hands, holds, core, nudge: Parcel::new(Nudge) })
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.hands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tick 0.
+    pub(super) fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    fn now(&self) -> Instant {
+        self.at(Instant::now())
+    }
+
+    /// The time of this clock when the system's says `system`.
+    pub(super) fn at(&self, system: Instant) -> Instant {
+        if is_touched() { self.hands().time(system) } else { system }
+    }
+
+    /// Whether the clock stands.
+    pub(super) fn stands(&self) -> bool {
+        is_touched() && self.hands().since.is_none()
+    }
+
+    /// Stops. The time at which it stands is a whole tick, so that what follows does not depend on the
+    /// moment. False if it stood already.
+    pub(super) fn stop(&self) -> bool {
+        let mut hands = self.hands();
+        if hands.since.is_none() {
+            return false;
+        }
+        let passed = hands.time(Instant::now()).saturating_duration_since(self.origin);
+        *hands =
+            Hands { at: self.origin + whole_ticks(passed + TICK - Duration::from_nanos(1)), since: None };
+        TOUCHED.store(true, Ordering::SeqCst);
+        drop(hands);
+        self.nudge();
+        true
+    }
+
+    /// Goes on from where it stands. False if it went.
+    pub(super) fn start(&self) -> bool {
+        let mut hands = self.hands();
+        if hands.since.is_some() {
+            return false;
+        }
+        hands.since = Some(Instant::now());
+        drop(hands);
+        self.nudge();
+        true
+    }
+
+    /// Moves a clock that stands. Gives its last tick; nothing if it goes.
+    pub(super) fn advance(&self, by: Duration) -> Option<Instant> {
+        let mut hands = self.hands();
+        if hands.since.is_some() {
+            return None;
+        }
+        hands.at = hands.at.checked_add(by).expect("the clock cannot represent that time");
+        Some(self.origin + whole_ticks(hands.at.saturating_duration_since(self.origin)))
+    }
+
+    /// Whether a jump is allowed, as far as others than the core are concerned.
+    pub(super) fn may_jump(&self) -> bool {
+        self.stands() && self.holds.load(Ordering::SeqCst) == 0
+    }
+
+    /// Moves to `due`, if a jump is allowed and that is not in the past.
+    pub(super) fn jump_to(&self, due: Instant) {
+        let mut hands = self.hands();
+        if hands.since.is_none() && self.holds.load(Ordering::SeqCst) == 0 {
+            hands.at = hands.at.max(due);
+        }
+    }
+
+    /// Makes the core look again.
+    fn nudge(&self) {
+        self.nudge.request(&self.core, 1);
+    }
+}
+
+/// The length of a tick.
+const TICK: Duration = Duration::from_millis(1);
+
+fn whole_ticks(time: Duration) -> Duration {
+    time - Duration::from_nanos(u64::from(time.subsec_nanos() % TICK.subsec_nanos()))
+}
+
+/// Keeps a clock from jumping, from when it is made until it is dropped.
+#[must_use = "the clock is held only while this lives"]
+#[derive(Debug)]
+pub(crate) struct Hold<C: Deref<Target = Clock>>(Option<C>);
+
+impl<C: Deref<Target = Clock>> Hold<C> {
+    /// Holds `clock`, if there is one.
+    pub(crate) fn of(clock: Option<C>) -> Self {
+        if let Some(clock) = &clock {
+            clock.holds.fetch_add(1, Ordering::SeqCst);
+        }
+        Self(clock)
+    }
+
+    /// Leaves the hold to somebody who [takes it over](Self::taken_over).
+    pub(crate) fn pass_on(mut self) {
+        drop(self.0.take());
+    }
+
+    /// The hold on `clock` that somebody has passed on.
+    pub(crate) fn taken_over(clock: Option<C>) -> Self {
+        Self(clock)
+    }
+}
+
+impl<C: Deref<Target = Clock>> Drop for Hold<C> {
+    fn drop(&mut self) {
+        let Some(clock) = &self.0 else { return };
+        let last = clock.holds.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Not relaxed: a clock that is stopped right now sees that nobody holds it, or we see it stopped.
+        if last && TOUCHED.load(Ordering::SeqCst) && clock.stands() {
+            clock.nudge();
+        }
+    }
+}

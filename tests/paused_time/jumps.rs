@@ -1,0 +1,234 @@
+//! The clock jumps when nothing is left to run, to the next timer, the same way in every run.
+
+use crate::kit::{Event, bounded, poll_once};
+use crate::{HOUR, MS, SECOND, on_the_core, paused};
+use ringwork::task::yield_now;
+use ringwork::time::{
+    Duration, Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout,
+};
+use std::cell::RefCell;
+use std::future::pending;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+#[test]
+fn time_stands_still_while_a_task_runs() {
+    on_the_core(|| async {
+        let start = Instant::now();
+        crate::let_real_time_pass();
+        assert_eq!(Instant::now(), start);
+        for _ in 0..1_000 {
+            yield_now().await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn a_clock_with_nothing_else_to_do_jumps_to_the_next_timer() {
+    on_the_core(|| async {
+        let start = Instant::now();
+        for (n, nap) in [HOUR, MS, 24 * 365 * HOUR, SECOND].into_iter().enumerate() {
+            let before = Instant::now();
+            sleep(nap).await;
+            assert_eq!(before.elapsed(), nap, "nap {n}");
+        }
+        assert_eq!(start.elapsed(), HOUR + MS + 24 * 365 * HOUR + SECOND);
+        sleep_until(start).await;
+        sleep(Duration::ZERO).await;
+        timeout(Duration::MAX, sleep(MS)).await.unwrap();
+    });
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_deadlines_and_each_at_its_time() {
+    on_the_core(|| async {
+        let (start, order) = (Instant::now(), Rc::new(RefCell::new(Vec::new())));
+        let naps: Vec<_> = [30, 10, 50, 10, 20]
+            .into_iter()
+            .map(|nap| {
+                let order = Rc::clone(&order);
+                ringwork::spawn_local(async move {
+                    sleep(nap * SECOND).await;
+                    order.borrow_mut().push(start.elapsed());
+                })
+            })
+            .collect();
+        for nap in naps {
+            nap.await.unwrap();
+        }
+        assert_eq!(*order.borrow(), [10, 10, 20, 30, 50].map(|nap| nap * SECOND));
+    });
+}
+
+/// Numbers that a seed decides.
+fn next(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed >> 11
+}
+
+/// Ten thousand sleeps of tasks of both kinds: who woke when.
+fn history(seed: u64) -> Vec<(u64, Duration)> {
+    bounded(move || {
+        let seen: Arc<Mutex<Vec<(u64, Duration)>>> = Arc::default();
+        let inside = Arc::clone(&seen);
+        paused().run_main(move || async move {
+            let start = Instant::now();
+            let tasks: Vec<_> = (0..500)
+                .map(|task| {
+                    let (seen, mut seed) = (Arc::clone(&inside), seed.wrapping_mul(2 * task + 1));
+                    let naps = async move {
+                        for _ in 0..20 {
+                            sleep(Duration::from_micros(next(&mut seed) % 5_000_000)).await;
+                            seen.lock().unwrap().push((task, start.elapsed()));
+                        }
+                    };
+                    if task % 3 == 0 { ringwork::spawn_local(naps) } else { ringwork::spawn(naps) }
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(seen.len(), 10_000);
+        seen
+    })
+}
+
+#[test]
+fn ten_thousand_sleeps_are_the_same_in_every_run() {
+    let first = history(0x5eed);
+    assert!(first.is_sorted_by_key(|(_, at)| *at));
+    for _ in 0..3 {
+        assert!(history(0x5eed) == first, "two runs differ");
+    }
+    assert!(history(0x0dd5) != first);
+}
+
+#[test]
+fn a_clock_stopped_halfway_keeps_whole_milliseconds() {
+    bounded(|| {
+        let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+        runtime.run_main(|| async {
+            for nap in 1..50 {
+                // Some moment, which differs from run to run.
+                let before = Instant::now();
+                ringwork::time::pause();
+                let start = Instant::now();
+                assert!(start >= before, "the clock went backwards");
+                sleep(nap * MS).await;
+                assert_eq!(start.elapsed(), nap * MS);
+                ringwork::time::resume();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_timeout_elapses_at_its_deadline_and_not_before_what_is_ready() {
+    on_the_core(|| async {
+        let start = Instant::now();
+        assert!(timeout(HOUR, pending::<()>()).await.is_err());
+        assert_eq!(start.elapsed(), HOUR);
+        timeout(2 * SECOND, sleep(SECOND)).await.unwrap();
+        assert!(timeout(SECOND, sleep(2 * SECOND)).await.is_err());
+        // Both at once: the result counts.
+        timeout(SECOND, sleep(SECOND)).await.unwrap();
+        assert_eq!(start.elapsed(), HOUR + 3 * SECOND);
+        // A future that is woken by others before its deadline.
+        let event = Event::default();
+        let waits = ringwork::spawn(timeout(MS, event.wait()));
+        let sets = ringwork::spawn(async move {
+            for _ in 0..1_000 {
+                yield_now().await;
+            }
+            event.set();
+        });
+        waits.await.unwrap().unwrap();
+        sets.await.unwrap();
+    });
+}
+
+#[test]
+fn an_interval_ticks_each_period_however_long() {
+    on_the_core(|| async {
+        let start = Instant::now();
+        let mut ticks = interval(HOUR);
+        for n in 0..1_000 {
+            assert_eq!(ticks.tick().await, start + n * HOUR);
+            assert_eq!(start.elapsed(), n * HOUR);
+        }
+    });
+}
+
+#[test]
+fn missed_ticks_do_as_they_are_told() {
+    on_the_core(|| async {
+        for (behavior, expected) in [
+            (MissedTickBehavior::Burst, [20, 40, 60, 80]),
+            (MissedTickBehavior::Delay, [20, 95, 115, 135]),
+            (MissedTickBehavior::Skip, [20, 80, 100, 120]),
+        ] {
+            let start = Instant::now();
+            let mut ticks = interval_at(start, 20 * MS);
+            ticks.set_missed_tick_behavior(behavior);
+            assert_eq!(ticks.tick().await, start);
+            sleep(75 * MS).await;
+            for after in expected {
+                assert_eq!(ticks.tick().await - start, after * MS, "{behavior:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_timer_that_is_dropped_or_put_off_stops_the_clock_at_no_time_of_its_own() {
+    on_the_core(|| async {
+        let start = Instant::now();
+        let mut dropped = Box::pin(sleep(SECOND));
+        assert!(poll_once(&mut dropped).await.is_pending());
+        let mut later = pin!(sleep(2 * SECOND));
+        assert!(poll_once(&mut later).await.is_pending());
+        later.as_mut().reset(start + HOUR);
+        drop(dropped);
+        sleep(30 * SECOND).await;
+        assert_eq!(start.elapsed(), 30 * SECOND);
+        later.await;
+        assert_eq!(start.elapsed(), HOUR);
+    });
+}
+
+#[test]
+fn background_tasks_run_before_the_clock_jumps() {
+    on_the_core(|| async {
+        let polls = Rc::new(RefCell::new(0));
+        let counts = Rc::clone(&polls);
+        let background = ringwork::task::Builder::new().background();
+        let busy = background.spawn_local(async move {
+            for _ in 0..200 {
+                *counts.borrow_mut() += 1;
+                yield_now().await;
+            }
+        });
+        sleep(HOUR).await;
+        assert_eq!(*polls.borrow(), 200);
+        busy.await.unwrap();
+    });
+}
+
+#[test]
+fn a_runtime_whose_clock_stands_ends_at_once_with_all_its_timers() {
+    bounded(|| {
+        let runtime = paused();
+        let naps: Vec<_> = (0..10).map(|_| runtime.spawn(pending::<()>())).collect();
+        let job = runtime.handle().spawn_blocking(crate::let_real_time_pass);
+        drop(runtime.spawn(sleep(HOUR)));
+        drop(job);
+        drop(runtime);
+        assert!(naps.iter().all(|nap| nap.is_finished()));
+    });
+}
