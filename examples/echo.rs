@@ -4,35 +4,47 @@
 //! copied, and a connection that is idle holds no buffer. Try it with `nc 127.0.0.1 7000`.
 
 use ringwork::net::TcpStream;
-use ringwork::{runtime, signal};
+use ringwork::{Balance, Serve, runtime, signal};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: echo [--listen ADDR] [--cores N]
+const USAGE: &str = "usage: echo [--listen ADDR] [--cores N] [--balance WAY]
 
   --listen ADDR  where to listen (default 127.0.0.1:7000; port 0 picks one)
   --cores N      how many cores (default: all this process may use)
+  --balance WAY  how connections are spread over the cores: kernel (default) or least-loaded
   --help         this text";
 
 struct Args {
     listen: SocketAddr,
     cores: Option<usize>,
+    balance: Balance,
 }
 
 fn parse() -> Result<Option<Args>, lexopt::Error> {
     use lexopt::prelude::*;
-    let mut args = Args { listen: SocketAddr::from(([127, 0, 0, 1], 7000)), cores: None };
+    let listen = SocketAddr::from(([127, 0, 0, 1], 7000));
+    let mut args = Args { listen, cores: None, balance: Balance::Kernel };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("listen") => args.listen = parser.value()?.parse()?,
             Long("cores") => args.cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("balance") => args.balance = parser.value()?.parse_with(balance)?,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(arg.unexpected()),
         }
     }
     Ok(Some(args))
+}
+
+fn balance(way: &str) -> Result<Balance, &'static str> {
+    match way {
+        "kernel" => Ok(Balance::Kernel),
+        "least-loaded" => Ok(Balance::LeastLoaded),
+        _ => Err("expected kernel or least-loaded"),
+    }
 }
 
 /// Serves one connection until the peer has sent all it wants to.
@@ -47,10 +59,10 @@ async fn echo(stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-async fn serve(listen: SocketAddr) -> Result<(), String> {
+async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
     // A connection that breaks is its own affair; the others go on.
     let handler = |stream, _peer| async { drop(echo(stream).await) };
-    let server = ringwork::serve_per_core(listen, handler).await;
+    let server = Serve::new(listen).balance(balance).start(handler).await;
     let server = server.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     // Listened for before anybody is told that the server is there.
     let stop = signal::shutdown();
@@ -77,7 +89,7 @@ fn main() -> ExitCode {
         builder = builder.cores(cores);
     }
     let served = match builder.build() {
-        Ok(runtime) => runtime.run_main(move || serve(args.listen)),
+        Ok(runtime) => runtime.run_main(move || serve(args)),
         Err(error) => Err(error.to_string()),
     };
     match served {

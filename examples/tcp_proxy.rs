@@ -17,21 +17,22 @@
 
 use futures_util::future::try_join;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringwork::Serve;
 use ringwork::net::{ListenOptions, TcpStream};
 use ringwork::runtime::{Builder, Handle};
 use ringwork::signal::Signal;
 use ringwork::time::timeout;
+use ringwork::{Balance, Serve};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N]
+const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N] [--balance WAY]
 
   --listen ADDR    where clients connect (port 0 picks one)
   --upstream ADDR  where their connections are passed on to
   --cores N        how many cores (default: all this process may use)
+  --balance WAY    how clients are spread over the cores: kernel (default) or least-loaded
   --help           this text";
 
 /// How long the upstream may take to answer at all; the kernel would try for two minutes.
@@ -47,24 +48,34 @@ struct Args {
     listen: SocketAddr,
     upstream: SocketAddr,
     cores: Option<usize>,
+    balance: Balance,
 }
 
 fn parse() -> Result<Option<Args>, lexopt::Error> {
     use lexopt::prelude::*;
-    let (mut listen, mut upstream, mut cores) = (None, None, None);
+    let (mut listen, mut upstream, mut cores, mut balance) = (None, None, None, Balance::Kernel);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("listen") => listen = Some(parser.value()?.parse()?),
             Long("upstream") => upstream = Some(parser.value()?.parse()?),
             Long("cores") => cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("balance") => balance = parser.value()?.parse_with(way)?,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(arg.unexpected()),
         }
     }
     let listen = listen.ok_or("missing --listen ADDR")?;
     let upstream = upstream.ok_or("missing --upstream ADDR")?;
-    Ok(Some(Args { listen, upstream, cores }))
+    Ok(Some(Args { listen, upstream, cores, balance }))
+}
+
+fn way(name: &str) -> Result<Balance, &'static str> {
+    match name {
+        "kernel" => Ok(Balance::Kernel),
+        "least-loaded" => Ok(Balance::LeastLoaded),
+        _ => Err("expected kernel or least-loaded"),
+    }
 }
 
 /// One of the two ends of a connection through the proxy.
@@ -153,10 +164,14 @@ async fn serve(args: &Args) -> Result<(), String> {
     let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
 
     // Clients beyond what the descriptors allow wait in the kernel until others have left.
-    let connections = connections_max() / Handle::current().cores() as u64;
+    let listeners = match args.balance {
+        Balance::LeastLoaded => 1,
+        _ => Handle::current().cores() as u64,
+    };
+    let connections = connections_max() / listeners;
     let options = ListenOptions::new().max_connections(connections.max(1) as usize);
     let upstream = args.upstream;
-    let serving = Serve::new(args.listen).options(options);
+    let serving = Serve::new(args.listen).options(options).balance(args.balance);
     let server = serving.start(move |client, peer| serve_client(client, peer, upstream)).await;
     let server = server.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let mut stdout = io::stdout();

@@ -72,4 +72,4 @@ pub struct Readme;
 pub use metrics::{CoreMetrics, LaneMetrics, Metrics};
 pub use ringwork_macros::{main, test};
 pub use runtime::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};
-pub use serve::{Serve, Server, serve_per_core};
+pub use serve::{Balance, Serve, Server, serve_per_core};

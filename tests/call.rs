@@ -160,7 +160,7 @@ fn a_call_to_a_runtime_that_is_gone_says_so_at_once() {
         let dropped = Arc::new(AtomicUsize::new(0));
         for core in 0..2 {
             let gone = Arc::clone(&dropped);
-            let captured = OnDrop(move || drop(gone.fetch_add(1, Ordering::SeqCst)));
+            let captured = OnDrop(move || _ = gone.fetch_add(1, Ordering::SeqCst));
             let call = handle.call(core, move || drop(captured));
             assert!(futures_executor::block_on(call).unwrap_err().is_cancelled());
         }

@@ -5,13 +5,16 @@
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
 use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
-use ringwork::runtime::{Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError};
+use ringwork::runtime::{
+    AliveTask, Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError,
+};
 use ringwork::signal::{Signal, ctrl_c, shutdown};
 use ringwork::task::{
-    self, AbortHandle, AbortOnDrop, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey, TaskLocalFuture,
+    self, AbortHandle, AbortOnDrop, AccessError, Id, JoinError, JoinHandle, JoinSet, LocalKey,
+    TaskLocalFuture,
 };
 use ringwork::time::{self, Duration, Instant, Interval, Sleep};
-use ringwork::{CoreMetrics, LaneMetrics, Metrics, Serve, Server};
+use ringwork::{Balance, CoreMetrics, LaneMetrics, Metrics, Serve, Server};
 use std::cell::Cell;
 use std::future::Ready;
 use std::marker::{PhantomData, PhantomPinned};
@@ -60,10 +63,12 @@ fn handles_may_be_shared_by_threads() {
     both::<StartError>();
     both::<PanicPolicy>();
     both::<ShutdownReport>();
+    both::<AliveTask>();
     both::<Metrics>();
     both::<CoreMetrics>();
     both::<LaneMetrics>();
     both::<Serve>();
+    both::<Balance>();
     both::<Server>();
     both::<JoinHandle<Vec<u8>>>();
     both::<AbortHandle>();

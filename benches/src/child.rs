@@ -1,9 +1,9 @@
 //! A program under measurement as a child process: this same executable, started again with `serve`,
 //! pinned to the CPUs it is given, killed when its handle is dropped or the harness dies.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 /// A running program.
 pub(crate) struct Program {
     child: Child,
+    stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
@@ -21,15 +22,22 @@ impl Program {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", program, "--cpu", &cpus.join(",")])
             .args(args)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
+        let stdin = child.stdin.take().expect("asked for above");
         let stdout = BufReader::new(child.stdout.take().expect("asked for above"));
-        Ok(Program { child, stdout })
+        Ok(Program { child, stdin, stdout })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends an empty line to the program and returns the line that it prints then, within `patience`.
+    pub(crate) fn ask(&mut self, patience: Duration) -> io::Result<String> {
+        self.stdin.write_all(b"\n")?;
+        self.line(patience)
     }
 
     /// The next line the program prints, which must begin within `patience`.

@@ -15,6 +15,8 @@ const P50: Column = ("p50 µs", |s| micros(s.p50_ns), 1);
 const P99: Column = ("p99 µs", |s| micros(s.p99_ns), 1);
 const SWITCHES: Column = ("switches/op", Sample::switches_per_op, 4);
 const OTHERS: Column = ("others' CPU %", Sample::others_percent, 0);
+const VOLUNTARY: Column = ("voluntary/op", |s| s.per_op(s.voluntary), 4);
+const ENTERS: Column = ("enters/op", |s| s.counted(|c| c.enters) / s.ops as f64, 4);
 const CPU_US: Column = ("CPU µs/op", Sample::cpu_us_per_op, 2);
 const WALL_NS: Column = ("ns/op", Sample::wall_ns_per_op, 1);
 const CPU_NS: Column = ("CPU ns/op", Sample::cpu_ns_per_op, 1);
@@ -44,6 +46,40 @@ const SCHEDULING: &[Column] = &[
     OTHERS,
 ];
 
+/// Of tasks that are born at once and done in the end.
+const BURST: &[Column] = &[
+    ("makespan ms", |s| s.wall_ns as f64 / 1e6, 1),
+    ("p50 ms", |s| micros(s.p50_ns) / 1e3, 1),
+    ("p99 ms", |s| micros(s.p99_ns) / 1e3, 1),
+    ("CPU ms", |s| s.cpu_ns as f64 / 1e6, 1),
+    ("switches", |s| s.switches as f64, 0),
+    ("voluntary", |s| s.voluntary as f64, 0),
+    ("steals", |s| s.counted(|c| c.steals), 0),
+    ("tasks stolen", |s| s.counted(|c| c.tasks_stolen), 0),
+    ("overflows", |s| s.counted(|c| c.overflows), 0),
+    OTHERS,
+];
+
+/// Of servers of several workers below saturation.
+const EVEN: &[Column] = &[
+    CPU_US,
+    ("user", Sample::user_us_per_op, 2),
+    ("sys", Sample::sys_us_per_op, 2),
+    OPS,
+    P50,
+    P99,
+    VOLUNTARY,
+    SWITCHES,
+    ENTERS,
+    ("parks/op", |s| s.counted(|c| c.parks) / s.ops as f64, 4),
+    ("doorbells/op", |s| s.counted(|c| c.doorbells) / s.ops as f64, 4),
+    ("tasks stolen", |s| s.counted(|c| c.tasks_stolen), 0),
+    ("busier core %", Sample::busier_core_percent, 0),
+    ("server CPU %", Sample::server_percent, 0),
+    ("load CPU %", |s| s.load_percent().unwrap_or(f64::NAN), 0),
+    OTHERS,
+];
+
 /// What is shown of one kind of work.
 pub(crate) struct Layout {
     pub(crate) columns: &'static [Column],
@@ -64,6 +100,22 @@ impl Layout {
             Work::Local(_) | Work::Send(_) => {
                 Layout { columns: SCHEDULING, ratios: &[TIME_PER_OP, CPU_PER_OP] }
             }
+            Work::Even { .. } => Layout {
+                columns: EVEN,
+                ratios: &[
+                    CPU_PER_OP,
+                    ("voluntary switches per op", VOLUNTARY.1),
+                    ("enters per op", ENTERS.1),
+                ],
+            },
+            Work::Hot { .. } => Layout {
+                columns: BURST,
+                ratios: &[
+                    ("makespan", Sample::wall_ns_per_op),
+                    ("p99 from birth to end", |s| micros(s.p99_ns)),
+                    ("CPU", Sample::cpu_ns_per_op),
+                ],
+            },
         }
     }
 }

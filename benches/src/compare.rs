@@ -7,16 +7,19 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::burn;
 use crate::child::Program;
 use crate::cpus::{self, Cpus};
+use crate::crew::Crew;
+use crate::even::{self, EvenLoad};
 use crate::load::{Generator, Traffic};
 use crate::meter::Times;
 use crate::reads;
 use crate::sample::Sample;
-use crate::suite::{Work, Workload};
+use crate::suite::{EVEN_CONNECTIONS, EVEN_SIZE, HOT_TASKS, HOT_WORK, Work, Workload};
 
 /// How long a program may take to start.
-const START: Duration = Duration::from_secs(10);
+pub(crate) const START: Duration = Duration::from_secs(30);
 
 /// How a comparison is run.
 #[derive(Clone, Debug)]
@@ -24,6 +27,10 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) times: Times,
     pub(crate) file: PathBuf,
+    /// Tasks of the hot workloads, if not as many as ever.
+    pub(crate) tasks: Option<usize>,
+    /// What the even workloads take for saturation, in messages a second, if they are not to find out.
+    pub(crate) rate: Option<f64>,
 }
 
 /// Samples of one peer, a sample per round, or why there are none.
@@ -39,17 +46,24 @@ pub(crate) struct Bench {
     pub(crate) settings: Settings,
     generator: Generator,
     file_ready: bool,
+    /// What a task of a hot workload does: the same for all peers and rounds.
+    turns: Option<u64>,
+    crew: Option<Crew>,
+    /// Messages a second that saturate the slowest peer of the even workloads.
+    saturation: Option<f64>,
 }
 
 impl Bench {
     pub(crate) fn new(settings: Settings) -> io::Result<Bench> {
         let cpus = Cpus::choose()?;
         cpus::pin(&[cpus.load])?;
-        Ok(Bench { cpus, settings, generator: Generator::new()?, file_ready: false })
+        let (generator, saturation) = (Generator::new()?, settings.rate);
+        Ok(Bench { cpus, settings, generator, file_ready: false, turns: None, crew: None, saturation })
     }
 
     /// All rounds of one workload. A peer that fails takes no further part.
     pub(crate) fn rounds(&mut self, workload: &Workload, peers: &[&'static str]) -> Vec<Outcome> {
+        self.saturate(workload, peers);
         let new = |peer: &&'static str| Outcome { peer, samples: Vec::new(), failure: None };
         let mut outcomes: Vec<Outcome> = peers.iter().map(new).collect();
         for round in 1..=self.settings.rounds {
@@ -85,6 +99,12 @@ impl Bench {
             Work::Read { tasks } => self.read(&program, tasks),
             Work::Local(op) => self.by_itself(&program, &[self.cpus.server], &option("--op", op.name())),
             Work::Send(op) => self.by_itself(&program, &self.cpus.both(), &option("--op", op.name())),
+            Work::Hot { is_balanced } => self.hot(&program, is_balanced),
+            Work::Even { percent } => {
+                let saturation =
+                    self.saturation.ok_or_else(|| io::Error::other("no peer could be saturated"))?;
+                self.even(&program, Some(saturation * f64::from(percent) / 100.0))
+            }
         }
     }
 
@@ -115,6 +135,46 @@ impl Bench {
         }
         let args = ["--file", &file.display().to_string(), "--tasks", &tasks.to_string()].map(str::to_owned);
         self.by_itself(program, &[self.cpus.server], &args)
+    }
+
+    fn hot(&mut self, program: &str, is_balanced: bool) -> io::Result<Sample> {
+        let turns = *self.turns.get_or_insert_with(|| burn::turns_for(HOT_WORK));
+        let tasks = self.settings.tasks.unwrap_or(HOT_TASKS);
+        let mut args =
+            [option("--tasks", &tasks.to_string()), option("--turns", &turns.to_string())].concat();
+        if is_balanced {
+            args.push("--balanced".to_owned());
+        }
+        self.by_itself(program, &self.cpus.both(), &args)
+    }
+
+    fn even(&mut self, program: &str, rate: Option<f64>) -> io::Result<Sample> {
+        let crew = match &self.crew {
+            Some(crew) => crew,
+            None => self.crew.insert(Crew::new(&self.cpus.both())?),
+        };
+        let times = self.settings.times;
+        let load = EvenLoad { size: EVEN_SIZE, connections: EVEN_CONNECTIONS, rate, times };
+        even::measure(crew, program, &self.cpus.both(), &load)
+    }
+
+    /// Finds out once what saturates the slowest of `peers`: all of them are to stand the load. One that
+    /// fails here will fail in its turn as well, and say why.
+    fn saturate(&mut self, workload: &Workload, peers: &[&'static str]) {
+        let (Work::Even { .. }, None) = (workload.work, self.saturation) else {
+            return;
+        };
+        let mut rates = Vec::new();
+        for peer in peers {
+            show(&format!("saturation {peer}"), false);
+            if let Ok(sample) = self.even(&workload.program(peer), None) {
+                rates.push((peer, sample.ops_per_s()));
+            }
+        }
+        clear_progress();
+        let all: Vec<String> = rates.iter().map(|(peer, rate)| format!("{peer} {rate:.0}/s")).collect();
+        println!("\nsaturation, of which the even workloads take the lowest: {}", all.join(", "));
+        self.saturation = rates.into_iter().map(|(_, rate)| rate).min_by(f64::total_cmp);
     }
 
     /// A program that runs for the planned time and prints what it came to.

@@ -1,8 +1,8 @@
 //! The load generator: ping-pong over many connections from one thread with a ring of its own. Each
 //! connection sends a message, waits until all of it has come back, compares every byte and sends the
-//! next. For a proxy it is the upstream as well, so that no third process shares its CPU. It promises to
-//! stop with an error, never to hang, when a server loses or changes bytes. It is not a model of real
-//! clients: they think between requests.
+//! next, at once or when `pace.rs` says so. For a proxy it is the upstream as well, so that no third process
+//! shares its CPU. It promises to stop with an error, never to hang, when a server loses or changes bytes.
+//! It is not a model of real clients: they think between requests.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,9 @@ use hdrhistogram::Histogram;
 use io_uring::{cqueue, opcode, squeue, types};
 use socket2::SockRef;
 
+use crate::crew::Job;
 use crate::meter::{Times, latencies};
+use crate::pace::Pace;
 use crate::raw::{BufPool, Lanes, Tag, leak};
 use crate::sample::Sample;
 use crate::usage::{Usage, own_thread_ns};
@@ -28,7 +30,7 @@ const SEND: u8 = 1;
 const TICK: u8 = 2;
 
 /// How often a silent server is looked for, and for how long it may be silent.
-static TICK_TIME: types::Timespec = types::Timespec::new().nsec(250_000_000);
+const TICK_TIME: Duration = Duration::from_millis(250);
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// What one run does.
@@ -59,7 +61,11 @@ pub(crate) struct Generator {
     messages: *mut u8,
     connections: Vec<Connection>,
     size: usize,
+    /// Without one, an answer is followed by the next message.
+    pace: Option<Pace>,
     now: Instant,
+    /// The time of the timeout that is armed, never freed.
+    tick_time: &'static mut types::Timespec,
     tick_armed: bool,
     answered: u64,
     latency: Histogram<u64>,
@@ -75,7 +81,9 @@ impl Generator {
             messages: leak(SOCKETS * MESSAGE, 4096),
             connections: Vec::new(),
             size: 0,
+            pace: None,
             now: Instant::now(),
+            tick_time: Box::leak(Box::new(types::Timespec::new())),
             tick_armed: false,
             answered: 0,
             latency: latencies(),
@@ -105,12 +113,12 @@ impl Generator {
         upstream: Option<&TcpListener>,
         pid: u32,
     ) -> io::Result<Sample> {
-        self.size = traffic.size;
+        (self.size, self.pace) = (traffic.size, None);
         self.connect(traffic.connections, server, upstream)?;
         for index in 0..self.connections.len() {
             self.arm(index)?;
             if !self.connections[index].is_upstream {
-                self.next_message(index)?;
+                self.next_message(index, self.now)?;
             }
         }
         self.drive(traffic.times.warm)?;
@@ -122,6 +130,43 @@ impl Generator {
         let mut sample = Sample::new(self.answered, wall, after.since(&before), &self.latency);
         sample.load_cpu_ns = Some(load_after - load_before);
         Ok(sample)
+    }
+
+    /// Does `job` until its watch is over; the latencies since the watch began.
+    pub(crate) fn run_job(&mut self, job: Job) -> io::Result<Histogram<u64>> {
+        assert!(job.sockets.len() <= SOCKETS && job.size <= MESSAGE, "beyond the arenas");
+        let result = self.work_off(job);
+        let closed = self.close();
+        result.and(closed)?;
+        Ok(self.latency.clone())
+    }
+
+    fn work_off(&mut self, job: Job) -> io::Result<()> {
+        let Job { sockets, size, rate, seed, watch } = job;
+        self.size = size;
+        // A long tick of the job before would hold back the first messages of this one.
+        while self.tick_armed {
+            self.turn()?;
+        }
+        self.now = Instant::now();
+        self.pace = rate.map(|rate| Pace::new(rate, sockets.len(), seed, self.now));
+        for (index, socket) in sockets.into_iter().enumerate() {
+            self.adopt(socket, false)?;
+            self.arm(index)?;
+            if self.pace.is_none() {
+                self.next_message(index, self.now)?;
+            }
+        }
+        let (mut counted, mut has_begun) = (self.answered, false);
+        self.drive_while(|generator| {
+            watch.add_answered(generator.answered - counted);
+            counted = generator.answered;
+            if watch.has_begun() && !has_begun {
+                has_begun = true;
+                generator.latency.reset();
+            }
+            !watch.is_over()
+        })
     }
 
     fn connect(&mut self, n: usize, server: SocketAddr, upstream: Option<&TcpListener>) -> io::Result<()> {
@@ -157,20 +202,37 @@ impl Generator {
     fn drive(&mut self, time: Duration) -> io::Result<()> {
         self.now = Instant::now();
         let end = self.now + time;
+        self.drive_while(|generator| generator.now < end)
+    }
+
+    /// Turns of the ring for as long as `goes_on`, which is asked before each.
+    fn drive_while(&mut self, mut goes_on: impl FnMut(&mut Generator) -> bool) -> io::Result<()> {
         let mut last_answer = (self.answered, self.now);
-        while self.now < end {
+        while goes_on(self) {
             if !self.tick_armed {
-                self.tick_armed = true;
-                self.push(opcode::Timeout::new(&TICK_TIME).build(), TICK, 0)?;
                 if last_answer.0 != self.answered {
                     last_answer = (self.answered, self.now);
                 } else if self.now - last_answer.1 > SILENCE {
                     return Err(io::Error::other(format!("no answer within {} s", SILENCE.as_secs())));
                 }
+                self.tick()?;
             }
             self.turn()?;
         }
         Ok(())
+    }
+
+    /// Sends what is due, if there is a pace, and arms the next tick.
+    fn tick(&mut self) -> io::Result<()> {
+        let now = self.now;
+        while let Some(index) = self.pace.as_mut().and_then(|pace| pace.due(now)) {
+            self.next_message(index, now)?;
+        }
+        let pause = self.pace.as_mut().map_or(TICK_TIME, Pace::pause);
+        *self.tick_time = types::Timespec::from(pause);
+        self.tick_armed = true;
+        let entry = opcode::Timeout::new(&raw const *self.tick_time).build();
+        self.push(entry, TICK, 0)
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -213,7 +275,13 @@ impl Generator {
         let waited = self.now - self.connections[index].sent_at;
         self.latency.saturating_record(waited.as_nanos() as u64);
         self.answered += 1;
-        self.next_message(index)
+        match &mut self.pace {
+            None => self.next_message(index, self.now),
+            Some(pace) => match pace.answered(index) {
+                Some(late) => self.next_message(index, late),
+                None => Ok(()),
+            },
+        }
     }
 
     /// Compares a piece of a message, or keeps it if it is to be sent back; true if the message is
@@ -247,10 +315,11 @@ impl Generator {
         unsafe { std::slice::from_raw_parts_mut(self.messages.add(index * MESSAGE), MESSAGE) }
     }
 
-    fn next_message(&mut self, index: usize) -> io::Result<()> {
+    /// Sends the next message of a connection; its latency counts from `sent_at`.
+    fn next_message(&mut self, index: usize, sent_at: Instant) -> io::Result<()> {
         let connection = &mut self.connections[index];
         connection.sequence += 1;
-        connection.sent_at = self.now;
+        connection.sent_at = sent_at;
         let sequence = connection.sequence;
         self.message(index)[..8].copy_from_slice(&sequence.to_le_bytes());
         self.send(index)
@@ -275,7 +344,8 @@ impl Generator {
 
     fn push(&mut self, entry: squeue::Entry, kind: u8, index: usize) -> io::Result<()> {
         let entry = entry.user_data(Tag { kind, index: index as u32 }.pack());
-        // SAFETY: messages and pool memory are never freed, the timeout is static, and the kernel holds
+        // SAFETY: messages, pool memory and the timeout are never freed, the latter is written only while
+        // none is armed, and the kernel holds
         // the socket itself from the moment the entry is submitted; `close` submits what is queued before
         // it drops one.
         unsafe { self.lanes.push(&entry) }

@@ -2,12 +2,16 @@
 //! the README beside this package for what the numbers mean. This file reads the command line and hands
 //! over.
 
+mod burn;
 mod child;
 mod columns;
 mod compare;
 mod cpus;
+mod crew;
+mod even;
 mod load;
 mod meter;
+mod pace;
 mod programs;
 mod raw;
 mod reads;
@@ -30,9 +34,9 @@ use nix::sys::signal::Signal;
 
 use compare::{Bench, Settings};
 use meter::Times;
-use programs::Entry;
+use programs::{Entry, HotPlan};
 use reads::ReadPlan;
-use suite::{PEERS, WORKLOADS, Workload};
+use suite::{HOT_TASKS, HOT_WORK, PEERS, WORKLOADS, Workload};
 
 const USAGE: &str = "\
 usage: ringwork-bench compare [--quick] [--only NAME,..] [--peers PEER,..] [--json FILE] [OPTIONS]
@@ -41,7 +45,9 @@ usage: ringwork-bench compare [--quick] [--only NAME,..] [--peers PEER,..] [--js
 options: --rounds N         turns of each peer (5; 3 with --quick)
          --measure MS       length of one turn (1500)
          --warm MS          warm-up before each turn (300)
-         --file PATH        the 256 MiB file of the read workload, made if missing; on a disk, not tmpfs";
+         --file PATH        the 256 MiB file of the read workload, made if missing; on a disk, not tmpfs
+         --tasks N          tasks of the hot-core workloads (20000)
+         --rate N           messages/s that the even workloads take for saturation (measured first)";
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
@@ -62,6 +68,9 @@ struct Args {
     upstream: Option<SocketAddr>,
     tasks: Option<usize>,
     op: Option<String>,
+    turns: Option<u64>,
+    rate: Option<f64>,
+    balanced: bool,
 }
 
 fn main() -> ExitCode {
@@ -118,6 +127,9 @@ fn parse() -> Result<Args, lexopt::Error> {
             Long("listen") => args.listen = Some(parser.value()?.parse()?),
             Long("upstream") => args.upstream = Some(parser.value()?.parse()?),
             Long("tasks") => args.tasks = Some(parser.value()?.parse()?),
+            Long("rate") => args.rate = Some(parser.value()?.parse()?),
+            Long("turns") => args.turns = Some(parser.value()?.parse()?),
+            Long("balanced") => args.balanced = true,
             Long("op") => args.op = Some(parser.value()?.string()?),
             Long("help") => args.free = Vec::new(),
             other => return Err(other.unexpected()),
@@ -140,6 +152,8 @@ impl Args {
                 measure: self.measure.unwrap_or(Duration::from_millis(1500)),
             },
             file,
+            tasks: self.tasks,
+            rate: self.rate,
         })
     }
 
@@ -231,6 +245,11 @@ fn serve(args: &Args, program: &str) -> Fallible<()> {
         }
         Entry::Local(run) => run(args.op()?, settings.times)?,
         Entry::Send(run) => run(args.op()?, settings.times)?,
+        Entry::Hot(run) => run(HotPlan {
+            tasks: args.tasks.unwrap_or(HOT_TASKS),
+            is_balanced: args.balanced,
+            turns: args.turns.unwrap_or_else(|| burn::turns_for(HOT_WORK)),
+        })?,
     }
     Ok(())
 }

@@ -29,6 +29,39 @@ pub(crate) struct Sample {
     pub(crate) p99_ns: Option<u64>,
     /// CPU time of the load generator, where there is one.
     pub(crate) load_cpu_ns: Option<u64>,
+    /// Of a runtime that counts these.
+    pub(crate) counters: Option<Counters>,
+}
+
+/// What a runtime has counted, of all its cores: since it started, or between two readings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Counters {
+    /// Calls of `io_uring_enter`.
+    pub(crate) enters: u64,
+    pub(crate) parks: u64,
+    pub(crate) doorbells: u64,
+    /// Successful searches of other cores.
+    pub(crate) steals: u64,
+    pub(crate) tasks_stolen: u64,
+    /// Tasks that went through the injector.
+    pub(crate) overflows: u64,
+    /// Tasks polled, by core.
+    pub(crate) polls: Vec<u64>,
+}
+
+impl Counters {
+    /// What was counted between `earlier` and this reading.
+    pub(crate) fn since(&self, earlier: &Counters) -> Counters {
+        Counters {
+            enters: self.enters - earlier.enters,
+            parks: self.parks - earlier.parks,
+            doorbells: self.doorbells - earlier.doorbells,
+            steals: self.steals - earlier.steals,
+            tasks_stolen: self.tasks_stolen - earlier.tasks_stolen,
+            overflows: self.overflows - earlier.overflows,
+            polls: self.polls.iter().zip(&earlier.polls).map(|(now, then)| now - then).collect(),
+        }
+    }
 }
 
 impl Sample {
@@ -46,6 +79,7 @@ impl Sample {
             p50_ns: quantile(0.50),
             p99_ns: quantile(0.99),
             load_cpu_ns: None,
+            counters: None,
         }
     }
 
@@ -69,6 +103,11 @@ impl Sample {
 
     pub(crate) fn sys_us_per_op(&self) -> f64 {
         self.per_op(self.cpu_ns.saturating_sub(self.user_ns)) / 1e3
+    }
+
+    /// One of the runtime's counters; not a number if it counts nothing.
+    pub(crate) fn counted(&self, counter: fn(&Counters) -> u64) -> f64 {
+        self.counters.as_ref().map_or(f64::NAN, |counters| counter(counters) as f64)
     }
 
     pub(crate) fn wall_ns_per_op(&self) -> f64 {
@@ -100,7 +139,16 @@ impl Sample {
         self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / all as f64
     }
 
-    /// Share of its CPU that the load generator used, in percent.
+    /// Share of all polls that the core with most of them did, in percent.
+    pub(crate) fn busier_core_percent(&self) -> f64 {
+        let Some(Counters { polls, .. }) = &self.counters else {
+            return f64::NAN;
+        };
+        let most = polls.iter().max().copied().unwrap_or(0);
+        most as f64 * 100.0 / polls.iter().sum::<u64>().max(1) as f64
+    }
+
+    /// Share of one CPU that the load generators used, in percent.
     pub(crate) fn load_percent(&self) -> Option<f64> {
         self.load_cpu_ns.map(|ns| ns as f64 * 100.0 / self.wall_ns.max(1) as f64)
     }

@@ -1,5 +1,7 @@
 //! The workloads, and which peers take part in each.
 
+use std::time::Duration;
+
 use crate::programs::{self, LocalOp, SendOp};
 
 /// What a workload does.
@@ -15,7 +17,19 @@ pub(crate) enum Work {
     Local(LocalOp),
     /// The same of `Send` tasks on two workers.
     Send(SendOp),
+    /// Tasks of 50 µs, born on one of two workers or evenly on both.
+    Hot { is_balanced: bool },
+    /// Echo on two workers, evenly loaded at `percent` of what saturates the slowest peer.
+    Even { percent: u32 },
 }
+
+/// Tasks of the hot workloads, and the work of each.
+pub(crate) const HOT_TASKS: usize = 20_000;
+pub(crate) const HOT_WORK: Duration = Duration::from_micros(50);
+
+/// Message and connections of the even workloads.
+pub(crate) const EVEN_SIZE: usize = 64;
+pub(crate) const EVEN_CONNECTIONS: usize = 64;
 
 /// One line of `list`, one table of `compare`.
 pub(crate) struct Workload {
@@ -96,11 +110,46 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         title: "two workers, one of a chain of 1,000 Send tasks, each spawned by the one before",
         work: Work::Send(SendOp::ChainedSpawn),
     },
+    Workload {
+        name: "hot-core",
+        title: "two workers, 20,000 tasks of 50 µs of work, all born in one task",
+        work: Work::Hot { is_balanced: false },
+    },
+    Workload {
+        name: "hot-core-balanced",
+        title: "two workers, 20,000 tasks of 50 µs of work, half of them born on each worker",
+        work: Work::Hot { is_balanced: true },
+    },
+    Workload {
+        name: "even-10",
+        title: "TCP echo on two workers, 64 B over 64 connections, at 10 % of saturation",
+        work: Work::Even { percent: 10 },
+    },
+    Workload {
+        name: "even-30",
+        title: "TCP echo on two workers, 64 B over 64 connections, at 30 % of saturation",
+        work: Work::Even { percent: 30 },
+    },
+    Workload {
+        name: "even-70",
+        title: "TCP echo on two workers, 64 B over 64 connections, at 70 % of saturation",
+        work: Work::Even { percent: 70 },
+    },
 ];
 
 /// Every peer of any workload; a table has its rows in this order. The first is the floor.
-pub(crate) const PEERS: &[&str] =
-    &["floor", "epoll", "pread", "tokio", "tokio-multi", "monoio", "glommio", "compio", "ringwork"];
+pub(crate) const PEERS: &[&str] = &[
+    "floor",
+    "epoll",
+    "pread",
+    "tokio",
+    "tokio-multi",
+    "monoio",
+    "glommio",
+    "compio",
+    "ringwork",
+    "ringwork-never",
+];
 
 impl Workload {
     /// The workload of that name.
@@ -116,6 +165,8 @@ impl Workload {
             Work::Read { .. } => "read",
             Work::Local(_) => "local",
             Work::Send(_) => "send",
+            Work::Hot { .. } => "hot",
+            Work::Even { .. } => "even",
         };
         format!("{peer}_{work}")
     }

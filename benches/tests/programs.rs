@@ -236,6 +236,38 @@ fn operations_of_send_tasks_are_done_by_every_peer_on_two_cpus() {
 }
 
 #[test]
+fn a_burst_of_tasks_is_worked_off_by_every_peer_however_it_is_born() {
+    let document = short_comparison("hot-core,hot-core-balanced", &["--tasks", "401"]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 2 * (1 + 2 * usize::from(cfg!(feature = "ringwork"))));
+    for (name, sample) in samples {
+        assert_eq!(sample["ops"], 401, "{name}");
+        // Every task has noted when it ended: else there would be a life of no time.
+        assert!(sample["p50_ns"].as_u64() > Some(1000), "{name}: {sample}");
+        let steals = sample["counters"]["steals"].as_u64();
+        assert_eq!(steals.is_some(), name.contains("ringwork"), "{name}");
+        assert!(!name.contains("never") || steals == Some(0), "{name}: {steals:?}");
+    }
+}
+
+#[test]
+fn every_server_of_two_workers_stands_even_load_below_its_saturation() {
+    let document = short_comparison("even-30", &["--measure", "400"]);
+    let samples = samples(&document);
+    assert_eq!(samples.len(), 1 + 2 * usize::from(cfg!(feature = "ringwork")));
+    for (name, sample) in samples {
+        assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
+        let polls = sample["counters"]["polls"].as_array();
+        assert_eq!(polls.is_some(), name.contains("ringwork"), "{name}: {sample}");
+        let is_at_work = |polls: &serde_json::Value| polls.as_u64() > Some(0);
+        assert!(
+            polls.is_none_or(|polls| polls.len() == 2 && polls.iter().all(is_at_work)),
+            "{name}: {sample}"
+        );
+    }
+}
+
+#[test]
 fn unknown_names_are_one_clear_line() {
     for args in [["compare", "--only=nothing"], ["compare", "--peers=nothing"], ["serve", "nothing"]] {
         let output =

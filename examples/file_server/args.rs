@@ -10,16 +10,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::ValueExt;
+use ringwork::Balance;
 
 /// The text of `--help`.
 pub(crate) const HELP: &str = "\
 Serve the files of one folder over HTTP/1.1.
 
-Usage: file_server [--root DIR] [--listen ADDR] [--cores N] [--cache SECONDS]
+Usage: file_server [--root DIR] [--listen ADDR] [--cores N] [--balance WAY] [--cache SECONDS]
 
   --root DIR       the folder to serve; nothing outside it can be read   [default: .]
   --listen ADDR    address and port, port 0 picks a free one             [default: 127.0.0.1:8080]
   --cores N        number of cores (threads with a ring each)            [default: what the process may use]
+  --balance WAY    how connections are spread over the cores: kernel     [default: kernel]
+                   or least-loaded
   --cache SECONDS  how long an open file is reused before it is looked   [default: 1]
                    up again; 0 turns the cache of open files off
   --help           this text
@@ -41,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     /// `None`: as many as the process may use.
     pub(crate) cores: Option<usize>,
+    pub(crate) balance: Balance,
     /// Zero: open the file anew for each request.
     pub(crate) cache: Duration,
 }
@@ -51,6 +55,7 @@ impl Default for Options {
             root: PathBuf::from("."),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             cores: None,
+            balance: Balance::Kernel,
             cache: Duration::from_secs(1),
         }
     }
@@ -73,6 +78,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Resu
                     return Err(format!("--cores {cores}: expected {CORES}"));
                 }
                 options.cores = Some(cores);
+            }
+            lexopt::Arg::Long("balance") => {
+                let way: String = value(&mut parser, "--balance", WAYS)?;
+                options.balance = match way.as_str() {
+                    "kernel" => Balance::Kernel,
+                    "least-loaded" => Balance::LeastLoaded,
+                    _ => return Err(format!("--balance {way:?}: expected {WAYS}")),
+                };
             }
             lexopt::Arg::Long("cache") => {
                 let seconds: u32 = value(&mut parser, "--cache", "a whole number of seconds")?;
@@ -98,6 +111,7 @@ fn one_line(error: lexopt::Error) -> String {
 /// No machine has more CPUs than this; a larger number is a slip of the finger.
 const CORES_MAX: usize = 1024;
 const CORES: &str = "a whole number from 1 to 1024";
+const WAYS: &str = "kernel or least-loaded";
 
 #[cfg(test)]
 mod tests {
@@ -125,11 +139,13 @@ mod tests {
 
     #[test]
     fn every_argument_is_read_in_both_spellings() {
-        let options = serve(&["--root", "/srv", "--listen=[::1]:80", "--cores", "3", "--cache=0"]);
+        let options =
+            serve(&["--root", "/srv", "--listen=[::1]:80", "--cores", "3", "--cache=0", "--balance=kernel"]);
         assert_eq!(options.root, PathBuf::from("/srv"));
         assert_eq!(options.listen.to_string(), "[::1]:80");
         assert_eq!(options.cores, Some(3));
         assert_eq!(options.cache, Duration::ZERO);
+        assert_eq!(serve(&["--balance", "least-loaded"]).balance, Balance::LeastLoaded);
     }
 
     #[test]
@@ -145,6 +161,7 @@ mod tests {
             (&["--listen", "127.0.0.1"], "127.0.0.1:8080"),
             (&["--cores", "0"], "--cores 0"),
             (&["--cores", "many"], "--cores \"many\""),
+            (&["--balance", "fair"], "--balance \"fair\""),
             (&["--cache", "-1"], "--cache \"-1\""),
             (&["--cache", "1.5"], "whole number of seconds"),
             (&["--root"], "--root"),

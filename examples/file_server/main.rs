@@ -121,7 +121,7 @@ async fn serve(options: &Options) -> Result<(), String> {
         let server = Rc::new(Server::new(site, STOP.with(Rc::clone)));
         move |stream, _peer| connection::serve(stream, Rc::clone(&server))
     };
-    let serving = Serve::new(options.listen).start_local(per_core).await;
+    let serving = Serve::new(options.listen).balance(options.balance).start_local(per_core).await;
     let serving = serving.map_err(|error| format!("--listen {}: {error}", options.listen))?;
     announce(serving.local_addr());
 

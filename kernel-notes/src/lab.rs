@@ -165,6 +165,17 @@ impl Lab {
         self.push_plain(poll.build(), tag)
     }
 
+    /// A poll for reading that completes once.
+    pub fn poll(&mut self, fd: &impl AsRawFd, tag: u64) -> io::Result<()> {
+        self.push_plain(opcode::PollAdd::new(Fd(fd.as_raw_fd()), libc::POLLIN as u32).build(), tag)
+    }
+
+    /// An accept of one connection, without the address of the peer.
+    pub fn accept(&mut self, fd: &impl AsRawFd, tag: u64) -> io::Result<()> {
+        let none = std::ptr::null_mut;
+        self.push_plain(opcode::Accept::new(Fd(fd.as_raw_fd()), none(), none().cast()).build(), tag)
+    }
+
     /// A multishot accept.
     pub fn accept_multi(&mut self, fd: &impl AsRawFd, tag: u64) -> io::Result<()> {
         self.push_plain(opcode::AcceptMulti::new(Fd(fd.as_raw_fd())).build(), tag)

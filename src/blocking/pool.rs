@@ -103,6 +103,13 @@ pub(crate) struct Counts {
     pub(crate) heavy: LaneMetrics,
 }
 
+impl Counts {
+    /// Whether there was no job, neither running nor waiting.
+    pub(crate) fn at_rest(&self) -> bool {
+        [&self.short, &self.heavy].iter().all(|lane| lane.queued == 0 && lane.running == 0)
+    }
+}
+
 /// The blocking pool. Dropping it closes it; its threads end by themselves.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -153,6 +160,18 @@ impl Pool {
     /// Whether the calling thread is one of this pool's.
     pub(crate) fn is_own_thread(&self) -> bool {
         WORKS_FOR.get() == self.shared.address()
+    }
+
+    /// As for a closed pool: the handle of a job that says cancelled.
+    pub(crate) fn refuse<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+        attributes: impl Into<Attributes>,
+    ) -> JoinHandle<T> {
+        let queued = Queued { pool: Arc::clone(&self.shared), lane: Lane::Short };
+        let (job, handle) = task::new_unowned(Job(Some(call)), queued, attributes);
+        job.shutdown();
+        handle
     }
 
     /// Refuses further jobs and cancels those that wait; what is being run goes on.
@@ -380,6 +399,11 @@ impl Drop for Ended<'_> {
 thread_local! {
     /// The pool that this thread belongs to (its address; 0 is none).
     static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread works for a blocking pool.
+pub(crate) fn is_pool_thread() -> bool {
+    WORKS_FOR.get() != 0
 }
 
 /// A call as a future: its only poll makes it.

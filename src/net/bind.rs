@@ -3,6 +3,7 @@
 
 use super::TcpStream;
 use super::addr::{ToSocketAddrs, resolve};
+use super::beside::Beside;
 use super::connect::socket_for;
 use super::listener::{Accept, Shared};
 use super::permit::Permits;
@@ -182,6 +183,11 @@ impl TcpListener {
     /// Connections of this listener that are open now, if it has a limit.
     pub fn connections(&self) -> Option<usize> {
         self.shared.permits.as_ref().map(|permits| permits.live())
+    }
+
+    /// A hold on the listener for cores that accept from it while its own is stuck.
+    pub(crate) fn beside(&self) -> Beside {
+        Beside(Arc::clone(&self.shared))
     }
 
     /// Takes what the kernel has already accepted, so that closing the listener resets nobody. Ends the

@@ -7,6 +7,9 @@
 //! | Armed | multishot accept on its home core | high-water mark, descriptor limit, drop: Cancelling |
 //! | Cancelling | told to end | the final CQE: Disarmed |
 //!
+//! A one-shot accept may be in flight beside an armed multishot: of a thread that is no core, and of a core
+//! that accepts for a stuck one (beside.rs).
+//!
 //! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
 //! is lost. A multishot takes what is there before anybody can stop it, so a listener with a limit accepts
 //! one at a time, each with its permit. EMFILE and the like end the multishot and pause accepting for a
@@ -28,7 +31,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 /// Accepted and unclaimed sockets above which the multishot is cancelled.
@@ -47,17 +50,17 @@ enum Mode {
 }
 
 #[derive(Default)]
-struct AcceptSide {
-    queue: VecDeque<OwnedFd>,
+pub(super) struct AcceptSide {
+    pub(super) queue: VecDeque<OwnedFd>,
     mode: Mode,
     waiting: Vec<Waker>,
     /// One-shot accepts that have not completed.
     singles: usize,
-    /// Somebody waits for the last of them.
-    draining: bool,
-    error: Option<i32>,
+    /// The listener is at its end: somebody waits for the last of them.
+    pub(super) draining: bool,
+    pub(super) error: Option<i32>,
     /// No descriptors: accepting pauses before it is tried again.
-    exhausted: bool,
+    pub(super) exhausted: bool,
 }
 
 /// What the listener and its cells share.
@@ -74,7 +77,7 @@ impl Shared {
         Self { fd, side: Mutex::default(), descriptor_limit, permits }
     }
 
-    fn side(&self) -> MutexGuard<'_, AcceptSide> {
+    pub(super) fn side(&self) -> MutexGuard<'_, AcceptSide> {
         self.side.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,9 +93,9 @@ impl Shared {
     pub(super) fn poll_disarmed(&self, cx: &mut Context<'_>) -> bool {
         let mut side = self.side();
         side.disarm();
+        side.draining = true;
         let done = matches!(side.mode, Mode::Disarmed) && side.singles == 0;
         if !done {
-            side.draining = true;
             side.note(cx);
         }
         done
@@ -112,7 +115,7 @@ impl Shared {
 
 impl AcceptSide {
     /// The task of `cx` is to be woken when a socket is queued or an accept has ended.
-    fn note(&mut self, cx: &Context<'_>) {
+    pub(super) fn note(&mut self, cx: &Context<'_>) {
         if !self.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
             self.waiting.push(cx.waker().clone());
         }
@@ -162,7 +165,7 @@ impl Handler for AcceptMany {
 }
 
 impl AcceptSide {
-    fn failed(&mut self, errno: i32) {
+    pub(super) fn failed(&mut self, errno: i32) {
         match errno {
             libc::ECANCELED => {}
             libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.exhausted = true,
@@ -174,11 +177,11 @@ impl AcceptSide {
     }
 }
 
-/// One accept, for one permit or from a thread that is no core.
-struct AcceptOne(Arc<Shared>);
+/// One accept: for one permit, from a thread that is no core, or beside a stuck core's.
+pub(super) struct AcceptOne(Arc<Shared>);
 
 impl AcceptOne {
-    fn new(shared: &Arc<Shared>, side: &mut AcceptSide) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, side: &mut AcceptSide) -> Self {
         side.singles += 1;
         Self(Arc::clone(shared))
     }
@@ -218,45 +221,68 @@ impl Operation for AcceptOne {
     }
 }
 
+/// What an accept has to pass before it may take a connection.
+#[derive(Default)]
+pub(super) struct Gate {
+    permit: Option<Permit>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Gate {
+    /// Open once there is a place among the allowed connections (at the limit nothing is accepted: the
+    /// backlog holds the rest) and no pause is on.
+    pub(super) fn poll_open(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+        if let (Some(permits), None) = (&shared.permits, &self.permit) {
+            self.permit = permits.take(cx.waker());
+            if self.permit.is_none() {
+                return Poll::Pending;
+            }
+        }
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// The process is out of descriptors: closed for a moment.
+    pub(super) fn pause(&mut self) {
+        self.pause = Some(Box::pin(sleep(PAUSE)));
+    }
+
+    /// The connection for which it was open.
+    pub(super) fn admit(&mut self, fd: OwnedFd) -> TcpStream {
+        let permit = self.permit.take().map(Permit::used);
+        TcpStream::from_handle(Handle::new(fd, permit))
+    }
+}
+
+/// Polls the one-shot accept, if one is in flight: the socket, or none if there was no accept or it failed.
+pub(super) fn poll_single(
+    single: &mut Option<Op<AcceptOne>>,
+    shared: &Shared,
+    cx: &mut Context<'_>,
+) -> Poll<Option<OwnedFd>> {
+    let Some(op) = single else { return Poll::Ready(None) };
+    let (res, fd) = ready!(Pin::new(op).poll(cx));
+    *single = None;
+    if fd.is_none() {
+        shared.side().failed(-res);
+    }
+    Poll::Ready(fd)
+}
+
 /// The future of [`TcpListener::accept`](super::TcpListener::accept).
 #[must_use = "an accept does nothing unless it is awaited"]
 pub struct Accept<'a> {
     shared: &'a Arc<Shared>,
-    permit: Option<Permit>,
+    gate: Gate,
     single: Option<Op<AcceptOne>>,
-    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Accept<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, permit: None, single: None, pause: None }
-    }
-
-    /// A place among the allowed connections. At the limit nothing is accepted: the backlog holds the rest.
-    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(permits), None) = (&self.shared.permits, &self.permit) else { return Poll::Ready(()) };
-        self.permit = permits.take(cx.waker());
-        if self.permit.is_some() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
-        if pause.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.pause = None;
-        Poll::Ready(())
-    }
-
-    fn poll_single(&mut self, cx: &mut Context<'_>) -> Poll<Option<OwnedFd>> {
-        let Some(single) = &mut self.single else { return Poll::Ready(None) };
-        let Poll::Ready((res, fd)) = Pin::new(single).poll(cx) else { return Poll::Pending };
-        self.single = None;
-        if fd.is_none() {
-            let mut side = self.shared.side();
-            side.failed(-res);
-        }
-        Poll::Ready(fd)
+        Self { shared, gate: Gate::default(), single: None }
     }
 
     /// Nothing is queued: makes sure that an accept is in flight and that this future is woken.
@@ -266,7 +292,7 @@ impl<'a> Accept<'a> {
             return Err(Cqe::error(-errno));
         }
         if std::mem::take(&mut side.exhausted) {
-            self.pause = Some(Box::pin(sleep(PAUSE)));
+            self.gate.pause();
             return Ok(Wait::Again);
         }
         if matches!(side.mode, Mode::Disarmed) {
@@ -304,13 +330,11 @@ impl Future for Accept<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            if this.poll_permit(cx).is_pending() || this.poll_pause(cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(this.gate.poll_open(this.shared, cx));
             let queued = this.shared.side().queue.pop_front();
             let claimed = match queued {
                 Some(fd) => Some(fd),
-                None => match this.poll_single(cx) {
+                None => match poll_single(&mut this.single, this.shared, cx) {
                     Poll::Ready(fd) => fd,
                     Poll::Pending => match this.wait_beside_single(cx) {
                         Wait::Again => continue,
@@ -319,9 +343,7 @@ impl Future for Accept<'_> {
                 },
             };
             if let Some(fd) = claimed {
-                let permit = this.permit.take().map(Permit::used);
-                let handle = Handle::new(fd, permit);
-                return Poll::Ready(Ok(TcpStream::from_handle(handle)));
+                return Poll::Ready(Ok(this.gate.admit(fd)));
             }
             match this.wait(cx) {
                 Err(error) => return Poll::Ready(Err(error)),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod beside;
 mod bind;
 mod connect;
 mod file;
@@ -21,6 +22,7 @@ mod stream;
 mod turn;
 
 pub use addr::{Lookup, ToSocketAddrs};
+pub(crate) use beside::{AcceptBeside, Beside};
 pub use bind::{ListenOptions, TcpListener};
 pub use listener::Accept;
 pub use receive::{Recv, RecvPooled};

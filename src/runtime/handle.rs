@@ -2,26 +2,23 @@
 #![forbid(unsafe_code)]
 
 use super::block_on;
-use super::builder::DROP_PATIENCE;
 use super::core_thread::CoreThread;
 use super::current::{self, EnterGuard};
+use super::end::Threads;
 use super::monitor::MonitorThread;
-use super::report::ShutdownReport;
 use super::spawn;
 use crate::base::reach::Cores;
 use crate::blocking::Pool;
 use crate::metrics::Metrics;
 use crate::sched::{self, Cause, Downfall, Shared};
-use crate::sys::fork;
 use crate::task::JoinHandle;
 use crate::time::Clock;
 use std::fmt;
 use std::future::{Future, ready};
 use std::panic::Location;
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::Instant;
 
 /// A way to reach a runtime from anywhere: spawn, enter, look at metrics. It may outlive the runtime; tasks
 /// spawned then end as cancelled and ops fail with an error.
@@ -155,7 +152,8 @@ impl Handle {
     ///
     /// # Errors
     /// The handle gives a [`JoinError`](crate::task::JoinError): a panic if `call` did (contained, the core
-    /// goes on), cancelled if the runtime is gone (at once) or goes before the call had its turn.
+    /// goes on), cancelled if the runtime is gone (at once) or goes before the call had its turn. A call to a
+    /// core that is stuck waits until it is not, also if the runtime has ended and left that core behind.
     ///
     /// # Panics
     /// If there is no core of that number.
@@ -181,6 +179,61 @@ impl Handle {
         spawn::on_core(self, core, move || ready(call()), Location::caller())
     }
 
+    /// As [`Handle::spawn`], at home on core `core` from the start, as if spawned `at` that place.
+    pub(crate) fn spawn_at<F>(
+        &self,
+        core: usize,
+        future: F,
+        at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.shared.spawn_at(core, future, at)
+    }
+
+    /// As [`Handle::spawn_on`], as if spawned `at` that place.
+    pub(crate) fn spawn_on_at<F, Fut>(
+        &self,
+        core: usize,
+        make: F,
+        at: &'static Location<'static>,
+    ) -> JoinHandle<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        spawn::on_core(self, core, make, at)
+    }
+
+    /// Tasks that waited for their turn on core `core` when it last looked.
+    pub(crate) fn queued(&self, core: usize) -> u64 {
+        let counters = &self.shared.cores[core].counters;
+        counters.local_depth.get() + counters.steal_depth.get()
+    }
+
+    /// Whether anybody finds out which cores are stuck.
+    pub(crate) fn knows_the_stuck(&self) -> bool {
+        self.shared.config.appetite.is_some() && self.cores() > 1
+    }
+
+    /// Whether core `core` is stuck in a poll.
+    pub(crate) fn is_stuck(&self, core: usize) -> bool {
+        self.shared.stuck.is_stuck(core)
+    }
+
+    /// Wakes `waker` when a core becomes stuck or well, once. To be followed by a look.
+    pub(crate) fn watch_stuck(&self, waker: &Waker) {
+        self.shared.stuck.register(waker);
+    }
+
+    /// Takes [`watch_stuck`](Self::watch_stuck) back.
+    pub(crate) fn unwatch_stuck(&self, waker: &Waker) {
+        self.shared.stuck.forget(waker);
+    }
+
     /// Runs a call that blocks on the blocking pool.
     ///
     /// # Panics
@@ -191,7 +244,7 @@ impl Handle {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn::blocking_on(&self.pool, call, Location::caller())
+        spawn::blocking_on(self, call, Location::caller())
     }
 
     /// How many cores the runtime has.
@@ -230,14 +283,7 @@ impl fmt::Debug for Handle {
 pub struct Runtime {
     handle: Handle,
     /// Only the end touches them; the lock makes a runtime `Sync`, as one in a `static` must be.
-    threads: Mutex<Threads>,
-}
-
-/// The threads that end with the runtime.
-#[derive(Default)]
-struct Threads {
-    cores: Vec<CoreThread>,
-    monitor: Option<MonitorThread>,
+    pub(super) threads: Mutex<Threads>,
 }
 
 impl Runtime {
@@ -293,72 +339,6 @@ impl Runtime {
             (Ok(Err(error)), None) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             (Ok(Err(error)), None) => panic!("the main task ended early: {error}"),
         }
-    }
-
-    /// Shuts the runtime down and waits for at most `patience`.
-    ///
-    /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
-    /// left behind with all it owns; what the kernel has not finished is leaked, so that it never writes into
-    /// freed memory.
-    ///
-    /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
-    /// empty.
-    pub fn shutdown_timeout(mut self, patience: Duration) -> ShutdownReport {
-        self.end(patience)
-    }
-
-    fn end(&mut self, patience: Duration) -> ShutdownReport {
-        let threads = std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if threads.cores.is_empty() || fork::is_child() {
-            // A child of fork has no cores: they are threads of its parent.
-            std::mem::forget(threads);
-            return ShutdownReport::default();
-        }
-        let deadline = Instant::now() + patience;
-        self.handle.begin_end(deadline);
-        let pool = self.handle.pool();
-        if self.is_own_thread() {
-            let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
-            // Without a thread nobody waits; the cores end all the same.
-            let _ = helper.spawn(move || wait_for(threads, &pool, deadline));
-            return ShutdownReport::default();
-        }
-        wait_for(threads, &pool, deadline)
-    }
-
-    fn is_own_thread(&self) -> bool {
-        let on_core = sched::with_current(|core| {
-            core.is_some_and(|core| Arc::ptr_eq(&core.shared, self.handle.shared()))
-        });
-        on_core || self.handle.pool.is_own_thread()
-    }
-}
-
-fn wait_for(threads: Threads, pool: &Pool, deadline: Instant) -> ShutdownReport {
-    let mut report = ShutdownReport::default();
-    for (index, core) in threads.cores.into_iter().enumerate() {
-        // A core has as long as the deadline says, and a moment to say that it ended.
-        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(100);
-        match core.ended.recv_timeout(left) {
-            Ok(ended) => {
-                report.leaked_ops += ended.leaked_ops;
-                let _ = core.thread.join();
-            }
-            Err(RecvTimeoutError::Timeout) => report.stuck_cores.push(index),
-            // It ended before it began, which `build` has reported.
-            Err(RecvTimeoutError::Disconnected) => drop(core.thread.join()),
-        }
-    }
-    report.busy_blocking_threads = pool.shutdown(deadline);
-    if let Some(monitor) = threads.monitor {
-        monitor.join();
-    }
-    report
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        let _ = self.end(DROP_PATIENCE);
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::Handle;
 use crate::base::parcel::{Deliver, Parcel};
-use crate::blocking::Pool;
 use crate::sched::{adopt_here, spawn_local_here};
 use crate::task::{Attributes, JoinHandle, Unborn};
 use std::future::Future;
@@ -93,7 +92,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    blocking_on(&Handle::current().pool(), call, Location::caller())
+    blocking_on(&Handle::current(), call, Location::caller())
 }
 
 /// Runs a call that computes for long on the blocking pool's other lane: no more at once than there are CPUs,
@@ -116,7 +115,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    heavy_on(&Handle::current().pool(), call, Location::caller())
+    heavy_on(&Handle::current(), call, Location::caller())
 }
 
 #[track_caller]
@@ -134,21 +133,27 @@ where
 }
 
 #[track_caller]
-pub(super) fn blocking_on<F, T>(pool: &Pool, call: F, attributes: impl Into<Attributes>) -> JoinHandle<T>
+pub(super) fn blocking_on<F, T>(handle: &Handle, call: F, attributes: impl Into<Attributes>) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    started(pool.spawn(call, attributes))
+    if handle.shared().refuses_tasks() {
+        return handle.pool().refuse(call, attributes);
+    }
+    started(handle.pool().spawn(call, attributes))
 }
 
 #[track_caller]
-pub(super) fn heavy_on<F, T>(pool: &Pool, call: F, attributes: impl Into<Attributes>) -> JoinHandle<T>
+pub(super) fn heavy_on<F, T>(handle: &Handle, call: F, attributes: impl Into<Attributes>) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    started(pool.spawn_heavy(call, attributes))
+    if handle.shared().refuses_tasks() {
+        return handle.pool().refuse(call, attributes);
+    }
+    started(handle.pool().spawn_heavy(call, attributes))
 }
 
 #[track_caller]

@@ -143,7 +143,7 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn::blocking_on(&handle.pool(), call, self.attributes(Location::caller()))
+        spawn::blocking_on(handle, call, self.attributes(Location::caller()))
     }
 
     /// As [`spawn_heavy`](crate::spawn_heavy): a call that computes for long, on the blocking pool's other
@@ -179,6 +179,6 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        spawn::heavy_on(&handle.pool(), call, self.attributes(Location::caller()))
+        spawn::heavy_on(handle, call, self.attributes(Location::caller()))
     }
 }

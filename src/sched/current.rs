@@ -6,6 +6,7 @@
 
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
+use crate::blocking;
 use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -121,6 +122,12 @@ pub(crate) fn current_index() -> Option<usize> {
 #[inline]
 pub(super) fn index_in(shared: &Arc<Shared>) -> Option<usize> {
     with_current(|core| core.filter(|core| Arc::ptr_eq(&core.shared, shared)).map(|core| core.index))
+}
+
+/// Whether this thread is a core of `shared`, or works for a blocking pool: who may spawn while it drains.
+pub(super) fn is_part_of(shared: &Shared) -> bool {
+    with_current(|core| core.is_some_and(|core| std::ptr::eq(Arc::as_ptr(&core.shared), shared)))
+        || blocking::is_pool_thread()
 }
 
 /// Queues a task on this core, if it belongs here. A task that yielded may have asked to go on elsewhere.

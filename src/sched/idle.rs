@@ -23,8 +23,8 @@
 //!
 //! # The monitor's sleep
 //! Core wakes: (C1) `parked -= 1`; (C2) if `sleeping`, swap it to 0 and wake the monitor. Monitor: (M1)
-//! `sleeping = 1`; (M2) add 0 to `parked`: if a core is awake, `sleeping = 0` and go on, else block. C1 and M2
-//! are read-modify-writes of one word, so one comes first and the other sees what was before it: if M2 is
+//! `sleeping = 1`; (M2) add 0 to `parked`: if a core is awake, `sleeping = 0` and go on, else block. C1 and
+//! M2 are read-modify-writes of one word, so one comes first and the other sees what was before it: if M2 is
 //! first, C2 sees M1; if C1 is first, M2 sees that a core is awake.
 //!
 //! Models: `tests/loom` (`idle_*`).

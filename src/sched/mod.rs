@@ -26,7 +26,8 @@
 //! Core: publish `parked_at`; `inbox.park()`; then look again: both lanes, the injector, the shutdown word.
 //! If any has something: `inbox.unpark()` and go on. Else wait in the ring; the doorbell ends the wait.
 //! Pusher: push first, then knock (base/inbox.rs). Spawner into the injector: push, then knock at a parked
-//! core. Shutdown: set the word, then knock at every core.
+//! core. Shutdown: set the word, then knock at every core. While the runtime drains, a core says what tasks
+//! it has after `inbox.park()` and before it looks again (drain.rs): ask first, then knock.
 //!
 //! # A clock that stands
 //! Under `time::pause` (one core only) a core with nothing left to run, its background queue included, does
@@ -52,6 +53,7 @@ pub(crate) mod background;
 mod beat;
 mod current;
 mod downfall;
+mod drain;
 pub(crate) mod idle;
 mod injector;
 pub(crate) mod monitor;
@@ -69,4 +71,4 @@ pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_
 pub(crate) use downfall::{Cause, Downfall};
 pub(crate) use running::Running;
 pub(crate) use shared::{Config, CoreShared, Shared};
-pub(crate) use shutdown::Ended;
+pub(crate) use shutdown::{ALIVE_LISTED, Alive, Ended};

@@ -7,6 +7,7 @@
 
 use super::current;
 use super::downfall::Downfall;
+use super::drain::Drain;
 use super::idle::{Appetite, Idleness, Parked};
 use super::injector::Injector;
 use super::queue::Stealer;
@@ -84,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) barriers: Barriers,
     /// What timers go by, if there is one core; with several it is the system's clock.
     pub(crate) clock: Option<Arc<Clock>>,
+    pub(super) drain: Drain,
     pub(crate) parked: Parked,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,
@@ -97,6 +99,7 @@ impl Shared {
         let inboxes = cores.iter().map(|core| Arc::clone(&core.inbox)).collect();
         Arc::new(Self {
             barriers: Barriers::new(cores.len()),
+            drain: Drain::new(cores.len()),
             parked: Parked::new(cores.len()),
             stuck: Stuck::new(cores.len()),
             clock: match &*cores {
@@ -124,11 +127,11 @@ impl Shared {
         self.closing.load(Ordering::SeqCst)
     }
 
-    /// Whether a task that is spawned now would never run: the runtime is going, or it is the parent's of a
-    /// forked child.
+    /// Whether a task that is spawned now on this thread would never run: the runtime is going, or drains and
+    /// this thread is no part of it, or it is the parent's of a forked child.
     #[inline]
     pub(crate) fn refuses_tasks(&self) -> bool {
-        self.is_closing() || fork::is_child()
+        self.is_closing() || (self.drain.is_on() && !current::is_part_of(self)) || fork::is_child()
     }
 
     /// Shutdown phase 1: no more tasks; every core is told, and the monitor. True for the first caller.
@@ -284,7 +287,8 @@ impl Shared {
         task::new_elsewhere(make, Scheduler::new(self, home), mark, attributes)
     }
 
-    /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a request.)
+    /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a
+    /// request.)
     fn send(self: &Arc<Self>, task: Notified) {
         let (home, stays) = (task.header().home(), task.header().is_background());
         let refused = if stays {

@@ -1,7 +1,7 @@
 //! The end of a core, in phases.
 //!
 //! 1. The runtime refuses spawns and accepts and knocks at every core (`Shared::close`).
-//! 2. Each core drops its tasks on its own thread. Barrier.
+//! 2. Each core lists its tasks, for the report, and drops them on its own thread. Barrier.
 //! 3. Each core drains its inbox, cancels everything, reaps until nothing is in flight or the deadline.
 //!    Barrier.
 //! 4. Each inbox is closed by one swap; a later pusher disposes of its own message.
@@ -15,7 +15,7 @@
 use super::current::Core;
 use crate::base::guard::contained;
 use crate::ring::Ring;
-use crate::task::{Mark, Notified};
+use crate::task::{Entry, Mark, Notified, OwnedTasks};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -25,11 +25,31 @@ const DRAIN_STEP: Duration = Duration::from_millis(5);
 /// How long a core that never started waits for what its start hook has begun.
 const ABANDON_PATIENCE: Duration = Duration::from_millis(200);
 
+/// How many of the tasks that were alive are listed: more than a person reads, little to keep.
+pub(crate) const ALIVE_LISTED: usize = 1_000;
+
 /// How a core ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Ended {
     /// Ops that had no final completion by the deadline, leaked with the ring.
     pub(crate) leaked_ops: usize,
+    /// The tasks that were alive when the end began.
+    pub(crate) alive: Alive,
+}
+
+/// The tasks of one core that have not ended.
+#[derive(Debug)]
+pub(crate) struct Alive {
+    /// At most [`ALIVE_LISTED`] of them. Looked at from another thread, the `Send` ones only.
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) total: usize,
+}
+
+impl Alive {
+    /// What `owned` holds now.
+    pub(crate) fn of(owned: &OwnedTasks) -> Self {
+        Self { entries: owned.entries(ALIVE_LISTED), total: owned.len() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +106,7 @@ impl Barriers {
 /// Phases 2 to 4 on a core's own thread. Phase 5 is the caller's: it owns the ring.
 pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     let block = &core.shared.cores[core.index];
+    let alive = Alive::of(&block.owned);
     drop_tasks(core);
     // A core that is stuck in a poll does not come: half of the time is kept for what the others have in
     // flight.
@@ -105,18 +126,19 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     core.shared.injector.close();
     let leaked_ops = ring.in_flight();
     block.counters.show_levels_at_end(leaked_ops as u64);
-    Ended { leaked_ops }
+    Ended { leaked_ops, alive }
 }
 
 /// The end of a core that never started, because another could not: nobody waits for anybody.
 pub(super) fn abandon(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     core.shared.barriers.set_deadline(Instant::now() + ABANDON_PATIENCE);
+    let alive = Alive::of(&core.shared.cores[core.index].owned);
     drop_tasks(core);
     drain(core, ring, wakers);
     Mark::retire();
     close_inbox(core);
     wake(wakers);
-    Ended { leaked_ops: ring.in_flight() }
+    Ended { leaked_ops: ring.in_flight(), alive }
 }
 
 /// Phase 4: what is in the inbox is disposed of, which may wake threads that wait outside.

@@ -42,6 +42,11 @@ impl Stuck {
         }
     }
 
+    /// Lets go of `waker`, whose task ends: there may never be a change that does.
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.lock().retain(|known| !known.will_wake(waker));
+    }
+
     /// Monitor: what it has found out about `core`.
     pub(super) fn set(&self, core: usize, stuck: bool) {
         if self.cores[core].swap(stuck, Ordering::SeqCst) == stuck {

@@ -286,6 +286,9 @@ impl Worker {
         let inbox = &shared.cores[self.core.index].inbox;
         shared.parks(self.core.index, now);
         inbox.park();
+        if shared.drain.is_on() {
+            shared.drain.parks(shared, self.core.index);
+        }
         let has_work = !inbox.is_empty() || !shared.injector.is_empty() || shared.is_closing();
         if has_work {
             self.ring.enter(Wait::No);

@@ -152,7 +152,8 @@ fn asked_to_run(state: &State, wake: bool, abort: bool) -> Wake {
 /// Nobody will receive the node: the home thread has closed its door. Does what is left to do.
 ///
 /// # Safety
-/// The message's reference is the caller's, and its push was refused, or it was left over when the door closed.
+/// The message's reference is the caller's, and its push was refused, or it was left over when the door
+/// closed.
 pub(super) unsafe fn forsake(task: NonNull<Header>) {
     // SAFETY: passed on from the caller.
     let task = unsafe { Reference::from_raw(task) };

@@ -43,8 +43,8 @@ pub(super) enum Complete {
     Joined,
     /// Nobody else knows this task: free it.
     Last,
-    /// A local task that other threads have reached for is over; the caller's references are still its own, and
-    /// so is the join waker, if `joined`. To do: take it, take the far joiner, merge the counts, wake.
+    /// A local task that other threads have reached for is over; the caller's references are still its own,
+    /// and so is the join waker, if `joined`. To do: take it, take the far joiner, merge the counts, wake.
     Reached { joined: bool },
     /// Nobody will ask for the output: drop it, then call `complete` again and say so.
     Unwanted,

@@ -26,8 +26,8 @@ impl Mark {
         }))
     }
 
-    /// The calling thread is no longer the home of its local tasks, all of which are over: what happens to them
-    /// from now on happens from afar, here too (`remote.rs`).
+    /// The calling thread is no longer the home of its local tasks, all of which are over: what happens to
+    /// them from now on happens from afar, here too (`remote.rs`).
     pub(crate) fn retire() {
         with_thread_number(|number| {
             renumber(number);

@@ -116,7 +116,7 @@ pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub(crate) use mark::Mark;
 pub(crate) use notified::{Notified, Request, TaskRef};
-pub(crate) use owned::OwnedTasks;
+pub(crate) use owned::{Entry, OwnedTasks};
 pub(crate) use panic::OnPanic;
 pub use panic::TaskPanic;
 pub use task_local::{AccessError, LocalKey, TaskLocalFuture};

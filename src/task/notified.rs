@@ -1,8 +1,9 @@
 //! The references that a scheduler holds: a task that wants to run, one that somebody elsewhere wants
 //! something of, and a task that it owns.
 //!
-//! Owns [`Notified`] (one turn of a task: to be run, shut down, or sent on), [`Request`] (to be sent home) and
-//! [`TaskRef`] (the entry in the owner's list). Where they wait and on which core they run is the scheduler's business.
+//! Owns [`Notified`] (one turn of a task: to be run, shut down, or sent on), [`Request`] (to be sent home)
+//! and [`TaskRef`] (the entry in the owner's list). Where they wait and on which core they run is the
+//! scheduler's business.
 
 use super::afar;
 use super::answer::{Claim, Side};
@@ -67,8 +68,8 @@ impl Notified {
         shutdown(self.0);
     }
 
-    /// The message that carries this `Notified` through an inbox. Only of a task that is not local: the node of
-    /// a local one is kept for requests.
+    /// The message that carries this `Notified` through an inbox. Only of a task that is not local: the node
+    /// of a local one is kept for requests.
     pub(crate) fn into_message(self) -> Message {
         assert!(!self.header().is_local(), "broken invariant: {:?} was sent as a message", self.header());
         let node: NonNull<Node> = self.0.into_raw().cast();
@@ -77,8 +78,8 @@ impl Notified {
         unsafe { Message::from_raw(node) }
     }
 
-    /// Takes the task out of its message, if it is to run. A request of a local task is dealt with here, on its
-    /// home thread.
+    /// Takes the task out of its message, if it is to run. A request of a local task is dealt with here, on
+    /// its home thread.
     ///
     /// # Errors
     /// The message, if it does not carry a task.

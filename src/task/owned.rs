@@ -2,17 +2,21 @@
 //!
 //! Owns [`OwnedTasks`], two intrusive lists through the task headers. Tasks that are `Send` may end on any
 //! core, so their list is under a lock; local tasks begin and end on one thread, so theirs needs none. The
-//! lists are there to end all tasks at shutdown, and to count them; they say nothing about who wants to run.
+//! lists are there to end all tasks at shutdown, to count and to name them; they say nothing about who wants
+//! to run.
 //!
 //! A task is in at most one list: there is one [`TaskRef`] for each task, and the list it is in holds it. The
 //! header's `list` names the list; it and the links change only under that list's lock (or on its thread).
 
+use super::attributes::Name;
 use super::cell::{Header, Links};
+use super::id::Id;
 use super::mark::Mark;
 use super::notified::TaskRef;
 use crate::base::guard::contained;
 use crate::base::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell};
 use std::fmt;
+use std::panic::Location;
 use std::ptr::NonNull;
 
 /// All live tasks of one core.
@@ -103,6 +107,21 @@ impl OwnedTasks {
         self.local_len.load(Ordering::Relaxed) + self.shared_len.load(Ordering::Relaxed)
     }
 
+    /// As [`len`](Self::len), and sees what was done before by whoever changed the list last.
+    pub(crate) fn len_settled(&self) -> usize {
+        let shared = self.lock().len;
+        self.local_len.load(Ordering::Relaxed) + shared
+    }
+
+    /// The first `most` tasks, local ones first. On another thread than the owner's: of the `Send` ones only.
+    pub(crate) fn entries(&self, most: usize) -> Vec<Entry> {
+        // Nothing is allocated while the list is lent or locked.
+        let mut entries = Vec::with_capacity(most.min(self.len()));
+        self.with_local(|list| list.copy_to(&mut entries));
+        self.lock().copy_to(&mut entries);
+        entries
+    }
+
     #[inline]
     fn bind(&self) {
         if self.thread.load(Ordering::Relaxed) == 0 {
@@ -138,6 +157,27 @@ impl Drop for OwnedTasks {
 impl fmt::Debug for OwnedTasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedTasks").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a list says about one of its tasks.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: Id,
+    name: Option<Name>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    /// The core where it is at home.
+    pub(crate) home: usize,
+}
+
+impl Entry {
+    fn of(task: &Header) -> Self {
+        Self { id: task.id(), name: task.shared_name(), spawned_at: task.spawned_at(), home: task.home() }
+    }
+
+    /// What the task is called.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(Name::as_str)
     }
 }
 
@@ -203,6 +243,20 @@ impl List {
         self.resize(self.len - 1, len);
         // SAFETY: the reference that `insert` gave to the list.
         Some(unsafe { TaskRef::from_raw(entry) })
+    }
+
+    /// Copies entries, oldest task first, as long as there is room.
+    fn copy_to(&self, entries: &mut Vec<Entry>) {
+        let mut next = self.first;
+        while let Some(task) = next
+            && entries.len() < entries.capacity()
+        {
+            // SAFETY: an entry of this list holds a reference, so the header is alive.
+            let header = unsafe { task.as_ref() };
+            entries.push(Entry::of(header));
+            // SAFETY: the task is in this list, so its links are ours to read.
+            next = header.links.with(|links| unsafe { (*links).after });
+        }
     }
 
     fn pop(&mut self, len: &AtomicUsize) -> Option<TaskRef> {

@@ -4,8 +4,8 @@
 //! It moves no message and calls nobody: `afar.rs` does, with the answers of this file.
 //!
 //! # Why
-//! A task that is not `Send` is spawned, polled, woken, joined and freed by one thread, nearly always; but its
-//! wakers and handles are `Send` and may go anywhere. If every thread changed the state word, each change
+//! A task that is not `Send` is spawned, polled, woken, joined and freed by one thread, nearly always; but
+//! its wakers and handles are `Send` and may go anywhere. If every thread changed the state word, each change
 //! would have to be a read-modify-write. So only the home thread writes that word, plainly. Everybody else
 //! uses this one, always by read-modify-write, and sends a message home if there is something to do there.
 //!
@@ -34,10 +34,10 @@
 //! # When the home thread goes
 //! It ends all its local tasks, *retires* (`Mark::retire`: from here on it is a far thread itself) and closes
 //! its inbox, in this order. A push that is refused has therefore seen the last plain write of every local
-//! task of that thread. Its sender does what is left to do: the task is over, so that is counting (MERGED) and
-//! dropping what nobody has claimed. One kind of task is not over then: one that was sent to the thread and
-//! never arrived (UNBORN). Its counts are merged by whoever cancels it, at the very end; until then far threads
-//! only count.
+//! task of that thread. Its sender does what is left to do: the task is over, so that is counting (MERGED)
+//! and dropping what nobody has claimed. One kind of task is not over then: one that was sent to the thread
+//! and never arrived (UNBORN). Its counts are merged by whoever cancels it, at the very end; until then far
+//! threads only count.
 //!
 //! # Rejected
 //! - *Biased counting with a queue of objects to be merged* (as in Choi, Shull and Torrellas, "Biased Reference
@@ -121,7 +121,8 @@ impl Remote {
         Self(AtomicUsize::new(0))
     }
 
-    /// Home: what is there. Acquire: what the others did before they gave up a reference comes before its end.
+    /// Home: what is there. Acquire: what the others did before they gave up a reference comes before its
+    /// end.
     #[inline]
     pub(super) fn look(&self) -> Reading {
         Reading(self.0.load(Ordering::Acquire))

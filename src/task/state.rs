@@ -304,8 +304,8 @@ impl State {
         self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(FAR_JOINER))))
     }
 
-    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. True if the task is over:
-    /// then the output is the caller's to drop.
+    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. True if the task is
+    /// over: then the output is the caller's to drop.
     pub(super) fn note_far_leave(&self) -> bool {
         self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.without(JOIN_INTEREST))))
     }
@@ -441,8 +441,8 @@ impl State {
         }
     }
 
-    /// As [`step`](Self::step), on the one thread that writes the word. `decide` sees all references: if it sees
-    /// one, there is one, because nobody can make another without having one.
+    /// As [`step`](Self::step), on the one thread that writes the word. `decide` sees all references: if it
+    /// sees one, there is one, because nobody can make another without having one.
     #[inline]
     fn step_at_home<R>(&self, decide: impl Fn(Bits) -> (R, Option<Bits>)) -> R {
         loop {

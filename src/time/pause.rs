@@ -45,8 +45,8 @@ use std::sync::Arc;
 /// The clock stays where it is as long as
 /// - a task of the core, background tasks included, wants to run;
 /// - a completion of an op is there: before each jump the core asks its ring once, without waiting;
-/// - a job of the blocking pool waits for its turn or is being run (so a job that waits for a timer of its own
-///   runtime waits for ever, unless somebody calls [`advance`]);
+/// - a job of the blocking pool waits for its turn or is being run (so a job that waits for a timer of its
+///   own runtime waits for ever, unless somebody calls [`advance`]);
 /// - a thread polls a future in [`block_on`](crate::runtime::Handle::block_on). While it is parked there, the
 ///   clock may jump.
 ///

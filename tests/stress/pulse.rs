@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nothing has happened for so long: it hangs. A little more than what each wait of the test allows itself, so
-/// that one that waits in vain can say what for.
+/// Nothing has happened for so long: it hangs. A little more than what each wait of the test allows itself,
+/// so that one that waits in vain can say what for.
 const STILL: Duration = Duration::from_secs(33);
 /// One runtime has been there for so long: something in it hangs, although the rest goes on.
 const LIFETIME: Duration = Duration::from_secs(150);

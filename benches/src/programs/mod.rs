@@ -4,9 +4,11 @@
 //! not equal code; where only schedulers are compared (`local/`) the code is equal as well.
 
 pub(crate) mod epoll_echo;
+pub(crate) mod even;
 pub(crate) mod floor_echo;
 pub(crate) mod floor_proxy;
 pub(crate) mod floor_read;
+pub(crate) mod hot;
 pub(crate) mod local;
 pub(crate) mod pread_read;
 pub(crate) mod relay;
@@ -29,8 +31,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::meter::Times;
 use crate::reads::ReadPlan;
 
+pub(crate) use even::NO_CORE;
+pub(crate) use hot::HotPlan;
 pub(crate) use local::LocalOp;
-pub(crate) use send::SendOp;
+pub(crate) use send::{SendOp, WORKERS};
 
 /// How a program is started.
 #[derive(Clone, Copy)]
@@ -45,6 +49,8 @@ pub(crate) enum Entry {
     Local(fn(LocalOp, Times) -> io::Result<()>),
     /// The same with `Send` tasks on two workers.
     Send(fn(SendOp, Times) -> io::Result<()>),
+    /// Works off a burst of tasks.
+    Hot(fn(HotPlan) -> io::Result<()>),
 }
 
 /// Every program of this build, as `PEER_WORK`.
@@ -72,6 +78,16 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
     ("tokio-multi_send", Entry::Send(send::run::<send::tokio::MultiThread>)),
     #[cfg(feature = "ringwork")]
     ("ringwork_send", Entry::Send(send::run::<send::ringwork::Stealing>)),
+    ("tokio-multi_hot", Entry::Hot(hot::run::<send::tokio::MultiThread>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_hot", Entry::Hot(hot::run::<send::ringwork::Stealing>)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork-never_hot", Entry::Hot(hot::run::<send::ringwork::Never>)),
+    ("tokio-multi_even", Entry::Server(even::tokio::run)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_even", Entry::Server(even::ringwork::stealing)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork-never_even", Entry::Server(even::ringwork::never)),
 ];
 
 /// The program of that name, if this build has it.

@@ -25,7 +25,8 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-async fn echo(stream: TcpStream) -> io::Result<()> {
+/// Sends back what comes in.
+pub(super) async fn echo(stream: TcpStream) -> io::Result<()> {
     loop {
         let received = stream.recv_pooled().await?;
         if received.is_empty() {

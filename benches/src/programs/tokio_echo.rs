@@ -22,7 +22,8 @@ pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
     })
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+/// Sends back what comes in.
+pub(super) async fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; 4096];
     loop {
         match stream.read(&mut buffer).await? {

@@ -3,6 +3,7 @@
 //! spawns and yields. The code that measures is itself a task on a worker: what `block_on` polls is not, and
 //! each task that it spawns would have to cross threads.
 
+mod countdown;
 mod ops;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
@@ -12,6 +13,9 @@ use std::io;
 use std::str::FromStr;
 
 use crate::meter::{Meter, Times};
+use crate::sample::Counters;
+
+pub(crate) use countdown::Countdown;
 
 /// Workers of each runtime.
 pub(crate) const WORKERS: usize = 2;
@@ -61,8 +65,14 @@ pub(crate) trait Workers: 'static {
     /// Spawns a task that nobody awaits.
     fn start(future: impl Future<Output = ()> + Send + 'static);
 
+    /// The same on the worker of that number, as far as the runtime lets one choose.
+    fn start_on(worker: usize, future: impl Future<Output = ()> + Send + 'static);
+
     /// Lets other tasks run.
     fn yield_now() -> impl Future<Output = ()> + Send;
+
+    /// What the runtime this thread is in has counted so far, if it counts.
+    fn counters() -> Option<Counters>;
 }
 
 /// Does `op` over and over for as long as planned and prints what it cost.

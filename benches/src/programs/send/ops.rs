@@ -1,12 +1,9 @@
-//! The operations of `Send` tasks, for any runtime of several workers: in kind and number those of tokio's own
-//! benchmarks. Each goes on until the meter says that its time is over and reads the clock once a round.
-
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+//! The operations of `Send` tasks, for any runtime of several workers: in kind and number those of tokio's
+//! own benchmarks. Each goes on until the meter says that its time is over and reads the clock once a round.
 
 use tokio::sync::oneshot;
 
-use super::Workers;
+use super::{Countdown, Workers};
 use crate::meter::Meter;
 
 const SPAWNED: u64 = 10_000;
@@ -14,26 +11,6 @@ const YIELDING: u64 = 200;
 const YIELDS: u64 = 1000;
 const PAIRS: u64 = 1000;
 const CHAIN: u64 = 1000;
-
-/// Counts tasks that have done their work; the last one says so.
-struct Countdown {
-    left: AtomicU64,
-    done: Mutex<Option<oneshot::Sender<()>>>,
-}
-
-impl Countdown {
-    fn new(tasks: u64) -> (Arc<Countdown>, oneshot::Receiver<()>) {
-        let (done, all) = oneshot::channel();
-        (Arc::new(Countdown { left: AtomicU64::new(tasks), done: Mutex::new(Some(done)) }), all)
-    }
-
-    fn one_is_done(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let done = self.done.lock().expect("nothing panics under it").take();
-            let _ = done.expect("only one is the last").send(());
-        }
-    }
-}
 
 /// Spawns many tasks that have nothing to do and waits until all have run.
 pub(super) async fn spawn_many<W: Workers>(meter: &mut Meter) {

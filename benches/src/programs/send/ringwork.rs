@@ -1,24 +1,78 @@
-//! `Send` tasks of ringwork, which idle cores may steal.
+//! `Send` tasks of ringwork, which idle cores may steal or not.
 
 use std::io;
 
-use ringwork::runtime::Builder;
+use ringwork::runtime::{Builder, Handle, Steal};
 
 use super::{WORKERS, Workers};
+use crate::sample::Counters;
 
+/// Cores that steal, as is the default.
 pub(crate) struct Stealing;
+
+/// Cores from which nothing is ever taken.
+pub(crate) struct Never;
 
 impl Workers for Stealing {
     fn run<T: Send + 'static>(load: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
-        let runtime = Builder::new().cores(WORKERS).build().map_err(io::Error::other)?;
-        runtime.block_on(runtime.spawn(load)).map_err(io::Error::other)
+        run(Builder::new(), load)
     }
 
     fn start(future: impl Future<Output = ()> + Send + 'static) {
         drop(ringwork::spawn(future));
     }
 
+    fn start_on(worker: usize, future: impl Future<Output = ()> + Send + 'static) {
+        drop(ringwork::spawn_on(worker, move || future));
+    }
+
     fn yield_now() -> impl Future<Output = ()> + Send {
         ringwork::task::yield_now()
+    }
+
+    fn counters() -> Option<Counters> {
+        Some(counters(&Handle::current()))
+    }
+}
+
+impl Workers for Never {
+    fn run<T: Send + 'static>(load: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
+        run(Builder::new().steal(Steal::Never), load)
+    }
+
+    fn start(future: impl Future<Output = ()> + Send + 'static) {
+        Stealing::start(future);
+    }
+
+    fn start_on(worker: usize, future: impl Future<Output = ()> + Send + 'static) {
+        Stealing::start_on(worker, future);
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        Stealing::yield_now()
+    }
+
+    fn counters() -> Option<Counters> {
+        Stealing::counters()
+    }
+}
+
+fn run<T: Send + 'static>(builder: Builder, load: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
+    let runtime = builder.cores(WORKERS).build().map_err(io::Error::other)?;
+    runtime.block_on(runtime.spawn(load)).map_err(io::Error::other)
+}
+
+/// What all cores have counted.
+pub(crate) fn counters(handle: &Handle) -> Counters {
+    let metrics = handle.metrics();
+    let sum = |of: fn(&ringwork::CoreMetrics) -> u64| metrics.cores.iter().map(of).sum();
+    Counters {
+        enters: sum(|core| core.enters),
+        parks: sum(|core| core.parks),
+        doorbells: sum(|core| core.doorbells),
+        steals: sum(|core| core.steals),
+        tasks_stolen: sum(|core| core.tasks_stolen),
+        overflows: sum(|core| core.overflows),
+        polls: metrics.cores.iter().map(|core| core.polls).collect(),
     }
 }

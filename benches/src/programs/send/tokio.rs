@@ -5,6 +5,7 @@ use std::io;
 use tokio::runtime::Builder;
 
 use super::{WORKERS, Workers};
+use crate::sample::Counters;
 
 pub(crate) struct MultiThread;
 
@@ -18,7 +19,15 @@ impl Workers for MultiThread {
         drop(tokio::spawn(future));
     }
 
+    fn start_on(_worker: usize, future: impl Future<Output = ()> + Send + 'static) {
+        Self::start(future);
+    }
+
     fn yield_now() -> impl Future<Output = ()> + Send {
         tokio::task::yield_now()
+    }
+
+    fn counters() -> Option<Counters> {
+        None
     }
 }

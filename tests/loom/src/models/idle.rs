@@ -1,5 +1,5 @@
-//! Models of idleness (`src/sched/idle.rs`) together with the inbox's door and the steal queue: who parks, who
-//! is asked, who steals, and when the monitor may sleep.
+//! Models of idleness (`src/sched/idle.rs`) together with the inbox's door and the steal queue: who parks,
+//! who is asked, who steals, and when the monitor may sleep.
 //!
 //! A core or a monitor that sleeps for ever shows as a deadlock, a lost or doubled task as a wrong count.
 
@@ -75,7 +75,8 @@ pub fn a_core_that_was_asked_knows_it() {
     });
 }
 
-/// A core with surplus looks after every poll; one that parks is asked, wakes and steals. Every task runs once.
+/// A core with surplus looks after every poll; one that parks is asked, wakes and steals. Every task runs
+/// once.
 pub fn a_surplus_is_shared_with_a_core_that_parks() {
     surplus_against_park(2, 3);
 }

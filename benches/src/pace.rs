@@ -1,0 +1,103 @@
+//! When a load generator sends, if it does not wait for answers: messages fall due at random, at a given
+//! rate, whatever the server does. They leave in ticks, some hundred microseconds apart: a timer for each
+//! message would cost more CPU than the message (on a virtual machine up to 20 µs). It promises that a
+//! message that found no idle connection is not forgotten and counts as sent when it should have been. Pure:
+//! time comes as an argument.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The shortest and the longest time between two ticks: not one time, lest it beat with a period of the
+/// server's.
+const TICK: (u64, u64) = (200_000, 600_000);
+
+/// The messages of one generator.
+pub(crate) struct Pace {
+    /// Nanoseconds between two messages, on average.
+    gap: f64,
+    next: Instant,
+    idle: VecDeque<usize>,
+    late: VecDeque<Instant>,
+    random: u64,
+}
+
+impl Pace {
+    /// `rate` messages a second from `now` on, over connections `0..connections`, all idle.
+    pub(crate) fn new(rate: f64, connections: usize, seed: u64, now: Instant) -> Pace {
+        Pace {
+            gap: 1e9 / rate,
+            next: now,
+            idle: (0..connections).collect(),
+            late: VecDeque::new(),
+            random: 0x2545_F491_4F6C_DD1D ^ seed << 32,
+        }
+    }
+
+    /// The next connection over which a message leaves at tick `now`; none once all that was due has left or
+    /// waits for an answer.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<usize> {
+        while self.next <= now {
+            let gap = -self.gap * self.unit().ln();
+            self.next += Duration::from_nanos(gap as u64);
+            match self.idle.pop_front() {
+                Some(connection) => return Some(connection),
+                None => self.late.push_back(now),
+            }
+        }
+        None
+    }
+
+    /// An answer has come over `connection`. If a message waits for one, it leaves there at once: the tick
+    /// that it has missed.
+    pub(crate) fn answered(&mut self, connection: usize) -> Option<Instant> {
+        let late = self.late.pop_front();
+        if late.is_none() {
+            self.idle.push_back(connection);
+        }
+        late
+    }
+
+    /// How long it is to the next tick.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let (shortest, longest) = TICK;
+        Duration::from_nanos(shortest + ((longest - shortest) as f64 * self.unit()) as u64)
+    }
+
+    /// A number above 0 and up to 1.
+    fn unit(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        ((self.random >> 11) + 1) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_kept_whatever_the_ticks() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(50_000.0, 8, 1, begun);
+        let (mut now, mut sent) = (begun, 0u32);
+        while now < begun + Duration::from_secs(10) {
+            while let Some(connection) = pace.due(now) {
+                sent += 1;
+                assert_eq!(pace.answered(connection), None);
+            }
+            now += pace.pause();
+        }
+        assert!((490_000..510_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_message_without_a_connection_leaves_with_the_next_answer() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(1000.0, 1, 1, begun);
+        let tick = begun + Duration::from_secs(1);
+        assert_eq!(pace.due(tick), Some(0));
+        assert_eq!(pace.due(tick), None);
+        assert_eq!(pace.answered(0), Some(tick));
+    }
+}

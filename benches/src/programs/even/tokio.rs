@@ -1,0 +1,35 @@
+//! The echo server of two workers of tokio's multi-thread runtime: one listener, whose accepting is a task,
+//! and a task with a 4 KiB buffer per connection.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+
+use super::{NO_CORE, answer_questions};
+use crate::programs::send::WORKERS;
+use crate::programs::{listen, tokio_echo};
+
+/// Echoes until killed.
+pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    answer_questions(|| None)?;
+    let listener = listen(address)?;
+    listener.set_nonblocking(true)?;
+    let serving = runtime.spawn(async move {
+        let listener = TcpListener::from_std(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(greet_and_echo(stream));
+        }
+    });
+    runtime.block_on(serving).map_err(io::Error::other)?
+}
+
+async fn greet_and_echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.write_all(&[NO_CORE]).await?;
+    tokio_echo::echo(stream).await
+}

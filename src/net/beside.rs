@@ -1,0 +1,118 @@
+//! Accepting from a listener whose own core is stuck.
+//!
+//! Owns [`Beside`], a hold on the listener for other cores, and [`AcceptBeside`], what such a core has in
+//! flight. The stuck core's accept stays armed in its ring, takes nothing while its thread is stuck, and
+//! swallows the wake of every accept that sleeps beside it (kernel-notes/accept-beside-multishot.md). So this
+//! polls the socket, and accepts once each time the poll completes. What wins a race against being dropped
+//! goes to the listener's queue. It does not know which core is stuck.
+#![forbid(unsafe_code)]
+
+use super::TcpStream;
+use super::listener::{AcceptOne, Gate, Shared, poll_single};
+use crate::ring::Ring;
+use crate::ring::op::{Op, Operation};
+use crate::sys::sqe::{Cqe, Sqe, opcode};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// A hold on a listener. It keeps the descriptor, but does not keep the listener from closing.
+#[derive(Clone)]
+pub(crate) struct Beside(pub(super) Arc<Shared>);
+
+impl Beside {
+    /// Nothing in flight yet.
+    pub(crate) fn accepting(&self) -> AcceptBeside {
+        AcceptBeside { shared: Arc::clone(&self.0), gate: Gate::default(), readable: None, single: None }
+    }
+}
+
+/// A poll for connections, not exclusive: it completes for each that comes, whoever takes it.
+struct Readable(Arc<Shared>);
+
+impl Operation for Readable {
+    const OPCODE: u8 = opcode::POLL_ADD;
+    type Output = i32;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        // As for the doorbell: POLLIN fits either way on big-endian.
+        Sqe::new(Self::OPCODE, self.0.fd.as_raw_fd()).op_flags(libc::POLLIN as u32)
+    }
+
+    fn finish(self, cqe: Cqe) -> i32 {
+        cqe.res
+    }
+}
+
+/// What one core accepts from another's listener. Dropping it cancels what is in flight.
+pub(crate) struct AcceptBeside {
+    shared: Arc<Shared>,
+    gate: Gate,
+    readable: Option<Op<Readable>>,
+    single: Option<Op<AcceptOne>>,
+}
+
+impl AcceptBeside {
+    /// The next connection; first those that the stuck core had accepted and nobody has claimed. `None` once
+    /// the listener is at its end or broken, which is its own core's affair.
+    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<TcpStream>> {
+        loop {
+            ready!(self.gate.poll_open(&self.shared, cx));
+            let queued = self.shared.side().queue.pop_front();
+            let claimed = match queued {
+                Some(fd) => Some(fd),
+                // One that is asleep may have to be woken by hand: see below.
+                None => match poll_single(&mut self.single, &self.shared, cx) {
+                    Poll::Ready(fd) => fd,
+                    Poll::Pending => None,
+                },
+            };
+            if let Some(fd) = claimed {
+                return Poll::Ready(Some(self.gate.admit(fd)));
+            }
+            let mut side = self.shared.side();
+            if side.draining || side.error.is_some() {
+                return Poll::Ready(None);
+            }
+            if std::mem::take(&mut side.exhausted) {
+                drop(side);
+                self.gate.pause();
+                continue;
+            }
+            drop(side);
+            if self.poll_readable(cx).is_ready() {
+                if !self.accept_once() {
+                    return Poll::Ready(None);
+                }
+                continue;
+            }
+            // What another accept left behind is queued, without a completion of ours.
+            let mut side = self.shared.side();
+            if side.queue.is_empty() {
+                side.note(cx);
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let readable = self.readable.get_or_insert_with(|| Op::new(Readable(Arc::clone(&self.shared))));
+        let _res = ready!(Pin::new(readable).poll(cx));
+        self.readable = None;
+        Poll::Ready(())
+    }
+
+    /// Begins an accept, in the place of one that is asleep: that one did not hear of the connection that the
+    /// poll has seen. False if the listener is at its end.
+    fn accept_once(&mut self) -> bool {
+        // Outside of the lock: it may have completed, and then its socket is queued.
+        self.single = None;
+        let mut side = self.shared.side();
+        if side.draining {
+            return false;
+        }
+        self.single = Some(Op::new(AcceptOne::new(&self.shared, &mut side)));
+        true
+    }
+}

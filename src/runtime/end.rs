@@ -1,0 +1,173 @@
+//! How a runtime ends: at once, or once its tasks have.
+//!
+//! Owns who waits for the end (the caller, or a helper thread if the caller is a part of what ends) and the
+//! report. The phases are the scheduler's (`sched::shutdown`), and so is finding out that all tasks have
+//! ended (`sched::drain`).
+#![forbid(unsafe_code)]
+
+use super::builder::DROP_PATIENCE;
+use super::core_thread::CoreThread;
+use super::handle::Runtime;
+use super::monitor::MonitorThread;
+use super::report::{AliveTask, ShutdownReport};
+use crate::sched::{self, ALIVE_LISTED, Alive, Shared};
+use crate::sys::fork;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the end may take after a drain: enough for the kernel to give back what is in flight.
+const AFTER_DRAIN: Duration = Duration::from_secs(1);
+/// How long a core that has come to its end may take to say so.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+/// What runs a runtime.
+#[derive(Default)]
+pub(super) struct Threads {
+    pub(super) cores: Vec<CoreThread>,
+    pub(super) monitor: Option<MonitorThread>,
+}
+
+impl Runtime {
+    /// Shuts the runtime down and waits for at most `patience`.
+    ///
+    /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
+    /// left behind with all it owns; what the kernel has not finished is leaked, so that it never writes into
+    /// freed memory. The report names the tasks that were alive when the end began.
+    ///
+    /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
+    /// empty.
+    pub fn shutdown_timeout(mut self, patience: Duration) -> ShutdownReport {
+        self.end(patience)
+    }
+
+    /// Lets all tasks and blocking jobs come to their end, for at most `patience`, and then shuts the runtime
+    /// down, which takes at most about a second more. The report names the tasks that had not ended:
+    /// [`is_drained`](ShutdownReport::is_drained) if there were none.
+    ///
+    /// Nothing is told to stop: tasks that go on for ever (the accept loops of a [`Server`](crate::Server)
+    /// among them) are to be stopped before. While draining, tasks and blocking jobs of the runtime may spawn
+    /// more of them. From other threads, those in `block_on` among them, nothing is spawned any more: the
+    /// handles say cancelled at once. Ops and timers work until the end.
+    ///
+    /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
+    /// empty.
+    ///
+    /// ```
+    /// use ringwork::runtime::Builder;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Builder::new().cores(2).build()?;
+    /// let last = runtime.spawn(async {
+    ///     ringwork::time::sleep(Duration::from_millis(10)).await;
+    ///     ringwork::spawn(async { "said" })
+    /// });
+    /// let report = runtime.drain(Duration::from_secs(10));
+    /// assert!(report.is_drained(), "{report}");
+    /// # futures_executor::block_on(async { assert_eq!(last.await.unwrap().await.unwrap(), "said") });
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn drain(mut self, patience: Duration) -> ShutdownReport {
+        if fork::is_child() {
+            return self.end(AFTER_DRAIN);
+        }
+        if self.is_own_thread() {
+            let helper = thread::Builder::new().name("ringwork-drain".to_owned());
+            // Without a thread nobody waits: the runtime is dropped with the closure.
+            let _ = helper.spawn(move || self.drain(patience));
+            return ShutdownReport::default();
+        }
+        let pool = self.handle().pool();
+        let shared = Arc::clone(self.handle().shared());
+        shared.drain(Instant::now() + patience, || pool.counts().at_rest());
+        self.end(AFTER_DRAIN)
+    }
+
+    fn end(&mut self, patience: Duration) -> ShutdownReport {
+        let threads = std::mem::take(self.threads.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if threads.cores.is_empty() || fork::is_child() {
+            // A child of fork has no cores: they are threads of its parent.
+            std::mem::forget(threads);
+            return ShutdownReport::default();
+        }
+        let deadline = Instant::now() + patience;
+        let (shared, pool) = (Arc::clone(self.handle().shared()), self.handle().pool());
+        self.handle().begin_end(deadline);
+        let wait = move || {
+            let mut report = wait_for(threads.cores, &shared, deadline);
+            report.busy_blocking_threads = pool.shutdown(deadline);
+            if let Some(monitor) = threads.monitor {
+                monitor.join();
+            }
+            report
+        };
+        if self.is_own_thread() {
+            let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
+            // Without a thread nobody waits; the cores end all the same.
+            let _ = helper.spawn(wait);
+            return ShutdownReport::default();
+        }
+        wait()
+    }
+
+    fn is_own_thread(&self) -> bool {
+        let on_core = sched::with_current(|core| {
+            core.is_some_and(|core| Arc::ptr_eq(&core.shared, self.handle().shared()))
+        });
+        on_core || self.handle().pool().is_own_thread()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _ = self.end(DROP_PATIENCE);
+    }
+}
+
+fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> ShutdownReport {
+    let mut report = ShutdownReport::default();
+    for (index, core) in cores.into_iter().enumerate() {
+        // A core has as long as the deadline says, and a moment to say that it ended.
+        let left = deadline.saturating_duration_since(Instant::now()) + LAST_WORD;
+        match core.ended.recv_timeout(left) {
+            Ok(ended) => {
+                report.leaked_ops += ended.leaked_ops;
+                note(&mut report, &ended.alive);
+                let _ = core.thread.join();
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                report.stuck_cores.push(index);
+                note(&mut report, &Alive::of(&shared.cores[index].owned));
+            }
+            // It ended before it began, which `build` has reported.
+            Err(RecvTimeoutError::Disconnected) => drop(core.thread.join()),
+        }
+    }
+    for core in report.stuck_cores.clone() {
+        note_culprit(&mut report, shared, core);
+    }
+    report
+}
+
+/// Adds the tasks of one core.
+fn note(report: &mut ShutdownReport, alive: &Alive) {
+    report.tasks_alive += alive.total;
+    let room = ALIVE_LISTED - report.alive.len().min(ALIVE_LISTED);
+    report.alive.extend(alive.entries.iter().take(room).map(|task| AliveTask {
+        id: task.id,
+        name: task.name().map(str::to_owned),
+        core: task.home,
+        spawned_at: task.spawned_at,
+        stuck: false,
+    }));
+}
+
+/// Puts the task that a core is stuck in first: it is why that core did not end.
+fn note_culprit(report: &mut ShutdownReport, shared: &Shared, core: usize) {
+    let running = shared.cores[core].running.read();
+    let (Some(id), Some(spawned_at)) = (running.task, running.spawned_at) else { return };
+    report.alive.retain(|task| task.id != id);
+    report.alive.insert(0, AliveTask { id, name: running.name, core, spawned_at, stuck: true });
+    report.alive.truncate(ALIVE_LISTED);
+}

@@ -1,0 +1,88 @@
+//! Which core a fresh connection goes to.
+//!
+//! Owns [`Balance`] and the choice by load, which is pure: loads and the turn come as arguments. It counts
+//! nothing itself (`state.rs` does).
+#![forbid(unsafe_code)]
+
+/// How connections are spread over the cores.
+///
+/// ```
+/// use ringwork::{Balance, Serve};
+/// # #[ringwork::main(cores = 2)]
+/// # async fn main() -> std::io::Result<()> {
+/// let serve = Serve::new("127.0.0.1:0".parse().unwrap()).balance(Balance::LeastLoaded);
+/// let server = serve.start(|stream, _peer| async move { drop(stream.recv_pooled().await) }).await?;
+/// let mut clients = Vec::new();
+/// for _ in 0..4 {
+///     clients.push(ringwork::net::TcpStream::connect(server.local_addr()).await?);
+/// }
+/// # while server.connections() < 4 {
+/// #     ringwork::task::yield_now().await;
+/// # }
+/// assert_eq!(server.connections_per_core(), [2, 2]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Balance {
+    /// A listener on every core; the kernel picks one by a hash of the connection's addresses. No core waits
+    /// for another and nothing is handed over, but the spread is only even for many connections, and
+    /// connections that end do not change it.
+    #[default]
+    Kernel,
+    /// One listener, on core 0, whose fresh connections go to the core that has the fewest connections of
+    /// this server; among equals to the one with the fewest tasks waiting to run, among those in turn. A core
+    /// that is stuck in a poll gets none. For few or long connections. Each costs one hop between cores.
+    LeastLoaded,
+}
+
+/// How much a core has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Load {
+    // The order of the fields is the order in which they count.
+    /// The core is stuck in a poll, or its handler is gone.
+    pub(super) unfit: bool,
+    /// Connections of the server that were placed there and live.
+    pub(super) connections: usize,
+    /// Tasks that wait for their turn.
+    pub(super) queued: u64,
+}
+
+/// The core with the least load; among equals the first from `turn` on, cyclically.
+pub(super) fn least_loaded(cores: usize, turn: usize, load: impl Fn(usize) -> Load) -> usize {
+    let from_turn = (0..cores).map(|step| (turn % cores + step) % cores);
+    from_turn.min_by_key(|&core| load(core)).expect("a runtime has at least one core")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pick(turn: usize, loads: &[(usize, u64, bool)]) -> usize {
+        least_loaded(loads.len(), turn, |core| {
+            let (connections, queued, unfit) = loads[core];
+            Load { unfit, connections, queued }
+        })
+    }
+
+    #[test]
+    fn the_fewest_connections_come_first_then_the_shortest_queue() {
+        assert_eq!(pick(0, &[(3, 0, false), (2, 9, false), (4, 0, false)]), 1);
+        assert_eq!(pick(0, &[(2, 5, false), (2, 1, false), (2, 3, false)]), 1);
+    }
+
+    #[test]
+    fn equals_take_turns() {
+        let equal = [(1, 0, false); 3];
+        let picked: Vec<usize> = (0..6).map(|turn| pick(turn, &equal)).collect();
+        assert_eq!(picked, [0, 1, 2, 0, 1, 2]);
+        assert_eq!(pick(usize::MAX, &equal), usize::MAX % 3);
+    }
+
+    #[test]
+    fn an_unfit_core_is_left_out_as_long_as_another_is_fit() {
+        assert_eq!(pick(0, &[(0, 0, true), (7, 7, false)]), 1);
+        assert_eq!(pick(0, &[(9, 0, true), (7, 7, true)]), 1);
+    }
+}

@@ -1,0 +1,191 @@
+//! L6: one address, served by every core; one task per connection.
+//!
+//! Owns binding (a port in use is an error although the cores share it), what a server is told, and the
+//! pieces below: where connections go ([`Balance`]), the loops of a core, the orderly end: each listener is
+//! drained before it closes, so that no connection the kernel had completed is reset.
+#![forbid(unsafe_code)]
+
+mod accept;
+mod balance;
+mod mailbox;
+mod rescue;
+mod server;
+mod state;
+
+pub use balance::Balance;
+pub use server::Server;
+
+use crate::base::guard::contained;
+use crate::net::{ListenOptions, TcpListener, TcpStream};
+use crate::runtime::Handle;
+use crate::sched::spawn_local_here;
+use accept::{Duties, Seat, Start, serve_core};
+use rescue::Listener;
+use state::{Duty, Live, State};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// How to serve. See [`serve_per_core`] for the short form.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `start`"]
+pub struct Serve {
+    address: SocketAddr,
+    options: ListenOptions,
+    balance: Balance,
+    /// Where the server is described: what its tasks say when somebody asks where they come from.
+    at: &'static Location<'static>,
+}
+
+impl Serve {
+    /// Serves `address` on every core, [`Balance::Kernel`] unless told otherwise. Port 0 picks a free one.
+    #[track_caller]
+    pub fn new(address: SocketAddr) -> Self {
+        let at = Location::caller();
+        Self { address, options: ListenOptions::new(), balance: Balance::default(), at }
+    }
+
+    /// How each listener listens. A limit of connections holds for each listener: for each core under
+    /// [`Balance::Kernel`], for the server under [`Balance::LeastLoaded`].
+    pub fn options(mut self, options: ListenOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// How connections are spread over the cores.
+    ///
+    /// Whichever it is, connections that come for a core that is stuck in a poll are accepted and served by
+    /// another one, unless the runtime never steals ([`Steal::Never`](crate::runtime::Steal::Never)).
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// Binds all listeners and starts accepting. On every core `make` makes a handler once, and the handler
+    /// makes a future for each connection placed there; neither leaves its core, so both may hold `Rc`s.
+    ///
+    /// # Errors
+    /// EADDRINUSE if anybody else has the port (checked before the cores share it), and the kernel's.
+    ///
+    /// # Panics
+    /// If this thread is in no runtime.
+    pub async fn start_local<M, H, Fut>(self, make: M) -> io::Result<Server>
+    where
+        M: Fn() -> H + Clone + Send + 'static,
+        H: Fn(TcpStream, SocketAddr) -> Fut + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let at = self.at;
+        let starter = move |_: &Handle| {
+            let handler = make();
+            move |_core, stream, peer, live: Live| {
+                // A handler that panics before it has made a future ends one connection, not the accepting.
+                contained(|| drop(spawn_local_here(live.guard(handler(stream, peer)), at)));
+            }
+        };
+        let by_mail = self.balance == Balance::LeastLoaded;
+        self.start_with(starter, by_mail)
+    }
+
+    /// As [`Serve::start_local`], with connections as tasks that may move to an idle core from where they
+    /// were placed.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn start<H, Fut>(self, handler: H) -> io::Result<Server>
+    where
+        H: Fn(TcpStream, SocketAddr) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let at = self.at;
+        let starter = move |runtime: &Handle| {
+            let (handler, runtime) = (handler.clone(), runtime.clone());
+            move |core, stream, peer, live: Live| {
+                contained(|| drop(runtime.spawn_at(core, live.guard(handler(stream, peer)), at)));
+            }
+        };
+        self.start_with(starter, false)
+    }
+
+    fn start_with<M, S>(self, make: M, by_mail: bool) -> io::Result<Server>
+    where
+        M: Fn(&Handle) -> S + Clone + Send + 'static,
+        S: Start,
+    {
+        let runtime = Handle::current();
+        let listeners = self.bind(runtime.cores())?;
+        let address = listeners[0].local_addr()?;
+        let beside = |(home, listener): (usize, &TcpListener)| Listener { home, beside: listener.beside() };
+        let all: Arc<[Listener]> = listeners.iter().enumerate().map(beside).collect();
+        let state = Arc::new(State::new(runtime.clone(), self.balance, by_mail));
+        let mut listeners = listeners.into_iter();
+        // All duties are taken on before the first core begins: no count comes to zero too soon.
+        let duties = |core| Duties {
+            accept: listeners.next().map(|listener| (listener, state.take_on(Duty::Accept))),
+            help: runtime.knows_the_stuck().then(|| (Arc::clone(&all), state.take_on(Duty::Help))),
+            mail: by_mail.then(|| state.take_on(Duty::Mail(core))),
+        };
+        let duties: Vec<Duties> = (0..runtime.cores()).map(duties).collect();
+        let mut loops = Vec::new();
+        for (core, duties) in duties.into_iter().enumerate() {
+            let (make, state) = (make.clone(), Arc::clone(&state));
+            let serving = move || {
+                let start = make(&Handle::current());
+                serve_core(Seat { core, start, state }, duties)
+            };
+            loops.push(runtime.spawn_on_at(core, serving, self.at));
+        }
+        Ok(Server { address, state, loops })
+    }
+
+    /// One listener, or one per core. The first binding is made without sharing the port, so that a port in
+    /// use is an error.
+    fn bind(&self, cores: usize) -> io::Result<Vec<TcpListener>> {
+        let exclusive = self.options.clone().reuse_port(false);
+        if cores == 1 || self.balance == Balance::LeastLoaded {
+            return Ok(vec![exclusive.bind_now(self.address)?]);
+        }
+        let address = exclusive.probe(self.address)?;
+        let shared = self.options.clone().reuse_port(true);
+        (0..cores).map(|_| shared.bind_now(address)).collect()
+    }
+}
+
+/// Serves `address` with a listener on every core and a task, which may move to an idle core, for each
+/// connection.
+///
+/// # Errors
+/// As [`Serve::start`].
+///
+/// # Panics
+/// As [`Serve::start`].
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = ringwork::serve_per_core("127.0.0.1:0".parse().unwrap(), |stream, _peer| async move {
+///     let _ = stream.send_all("hello\n").await;
+/// })
+/// .await?;
+/// let client = ringwork::net::TcpStream::connect(server.local_addr()).await?;
+/// assert_eq!(&client.recv_pooled().await?[..], b"hello\n");
+/// assert!(server.stop(std::time::Duration::from_secs(1)).await);
+/// # Ok(())
+/// # }
+/// ```
+#[track_caller]
+pub fn serve_per_core<H, Fut>(
+    address: SocketAddr,
+    handler: H,
+) -> impl Future<Output = io::Result<Server>> + use<H, Fut>
+where
+    H: Fn(TcpStream, SocketAddr) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Serve::new(address).start(handler)
+}

@@ -1,0 +1,112 @@
+//! Serving what a stuck core leaves lying: connections on its listener, and in its mailbox.
+//!
+//! Owns who helps whom: the next core that is well, cyclically, and only while the other is stuck. What it
+//! takes it places like any fresh connection, or serves with this core's own handler. It neither finds out
+//! who is stuck (the scheduler's monitor does) nor touches a connection that a handler has begun to serve.
+//! A listener with a limit of one connection is not helped: the stuck core has that one place.
+#![forbid(unsafe_code)]
+
+use super::accept::{Seat, Start};
+use super::mailbox::Arrival;
+use super::state::OnDuty;
+use crate::net::{AcceptBeside, Beside};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Connections that are taken before others of the core have their turn.
+const BATCH: usize = 64;
+
+/// One listener of the server.
+pub(super) struct Listener {
+    /// The core that accepts from it.
+    pub(super) home: usize,
+    pub(super) beside: Beside,
+}
+
+/// What a helping core has in flight on another's listener.
+struct Help {
+    listener: usize,
+    accepting: AcceptBeside,
+    /// It is at its end, or broken: that is its own core's affair.
+    is_over: bool,
+}
+
+/// Helps stuck cores from this one, until nobody accepts any more.
+pub(super) async fn help_the_stuck<S: Start>(
+    seat: Rc<Seat<S>>,
+    listeners: Arc<[Listener]>,
+    _on_duty: OnDuty,
+) {
+    let mut helps: Vec<Help> = Vec::new();
+    poll_fn(|cx| {
+        let runtime = seat.state.runtime();
+        // In this order: a core that becomes stuck or well after the looks below wakes this task.
+        runtime.watch_stuck(cx.waker());
+        if seat.state.poll_accepted_all(cx) {
+            runtime.unwatch_stuck(cx.waker());
+            return Poll::Ready(());
+        }
+        seat.adjust(&mut helps, &listeners);
+        let mut left = BATCH;
+        for help in &mut helps {
+            seat.accept_for(help, &mut left, cx);
+        }
+        for core in 0..runtime.cores() {
+            seat.serve_mail_of(core, &mut left, cx);
+        }
+        if left == 0 {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+impl<S: Start> Seat<S> {
+    /// Whether core `other` is stuck and this is the core to help it.
+    fn helps(&self, other: usize) -> bool {
+        let runtime = self.state.runtime();
+        if !runtime.is_stuck(other) {
+            return false;
+        }
+        let mut after = (1..runtime.cores()).map(|step| (other + step) % runtime.cores());
+        after.find(|&core| !runtime.is_stuck(core)) == Some(self.core)
+    }
+
+    /// Begins to help where that is due, and ends it where the core is well or another helps.
+    fn adjust(&self, helps: &mut Vec<Help>, listeners: &[Listener]) {
+        helps.retain(|help| self.helps(listeners[help.listener].home));
+        for (listener, Listener { home, beside }) in listeners.iter().enumerate() {
+            if self.helps(*home) && !helps.iter().any(|help| help.listener == listener) {
+                helps.push(Help { listener, accepting: beside.accepting(), is_over: false });
+            }
+        }
+    }
+
+    fn accept_for(&self, help: &mut Help, left: &mut usize, cx: &mut Context<'_>) {
+        while *left > 0 && !help.is_over {
+            let Poll::Ready(accepted) = help.accepting.poll_accept(cx) else { return };
+            let Some(stream) = accepted else {
+                help.is_over = true;
+                return;
+            };
+            *left -= 1;
+            // The peer may be gone already: then there is nobody to serve.
+            if let Ok(peer) = stream.peer_addr() {
+                self.place(stream, peer);
+            }
+        }
+    }
+
+    /// Takes what was placed on a stuck core and has not reached its handler: this core's serves it.
+    fn serve_mail_of(&self, core: usize, left: &mut usize, cx: &mut Context<'_>) {
+        let Some(mailbox) = self.state.mailbox(core) else { return };
+        while *left > 0 && self.helps(core) {
+            let Some(Arrival { stream, peer, live }) = mailbox.take(cx) else { return };
+            *left -= 1;
+            (self.start)(self.core, stream, peer, live.moved_to(self.core));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The handle to a running server.
+//!
+//! Owns how it is stopped and what it says about itself. It accepts nothing.
+#![forbid(unsafe_code)]
+
+use super::state::State;
+use crate::task::JoinHandle;
+use crate::time::timeout;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A server that serves on every core. Dropping it does not stop it.
+#[must_use = "a server goes on until it is stopped; keep it to stop it"]
+pub struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) state: Arc<State>,
+    pub(super) loops: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    /// The address served.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections that were accepted and whose handlers are not done.
+    pub fn connections(&self) -> usize {
+        self.state.total()
+    }
+
+    /// The same for each core, by where the connections were placed; a task that has moved to an idle core
+    /// still counts where its connection was placed.
+    pub fn connections_per_core(&self) -> Vec<usize> {
+        self.state.connections()
+    }
+
+    /// Stops accepting, serves what the kernel had accepted, closes the listeners, and waits until all
+    /// handlers are done or `patience` is over. Returns whether all were done.
+    ///
+    /// Dropped before it is done, or out of patience, it leaves the server to end by itself: no connection is
+    /// accepted any more, and those that live go on.
+    pub async fn stop(self, patience: Duration) -> bool {
+        self.state.stop();
+        let ended = async {
+            for accepting in self.loops {
+                let _ = accepting.await;
+            }
+            self.state.idle().await;
+        };
+        timeout(patience, ended).await.is_ok()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("connections", &self.connections())
+            .finish()
+    }
+}

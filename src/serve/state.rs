@@ -1,0 +1,263 @@
+//! What the cores of one server share: the counts, the word to stop, the mailboxes.
+//!
+//! Owns who is alive where and who waits for a change. A connection counts on the core where it was placed,
+//! for as long as its future (or its place in a mailbox) lives, wherever its task runs. It accepts nothing.
+#![forbid(unsafe_code)]
+
+use super::balance::{Balance, Load, least_loaded};
+use super::mailbox::Mailbox;
+use crate::runtime::Handle;
+use pin_project_lite::pin_project;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// A counter with cache lines of its own: each core counts its own connections.
+#[derive(Default)]
+#[repr(align(128))]
+struct Count(AtomicUsize);
+
+/// What the accept loops, the connections and the server share.
+pub(super) struct State {
+    runtime: Handle,
+    balance: Balance,
+    stopping: AtomicBool,
+    /// Connections alive, per core.
+    live: Box<[Count]>,
+    /// Loops on [`Duty::Accept`].
+    accepting: AtomicUsize,
+    /// Loops that may place connections: those, and those on [`Duty::Help`].
+    placing: AtomicUsize,
+    turn: AtomicUsize,
+    /// One per core if handlers live on cores and connections are handed over; else none.
+    mailboxes: Box<[Mailbox]>,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl State {
+    /// Nobody is on duty yet, and no connection is alive.
+    pub(super) fn new(runtime: Handle, balance: Balance, by_mail: bool) -> Self {
+        let cores = runtime.cores();
+        Self {
+            balance,
+            stopping: AtomicBool::new(false),
+            live: (0..cores).map(|_| Count::default()).collect(),
+            accepting: AtomicUsize::new(0),
+            placing: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            mailboxes: (0..if by_mail { cores } else { 0 }).map(|_| Mailbox::default()).collect(),
+            waiting: Mutex::default(),
+            runtime,
+        }
+    }
+
+    /// The runtime that the server is in.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// The mailbox of `core`, if connections go by mail.
+    pub(super) fn mailbox(&self, core: usize) -> Option<&Mailbox> {
+        self.mailboxes.get(core)
+    }
+
+    /// The core for a connection that core `here` has accepted.
+    pub(super) fn place(&self, here: usize) -> usize {
+        match self.balance {
+            Balance::Kernel => here,
+            Balance::LeastLoaded => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                least_loaded(self.live.len(), turn, |core| self.load(core))
+            }
+        }
+    }
+
+    fn load(&self, core: usize) -> Load {
+        Load {
+            unfit: self.runtime.is_stuck(core) || self.mailbox(core).is_some_and(Mailbox::is_closed),
+            connections: self.live[core].0.load(Ordering::Relaxed),
+            queued: self.runtime.queued(core),
+        }
+    }
+
+    /// Connections alive, per core.
+    pub(super) fn connections(&self) -> Vec<usize> {
+        self.live.iter().map(|count| count.0.load(Ordering::SeqCst)).collect()
+    }
+
+    /// Connections alive.
+    pub(super) fn total(&self) -> usize {
+        self.live.iter().map(|count| count.0.load(Ordering::SeqCst)).sum()
+    }
+
+    fn wait(&self, waker: &Waker) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Tells the accept loops to end.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Somebody is on `duty` for as long as the result lives.
+    pub(super) fn take_on(self: &Arc<Self>, duty: Duty) -> OnDuty {
+        match duty {
+            Duty::Accept => {
+                self.accepting.fetch_add(1, Ordering::SeqCst);
+                self.placing.fetch_add(1, Ordering::SeqCst);
+            }
+            Duty::Help => drop(self.placing.fetch_add(1, Ordering::SeqCst)),
+            Duty::Mail(_) => {}
+        }
+        OnDuty { state: Arc::clone(self), duty }
+    }
+
+    /// Whether the server was told to stop; if not, the task of `cx` is woken then.
+    pub(super) fn poll_stopping(&self, cx: &Context<'_>) -> bool {
+        self.wait(cx.waker());
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Whether all accept loops have ended; if not, the task of `cx` is woken then.
+    pub(super) fn poll_accepted_all(&self, cx: &Context<'_>) -> bool {
+        self.wait(cx.waker());
+        self.accepting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether nobody places connections any more; if not, the task of `cx` is woken then.
+    pub(super) fn poll_placed_all(&self, cx: &Context<'_>) -> bool {
+        self.wait(cx.waker());
+        self.placing.load(Ordering::SeqCst) == 0
+    }
+
+    /// Waits until no connection is live.
+    pub(super) async fn idle(&self) {
+        poll_fn(|cx| {
+            self.wait(cx.waker());
+            if self.total() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// What a loop of a server does. Taken on before any of them starts, and ended also by one that never ran.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Duty {
+    /// Accepts from a listener of its own.
+    Accept,
+    /// Accepts for stuck cores.
+    Help,
+    /// Serves the mailbox of this core.
+    Mail(usize),
+}
+
+/// Somebody is on duty.
+pub(super) struct OnDuty {
+    state: Arc<State>,
+    duty: Duty,
+}
+
+impl Drop for OnDuty {
+    fn drop(&mut self) {
+        let State { accepting, placing, .. } = &*self.state;
+        let last_of = |loops: &AtomicUsize| loops.fetch_sub(1, Ordering::SeqCst) == 1;
+        let last = match self.duty {
+            // Both: neither count may be skipped.
+            Duty::Accept => last_of(accepting) | last_of(placing),
+            Duty::Help => last_of(placing),
+            Duty::Mail(core) => {
+                self.state.mailbox(core).into_iter().for_each(Mailbox::close);
+                false
+            }
+        };
+        if last {
+            self.state.wake();
+        }
+    }
+}
+
+/// Counts one connection, on one core, for as long as its future lives.
+pub(super) struct Live {
+    state: Arc<State>,
+    core: usize,
+}
+
+impl Live {
+    pub(super) fn new(state: &Arc<State>, core: usize) -> Self {
+        state.live[core].0.fetch_add(1, Ordering::SeqCst);
+        Self { state: Arc::clone(state), core }
+    }
+
+    /// The same connection, counted on another core.
+    pub(super) fn moved_to(mut self, core: usize) -> Self {
+        // More first: the count of all never falls short.
+        self.state.live[core].0.fetch_add(1, Ordering::SeqCst);
+        self.state.live[self.core].0.fetch_sub(1, Ordering::SeqCst);
+        self.core = core;
+        self
+    }
+
+    pub(super) fn guard<F: Future<Output = ()>>(self, connection: F) -> Counted<F> {
+        Counted { connection, live: self }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let state = &self.state;
+        let last_here = state.live[self.core].0.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Of two cores that come to zero at once, the later one in the one order of all sees both.
+        if last_here && state.stopping.load(Ordering::SeqCst) && state.total() == 0 {
+            state.wake();
+        }
+    }
+}
+
+pin_project! {
+    /// A connection's future and its place in the count, side by side: an `async fn` would keep room for the
+    /// future twice, as its argument and as what it awaits.
+    pub(super) struct Counted<F> {
+        #[pin]
+        connection: F,
+        live: Live,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Counted<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.project().connection.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_a_connection_does_not_double_its_memory() {
+        let connection = async {
+            let bytes = [0u8; 1000];
+            std::future::pending::<()>().await;
+            std::hint::black_box(&bytes);
+        };
+        let alone = size_of_val(&connection);
+        let runtime = crate::runtime::Builder::new().cores(1).build().expect("a runtime starts");
+        let state = Arc::new(State::new(runtime.handle().clone(), Balance::Kernel, false));
+        let counted = Live::new(&state, 0).guard(connection);
+        assert!(size_of_val(&counted) <= alone.next_multiple_of(align_of::<usize>()) + size_of::<Live>());
+        assert!(size_of::<Live>() <= 16);
+    }
+}

@@ -1,0 +1,311 @@
+//! Connections that come for a core that is stuck in a poll are accepted and served by another.
+
+mod kit;
+
+use kit::{Event, bounded, process, runtime, wait_for};
+use ringwork::net::{ListenOptions, TcpStream as Stream};
+use ringwork::runtime::Runtime;
+use ringwork::{Balance, Serve, Server};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Send,
+    Local,
+}
+
+/// All ways to serve: what a core's accepting leaves behind when it is stuck differs.
+const ALL: [(Balance, Way); 4] = [
+    (Balance::Kernel, Way::Send),
+    (Balance::Kernel, Way::Local),
+    (Balance::LeastLoaded, Way::Send),
+    (Balance::LeastLoaded, Way::Local),
+];
+
+/// Says which core it runs on, then sends back what it gets.
+async fn greet(stream: Stream) {
+    let core = ringwork::core::current().expect("a handler runs on a core");
+    if stream.send_all(vec![core as u8]).await.0.is_err() {
+        return;
+    }
+    while let Ok(received) = stream.recv_pooled().await {
+        if received.is_empty() || stream.send_all(received).await.0.is_err() {
+            return;
+        }
+    }
+}
+
+fn start(runtime: &Runtime, (balance, way): (Balance, Way), options: ListenOptions) -> Server {
+    let serve = Serve::new(SocketAddr::from(([127, 0, 0, 1], 0))).balance(balance).options(options);
+    let server = match way {
+        Way::Send => runtime.block_on(serve.start(|stream, _| greet(stream))),
+        Way::Local => runtime.block_on(serve.start_local(|| |stream, _| greet(stream))),
+    };
+    let server = server.expect("a port is free");
+    // Every core has begun to serve before a test takes one away.
+    for core in 0..runtime.handle().cores() {
+        runtime.block_on(runtime.handle().call(core, || ())).unwrap();
+    }
+    server
+}
+
+fn connect(server: &Server) -> TcpStream {
+    TcpStream::connect(server.local_addr()).unwrap()
+}
+
+/// Waits for the greeting: the core that serves.
+fn greeted(mut stream: &TcpStream) -> usize {
+    let mut core = [0];
+    stream.read_exact(&mut core).expect("a connection is served");
+    core[0].into()
+}
+
+fn talk(mut stream: &TcpStream) {
+    let mut answer = [0; 4];
+    stream.write_all(b"ping").unwrap();
+    stream.read_exact(&mut answer).expect("a connection is served on");
+    assert_eq!(&answer, b"ping");
+}
+
+/// A core in one poll, until the result is told or dropped.
+struct Stuck {
+    over: Arc<AtomicBool>,
+}
+
+impl Stuck {
+    fn at(runtime: &Runtime, core: usize) -> Self {
+        let (begun, over) = (Event::default(), Arc::new(AtomicBool::new(false)));
+        let (inside, until) = (begun.clone(), Arc::clone(&over));
+        drop(runtime.handle().call(core, move || {
+            inside.set();
+            while !until.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }));
+        begun.wait_blocking();
+        Self { over }
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn connections_made_while_a_core_is_stuck_are_served_before_it_is_well() {
+    bounded(|| {
+        for how in ALL {
+            for stuck_core in [0, 1] {
+                let runtime = runtime(2);
+                let server = start(&runtime, how, ListenOptions::new());
+                let stuck = Stuck::at(&runtime, stuck_core);
+                // One after the other: the kernel gives about half of them to either listener, and each of
+                // those finds the other core asleep.
+                let one_by_one: Vec<_> =
+                    (0..40).map(|_| connect(&server)).inspect(|s| _ = greeted(s)).collect();
+                // And many at once. None is placed on a core that is known to be stuck.
+                let placed_there = || server.connections_per_core()[stuck_core];
+                let before = placed_there();
+                let burst: Vec<_> = (0..200).map(|_| connect(&server)).collect();
+                let cores: Vec<_> = burst.iter().map(greeted).collect();
+                assert!(cores.iter().all(|&core| core != stuck_core), "{how:?}");
+                one_by_one.iter().chain(&burst).for_each(talk);
+                assert_eq!(server.connections(), 240, "{how:?}");
+                assert_eq!(placed_there(), before, "{how:?}");
+                drop(stuck);
+                drop((one_by_one, burst));
+                assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn connections_that_were_under_way_to_a_core_when_it_got_stuck_are_served() {
+    bounded(|| {
+        for how in ALL {
+            let runtime = runtime(2);
+            let server = start(&runtime, how, ListenOptions::new());
+            let stuck = Stuck::at(&runtime, 1);
+            // The core is not known to be stuck yet: half of these go to its listener or its mailbox.
+            let streams: Vec<_> = (0..100).map(|_| connect(&server)).collect();
+            let cores: Vec<_> = streams.iter().map(greeted).collect();
+            assert!(cores.iter().all(|&core| core == 0), "{how:?}");
+            streams.iter().for_each(talk);
+            drop(stuck);
+            drop(streams);
+            assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+        }
+    });
+}
+
+#[test]
+fn sockets_that_a_core_had_accepted_and_not_claimed_when_it_got_stuck_are_served() {
+    bounded(|| {
+        for how in ALL {
+            let runtime = runtime(2);
+            let server = start(&runtime, how, ListenOptions::new());
+            // The core whose listener gets about half of the connections, or all.
+            let core = if how.0 == Balance::Kernel { 1 } else { 0 };
+            let (address, over) = (server.local_addr(), Arc::new(AtomicBool::new(false)));
+            let (made, until, handle) = (mpsc::channel(), Arc::clone(&over), runtime.handle().clone());
+            drop(runtime.handle().spawn_on(core, move || async move {
+                let streams: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+                // Until the core has entered the kernel: it has seen them, and the accept loop that it woke
+                // is in line behind this task, which yielded before.
+                let enters = || handle.metrics().cores[core].enters;
+                let before = enters();
+                while enters() == before {
+                    ringwork::task::yield_now().await;
+                }
+                made.0.send(streams).unwrap();
+                while !until.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }));
+            let streams = made.1.recv().unwrap();
+            let cores: Vec<_> = streams.iter().map(greeted).collect();
+            assert!(cores.iter().all(|&served| served != core), "{how:?}: {cores:?}");
+            over.store(true, Ordering::SeqCst);
+            streams.iter().for_each(talk);
+            drop(streams);
+            assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+        }
+    });
+}
+
+#[test]
+fn a_core_that_is_well_again_serves_again() {
+    bounded(|| {
+        for how in ALL {
+            let runtime = runtime(2);
+            let server = start(&runtime, how, ListenOptions::new());
+            let stuck = Stuck::at(&runtime, 1);
+            let streams: Vec<_> = (0..40).map(|_| connect(&server)).collect();
+            streams.iter().for_each(|stream| _ = greeted(stream));
+            drop(stuck);
+            runtime.block_on(runtime.handle().call(1, || ())).unwrap();
+            let mut later = Vec::new();
+            wait_for("core 1 to serve", || {
+                later.push(connect(&server));
+                greeted(later.last().unwrap()) == 1
+            });
+            streams.iter().chain(&later).for_each(talk);
+            drop((streams, later));
+            assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+        }
+    });
+}
+
+#[test]
+fn of_three_cores_the_last_one_that_is_well_serves_for_both_others() {
+    bounded(|| {
+        for how in ALL {
+            let runtime = runtime(3);
+            let server = start(&runtime, how, ListenOptions::new());
+            let first = Stuck::at(&runtime, 0);
+            let streams: Vec<_> = (0..60).map(|_| connect(&server)).collect();
+            assert!(streams.iter().all(|stream| greeted(stream) != 0), "{how:?}");
+            // Core 1 helped core 0; now it needs help itself, with what it has in flight for core 0.
+            let second = Stuck::at(&runtime, 1);
+            let more: Vec<_> = (0..60).map(|_| connect(&server)).collect();
+            assert!(more.iter().all(|stream| greeted(stream) == 2), "{how:?}");
+            drop((first, second));
+            streams.iter().chain(&more).for_each(talk);
+            drop((streams, more));
+            assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+        }
+    });
+}
+
+#[test]
+fn a_listener_with_a_limit_is_helped_within_its_limit() {
+    bounded(|| {
+        for how in ALL {
+            let runtime = runtime(2);
+            let server = start(&runtime, how, ListenOptions::new().max_connections(3));
+            let stuck = Stuck::at(&runtime, 0);
+            for _ in 0..60 {
+                // The one before may still count.
+                assert!(server.connections() <= 6, "{how:?}");
+                assert_eq!(greeted(&connect(&server)), 1, "{how:?}");
+            }
+            drop(stuck);
+            assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+        }
+    });
+}
+
+#[test]
+fn stopping_while_a_core_is_stuck_resets_nobody() {
+    bounded(|| {
+        for how in ALL {
+            let runtime = runtime(2);
+            let server = start(&runtime, how, ListenOptions::new());
+            let address = server.local_addr();
+            let stuck = Stuck::at(&runtime, 0);
+            let streams: Vec<_> = (0..100).map(|_| connect(&server)).collect();
+            let stopping = runtime.handle().spawn_on(1, move || server.stop(LONG));
+            streams.iter().for_each(|stream| _ = greeted(stream));
+            assert!(!stopping.is_finished(), "core 0 still has a listener to close");
+            drop(stuck);
+            streams.iter().for_each(talk);
+            drop(streams);
+            assert!(runtime.block_on(stopping).unwrap(), "{how:?}");
+            assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        }
+    });
+}
+
+#[test]
+fn no_connection_is_lost_between_cores_that_get_stuck_again_and_again() {
+    const THREADS: usize = 3;
+    const EACH: usize = 300;
+    process::alone(|| {
+        for how in ALL {
+            let runtime = runtime(2);
+            let server = start(&runtime, how, ListenOptions::new());
+            let before = process::descriptors();
+            let left = Arc::new(AtomicUsize::new(THREADS));
+            let address = server.local_addr();
+            let clients: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    let left = Arc::clone(&left);
+                    thread::spawn(move || {
+                        for _ in 0..EACH / 10 {
+                            let streams: Vec<_> =
+                                (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+                            for stream in &streams {
+                                greeted(stream);
+                                talk(stream);
+                            }
+                        }
+                        left.fetch_sub(1, Ordering::SeqCst);
+                    })
+                })
+                .collect();
+            let mut turn = 0;
+            while left.load(Ordering::SeqCst) > 0 {
+                turn += 1;
+                let stuck = Stuck::at(&runtime, turn % 2);
+                // About as long as it takes to be found out: some stretches are, some are not.
+                thread::sleep(Duration::from_millis(10 + turn as u64 * 7 % 30));
+                drop(stuck);
+                thread::sleep(Duration::from_millis(turn as u64 * 5 % 11));
+            }
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            wait_for("all handlers to end", || server.connections() == 0);
+            wait_for("all sockets to close", || process::descriptors() <= before);
+            assert!(runtime.block_on(server.stop(LONG)), "{how:?}");
+        }
+    });
+}
