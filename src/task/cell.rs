@@ -196,7 +196,7 @@ impl Header {
     /// Moves the join waker out.
     ///
     /// # Safety
-    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`) or completed the task and found it
+    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`, `FarLeave::Waker`) or completed the task and found it
     /// (`Complete::Joined`): it is stored, and nobody else will move it.
     #[inline]
     pub(super) unsafe fn take_join_waker(&self) -> Waker {
