@@ -75,6 +75,32 @@ fn a_task_that_never_waits_comes_to_its_end() {
     });
 }
 
+#[test]
+fn a_task_that_ends_on_another_core_than_it_was_born_on_is_seen_to_end() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let (handle, moved, end) = (runtime.handle().clone(), Event::default(), Event::default());
+        let (there, until) = (moved.clone(), end.clone());
+        let born = runtime.handle().spawn_on(0, move || async move {
+            drop(ringwork::spawn(async move {
+                while ringwork::core::current() != Some(1) {
+                    ringwork::core::move_to(1).await;
+                }
+                there.set();
+                until.wait().await;
+            }));
+        });
+        runtime.block_on(async { (born.await.unwrap(), moved.wait().await) });
+        let parks = move || handle.metrics().cores.iter().map(|core| core.parks).collect::<Vec<_>>();
+        let before = parks();
+        let draining = begin(runtime, NEVER);
+        wait_for("both cores to answer", || parks().iter().zip(&before).all(|(now, then)| now > then));
+        // Core 0, which has it in its list, sleeps.
+        end.set();
+        assert!(draining.join().unwrap().is_drained());
+    });
+}
+
 /// How a task of a chain starts the next one; every handle is dropped at once.
 #[derive(Clone, Copy, Debug)]
 enum Link {

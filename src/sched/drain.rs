@@ -17,6 +17,9 @@
 //! - a message that was under way when the second question was asked was in an inbox before, and a core does
 //!   not answer with a message in its inbox.
 //!
+//! A task that was stolen leaves the list of the core where it was born, which may be parked and have
+//! answered: that one is woken to answer again.
+//!
 //! Tasks are spawned by tasks and by jobs of the blocking pool only (others are refused), so it remains so
 //! if the pool is at rest at that time too.
 #![forbid(unsafe_code)]
@@ -116,6 +119,16 @@ impl Shared {
         }
     }
 
+    /// Wakes the cores whose last task has ended on another core since they answered. That one has parked
+    /// after it, or will, and so this is called after it.
+    fn ask_again(&self, talk: &Talk) {
+        for (core, answer) in self.cores.iter().zip(&talk.answers) {
+            if answer.alive > 0 && core.owned.len_settled() == 0 {
+                core.inbox.knock();
+            }
+        }
+    }
+
     /// Asks all cores, and waits until all have said that they have no task: the births they had counted.
     fn ask_all(&self, deadline: Instant) -> Option<Vec<u64>> {
         self.drain.lock().question += 1;
@@ -130,6 +143,7 @@ impl Shared {
             if left.is_zero() {
                 return None;
             }
+            self.ask_again(&talk);
             let waited = self.drain.changed.wait_timeout(talk, left);
             talk = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -60,20 +60,26 @@ impl fmt::Debug for FarJoiner {
 /// Asks for `requests` (or for nothing) and gives up a reference.
 pub(super) fn give(task: Reference, requests: usize) {
     let functions = task.header().functions;
+    let Err(task) = try_give(task, requests) else { return };
+    let last = task.header().state.remote.release();
+    let task = task.into_raw();
+    if last {
+        // SAFETY: merged, and that was the last reference.
+        unsafe { (functions.free)(task) }
+    }
+}
+
+/// As [`give`], unless the task is over and merged.
+fn try_give(task: Reference, requests: usize) -> Result<(), Reference> {
+    let functions = task.header().functions;
     match task.header().state.remote.ask(requests, With::Given) {
+        Asked::Over => Err(task),
         // SAFETY: `Push` says that the reference is the message's now.
-        Asked::Push => unsafe { (functions.send)(task.into_raw()) },
+        Asked::Push => Ok(unsafe { (functions.send)(task.into_raw()) }),
         // From here on the task may be gone.
         Asked::Noted => {
             task.into_raw();
-        }
-        Asked::Over => {
-            if task.header().state.remote.release() {
-                // SAFETY: merged, and that was the last reference.
-                unsafe { (functions.free)(task.into_raw()) }
-            } else {
-                task.into_raw();
-            }
+            Ok(())
         }
     }
 }
@@ -109,12 +115,12 @@ pub(super) fn watch(task: &Reference, waker: Waker) -> bool {
 
 /// The handle, elsewhere, goes.
 pub(super) fn leave(task: Reference) {
-    if !task.header().state.is_complete() {
-        return give(task, LEAVE);
+    let over = if task.header().state.is_complete() { Err(task) } else { try_give(task, LEAVE) };
+    if let Err(task) = over {
+        // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.
+        unsafe { (task.header().functions.drop_output)(task.address()) };
+        give(task, 0);
     }
-    // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.
-    unsafe { (task.header().functions.drop_output)(task.address()) };
-    drop(task);
 }
 
 /// Home: the node has arrived. The task, if it is to run.

@@ -156,7 +156,8 @@ impl Remote {
 
     /// From afar: asks for `requests` (or for nothing but that a reference be given up).
     pub(super) fn ask(&self, requests: usize, with: With) -> Asked {
-        let mut now = self.0.load(Ordering::Relaxed);
+        // Acquire: who finds the counts merged finds the task complete.
+        let mut now = self.0.load(Ordering::Acquire);
         loop {
             if now & MERGED != 0 {
                 return Asked::Over;

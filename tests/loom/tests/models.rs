@@ -84,3 +84,29 @@ models!(task:
     abort_wake_and_join_beside_a_run_deep
     shutdown_wake_and_handle_beside_a_run_deep
 );
+
+models!(local:
+    a_wake_beside_a_poll_is_not_lost
+    two_remote_wakers_make_the_task_run_for_both
+    a_wake_beside_the_end_is_harmless
+    the_last_waker_frees_an_ended_task
+    an_abort_beside_a_run_ends_the_task_once
+    an_abort_beside_a_wake_ends_the_task_once
+    a_joiner_on_another_core_gets_the_output
+    a_joiner_that_changes_its_waker_gets_the_output
+    a_handle_dropped_beside_the_end_drops_the_output_once
+    a_joiner_that_goes_takes_its_waker_along
+    a_shutdown_beside_a_wake_drops_the_future_once
+    references_that_cross_are_counted_right
+    a_home_that_closes_leaves_nothing_behind
+    references_that_outlive_their_home_are_counted_by_all
+    an_unborn_task_that_is_cancelled_answers_its_handle
+    a_task_made_elsewhere_is_born_and_joined
+    a_task_that_stays_at_home_needs_nobody;
+    deep:
+    two_remote_wakers_beside_a_run_deep
+    abort_wake_and_join_beside_a_run_deep
+    everything_from_afar_beside_a_home_that_closes_deep
+    a_home_that_closes_leaves_nothing_behind_deep
+    an_unborn_task_that_is_cancelled_answers_its_handle_deep
+);

@@ -5,6 +5,7 @@
 
 pub mod idle;
 pub mod inbox;
+pub mod local;
 pub mod queue;
 pub mod slot;
 pub mod task;

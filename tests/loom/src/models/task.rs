@@ -16,15 +16,29 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A core of few words: a queue, and the list of its tasks.
-struct Bench {
+std::thread_local! {
+    // All threads of a model are one thread of the system.
+    static LOCAL: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs a model with local tasks, at home on the model's first thread.
+pub(super) fn as_local(model: fn()) {
+    LOCAL.set(true);
+    model();
+    LOCAL.set(false);
+}
+
+/// A core of few words: a queue, what others want of its local tasks until it closes, and the list of its
+/// tasks.
+pub(super) struct Bench {
     queue: Mutex<VecDeque<Notified>>,
-    owned: OwnedTasks,
+    requests: Mutex<Option<Vec<Request>>>,
+    pub(super) owned: OwnedTasks,
     scheduled: AtomicUsize,
 }
 
 #[derive(Clone)]
-struct Core(Arc<Bench>);
+pub(super) struct Core(pub(super) Arc<Bench>);
 
 impl Schedule for Core {
     fn schedule(&self, task: Notified) {
@@ -33,8 +47,16 @@ impl Schedule for Core {
         self.0.scheduled.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn request(&self, _: Request) {
-        unreachable!("no task of these models is local");
+    fn request(&self, request: Request) {
+        let mut requests = self.0.requests.lock().unwrap();
+        match &mut *requests {
+            Some(open) => open.push(request),
+            // As the inbox of a core that is gone.
+            None => {
+                drop(requests);
+                drop(request.into_message());
+            }
+        }
     }
 
     fn release(&self, task: &Header) -> Option<TaskRef> {
@@ -43,34 +65,59 @@ impl Schedule for Core {
 }
 
 impl Core {
-    fn new() -> Self {
-        let (queue, scheduled) = (Mutex::new(VecDeque::new()), AtomicUsize::new(0));
-        Core(Arc::new(Bench { queue, owned: OwnedTasks::new(), scheduled }))
+    pub(super) fn new() -> Self {
+        let (queue, requests) = (Mutex::new(VecDeque::new()), Mutex::new(Some(Vec::new())));
+        Core(Arc::new(Bench { queue, requests, owned: OwnedTasks::new(), scheduled: AtomicUsize::new(0) }))
     }
 
-    fn spawn<F: Future<Output: Send> + Send + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        let (task, notified, handle) = task::new(future, self.clone(), Location::caller());
+    pub(super) fn spawn<F: Future<Output: Send> + Send + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        let (task, notified, handle) = if LOCAL.get() {
+            task::new_local(future, self.clone(), Location::caller())
+        } else {
+            task::new(future, self.clone(), Location::caller())
+        };
         assert!(self.0.owned.insert(task));
         self.0.queue.lock().unwrap().push_back(notified);
         handle
     }
 
     fn next(&self) -> Option<Notified> {
+        let requests = self.0.requests.lock().unwrap().as_mut().map(std::mem::take);
+        for request in requests.unwrap_or_default() {
+            let woken = Notified::from_message(request.into_message()).expect("it carries a task");
+            self.0.queue.lock().unwrap().extend(woken);
+        }
         self.0.queue.lock().unwrap().pop_front()
     }
 
+    /// A task that was made elsewhere has arrived.
+    pub(super) fn adopt(&self, unborn: task::Unborn) {
+        let (task, notified) = unborn.born();
+        assert!(self.0.owned.insert(task));
+        self.0.queue.lock().unwrap().push_back(notified);
+    }
+
+    /// The end of a core, as in `sched::shutdown`: all tasks end, the thread retires, the door closes.
+    pub(super) fn close(&self) {
+        self.0.owned.close_and_shutdown();
+        self.0.queue.lock().unwrap().clear();
+        task::Mark::retire();
+        let left = self.0.requests.lock().unwrap().take();
+        left.into_iter().flatten().for_each(|request| drop(request.into_message()));
+    }
+
     /// Runs what is queued, once.
-    fn turn(&self) -> bool {
+    pub(super) fn turn(&self) -> bool {
         self.next().map(Notified::run).is_some()
     }
 
     /// Runs what is queued and what becomes queued meanwhile.
-    fn run(&self) {
+    pub(super) fn run(&self) {
         while self.turn() {}
     }
 
     /// Waits for the others, then runs what they have left.
-    fn settle<const N: usize>(&self, others: [thread::JoinHandle<()>; N]) {
+    pub(super) fn settle<const N: usize>(&self, others: [thread::JoinHandle<()>; N]) {
         for other in others {
             other.join().unwrap();
         }
@@ -80,20 +127,20 @@ impl Core {
 
 /// The waker of the task's last poll, for others to use.
 #[derive(Clone)]
-struct Shelf(std::sync::Arc<std::sync::Mutex<Option<Waker>>>);
+pub(super) struct Shelf(std::sync::Arc<std::sync::Mutex<Option<Waker>>>);
 
 impl Shelf {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Shelf(std::sync::Arc::default())
     }
 
-    fn take(&self) -> Waker {
+    pub(super) fn take(&self) -> Waker {
         self.0.lock().unwrap().take().expect("the task has been polled")
     }
 }
 
 /// Pending, with the waker on the shelf, until all `flags` are up; then gives `output`.
-fn until<T: Send + Unpin>(
+pub(super) fn until<T: Send + Unpin>(
     flags: Vec<Arc<AtomicBool>>,
     shelf: &Shelf,
     output: T,
@@ -113,12 +160,12 @@ fn until<T: Send + Unpin>(
     })
 }
 
-fn flag() -> Arc<AtomicBool> {
+pub(super) fn flag() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
 }
 
 /// On another thread: raises the flag, then wakes, by value or by reference.
-fn raise(flag: &Arc<AtomicBool>, waker: Waker, by_value: bool) -> thread::JoinHandle<()> {
+pub(super) fn raise(flag: &Arc<AtomicBool>, waker: Waker, by_value: bool) -> thread::JoinHandle<()> {
     let flag = Arc::clone(flag);
     thread::spawn(move || {
         flag.store(true, Ordering::Relaxed);
@@ -139,7 +186,7 @@ impl Wake for Bell {
 }
 
 /// Waits for a task; with `changing`, each poll has a waker of its own until one has to be waited for.
-fn join<T>(mut handle: JoinHandle<T>, changing: bool) -> Result<T, JoinError> {
+pub(super) fn join<T>(mut handle: JoinHandle<T>, changing: bool) -> Result<T, JoinError> {
     if changing {
         let passing = Waker::from(std::sync::Arc::new(Bell(Notify::new())));
         if let Poll::Ready(output) = Pin::new(&mut handle).poll(&mut Context::from_waker(&passing)) {
@@ -157,7 +204,7 @@ fn join<T>(mut handle: JoinHandle<T>, changing: bool) -> Result<T, JoinError> {
 }
 
 /// The output of a task that is over.
-fn output<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
+pub(super) fn output<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
     match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("the task is not over"),
@@ -165,7 +212,7 @@ fn output<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
 }
 
 /// A task that sleeps until `flags` are up, after its first poll; its output is a loom `Arc`.
-fn sleeping(flags: &[&Arc<AtomicBool>]) -> (Core, Shelf, JoinHandle<Arc<u32>>) {
+pub(super) fn sleeping(flags: &[&Arc<AtomicBool>]) -> (Core, Shelf, JoinHandle<Arc<u32>>) {
     let (core, shelf) = (Core::new(), Shelf::new());
     let flags = flags.iter().map(|&flag| flag.clone()).collect();
     let handle = core.spawn(until(flags, &shelf, Arc::new(7)));
@@ -239,8 +286,7 @@ pub fn the_last_waker_frees_an_ended_task() {
         let leaving = thread::spawn(move || drop(handle));
         assert!(core.turn());
         drop(shelf);
-        dropping.join().unwrap();
-        leaving.join().unwrap();
+        core.settle([dropping, leaving]);
         assert_eq!(Arc::strong_count(&core.0), 1);
     });
 }
@@ -291,6 +337,7 @@ pub fn a_joiner_on_another_core_gets_the_output() {
         let joiner = thread::spawn(move || join(handle, false));
         core.run();
         assert_eq!(*joiner.join().unwrap().unwrap(), 7);
+        core.run();
         assert_eq!(core.0.owned.len(), 0);
     });
 }
@@ -304,6 +351,7 @@ pub fn a_joiner_that_changes_its_waker_gets_the_output() {
         let joiner = thread::spawn(move || join(handle, true));
         core.run();
         assert_eq!(*joiner.join().unwrap().unwrap(), 7);
+        core.run();
     });
 }
 
@@ -316,7 +364,7 @@ pub fn a_handle_dropped_beside_the_end_drops_the_output_once() {
         let handle = core.spawn(async move { value });
         let leaving = thread::spawn(move || drop(handle));
         core.run();
-        leaving.join().unwrap();
+        core.settle([leaving]);
         assert_eq!((Arc::strong_count(&kept), Arc::strong_count(&core.0)), (1, 1));
     });
 }
@@ -333,8 +381,8 @@ pub fn a_joiner_that_goes_takes_its_waker_along() {
             let _ = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker));
         });
         core.run();
-        leaving.join().unwrap();
-        assert_eq!(std::sync::Arc::strong_count(&bell), 1);
+        core.settle([leaving]);
+        assert_eq!((std::sync::Arc::strong_count(&bell), Arc::strong_count(&core.0)), (1, 1));
     });
 }
 
@@ -408,6 +456,7 @@ pub fn abort_wake_and_join_beside_a_run_deep() {
             Ok(value) => assert_eq!(*value, 7),
             Err(error) => assert!(error.is_cancelled(), "{error}"),
         }
+        core.run();
     });
 }
 
