@@ -61,8 +61,8 @@ pub(crate) struct Flood {
     pub(crate) send: u64,
     /// Its timers that may be due at a time.
     pub(crate) timers: u64,
-    /// Polls that may pass for each one that the bounds count: background tasks have a share of time, of which
-    /// at most every other poll is made.
+    /// Polls that may pass for each one that the bounds count: background tasks have a share of the time, and
+    /// make every other poll at most.
     pub(crate) beside: u64,
     /// How often each source is tried: less often where it takes long.
     pub(crate) rounds: usize,
