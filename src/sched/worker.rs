@@ -158,7 +158,10 @@ impl Worker {
             self.poll(task);
             if beat.polled() {
                 now = Instant::now();
-                if let Some(time) = beat.read(now) {
+                // Under a clock that stands, what runs next must not depend on how long things take.
+                if let Some(time) = beat.read(now)
+                    && !time::stands()
+                {
                     self.turns.took(time);
                 }
                 self.submit_if_old(&mut flushed, now);

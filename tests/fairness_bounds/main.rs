@@ -79,6 +79,11 @@ fn a_flood_of_completions_leaves_every_source_served() {
 }
 
 #[test]
+fn a_storm_of_background_tasks_leaves_every_source_served() {
+    every_source_is_served_amid(Flood::of_background_tasks);
+}
+
+#[test]
 fn a_local_queue_of_a_hundred_thousand_tasks_leaves_every_source_served() {
     every_source_is_served_amid(Flood::of_a_deep_local_queue);
 }

@@ -61,7 +61,7 @@ pub(crate) fn probes<'a>(runtime: &'a Runtime, flood: &'a Flood) -> Vec<Probe<'a
     let mut add = |name: String, once: Box<dyn Fn() -> Wait + 'a>| probes.push(Probe { name, once });
     for kind in [Kind::Local, Kind::Send] {
         let queue = in_queue(kind, flood);
-        let with = move |bound: u64| move |polls| Wait { polls, bound };
+        let with = move |bound: u64| move |polls| Wait { polls, bound: bound * flood.beside };
         let inside = with(queue);
         add(
             format!("{kind:?} task woken on the core"),
@@ -234,5 +234,5 @@ fn overflowed(handle: &Handle, flood: &Flood) -> Wait {
     let in_line = (IN_A_ROW + 1) * (flood.send + BURST as u64 + OWN);
     // What floods the steal queue may overflow behind them, and some of them once more with it.
     let bound = INJECTOR_EVERY * (injected + flood.send + 1) + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
-    Wait { polls, bound }
+    Wait { polls, bound: bound * flood.beside }
 }
