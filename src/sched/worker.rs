@@ -89,6 +89,8 @@ impl Worker {
 
     /// One turn; waits in the kernel if nothing is runnable.
     fn turn(&mut self, now: Instant) {
+        let shared = &self.core.shared;
+        shared.cores[self.core.index].running.turns(shared.stamp(now));
         self.take_inbox();
         if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
             self.dry_since = None;
@@ -296,6 +298,7 @@ impl Worker {
     fn park(&mut self, now: Instant) {
         let shared = &self.core.shared;
         let inbox = &shared.cores[self.core.index].inbox;
+        shared.cores[self.core.index].running.parks();
         shared.parks(self.core.index, now);
         inbox.park();
         if shared.drain.is_on() {
