@@ -4,7 +4,7 @@
 //! Owns the ways of a request: asked for, pushed, received, or forsaken because nobody will receive it; and
 //! [`FarJoiner`], the place for the waker of a handle that is elsewhere. It makes no transition itself.
 
-use super::answer::Wake;
+use super::answer::{Leave, Wake};
 use super::cell::{Header, Reference};
 use super::notified::{Notified, Request};
 use super::remote::{ABORT, Asked, JOIN, LEAVE, WAKE, With};
@@ -115,6 +115,7 @@ pub(super) fn watch(task: &Reference, waker: Waker) -> bool {
 
 /// The handle, elsewhere, goes.
 pub(super) fn leave(task: Reference) {
+    drop(task.header().far_joiner.take());
     let over = if task.header().state.is_complete() { Err(task) } else { try_give(task, LEAVE) };
     if let Err(task) = over {
         // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.
@@ -135,10 +136,18 @@ pub(super) unsafe fn receive(task: NonNull<Header>) -> Option<Notified> {
     if taken.asks(JOIN) && header.state.note_far_joiner() {
         wake_far_joiner(header);
     }
-    if taken.asks(LEAVE) && header.state.note_far_leave() {
-        // SAFETY: the task is complete, and its handle has left the output to us. It is `Send`, because its
-        // handle was elsewhere.
-        unsafe { (header.functions.drop_output)(task.address()) };
+    if taken.asks(LEAVE) {
+        match header.state.note_far_leave() {
+            // SAFETY: the task is complete, and its handle has left the output to us. It is `Send`, because
+            // its handle was elsewhere.
+            Leave::Output => unsafe { (header.functions.drop_output)(task.address()) },
+            Leave::Waker => {
+                // SAFETY: `Waker` says that it is ours.
+                let waker = unsafe { header.take_join_waker() };
+                contained(|| drop(waker));
+            }
+            Leave::Done | Leave::Last => {}
+        }
     }
     match asked_to_run(&header.state, taken.asks(WAKE), taken.asks(ABORT)) {
         // SAFETY: `Schedule` says that a `Notified` is due; the message's reference becomes its own.

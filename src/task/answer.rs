@@ -81,7 +81,7 @@ pub(super) enum Claim {
     Theirs,
 }
 
-/// What a dropped `JoinHandle` has to do (`State::leave`).
+/// What a dropped `JoinHandle` has to do (`State::leave`), or the home thread for it (`State::note_far_leave`).
 #[must_use = "the answer says what the handle still owns"]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Leave {

@@ -44,7 +44,8 @@ const JOIN_INTEREST: usize = 1 << 4;
 /// The join waker's place is filled. Set and cleared by the `JoinHandle` only, and not any more once
 /// COMPLETE: whoever completed the task has then taken the waker out.
 const JOIN_WAKER: usize = 1 << 5;
-/// Local tasks: a `JoinHandle` elsewhere has asked to be woken. Set by the home thread, never cleared.
+/// Local tasks: a `JoinHandle` elsewhere has asked to be woken, or is to be taken for one that has. Set by the
+/// home thread, never cleared.
 const FAR_JOINER: usize = 1 << 6;
 /// Local tasks: not yet handed over to the home thread; whoever holds the `Unborn` makes the transitions. Set
 /// at birth, cleared by the home thread.
@@ -304,10 +305,23 @@ impl State {
         self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(FAR_JOINER))))
     }
 
-    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. True if the task is
-    /// over: then the output is the caller's to drop.
-    pub(super) fn note_far_leave(&self) -> bool {
-        self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.without(JOIN_INTEREST))))
+    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. It may have stored a
+    /// waker when it was here.
+    pub(super) fn note_far_leave(&self) -> Leave {
+        self.step(|now| {
+            if now.any(COMPLETE) {
+                return (Leave::Output, None);
+            }
+            let leave = if now.any(JOIN_WAKER) { Leave::Waker } else { Leave::Done };
+            (leave, Some(now.without(JOIN_INTEREST | JOIN_WAKER)))
+        })
+    }
+
+    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for
+    /// it.
+    pub(super) fn merge_at_end(&self) {
+        debug_assert_eq!(self.side(), Side::Home);
+        self.word.store(self.word.load(Ordering::Relaxed) | FAR_JOINER, Ordering::Release);
     }
 
     /// `JoinHandle`: has written its waker and publishes it. False if the task is over: the waker is still
