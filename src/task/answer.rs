@@ -81,7 +81,7 @@ pub(super) enum Claim {
     Theirs,
 }
 
-/// What a dropped `JoinHandle` has to do (`State::leave`), or the home thread for it (`State::note_far_leave`).
+/// What a dropped `JoinHandle` has to do (`State::leave`).
 #[must_use = "the answer says what the handle still owns"]
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Leave {
@@ -92,5 +92,17 @@ pub(super) enum Leave {
     /// The output is the handle's: drop it, then give up the reference.
     Output,
     /// The join waker is the handle's: drop it, then give up the reference.
+    Waker,
+}
+
+/// What a `JoinHandle` that went elsewhere has left at home (`State::note_far_leave`).
+#[must_use = "what is left is to be dropped"]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FarLeave {
+    /// Nothing.
+    Nothing,
+    /// The output: the task is over.
+    Output,
+    /// The join waker: it waited here before it went.
     Waker,
 }

@@ -68,8 +68,8 @@ impl Notified {
         shutdown(self.0);
     }
 
-    /// Ends a new local task that its home has refused, and leaves nothing of it to its home, whose door may be
-    /// closed already: from here on all threads count its references alike.
+    /// Ends a new local task that its home has refused, and leaves nothing of it to its home, whose door may
+    /// be closed already: from here on all threads count its references alike.
     pub(crate) fn refuse(self) {
         self.header().state.merge_at_end();
         self.shutdown();
@@ -186,3 +186,6 @@ fn shutdown(task: Reference) {
         unsafe { cancel(task.into_raw()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@
 //!            wake, abort (3)
 //! ```
 
-use super::answer::{Claim, Complete, Leave, Pause, Side, Start, Wake};
+use super::answer::{Claim, Complete, FarLeave, Leave, Pause, Side, Start, Wake};
 use super::mark::Mark;
 use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
@@ -44,8 +44,8 @@ const JOIN_INTEREST: usize = 1 << 4;
 /// The join waker's place is filled. Set and cleared by the `JoinHandle` only, and not any more once
 /// COMPLETE: whoever completed the task has then taken the waker out.
 const JOIN_WAKER: usize = 1 << 5;
-/// Local tasks: a `JoinHandle` elsewhere has asked to be woken, or is to be taken for one that has. Set by the
-/// home thread, never cleared.
+/// Local tasks: a `JoinHandle` elsewhere has asked to be woken, or is to be taken for one that has. Set by
+/// the home thread, never cleared.
 const FAR_JOINER: usize = 1 << 6;
 /// Local tasks: not yet handed over to the home thread; whoever holds the `Unborn` makes the transitions. Set
 /// at birth, cleared by the home thread.
@@ -305,20 +305,20 @@ impl State {
         self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(FAR_JOINER))))
     }
 
-    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. It may have stored a
-    /// waker when it was here.
-    pub(super) fn note_far_leave(&self) -> Leave {
+    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. What it has left to the
+    /// caller.
+    pub(super) fn note_far_leave(&self) -> FarLeave {
         self.step(|now| {
-            if now.any(COMPLETE) {
-                return (Leave::Output, None);
+            let left = now.without(JOIN_INTEREST | JOIN_WAKER);
+            match (now.any(COMPLETE), now.any(JOIN_WAKER)) {
+                (true, _) => (FarLeave::Output, None),
+                (false, true) => (FarLeave::Waker, Some(left)),
+                (false, false) => (FarLeave::Nothing, Some(left)),
             }
-            let leave = if now.any(JOIN_WAKER) { Leave::Waker } else { Leave::Done };
-            (leave, Some(now.without(JOIN_INTEREST | JOIN_WAKER)))
         })
     }
 
-    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for
-    /// it.
+    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for it.
     pub(super) fn merge_at_end(&self) {
         debug_assert_eq!(self.side(), Side::Home);
         self.word.store(self.word.load(Ordering::Relaxed) | FAR_JOINER, Ordering::Release);

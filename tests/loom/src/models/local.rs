@@ -1,8 +1,8 @@
 //! Models of local tasks (`src/task/remote.rs`): the model's first thread is their home, all others are far.
 //!
 //! The models of tasks in general hold for local ones too, and run again; the others are of what only local
-//! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`, and
-//! so has the cell: what is freed twice or never shows.
+//! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`,
+//! and so has the cell: what is freed twice or never shows.
 
 use super::explore;
 use super::task::{Bell, Core, Shelf, as_local, flag, join, output, raise, sleeping, until};
@@ -93,7 +93,8 @@ fn closing(preemptions: usize) {
     });
 }
 
-/// The same with two far threads that only give up references, while the home gives up one after it has closed.
+/// The same with two far threads that only give up references, while the home gives up one after it has
+/// closed.
 pub fn references_that_outlive_their_home_are_counted_by_all() {
     as_local(|| {
         explore(2, || {
@@ -112,8 +113,8 @@ pub fn references_that_outlive_their_home_are_counted_by_all() {
     });
 }
 
-/// A handle that has waited at home and goes elsewhere: its waker is not kept, whoever is the last to know the
-/// task.
+/// A handle that has waited at home and goes elsewhere: its waker is not kept, whoever is the last to know
+/// the task.
 pub fn a_handle_that_waited_at_home_and_goes_elsewhere_takes_its_waker_along() {
     as_local(|| {
         explore(3, || {
@@ -157,7 +158,8 @@ pub fn a_handle_that_goes_leaves_no_waker_with_a_task_that_sleeps() {
     });
 }
 
-/// A task that is made on a thread that has closed its door is refused, and then counted by all threads alike.
+/// A task that is made on a thread that has closed its door is refused, and then counted by all threads
+/// alike.
 pub fn a_task_refused_behind_a_closed_door_is_counted_by_all() {
     explore(3, || {
         let core = Core::new();
