@@ -234,7 +234,7 @@ impl Core {
         notified.header().set_home(self.index);
         let block = &self.shared.cores[self.index];
         if self.shared.refuses_tasks() || !block.owned.insert(owned) {
-            notified.shutdown();
+            notified.refuse();
             return;
         }
         block.counters.spawns.add(1);

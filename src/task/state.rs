@@ -44,7 +44,8 @@ const JOIN_INTEREST: usize = 1 << 4;
 /// The join waker's place is filled. Set and cleared by the `JoinHandle` only, and not any more once
 /// COMPLETE: whoever completed the task has then taken the waker out.
 const JOIN_WAKER: usize = 1 << 5;
-/// Local tasks: a `JoinHandle` elsewhere has asked to be woken. Set by the home thread, never cleared.
+/// Local tasks: a `JoinHandle` elsewhere has asked to be woken, or is to be taken for one that has. Set by
+/// the home thread, never cleared.
 const FAR_JOINER: usize = 1 << 6;
 /// Local tasks: not yet handed over to the home thread; whoever holds the `Unborn` makes the transitions. Set
 /// at birth, cleared by the home thread.
@@ -315,6 +316,12 @@ impl State {
                 (false, false) => (FarLeave::Nothing, Some(left)),
             }
         })
+    }
+
+    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for it.
+    pub(super) fn merge_at_end(&self) {
+        debug_assert_eq!(self.side(), Side::Home);
+        self.word.store(self.word.load(Ordering::Relaxed) | FAR_JOINER, Ordering::Release);
     }
 
     /// `JoinHandle`: has written its waker and publishes it. False if the task is over: the waker is still
