@@ -104,12 +104,12 @@ impl Bench {
             Work::Send(op) => self.by_itself(&program, &both, &option("--op", op.name())),
             Work::Hot { is_balanced } => self.hot(&program, is_balanced),
             Work::Even { percent } => {
-                let load = self.load(Some(self.share_of_saturation(percent)?));
+                let load = self.load(Some(self.share_of_saturation(percent.into())?));
                 even::measure(self.crew()?, &program, &both, &load)
             }
-            Work::Stuck { percent } => {
+            Work::Stuck { percent, tasks } => {
                 let load = self.load(Some(self.share_of_saturation(percent)?));
-                let block = Block { time: self.settings.block, is_real: Workload::is_stuck(peer) };
+                let block = Block { time: self.settings.block, is_real: Workload::is_stuck(peer), tasks };
                 stuck::measure(self.crew()?, &program, &both, &load, block)
             }
         }
@@ -167,9 +167,9 @@ impl Bench {
         EvenLoad { size: EVEN_SIZE, connections: EVEN_CONNECTIONS, rate, times: self.settings.times }
     }
 
-    fn share_of_saturation(&self, percent: u32) -> io::Result<f64> {
+    fn share_of_saturation(&self, percent: f64) -> io::Result<f64> {
         let saturation = self.saturation.ok_or_else(|| io::Error::other("no peer could be saturated"))?;
-        Ok(saturation * f64::from(percent) / 100.0)
+        Ok(saturation * percent / 100.0)
     }
 
     /// Finds out once what saturates the slowest of `peers`: all of them are to stand the load. One that

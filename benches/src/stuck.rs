@@ -21,11 +21,13 @@ const MESSAGE: [u8; 64] = [0x5A; 64];
 /// be taken for one that did not.
 const MARGIN: Duration = Duration::from_millis(20);
 
-/// How long the poll blocks, and whether it does.
+/// How long the poll blocks, whether it does, and what it does before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) time: Duration,
     pub(crate) is_real: bool,
+    /// Tasks that the poll spawns before it blocks.
+    pub(crate) tasks: u32,
 }
 
 /// Starts `program` on `cpus`, loads the connections of its last core and blocks the first.
@@ -67,7 +69,7 @@ pub(crate) fn measure(
 fn live_through(server: &mut Program, address: SocketAddr, watch: &Watch, block: Block) -> io::Result<Stuck> {
     let answered = watch.answered();
     let word = if block.is_real { "block" } else { "rest" };
-    server.ask(&format!("{word} {}", block.time.as_millis()), PATIENCE)?;
+    server.ask(&format!("{word} {} {}", block.time.as_millis(), block.tasks), PATIENCE)?;
     let deadline = Instant::now() + block.time.saturating_sub(MARGIN);
     let mut new = Vec::new();
     for _ in 0..NEW {

@@ -21,8 +21,9 @@ pub(crate) enum Work {
     Hot { is_balanced: bool },
     /// Echo on two workers, evenly loaded at `percent` of what saturates the slowest peer.
     Even { percent: u32 },
-    /// The same load on the connections of the last core only, while the first one is blocked or not.
-    Stuck { percent: u32 },
+    /// The same load on the connections of the last core only, while the first one is blocked, or not, in a
+    /// poll that has spawned `tasks`.
+    Stuck { percent: f64, tasks: u32 },
 }
 
 /// Tasks of the hot workloads, and the work of each.
@@ -139,8 +140,13 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "stuck-core",
-        title: "TCP echo on one of two workers, at 10 % of saturation, the other one blocked in a poll or not",
-        work: Work::Stuck { percent: 10 },
+        title: "TCP echo on one of two workers, at 10 % of saturation, the other blocked in a poll or not",
+        work: Work::Stuck { percent: 10.0, tasks: 1000 },
+    },
+    Workload {
+        name: "stuck-core-alone",
+        title: "the same at 0.1 % of saturation, and the poll spawns nothing before it blocks",
+        work: Work::Stuck { percent: 0.1, tasks: 0 },
     },
 ];
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ringwork::net::TcpStream;
 use ringwork::runtime::{Builder, Handle, Steal, StuckReport, Watchdog};
 
-use super::stuck::OnePoll;
+use super::stuck::{DELAY, OnePoll};
 use super::{NO_CORE, Server, answer_questions};
 use crate::programs::send::WORKERS;
 use crate::programs::send::ringwork::{Stealing, counters};
@@ -56,7 +56,7 @@ impl Server for Serving {
     }
 
     fn start(&self, poll: OnePoll) {
-        drop(self.handle.spawn_on(0, move || poll.run::<Stealing>()));
+        drop(self.handle.spawn_on(0, move || poll.run::<Stealing>(ringwork::time::sleep(DELAY))));
     }
 
     fn told_since(&self, begun: Instant) -> Option<Instant> {

@@ -1,6 +1,7 @@
-//! One poll that spawns many tasks and then blocks its worker, or does not, at the harness's order: a line
-//! `block MS` or `rest MS`. The answer is a line when the poll has begun and one when that time is over. It
-//! sleeps, and does not spin: the CPU is free for others, only the worker is not.
+//! One poll that spawns tasks and then blocks its worker, or does not, at the harness's order: a line
+//! `block MS TASKS` or `rest MS TASKS`. The answer is a line when the poll has begun and one when that time is
+//! over. It sleeps, and does not spin: the CPU is free for others, only the worker is not. A timer wakes the
+//! task: in a real server, too, what blocks was woken by the loop of the worker that it blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,18 +13,20 @@ use super::{Server, print};
 use crate::programs::send::Workers;
 use crate::sample::Culprit;
 
-/// Tasks that the poll spawns before it blocks.
-const TASKS: u64 = 1000;
+/// How long the task waits for its timer.
+pub(super) const DELAY: Duration = Duration::from_millis(1);
 
 /// What the harness wants.
 pub(super) struct Order {
     blocks: bool,
     time: Duration,
+    tasks: u64,
 }
 
-/// What a task on the first worker does in its only poll.
+/// What a task on the first worker does in one poll.
 pub(super) struct OnePoll {
     blocks: Option<Duration>,
+    tasks: u64,
     run: Arc<AtomicU64>,
     begun: Sender<Instant>,
     /// How many of the tasks have run at the end.
@@ -33,16 +36,18 @@ pub(super) struct OnePoll {
 impl Order {
     /// The order that a line gives, if it is one.
     pub(super) fn parse(line: &str) -> Option<Order> {
-        let (word, millis) = line.split_once(' ')?;
-        let time = Duration::from_millis(millis.parse().ok()?);
-        matches!(word, "block" | "rest").then_some(Order { blocks: word == "block", time })
+        let [word @ ("block" | "rest"), millis, tasks] = line.split(' ').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let (time, tasks) = (Duration::from_millis(millis.parse().ok()?), tasks.parse().ok()?);
+        Some(Order { blocks: word == "block", time, tasks })
     }
 
     /// Says when the poll has begun, and returns at its end, or after the same time if it does not block.
     pub(super) fn carry_out(&self, server: &impl Server) -> Option<Culprit> {
         let (run, (begun, begins), (over, ends)) = (Arc::new(AtomicU64::new(0)), channel(), channel());
         let blocks = self.blocks.then_some(self.time);
-        server.start(OnePoll { blocks, run: run.clone(), begun, over });
+        server.start(OnePoll { blocks, tasks: self.tasks, run: run.clone(), begun, over });
         let begun = begins.recv().ok()?;
         print(&"begun");
         let mut tasks_run = ends.recv().ok()?;
@@ -56,11 +61,12 @@ impl Order {
 }
 
 impl OnePoll {
-    /// Awaits nothing.
-    pub(super) async fn run<W: Workers>(self) {
+    /// Awaits the timer, and nothing after that.
+    pub(super) async fn run<W: Workers>(self, timer: impl Future<Output = ()>) {
+        timer.await;
         // Whoever asked waits for both: it has not gone.
         let _ = self.begun.send(Instant::now());
-        for _ in 0..TASKS {
+        for _ in 0..self.tasks {
             let run = self.run.clone();
             W::start(async move {
                 run.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 
-use super::stuck::OnePoll;
+use super::stuck::{DELAY, OnePoll};
 use super::{NO_CORE, Server, answer_questions};
 use crate::programs::send::WORKERS;
 use crate::programs::send::tokio::MultiThread;
@@ -22,7 +22,7 @@ impl Server for Handle {
     }
 
     fn start(&self, poll: OnePoll) {
-        drop(self.spawn(poll.run::<MultiThread>()));
+        drop(self.spawn(async { poll.run::<MultiThread>(tokio::time::sleep(DELAY)).await }));
     }
 
     fn told_since(&self, _begun: Instant) -> Option<Instant> {
