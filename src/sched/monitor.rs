@@ -45,6 +45,7 @@ pub(crate) struct Monitor {
     shared: Arc<Shared>,
     seen: Vec<Seen>,
     watch: Watch,
+    looked_at: Instant,
 }
 
 impl Monitor {
@@ -52,7 +53,7 @@ impl Monitor {
     pub(crate) fn new(shared: Arc<Shared>, now: Instant) -> Self {
         let seen = shared.cores.iter().map(|_| Seen { progress: 0, since: now, resting: false, deaf: false });
         let (seen, watch) = (seen.collect(), Watch::new(&shared.config.watchdog, shared.cores.len()));
-        Self { shared, seen, watch }
+        Self { shared, seen, watch, looked_at: now }
     }
 
     /// Looks until the runtime closes. To be called on the thread that [`Shared::set_monitor`] was told.
@@ -73,10 +74,20 @@ impl Monitor {
     /// Nothing that was seen before a sleep says anything now.
     fn forget(&mut self, now: Instant) {
         self.seen.iter_mut().for_each(|seen| seen.since = now);
+        self.looked_at = now;
+    }
+
+    /// The time by which this look comes late is held against nobody: the process may have been stopped as a
+    /// whole, or the machine have had no CPU for the cores either.
+    fn excuse(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.looked_at + TICK).saturating_sub(TICK);
+        self.seen.iter_mut().for_each(|seen| seen.since += late);
+        self.looked_at = now;
     }
 
     /// One look at all cores. True if all were at rest now and at the look before.
     fn look(&mut self, now: Instant) -> bool {
+        self.excuse(now);
         let mut all_rest = true;
         for core in 0..self.seen.len() {
             all_rest &= self.look_at(core, now);
@@ -107,11 +118,88 @@ impl Monitor {
         let seen = &mut self.seen[core];
         let rested = seen.resting;
         seen.resting = parked && !deaf;
-        if seen.progress != progress || seen.resting || seen.deaf != deaf {
+        let moved = seen.progress != progress;
+        // A core that rested at the look before has had no chance to stand still for long.
+        if moved || seen.resting || rested || seen.deaf != deaf {
             seen.since = now;
         }
-        let moved = seen.progress != progress;
         (seen.progress, seen.deaf) = (progress, deaf);
         seen.resting && rested && !moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::Owner;
+    use super::super::shared::{Config, CoreShared};
+    use super::super::watchdog::{self, StuckReport, Watchdog};
+    use super::*;
+    use crate::base::inbox::Inbox;
+    use crate::task::OwnedTasks;
+    use std::sync::{Mutex, OnceLock};
+
+    const AFTER: Duration = Duration::from_millis(100);
+
+    /// What the watchdog is told of.
+    type Reports = Arc<Mutex<Vec<Duration>>>;
+
+    /// The monitor of one core that tells `reports`, looking first at `now`.
+    fn monitor(reports: &Reports, now: Instant) -> Monitor {
+        let core = CoreShared {
+            inbox: Arc::new(Inbox::new(Box::new(|| ()))),
+            stealer: Owner::new().stealer(),
+            owned: OwnedTasks::new(),
+            counters: Arc::default(),
+            idle: super::super::idle::Idleness::new(),
+            running: super::super::Running::default(),
+            cpu: None,
+            mark: OnceLock::new(),
+            thread: std::sync::atomic::AtomicU64::new(0),
+        };
+        let reports = Arc::clone(reports);
+        let tell = move |report: &StuckReport| reports.lock().unwrap().push(report.at_least);
+        let config = Config {
+            appetite: None,
+            poll_budget: 1,
+            quantum: Duration::ZERO,
+            submit_delay: Duration::ZERO,
+            watchdog: watchdog::Config { what: Watchdog::Call(Arc::new(tell)), after: AFTER },
+            on_panic: Default::default(),
+            downfall: None,
+            start_paused: false,
+        };
+        Monitor::new(Shared::new(Box::new([core]), config), now)
+    }
+
+    #[test]
+    fn a_core_without_progress_is_reported_after_the_time_that_was_looked_at() {
+        let (reports, start) = (Reports::default(), Instant::now());
+        let mut monitor = monitor(&reports, start);
+        (1..=12).for_each(|tick| _ = monitor.look(start + TICK * tick));
+        assert_eq!(*reports.lock().unwrap(), [AFTER]);
+    }
+
+    #[test]
+    fn a_monitor_that_overslept_does_not_blame_the_cores() {
+        let (reports, start) = (Reports::default(), Instant::now());
+        let mut monitor = monitor(&reports, start);
+        monitor.look(start + TICK);
+        // As after a stop of the whole process: the core has had no more time than the monitor.
+        let woken = start + Duration::from_secs(5);
+        monitor.look(woken);
+        assert!(reports.lock().unwrap().is_empty());
+        (1..=12).for_each(|tick| _ = monitor.look(woken + TICK * tick));
+        assert_eq!(reports.lock().unwrap().len(), 1, "it is watched all the same");
+    }
+
+    #[test]
+    fn a_core_that_has_just_woken_is_not_stuck() {
+        let (reports, start) = (Reports::default(), Instant::now());
+        let mut monitor = monitor(&reports, start);
+        monitor.shared.parks(0, start);
+        monitor.look(start + TICK);
+        let _ = monitor.shared.wakes(0);
+        monitor.look(start + TICK * 2);
+        assert_eq!(monitor.seen[0].since, start + TICK * 2);
     }
 }
