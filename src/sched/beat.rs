@@ -34,11 +34,14 @@ impl Beat {
         self.polls >= self.gap
     }
 
-    /// The clock says `now`.
-    pub(super) fn read(&mut self, now: Instant) {
-        let were_long = now.saturating_duration_since(self.last) >= LONG * self.polls as u32;
+    /// The clock says `now`. How long the last poll took, if it was timed alone.
+    pub(super) fn read(&mut self, now: Instant) -> Option<Duration> {
+        let time = now.saturating_duration_since(self.last);
+        let timed = (self.polls == 1).then_some(time);
+        let were_long = time >= LONG * self.polls as u32;
         self.gap = if were_long { 1 } else { (self.gap * 2).min(MOST) };
         (self.last, self.polls) = (now, 0);
+        timed
     }
 }
 

@@ -63,6 +63,7 @@ mod search;
 mod shared;
 mod shutdown;
 mod stuck;
+mod turns;
 pub(crate) mod victims;
 pub(crate) mod watchdog;
 pub(crate) mod worker;

@@ -4,7 +4,7 @@
 //! Owns the ways of a request: asked for, pushed, received, or forsaken because nobody will receive it; and
 //! [`FarJoiner`], the place for the waker of a handle that is elsewhere. It makes no transition itself.
 
-use super::answer::Wake;
+use super::answer::{FarLeave, Wake};
 use super::cell::{Header, Reference};
 use super::notified::{Notified, Request};
 use super::remote::{ABORT, Asked, JOIN, LEAVE, WAKE, With};
@@ -74,8 +74,11 @@ fn try_give(task: Reference, requests: usize) -> Result<(), Reference> {
     let functions = task.header().functions;
     match task.header().state.remote.ask(requests, With::Given) {
         Asked::Over => Err(task),
-        // SAFETY: `Push` says that the reference is the message's now.
-        Asked::Push => Ok(unsafe { (functions.send)(task.into_raw()) }),
+        Asked::Push => {
+            // SAFETY: `Push` says that the reference is the message's now.
+            unsafe { (functions.send)(task.into_raw()) };
+            Ok(())
+        }
         // From here on the task may be gone.
         Asked::Noted => {
             task.into_raw();
@@ -135,10 +138,18 @@ pub(super) unsafe fn receive(task: NonNull<Header>) -> Option<Notified> {
     if taken.asks(JOIN) && header.state.note_far_joiner() {
         wake_far_joiner(header);
     }
-    if taken.asks(LEAVE) && header.state.note_far_leave() {
-        // SAFETY: the task is complete, and its handle has left the output to us. It is `Send`, because its
-        // handle was elsewhere.
-        unsafe { (header.functions.drop_output)(task.address()) };
+    if taken.asks(LEAVE) {
+        match header.state.note_far_leave() {
+            FarLeave::Nothing => {}
+            // SAFETY: the task is complete, and its handle has left the output to us. It is `Send`, because
+            // its handle was elsewhere.
+            FarLeave::Output => unsafe { (header.functions.drop_output)(task.address()) },
+            FarLeave::Waker => {
+                // SAFETY: `Waker` says that it is ours.
+                let waker = unsafe { header.take_join_waker() };
+                contained(|| drop(waker));
+            }
+        }
     }
     match asked_to_run(&header.state, taken.asks(WAKE), taken.asks(ABORT)) {
         // SAFETY: `Schedule` says that a `Notified` is due; the message's reference becomes its own.

@@ -94,3 +94,15 @@ pub(super) enum Leave {
     /// The join waker is the handle's: drop it, then give up the reference.
     Waker,
 }
+
+/// What a `JoinHandle` that went elsewhere has left at home (`State::note_far_leave`).
+#[must_use = "what is left is to be dropped"]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FarLeave {
+    /// Nothing.
+    Nothing,
+    /// The output: the task is over.
+    Output,
+    /// The join waker: it waited here before it went.
+    Waker,
+}

@@ -196,8 +196,8 @@ impl Header {
     /// Moves the join waker out.
     ///
     /// # Safety
-    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`) or completed the task and found it
-    /// (`Complete::Joined`): it is stored, and nobody else will move it.
+    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`, `FarLeave::Waker`) or completed
+    /// the task and found it (`Complete::Joined`): it is stored, and nobody else will move it.
     #[inline]
     pub(super) unsafe fn take_join_waker(&self) -> Waker {
         // SAFETY: the caller upholds that the place is filled and that this is the one move out of it.

@@ -179,3 +179,6 @@ fn shutdown(task: Reference) {
         unsafe { cancel(task.into_raw()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@
 //!            wake, abort (3)
 //! ```
 
-use super::answer::{Claim, Complete, Leave, Pause, Side, Start, Wake};
+use super::answer::{Claim, Complete, FarLeave, Leave, Pause, Side, Start, Wake};
 use super::mark::Mark;
 use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
@@ -304,10 +304,17 @@ impl State {
         self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(FAR_JOINER))))
     }
 
-    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. True if the task is
-    /// over: then the output is the caller's to drop.
-    pub(super) fn note_far_leave(&self) -> bool {
-        self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.without(JOIN_INTEREST))))
+    /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. What it has left to the
+    /// caller.
+    pub(super) fn note_far_leave(&self) -> FarLeave {
+        self.step(|now| {
+            let left = now.without(JOIN_INTEREST | JOIN_WAKER);
+            match (now.any(COMPLETE), now.any(JOIN_WAKER)) {
+                (true, _) => (FarLeave::Output, None),
+                (false, true) => (FarLeave::Waker, Some(left)),
+                (false, false) => (FarLeave::Nothing, Some(left)),
+            }
+        })
     }
 
     /// `JoinHandle`: has written its waker and publishes it. False if the task is over: the waker is still

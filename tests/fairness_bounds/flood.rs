@@ -61,6 +61,9 @@ pub(crate) struct Flood {
     pub(crate) send: u64,
     /// Its timers that may be due at a time.
     pub(crate) timers: u64,
+    /// Polls that may pass for each one that the bounds count: background tasks have a share of the time, and
+    /// make every other poll at most.
+    pub(crate) beside: u64,
     /// How often each source is tried: less often where it takes long.
     pub(crate) rounds: usize,
     water: Water,
@@ -69,7 +72,7 @@ pub(crate) struct Flood {
 
 impl Flood {
     fn new(local: u64, send: u64) -> Self {
-        Self { local, send, timers: 0, rounds: 20, water: Water::default(), threads: Vec::new() }
+        Self { local, send, timers: 0, beside: 1, rounds: 20, water: Water::default(), threads: Vec::new() }
     }
 
     /// Waits until the flood's tasks have been polled once more: it is still there.
@@ -117,6 +120,17 @@ impl Flood {
     /// `Send` tasks that wake themselves.
     pub(crate) fn of_send_tasks(handle: &Handle) -> Self {
         Self::of_spinning_tasks(handle, 0, FEW)
+    }
+
+    /// Background tasks that wake themselves: they are to be in nobody's way.
+    pub(crate) fn of_background_tasks(handle: &Handle) -> Self {
+        let mut flood = Self::new(0, 0);
+        flood.beside = 2;
+        for _ in 0..FEW {
+            let background = ringwork::task::Builder::new().background();
+            drop(background.spawn_with(handle, spin(flood.water.clone())));
+        }
+        flood
     }
 
     /// A local queue that never gets short.

@@ -2,8 +2,8 @@
 //! passed. Nothing here is measured in time.
 //!
 //! The bounds follow from what the scheduler states: a turn has at most [`TURN`] polls, after which inbox,
-//! timers and completions are looked at; local and steal queue are polled in turn; the injector is asked
-//! every [`INJECTOR_EVERY`] polls.
+//! timers and completions are looked at; of local and steal queue neither gets more than [`IN_A_ROW`] polls
+//! while the other waits; the injector is asked every [`INJECTOR_EVERY`] polls.
 
 mod flood;
 #[path = "../kit/mod.rs"]
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Polls in a turn.
 const TURN: u64 = 128;
+/// Polls that one of the two queues may have in a row.
+const IN_A_ROW: u64 = 8;
 /// The injector gets one poll in so many.
 const INJECTOR_EVERY: u64 = 61;
 /// Polls between two looks at the clock.
@@ -74,6 +76,11 @@ fn a_flood_of_wakes_from_outside_leaves_every_source_served() {
 #[test]
 fn a_flood_of_completions_leaves_every_source_served() {
     every_source_is_served_amid(Flood::of_completions);
+}
+
+#[test]
+fn a_storm_of_background_tasks_leaves_every_source_served() {
+    every_source_is_served_amid(Flood::of_background_tasks);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::kit::{Event, OnDrop, bounded, poll_once, runtime};
 use ringwork::task::JoinHandle;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 #[test]
@@ -150,5 +150,39 @@ fn a_task_may_await_a_thousand_others_at_once() {
         });
         let outputs = runtime.block_on(all).unwrap();
         assert!(outputs.into_iter().map(Result::unwrap).eq(0..1_000));
+    });
+}
+
+/// As a waker of this task or any other, which is kept alive by it.
+struct Sleeper;
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[test]
+fn a_handle_that_waited_at_home_and_is_dropped_elsewhere_leaves_no_waker() {
+    bounded(|| {
+        let runtime = runtime(2);
+        for ends_first in [false, true] {
+            let (sleeper, done) = (Arc::new(Sleeper), Event::default());
+            let (waker, gate) = (Waker::from(Arc::clone(&sleeper)), done.clone());
+            let parent = runtime.handle().spawn_on(0, move || async move {
+                let mut task = ringwork::spawn_local(async move { gate.wait().await });
+                let polled = std::pin::Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
+                polled.is_pending().then_some(task)
+            });
+            let task = runtime.block_on(parent).unwrap().expect("nothing has set the event");
+            let abort = task.abort_handle();
+            if ends_first {
+                done.set();
+                crate::kit::wait_for("the task to end", || abort.is_finished());
+            }
+            drop(task);
+            done.set();
+            crate::kit::wait_for("the task to end", || abort.is_finished());
+            drop(abort);
+            crate::kit::wait_for("the waker to be dropped", || Arc::strong_count(&sleeper) == 1);
+        }
     });
 }

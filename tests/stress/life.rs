@@ -5,7 +5,7 @@ use crate::support::{Random, assert_pattern, pattern};
 use crate::world::{Token, World, step};
 use ringwork::core::move_to;
 use ringwork::net::{TcpListener, TcpStream};
-use ringwork::task::{JoinHandle, yield_now};
+use ringwork::task::{self, JoinHandle, JoinSet, yield_now};
 use ringwork::time::{Duration, Instant, sleep, timeout};
 use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
@@ -19,12 +19,18 @@ const STEPS: u64 = 30;
 const DEPTH: u32 = 4;
 const HOUR: Duration = Duration::from_secs(3600);
 
+ringwork::task_local! {
+    /// Of each task another one, which it must find wherever it is.
+    static OWN: u64;
+}
+
 type Life = Pin<Box<dyn Future<Output = Token> + Send>>;
 
 /// A task of this world. `may_move`: it is `Send` and not bound to a core.
 pub(crate) fn life(world: &Arc<World>, random: Random, depth: u32, may_move: bool) -> Life {
     let (token, world) = (world.token(), Arc::clone(world));
-    Box::pin(async move {
+    let own = random.mixed(1);
+    Box::pin(OWN.scope(own, async move {
         let _token = token;
         let mut random = random;
         for _ in 0..random.below(STEPS) {
@@ -33,9 +39,10 @@ pub(crate) fn life(world: &Arc<World>, random: Random, depth: u32, may_move: boo
             }
             step();
             one_step(&world, &mut random, depth, may_move).await;
+            assert_eq!(OWN.get(), own, "a value of the task is another one's");
         }
         world.token()
-    })
+    }))
 }
 
 async fn one_step(world: &Arc<World>, random: &mut Random, depth: u32, may_move: bool) {
@@ -56,6 +63,7 @@ async fn one_step(world: &Arc<World>, random: &mut Random, depth: u32, may_move:
             let task = child(world, random, depth);
             joined_or_not(world, random, task).await;
         }
+        13 if depth < DEPTH && world.has_room() => brood(world, random, depth).await,
         13 => world.pipes[random.below(3) as usize].send(world.token()),
         14 => drop(timeout(moment(random), world.pipes[random.below(3) as usize].receive()).await),
         15 => {
@@ -96,7 +104,7 @@ pub(crate) fn child(world: &Arc<World>, random: &mut Random, depth: u32) -> Join
     let (depth, theirs) = (depth + 1, random.fork());
     let core = random.below(world.handle.cores() as u64) as usize;
     let here = ringwork::core::current().is_some();
-    match random.below(8) {
+    match random.below(10) {
         0 | 1 if here => {
             let life = life(world, theirs, depth, false);
             ringwork::spawn_local(async move {
@@ -126,8 +134,27 @@ pub(crate) fn child(world: &Arc<World>, random: &mut Random, depth: u32) -> Join
                 token
             })
         }
+        6 => {
+            let builder = task::Builder::new().name("background").background();
+            builder.spawn_with(&world.handle, life(world, theirs, depth, true))
+        }
         _ => world.handle.spawn(life(world, theirs, depth, true)),
     }
+}
+
+/// Children that are joined together, all or some of them.
+async fn brood(world: &Arc<World>, random: &mut Random, depth: u32) {
+    let mut set = JoinSet::new();
+    for _ in 0..random.below(6) {
+        set.insert(child(world, random, depth));
+    }
+    match random.below(4) {
+        0 => set.abort_all(),
+        1 => set.detach_all(),
+        2 => drop(set.join_next().await),
+        _ => {}
+    }
+    while !random.chance(8) && set.join_next().await.is_some() {}
 }
 
 /// A job of the blocking pool; some wait for a task that waits for nobody.

@@ -86,6 +86,8 @@ fn hush() {
 enum End {
     /// All have ended before.
     Quiet,
+    /// All are waited for.
+    Drained,
     /// Amid everything.
     Sudden,
     /// In one of its own tasks, amid everything.
@@ -107,7 +109,7 @@ fn one_world(random: &mut Random, pulse: &Pulse) -> usize {
     let breeding = runtime.spawn(life::breed(Arc::clone(&world), random.fork()));
     drop(world.tasks.leave(breeding, random));
     let hands: Vec<_> = (0..1 + random.below(3)).map(|_| threads::start(&world, random.fork())).collect();
-    let ends = [End::Quiet, End::Quiet, End::Sudden, End::Sudden, End::InATask, End::InAJob];
+    let ends = [End::Quiet, End::Drained, End::Sudden, End::Sudden, End::InATask, End::InAJob];
     let end = ends[random.below(ends.len() as u64) as usize];
     thread::sleep(Duration::from_millis(random.below(250)));
     let releasing = Releasing::begin(&world);
@@ -117,6 +119,13 @@ fn one_world(random: &mut Random, pulse: &Pulse) -> usize {
             hands.into_iter().for_each(|hand| hand.join().expect("a thread finds what it may find"));
             serving.abort();
             quiet_end(runtime, &world);
+        }
+        End::Drained => {
+            world.end();
+            serving.abort();
+            let report = runtime.drain(PATIENCE);
+            assert!(report.is_drained(), "{report}");
+            hands.into_iter().for_each(|hand| hand.join().expect("a thread finds what it may find"));
         }
         end => {
             sudden_end(runtime, &world, end);

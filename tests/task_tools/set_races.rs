@@ -147,7 +147,7 @@ fn tasks_aborted_while_they_end_are_joined_once_one_way_or_the_other() {
         let (mut good, mut cancelled) = (0, 0);
         for round in 0..100 {
             let mut set = JoinSet::new();
-            let tasks: Vec<_> = (0..20).map(|n| set.spawn_on(n % 2, || task::yield_now())).collect();
+            let tasks: Vec<_> = (0..20).map(|n| set.spawn_on(n % 2, task::yield_now)).collect();
             for _ in 0..round % 20 {
                 thread::yield_now();
             }

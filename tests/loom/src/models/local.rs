@@ -1,8 +1,8 @@
 //! Models of local tasks (`src/task/remote.rs`): the model's first thread is their home, all others are far.
 //!
 //! The models of tasks in general hold for local ones too, and run again; the others are of what only local
-//! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`, and
-//! so has the cell: what is freed twice or never shows.
+//! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`,
+//! and so has the cell: what is freed twice or never shows.
 
 use super::explore;
 use super::task::{Core, Shelf, as_local, flag, join, output, raise, sleeping, until};
@@ -91,7 +91,8 @@ fn closing(preemptions: usize) {
     });
 }
 
-/// The same with two far threads that only give up references, while the home gives up one after it has closed.
+/// The same with two far threads that only give up references, while the home gives up one after it has
+/// closed.
 pub fn references_that_outlive_their_home_are_counted_by_all() {
     as_local(|| {
         explore(2, || {
