@@ -1,8 +1,9 @@
-//! How many atomic read-modify-writes a core executes for a task and for an op: each instruction is looked at.
+//! How many atomic read-modify-writes a core executes for a task and for an op: each instruction is looked
+//! at.
 //!
-//! Owns the numbers that the headers of `src/task/mod.rs` and `src/ring/op.rs` state, and fails if they change. One core that never
-//! parks meanwhile, and nobody else about; what is cold (the first tasks of a thread) happens before.
-//! `cargo test --release --test read_modify_writes -- --nocapture` prints the table.
+//! Owns the numbers that the headers of `src/task/mod.rs` and `src/ring/op.rs` state, and fails if they
+//! change. One core that never parks meanwhile, and nobody else about; what is cold (the first tasks of a
+//! thread) happens before. `cargo test --release --test read_modify_writes -- --nocapture` prints the table.
 #![cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 
 #[path = "../kit/mod.rs"]

@@ -1,8 +1,9 @@
 //! Looking at each instruction that a thread executes, by the CPU's trap flag.
 //!
-//! Owns the flag, the handler of the trap, and what counts: an instruction with a `lock` prefix, or an exchange
-//! with memory, which is locked without one. The handler runs before each instruction, on the same thread, and
-//! is not looked at itself. A system call is one instruction. It does not know what the instructions are for.
+//! Owns the flag, the handler of the trap, and what counts: an instruction with a `lock` prefix, or an
+//! exchange with memory, which is locked without one. The handler runs before each instruction, on the same
+//! thread, and is not looked at itself. A system call is one instruction. It does not know what the
+//! instructions are for.
 
 use std::arch::asm;
 use std::cell::{Cell, RefCell};
