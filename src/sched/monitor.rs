@@ -5,8 +5,9 @@
 //! look to the next it sleeps until a core wakes (idle.rs). It follows no pointer into a task, takes no
 //! lock of a core, and never runs a task.
 //!
-//! # What it sees and does A core publishes when its turn began. A turn is bounded by its quantum and one
-//! poll, so a core that is awake and whose turn is older than [`STUCK_AFTER`] is stuck in a poll (or in
+//! # What it sees and does
+//! A core publishes when its turn began. A turn is bounded by its quantum and little more (see the room's
+//! header), so a core that is awake and whose turn is older than [`STUCK_AFTER`] is stuck in a poll (or in
 //! foreign code the loop calls), and has been for nearly as long. One that is parked, was rung and has not
 //! woken for as long does not answer (stopped, or starved of CPU).
 //! - The core is flagged (stuck.rs): awake cores take over its `Send` work once a turn, wakes and foreign
