@@ -58,7 +58,10 @@ pub(crate) struct Monitor {
     shared: Arc<Shared>,
     seen: Vec<Seen>,
     watch: Watch,
-    looked_at: Instant,
+    /// When the next look is due, if the monitor has not slept.
+    due: Option<u64>,
+    /// By how much the last late look was late, and when that was.
+    late: (u64, u64),
 }
 
 impl Monitor {
