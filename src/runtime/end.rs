@@ -34,7 +34,8 @@ impl Runtime {
     ///
     /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
     /// left behind with its local tasks and its ring, and its other tasks are dropped by the thread that
-    /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. The report names the tasks that were alive when the end began.
+    /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. The
+    /// report names the tasks that were alive when the end began.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.

@@ -318,7 +318,8 @@ impl State {
         })
     }
 
-    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for it.
+    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for
+    /// it.
     pub(super) fn merge_at_end(&self) {
         debug_assert_eq!(self.side(), Side::Home);
         self.word.store(self.word.load(Ordering::Relaxed) | FAR_JOINER, Ordering::Release);
