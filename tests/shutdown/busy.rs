@@ -263,13 +263,13 @@ fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
         let over = Arc::new(AtomicBool::new(false));
         let (begun, held) = (Event::default(), Arc::new(()));
         let inner = Arc::clone(&held);
-        let born = runtime.handle().spawn_on(0, move || async move {
+        let spawn = move || {
             ringwork::spawn(async move {
                 std::future::pending::<()>().await;
                 drop(inner);
             })
-        });
-        let sleeping = runtime.block_on(born).unwrap();
+        };
+        let sleeping = runtime.block_on(runtime.handle().call(0, spawn)).unwrap();
         let (stop, begin) = (Arc::clone(&over), begun.clone());
         let endless = runtime.handle().spawn_on(0, move || async move {
             begin.set();
