@@ -7,6 +7,7 @@
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
 use crate::blocking;
+use crate::metrics::Counters;
 use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ const SPARE_MAX: usize = 256;
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
+    /// The core's own, which it counts with at every step.
+    counters: Arc<Counters>,
     /// Local tasks that are to run.
     pub(crate) local: RefCell<VecDeque<Notified>>,
     /// Background tasks that are to run, local and `Send`; they never move.
@@ -159,9 +162,11 @@ pub(super) fn queue_here(task: Notified, cause: Cause) -> Result<(), Notified> {
 impl Core {
     /// The private part of core `index`.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, steal: Owner<Notified>) -> Self {
+        let counters = Arc::clone(&shared.cores[index].counters);
         Self {
             shared,
             index,
+            counters,
             local: RefCell::default(),
             background: RefCell::default(),
             steal: RefCell::new(steal),
@@ -174,8 +179,8 @@ impl Core {
 
     /// The core's counters.
     #[inline]
-    pub(crate) fn counters(&self) -> &crate::metrics::Counters {
-        &self.shared.cores[self.index].counters
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Queues a task that has come from elsewhere: this is its home from its next poll on.
@@ -234,7 +239,7 @@ impl Core {
         notified.header().set_home(self.index);
         let block = &self.shared.cores[self.index];
         if self.shared.refuses_tasks() || !block.owned.insert(owned) {
-            notified.shutdown();
+            notified.refuse();
             return;
         }
         block.counters.spawns.add(1);

@@ -221,8 +221,8 @@ impl Worker {
     }
 
     fn poll(&self, task: Notified) {
+        self.core.counters().polls.add(1);
         let block = &self.core.shared.cores[self.core.index];
-        block.counters.polls.add(1);
         let header = task.header();
         block.running.begins(header);
         if header.is_local() {

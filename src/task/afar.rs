@@ -118,6 +118,7 @@ pub(super) fn watch(task: &Reference, waker: Waker) -> bool {
 
 /// The handle, elsewhere, goes.
 pub(super) fn leave(task: Reference) {
+    drop(task.header().far_joiner.take());
     let over = if task.header().state.is_complete() { Err(task) } else { try_give(task, LEAVE) };
     if let Err(task) = over {
         // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.

@@ -161,7 +161,7 @@ pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
-use state::State;
+use state::Birth;
 
 pub mod coop {
     //! The cooperative budget of a task: how many ready results it may take before others get their turn.
@@ -244,7 +244,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, State::new(3, Mark::ANY), attributes.into());
+    let task = run::allocate(future, scheduler, Birth::Listed(Mark::ANY), attributes.into());
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -261,7 +261,7 @@ where
     F::Output: 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, State::new(3, Mark::here()), attributes.into());
+    let task = run::allocate(future, scheduler, Birth::Listed(Mark::here()), attributes.into());
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -278,7 +278,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, State::new(2, Mark::ANY), attributes.into());
+    let task = run::allocate(future, scheduler, Birth::Unlisted, attributes.into());
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }

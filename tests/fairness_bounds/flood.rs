@@ -17,7 +17,7 @@ const PAIRS: u64 = 64;
 const MANY: u64 = 100_000;
 /// Fewer, because each waits for a poll of the injector.
 const MANY_SEND: u64 = 20_000;
-const TIMERS: u64 = 4_000;
+const TIMERS: u64 = 2_500;
 
 /// Which queue of a core a task is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct Flood {
 
 impl Flood {
     fn new(local: u64, send: u64) -> Self {
-        Self { local, send, timers: 0, beside: 1, rounds: 20, water: Water::default(), threads: Vec::new() }
+        Self { local, send, timers: 0, beside: 1, rounds: 12, water: Water::default(), threads: Vec::new() }
     }
 
     /// Waits until the flood's tasks have been polled once more: it is still there.
@@ -192,8 +192,8 @@ impl Flood {
 
     /// Tasks that sleep for a millisecond over and over: more timers are due than one turn fires.
     pub(crate) fn of_due_timers(handle: &Handle) -> Self {
-        // Fewer `Send` tasks than the steal queue holds: this is to be no flood of the injector.
-        let mut flood = Self::new(TIMERS, STEAL_QUEUE / 2);
+        // So few `Send` tasks that the steal queue holds them beside any others: no flood of the injector.
+        let mut flood = Self::new(TIMERS, STEAL_QUEUE / 4);
         flood.timers = flood.local + flood.send;
         flood.pour(handle, |water| async move {
             while !water.is_over() {

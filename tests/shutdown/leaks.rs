@@ -89,6 +89,23 @@ fn a_runtime_that_fails_to_start_leaves_nothing() {
 }
 
 #[test]
+fn a_runtime_that_fails_to_start_leaves_nothing_however_much_its_hooks_have_spawned() {
+    process::alone(|| {
+        let start = || Builder::new().cores(2).pin(Pin::Off);
+        drop(start().build().unwrap());
+        let before = process::descriptors();
+        let hook = |core| {
+            // More than a core's queue holds: some wait where all cores find them.
+            (0..1_000).for_each(|_| drop(ringwork::spawn(std::future::pending::<()>())));
+            assert!(core == 0, "not this one");
+        };
+        start().on_core_start(hook).build().expect_err("the hook panics on core 1");
+        wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
+        assert_eq!(process::descriptors(), before);
+    });
+}
+
+#[test]
 fn handles_that_stay_keep_no_descriptors_and_no_threads() {
     process::alone(|| {
         bounded(|| {
