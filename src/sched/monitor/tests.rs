@@ -1,4 +1,5 @@
 //! What the monitor makes of what it sees, look by look, of one core that no thread runs.
+#![forbid(unsafe_code)]
 
 use super::*;
 use crate::base::inbox::Inbox;
