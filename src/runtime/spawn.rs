@@ -72,7 +72,7 @@ where
 /// Runs a call that blocks (a system call without an op, a library) on the blocking pool. As many run at once
 /// as [`Builder::max_blocking_threads`](super::Builder::max_blocking_threads) says; more wait in a queue.
 ///
-/// There is no `block_in_place`: a core has other tasks to run, so the call goes to a thread that has not,
+/// There is no `block_in_place`: a core has other tasks to run, so the call goes to a thread that has none,
 /// and the task awaits it. What computes for long belongs to [`spawn_heavy`].
 ///
 /// Dropping the handle detaches the job, also one that waits. [`JoinHandle::abort`] ends a job that waits at

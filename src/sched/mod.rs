@@ -33,9 +33,9 @@
 //!    aside, then acted on, and last the wakers are called.
 //!
 //! A turn is thus bounded by its budget, and by the quantum plus what it is overrun by: polls of 10 µs and
-//! more are timed one by one, so that is one poll; while polls are short the clock is read every eighth at
-//! the most, so if polls suddenly become long, up to eight of them pass (beat.rs). What each source waits
-//! for:
+//! more are timed one by one, so that is one poll; while polls are short the clock is read after up to
+//! sixteen of them, so if they suddenly become long, as many may pass before that is seen (beat.rs). What
+//! each source waits for:
 //!
 //! | source | bound |
 //! |---|---|
@@ -97,7 +97,8 @@
 //! its own, the monitor (monitor.rs), sees to that: a core publishes when its turn began, and a turn of an
 //! awake core that is older than 10 ms is stuck, as is a core that was rung and has not woken for as long.
 //! The monitor looks every 20 ms, every 80 ms while all cores are awake and turn, and sleeps while all are
-//! parked. Once a core is flagged, until the look that sees a new turn:
+//! parked; a look that comes late holds its lateness against no core. Once a core is flagged, until the
+//! look that sees a new turn:
 //! - awake cores take over its work once a turn: half of its steal queue, and its Send lane;
 //! - if it has such work and a core is parked, the monitor asks that one, one per look;
 //! - `Send` tasks of that core that are woken elsewhere make a *detour*: to the waker's core if that is

@@ -91,8 +91,9 @@
 //! unless a message is on its way already, two more for the inbox (push and knock) and up to two for a
 //! reference to the scheduler; at home its arrival is one, and taking the lane is one for all that is in it.
 //!
-//! There is no clock and no allocation but the cell; a name is one more, and so is a place in a set, and the
-//! waker of a handle that waits for a local task elsewhere.
+//! There is no clock and no allocation but the cell; a name is one more, and so are a place in a set, the
+//! waker of a handle that waits for a local task elsewhere, and the reason of a task that fails
+//! ([`JoinError`]).
 //!
 //! # Leaving home
 //! `new_local` takes futures that are not `Send` and is safe, because everything that would touch the future
