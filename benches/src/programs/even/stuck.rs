@@ -1,7 +1,7 @@
 //! One poll that spawns tasks and then blocks its worker, or does not, at the harness's order: a line
-//! `block MS TASKS` or `rest MS TASKS`. The answer is a line when the poll has begun and one when that time is
-//! over. It sleeps, and does not spin: the CPU is free for others, only the worker is not. A timer wakes the
-//! task: in a real server, too, what blocks was woken by the loop of the worker that it blocks.
+//! `block MS TASKS` or `rest MS TASKS`. The answer is a line when the poll has begun and one when that time
+//! is over. It sleeps, and does not spin: the CPU is free for others, only the worker is not. A timer wakes
+//! the task: in a real server, too, what blocks was woken by the loop of the worker that it blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
