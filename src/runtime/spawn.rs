@@ -1,9 +1,9 @@
 //! Starting tasks.
 #![forbid(unsafe_code)]
 
-use super::Handle;
+use super::{Handle, current};
 use crate::base::parcel::{Deliver, Parcel};
-use crate::sched::{adopt_here, spawn_local_here};
+use crate::sched::{adopt_here, spawn_local_here, with_current};
 use crate::task::{Attributes, JoinHandle, Unborn};
 use std::future::Future;
 use std::io;
@@ -29,7 +29,12 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    Handle::current().shared().spawn(future, Location::caller())
+    let at = Location::caller();
+    // A handle that is borrowed is cheaper than one that is cloned and dropped: each of its parts is counted.
+    if current::is_own_core() {
+        return with_current(|core| core.expect("it is one").shared.spawn(future, at));
+    }
+    Handle::current().shared().spawn(future, at)
 }
 
 /// Spawns a task that need not be `Send` and never leaves this core.

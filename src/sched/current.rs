@@ -69,11 +69,12 @@ pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R 
     use_it(core.as_ref())
 }
 
-/// The task that is being polled wants to go on at core `core` once this poll is over and has woken it.
+/// The task that is being polled wants to go on at core `core` once this poll is over and has woken it. False
+/// under `Steal::Never`: it stays.
 ///
 /// # Panics
 /// If no task that may move is being polled on this core; if there is no such core.
-pub(crate) fn go_on_at(core: usize) {
+pub(crate) fn go_on_at(core: usize) -> bool {
     with_current(|here| {
         let here = here.filter(|here| here.may_move.get());
         let here = here.expect(
@@ -82,8 +83,12 @@ pub(crate) fn go_on_at(core: usize) {
         );
         let cores = here.shared.cores.len();
         assert!(core < cores, "move to core {core}: the runtime has {cores} cores");
-        here.bound_for.set(Some(core));
-    });
+        let may = here.shared.config.appetite.is_some();
+        if may {
+            here.bound_for.set(Some(core));
+        }
+        may
+    })
 }
 
 /// A reference to `shared`, one that this core has to spare if it has any.

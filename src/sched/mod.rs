@@ -114,12 +114,12 @@
 //! `core::move_to` notes a core and wakes its own task. When the poll is over, the task gets that core as
 //! its home and goes there by its Send lane, as a wake would: past it if it is stuck, or taken on the way
 //! by a core that was asked. (A background task goes by the pinned lane, from which nobody else takes.)
-//! Only a task that is `Send` can.
+//! Only a task that is `Send` can, and not under `Steal::Never`.
 //!
 //! # `Steal::Never`
 //! No core is hungry, none searches, and none is flagged as stuck (the watchdog still reports). A full
-//! steal queue spills into a list of the core's own, and the injector stays empty. A task leaves its core
-//! by its own `move_to` and not otherwise.
+//! steal queue spills into a list of the core's own, and the injector stays empty. Nothing ever leaves its
+//! core.
 //!
 //! # A clock that stands
 //! Under `time::pause` (one core only) a core with nothing left to run, its background queue included, does

@@ -75,7 +75,7 @@
 //!
 //! | | local | `Send` | of which |
 //! |---|---|---|---|
-//! | spawn, from a task | 0 | 6 | the handle of the runtime 4, the list's lock 2 |
+//! | spawn, from a task | 0 | 2 | the list's lock |
 //! | a waker cloned; dropped; a wake, by value or by reference | 0 | 1 each | the state word |
 //! | a poll ends in `Pending`, the next task's begins | 0 | 3 | out of the steal queue 1, the state word 2 |
 //! | a handle polled before the end | 0 | 2 | the waker cloned, and published |

@@ -207,7 +207,7 @@ fn a_task_that_may_move_costs_as_many_read_modify_writes_as_is_said() {
         let laps = runtime.handle().spawn(lives(|| ringwork::spawn(child())));
         let laps = runtime.block_on(laps).expect("the task ends");
         let expected = [
-            (SPAWN, 6),
+            (SPAWN, 2),
             (JOIN, 2),
             (WAKE_SELF, 1),
             (POLLS, 3),
