@@ -98,7 +98,9 @@ impl Worker {
         if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
             self.dry_since = None;
         }
+        let polls = self.polls;
         let now = self.run_tasks(now);
+        self.has_looked &= self.polls == polls;
         self.searcher.settle(&self.core);
         self.fire_timers(now);
         // Before the wait, so that a core that sleeps shows what it sleeps with.

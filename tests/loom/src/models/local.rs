@@ -40,7 +40,6 @@ again!(
     a_joiner_that_goes_takes_its_waker_along
     a_shutdown_beside_a_wake_drops_the_future_once
     two_remote_wakers_beside_a_run_deep
-    abort_wake_and_join_beside_a_run_deep
 );
 
 /// References are made and given up on both sides, in both directions; the home frees the task once.
