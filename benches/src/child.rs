@@ -34,9 +34,9 @@ impl Program {
         self.child.id()
     }
 
-    /// Sends an empty line to the program and returns the line that it prints then, within `patience`.
-    pub(crate) fn ask(&mut self, patience: Duration) -> io::Result<String> {
-        self.stdin.write_all(b"\n")?;
+    /// Sends `question` as a line to the program and returns the line that it prints then, within `patience`.
+    pub(crate) fn ask(&mut self, question: &str, patience: Duration) -> io::Result<String> {
+        self.stdin.write_all(format!("{question}\n").as_bytes())?;
         self.line(patience)
     }
 

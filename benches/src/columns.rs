@@ -12,6 +12,7 @@ pub(crate) type Column = (&'static str, Reading, usize);
 
 const OPS: Column = ("op/s", Sample::ops_per_s, 0);
 const P50: Column = ("p50 µs", |s| micros(s.p50_ns), 1);
+const P999: Column = ("p99.9 µs", |s| micros(s.p999_ns), 1);
 const P99: Column = ("p99 µs", |s| micros(s.p99_ns), 1);
 const SWITCHES: Column = ("switches/op", Sample::switches_per_op, 4);
 const OTHERS: Column = ("others' CPU %", Sample::others_percent, 0);
@@ -80,6 +81,22 @@ const EVEN: &[Column] = &[
     OTHERS,
 ];
 
+/// Of servers one of whose workers is blocked.
+const STUCK: &[Column] = &[
+    P50,
+    P99,
+    P999,
+    ("requests", |s| s.ops as f64, 0),
+    ("in time", |s| s.beside_stuck(|stuck| stuck.answered as f64), 0),
+    ("tasks in time", |s| s.beside_stuck(|stuck| stuck.culprit.tasks_run as f64), 0),
+    ("new in time", |s| s.beside_stuck(|stuck| stuck.new_served as f64), 0),
+    ("told after ms", |s| s.beside_stuck(|stuck| micros(stuck.culprit.reported_ns) / 1e3), 1),
+    ("tasks stolen", |s| s.counted(|c| c.tasks_stolen), 0),
+    CPU_US,
+    VOLUNTARY,
+    OTHERS,
+];
+
 /// What is shown of one kind of work.
 pub(crate) struct Layout {
     pub(crate) columns: &'static [Column],
@@ -107,6 +124,10 @@ impl Layout {
                     ("voluntary switches per op", VOLUNTARY.1),
                     ("enters per op", ENTERS.1),
                 ],
+            },
+            Work::Stuck { .. } => Layout {
+                columns: STUCK,
+                ratios: &[("p50", P50.1), ("p99", P99.1), ("p99.9", P999.1), CPU_PER_OP],
             },
             Work::Hot { .. } => Layout {
                 columns: BURST,

@@ -16,6 +16,7 @@ use crate::load::{Generator, Traffic};
 use crate::meter::Times;
 use crate::reads;
 use crate::sample::Sample;
+use crate::stuck::{self, Block};
 use crate::suite::{EVEN_CONNECTIONS, EVEN_SIZE, HOT_TASKS, HOT_WORK, Work, Workload};
 
 /// How long a program may take to start.
@@ -31,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) tasks: Option<usize>,
     /// What the even workloads take for saturation, in messages a second, if they are not to find out.
     pub(crate) rate: Option<f64>,
+    /// How long a worker is blocked.
+    pub(crate) block: Duration,
 }
 
 /// Samples of one peer, a sample per round, or why there are none.
@@ -89,7 +92,7 @@ impl Bench {
 
     /// One measurement of one peer in a process of its own.
     pub(crate) fn slice(&mut self, workload: &Workload, peer: &str) -> io::Result<Sample> {
-        let program = workload.program(peer);
+        let (program, both) = (workload.program(peer), self.cpus.both());
         match workload.work {
             Work::Echo { size, connections } => self.serve(&program, size, connections, None),
             Work::Proxy { size, connections } => {
@@ -98,12 +101,16 @@ impl Bench {
             }
             Work::Read { tasks } => self.read(&program, tasks),
             Work::Local(op) => self.by_itself(&program, &[self.cpus.server], &option("--op", op.name())),
-            Work::Send(op) => self.by_itself(&program, &self.cpus.both(), &option("--op", op.name())),
+            Work::Send(op) => self.by_itself(&program, &both, &option("--op", op.name())),
             Work::Hot { is_balanced } => self.hot(&program, is_balanced),
             Work::Even { percent } => {
-                let saturation =
-                    self.saturation.ok_or_else(|| io::Error::other("no peer could be saturated"))?;
-                self.even(&program, Some(saturation * f64::from(percent) / 100.0))
+                let load = self.load(Some(self.share_of_saturation(percent.into())?));
+                even::measure(self.crew()?, &program, &both, &load)
+            }
+            Work::Stuck { percent, tasks } => {
+                let load = self.load(Some(self.share_of_saturation(percent)?));
+                let block = Block { time: self.settings.block, is_real: Workload::is_stuck(peer), tasks };
+                stuck::measure(self.crew()?, &program, &both, &load, block)
             }
         }
     }
@@ -148,26 +155,35 @@ impl Bench {
         self.by_itself(program, &self.cpus.both(), &args)
     }
 
-    fn even(&mut self, program: &str, rate: Option<f64>) -> io::Result<Sample> {
-        let crew = match &self.crew {
+    fn crew(&mut self) -> io::Result<&Crew> {
+        Ok(match &mut self.crew {
             Some(crew) => crew,
-            None => self.crew.insert(Crew::new(&self.cpus.both())?),
-        };
-        let times = self.settings.times;
-        let load = EvenLoad { size: EVEN_SIZE, connections: EVEN_CONNECTIONS, rate, times };
-        even::measure(crew, program, &self.cpus.both(), &load)
+            none => none.insert(Crew::new(&self.cpus.both())?),
+        })
+    }
+
+    /// What the even workloads and the stuck one are loaded with.
+    fn load(&self, rate: Option<f64>) -> EvenLoad {
+        EvenLoad { size: EVEN_SIZE, connections: EVEN_CONNECTIONS, rate, times: self.settings.times }
+    }
+
+    fn share_of_saturation(&self, percent: f64) -> io::Result<f64> {
+        let saturation = self.saturation.ok_or_else(|| io::Error::other("no peer could be saturated"))?;
+        Ok(saturation * percent / 100.0)
     }
 
     /// Finds out once what saturates the slowest of `peers`: all of them are to stand the load. One that
     /// fails here will fail in its turn as well, and say why.
     fn saturate(&mut self, workload: &Workload, peers: &[&'static str]) {
-        let (Work::Even { .. }, None) = (workload.work, self.saturation) else {
+        let (Work::Even { .. } | Work::Stuck { .. }, None) = (workload.work, self.saturation) else {
             return;
         };
         let mut rates = Vec::new();
+        let mut peers = peers.to_vec();
+        peers.dedup_by_key(|peer| workload.program(peer));
         for peer in peers {
             show(&format!("saturation {peer}"), false);
-            if let Ok(sample) = self.even(&workload.program(peer), None) {
+            if let Ok(sample) = self.saturated(&workload.program(peer)) {
                 rates.push((peer, sample.ops_per_s()));
             }
         }
@@ -175,6 +191,11 @@ impl Bench {
         let all: Vec<String> = rates.iter().map(|(peer, rate)| format!("{peer} {rate:.0}/s")).collect();
         println!("\nsaturation, of which the even workloads take the lowest: {}", all.join(", "));
         self.saturation = rates.into_iter().map(|(_, rate)| rate).min_by(f64::total_cmp);
+    }
+
+    fn saturated(&mut self, program: &str) -> io::Result<Sample> {
+        let (load, both) = (self.load(None), self.cpus.both());
+        even::measure(self.crew()?, program, &both, &load)
     }
 
     /// A program that runs for the planned time and prints what it came to.

@@ -23,7 +23,8 @@ pub(crate) struct Watch {
 }
 
 const MEASURING: u8 = 1;
-const OVER: u8 = 2;
+const DRAINING: u8 = 2;
+const OVER: u8 = 3;
 
 impl Watch {
     /// Messages answered so far, by all generators.
@@ -41,6 +42,11 @@ impl Watch {
         self.phase.store(MEASURING, Ordering::Relaxed);
     }
 
+    /// Generators that have a rate send nothing new and come back when all has been answered.
+    pub(crate) fn drain(&self) {
+        self.phase.store(DRAINING, Ordering::Relaxed);
+    }
+
     /// The generators come back.
     pub(crate) fn end(&self) {
         self.phase.store(OVER, Ordering::Relaxed);
@@ -48,6 +54,10 @@ impl Watch {
 
     pub(crate) fn has_begun(&self) -> bool {
         self.phase.load(Ordering::Relaxed) >= MEASURING
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == DRAINING
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::sample::{Counters, Sample};
 use crate::usage::Usage;
 
 /// How long a server may take to answer a question or to greet.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections that are made, at most, for each that is wanted: the kernel spreads them by a hash.
 const TRIES: usize = 10;
 
@@ -34,18 +34,10 @@ pub(crate) struct EvenLoad {
 /// Starts `program` on `cpus`, loads it and measures both it and the generators.
 pub(crate) fn measure(crew: &Crew, program: &str, cpus: &[usize], load: &EvenLoad) -> io::Result<Sample> {
     let mut server = Program::start(program, cpus, &["--listen".to_owned(), "127.0.0.1:0".to_owned()])?;
-    let line = server.line(START)?;
-    let address = line.parse().map_err(|_| io::Error::other(format!("not an address: {line}")))?;
-    let mut shares = connect_evenly(address, load.connections, crew.len())?;
+    let address = listening(&mut server)?;
+    let sockets = connect_evenly(address, load.connections)?.into_iter().flatten();
     let watch = Arc::new(Watch::default());
-    let job = |seed: usize| Job {
-        sockets: std::mem::take(&mut shares[seed]),
-        size: load.size,
-        rate: load.rate.map(|rate| rate / crew.len() as f64),
-        seed: seed as u64,
-        watch: watch.clone(),
-    };
-    crew.start((0..crew.len()).map(job).collect())?;
+    start(crew, sockets, load, &watch)?;
     let reading = read_while_loaded(&mut server, &watch, load.times);
     watch.end();
     let latency = crew.finish()?;
@@ -56,6 +48,33 @@ pub(crate) fn measure(crew: &Crew, program: &str, cpus: &[usize], load: &EvenLoa
     // What is left is neither the server's nor ours.
     sample.busy_ns = sample.busy_ns.saturating_sub(reading.load.cpu_ns);
     Ok(sample)
+}
+
+/// The address that the server announces.
+pub(crate) fn listening(server: &mut Program) -> io::Result<SocketAddr> {
+    let line = server.line(START)?;
+    line.parse().map_err(|_| io::Error::other(format!("not an address: {line}")))
+}
+
+/// Has `crew` load `sockets`, dealt out in turn, until `watch` is over.
+pub(crate) fn start(
+    crew: &Crew,
+    sockets: impl Iterator<Item = TcpStream>,
+    load: &EvenLoad,
+    watch: &Arc<Watch>,
+) -> io::Result<()> {
+    let mut shares: Vec<Vec<TcpStream>> = (0..crew.len()).map(|_| Vec::new()).collect();
+    for (at, socket) in sockets.enumerate() {
+        shares[at % crew.len()].push(socket);
+    }
+    let job = |(seed, sockets)| Job {
+        sockets,
+        size: load.size,
+        rate: load.rate.map(|rate| rate / crew.len() as f64),
+        seed: seed as u64,
+        watch: watch.clone(),
+    };
+    crew.start(shares.into_iter().enumerate().map(job).collect())
 }
 
 /// What happened in the measured time.
@@ -81,29 +100,29 @@ fn read_while_loaded(server: &mut Program, watch: &Watch, times: Times) -> io::R
     Ok(Window { answered, wall, server: used, load, counters })
 }
 
-fn ask(server: &mut Program) -> io::Result<Option<Counters>> {
-    let line = server.ask(PATIENCE)?;
+/// What the server has counted so far.
+pub(crate) fn ask(server: &mut Program) -> io::Result<Option<Counters>> {
+    let line = server.ask("", PATIENCE)?;
     serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e} in: {line}")))
 }
 
-/// Connects until each core has its part of `connections` (a server without cores is content with any), and
-/// deals each core's connections out into `shares`. What is too much is closed again.
-fn connect_evenly(address: SocketAddr, connections: usize, shares: usize) -> io::Result<Vec<Vec<TcpStream>>> {
-    let mut dealt: Vec<Vec<TcpStream>> = (0..shares).map(|_| Vec::new()).collect();
-    let mut taken = [0; WORKERS];
+/// Connects until each core has its part of `connections` (a server without cores is content with any). What
+/// is too much is closed again.
+pub(crate) fn connect_evenly(
+    address: SocketAddr,
+    connections: usize,
+) -> io::Result<[Vec<TcpStream>; WORKERS]> {
+    let mut taken: [Vec<TcpStream>; WORKERS] = Default::default();
     let mut surplus = Vec::new();
     for made in 0..connections * TRIES {
-        if taken.iter().sum::<usize>() == connections {
-            return Ok(dealt);
+        if taken.iter().map(Vec::len).sum::<usize>() == connections {
+            return Ok(taken);
         }
         let (socket, core) = connect(address)?;
         // Without cores, in turn.
         let core = if core == NO_CORE { made % WORKERS } else { usize::from(core) };
         match taken.get_mut(core) {
-            Some(count) if *count < connections / WORKERS => {
-                dealt[*count % shares].push(socket);
-                *count += 1;
-            }
+            Some(mine) if mine.len() < connections / WORKERS => mine.push(socket),
             Some(_) => surplus.push(socket),
             None => return Err(io::Error::other(format!("the server greets from core {core}"))),
         }

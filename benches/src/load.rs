@@ -165,7 +165,13 @@ impl Generator {
                 has_begun = true;
                 generator.latency.reset();
             }
-            !watch.is_over()
+            match &mut generator.pace {
+                Some(pace) if watch.is_draining() => {
+                    pace.stop();
+                    !pace.is_done()
+                }
+                _ => !watch.is_over(),
+            }
         })
     }
 

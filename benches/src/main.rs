@@ -18,6 +18,7 @@ mod reads;
 mod report;
 mod sample;
 mod stats;
+mod stuck;
 mod suite;
 mod usage;
 
@@ -47,7 +48,8 @@ options: --rounds N         turns of each peer (5; 3 with --quick)
          --warm MS          warm-up before each turn (300)
          --file PATH        the 256 MiB file of the read workload, made if missing; on a disk, not tmpfs
          --tasks N          tasks of the hot-core workloads (20000)
-         --rate N           messages/s that the even workloads take for saturation (measured first)";
+         --rate N           messages/s that the even workloads take for saturation (measured first)
+         --block MS         how long stuck-core blocks a core (2000)";
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
@@ -70,6 +72,7 @@ struct Args {
     op: Option<String>,
     turns: Option<u64>,
     rate: Option<f64>,
+    block: Option<Duration>,
     balanced: bool,
 }
 
@@ -128,6 +131,7 @@ fn parse() -> Result<Args, lexopt::Error> {
             Long("upstream") => args.upstream = Some(parser.value()?.parse()?),
             Long("tasks") => args.tasks = Some(parser.value()?.parse()?),
             Long("rate") => args.rate = Some(parser.value()?.parse()?),
+            Long("block") => args.block = Some(Duration::from_millis(parser.value()?.parse()?)),
             Long("turns") => args.turns = Some(parser.value()?.parse()?),
             Long("balanced") => args.balanced = true,
             Long("op") => args.op = Some(parser.value()?.string()?),
@@ -154,6 +158,7 @@ impl Args {
             file,
             tasks: self.tasks,
             rate: self.rate,
+            block: self.block.unwrap_or(Duration::from_secs(2)),
         })
     }
 

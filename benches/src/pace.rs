@@ -15,7 +15,9 @@ const TICK: (u64, u64) = (200_000, 600_000);
 pub(crate) struct Pace {
     /// Nanoseconds between two messages, on average.
     gap: f64,
-    next: Instant,
+    /// When the next message falls due; none once there are to be no more.
+    next: Option<Instant>,
+    connections: usize,
     idle: VecDeque<usize>,
     late: VecDeque<Instant>,
     random: u64,
@@ -26,7 +28,8 @@ impl Pace {
     pub(crate) fn new(rate: f64, connections: usize, seed: u64, now: Instant) -> Pace {
         Pace {
             gap: 1e9 / rate,
-            next: now,
+            next: Some(now),
+            connections,
             idle: (0..connections).collect(),
             late: VecDeque::new(),
             random: 0x2545_F491_4F6C_DD1D ^ seed << 32,
@@ -36,9 +39,9 @@ impl Pace {
     /// The next connection over which a message leaves at tick `now`; none once all that was due has left or
     /// waits for an answer.
     pub(crate) fn due(&mut self, now: Instant) -> Option<usize> {
-        while self.next <= now {
+        while let Some(due) = self.next.filter(|due| *due <= now) {
             let gap = -self.gap * self.unit().ln();
-            self.next += Duration::from_nanos(gap as u64);
+            self.next = Some(due + Duration::from_nanos(gap as u64));
             match self.idle.pop_front() {
                 Some(connection) => return Some(connection),
                 None => self.late.push_back(now),
@@ -55,6 +58,16 @@ impl Pace {
             self.idle.push_back(connection);
         }
         late
+    }
+
+    /// No message falls due any more.
+    pub(crate) fn stop(&mut self) {
+        self.next = None;
+    }
+
+    /// It was stopped, and all that was due has been answered.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next.is_none() && self.late.is_empty() && self.idle.len() == self.connections
     }
 
     /// How long it is to the next tick.
@@ -99,5 +112,22 @@ mod tests {
         assert_eq!(pace.due(tick), Some(0));
         assert_eq!(pace.due(tick), None);
         assert_eq!(pace.answered(0), Some(tick));
+    }
+
+    #[test]
+    fn a_stopped_pace_is_done_when_the_last_message_that_was_due_is_answered() {
+        let begun = Instant::now();
+        let mut pace = Pace::new(1000.0, 1, 1, begun);
+        let tick = begun + Duration::from_millis(20);
+        assert_eq!(pace.due(tick), Some(0));
+        assert_eq!(pace.due(tick), None);
+        pace.stop();
+        assert_eq!(pace.due(tick + Duration::from_secs(1)), None);
+        let mut answers = 0;
+        while !pace.is_done() {
+            pace.answered(0);
+            answers += 1;
+        }
+        assert!(answers > 1, "one under way and those that were late");
     }
 }

@@ -27,10 +27,32 @@ pub(crate) struct Sample {
     /// Of ops that were timed one by one; none if none were.
     pub(crate) p50_ns: Option<u64>,
     pub(crate) p99_ns: Option<u64>,
+    pub(crate) p999_ns: Option<u64>,
     /// CPU time of the load generator, where there is one.
     pub(crate) load_cpu_ns: Option<u64>,
     /// Of a runtime that counts these.
     pub(crate) counters: Option<Counters>,
+    /// What went on while a core was stuck, or might have been.
+    pub(crate) stuck: Option<Stuck>,
+}
+
+/// What was done before a core that was blocked in one poll came back from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Stuck {
+    /// Requests answered on connections that were there before.
+    pub(crate) answered: u64,
+    /// New connections that were greeted and had their first message echoed.
+    pub(crate) new_served: u64,
+    pub(crate) culprit: Culprit,
+}
+
+/// The same as the program itself has seen it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Culprit {
+    /// Those of the tasks spawned by the poll that had run before its end.
+    pub(crate) tasks_run: u64,
+    /// From the start of the poll until its runtime's watchdog told of it.
+    pub(crate) reported_ns: Option<u64>,
 }
 
 /// What a runtime has counted, of all its cores: since it started, or between two readings.
@@ -78,8 +100,10 @@ impl Sample {
             cpus: used.cpus,
             p50_ns: quantile(0.50),
             p99_ns: quantile(0.99),
+            p999_ns: quantile(0.999),
             load_cpu_ns: None,
             counters: None,
+            stuck: None,
         }
     }
 
@@ -108,6 +132,11 @@ impl Sample {
     /// One of the runtime's counters; not a number if it counts nothing.
     pub(crate) fn counted(&self, counter: fn(&Counters) -> u64) -> f64 {
         self.counters.as_ref().map_or(f64::NAN, |counters| counter(counters) as f64)
+    }
+
+    /// Something of what went on beside a stuck core; not a number if none was to be.
+    pub(crate) fn beside_stuck(&self, of: fn(&Stuck) -> f64) -> f64 {
+        self.stuck.as_ref().map_or(f64::NAN, of)
     }
 
     pub(crate) fn wall_ns_per_op(&self) -> f64 {

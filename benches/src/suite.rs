@@ -21,6 +21,9 @@ pub(crate) enum Work {
     Hot { is_balanced: bool },
     /// Echo on two workers, evenly loaded at `percent` of what saturates the slowest peer.
     Even { percent: u32 },
+    /// The same load on the connections of the last core only, while the first one is blocked, or not, in a
+    /// poll that has spawned `tasks`.
+    Stuck { percent: f64, tasks: u32 },
 }
 
 /// Tasks of the hot workloads, and the work of each.
@@ -135,6 +138,16 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         title: "TCP echo on two workers, 64 B over 64 connections, at 70 % of saturation",
         work: Work::Even { percent: 70 },
     },
+    Workload {
+        name: "stuck-core",
+        title: "TCP echo on one of two workers, at 10 % of saturation, the other blocked in a poll or not",
+        work: Work::Stuck { percent: 10.0, tasks: 1000 },
+    },
+    Workload {
+        name: "stuck-core-alone",
+        title: "the same at 0.1 % of saturation, and the poll spawns nothing before it blocks",
+        work: Work::Stuck { percent: 0.1, tasks: 0 },
+    },
 ];
 
 /// Every peer of any workload; a table has its rows in this order. The first is the floor.
@@ -144,17 +157,27 @@ pub(crate) const PEERS: &[&str] = &[
     "pread",
     "tokio",
     "tokio-multi",
+    "tokio-multi-stuck",
     "monoio",
     "glommio",
     "compio",
     "ringwork",
+    "ringwork-stuck",
     "ringwork-never",
 ];
+
+/// Ends the name of a peer one of whose workers is blocked.
+const STUCK: &str = "-stuck";
 
 impl Workload {
     /// The workload of that name.
     pub(crate) fn find(name: &str) -> Option<&'static Workload> {
         WORKLOADS.iter().find(|w| w.name == name)
+    }
+
+    /// One of the workers of `peer` is blocked.
+    pub(crate) fn is_stuck(peer: &str) -> bool {
+        peer.ends_with(STUCK)
     }
 
     /// Name of the program that is `peer` here.
@@ -167,6 +190,8 @@ impl Workload {
             Work::Send(_) => "send",
             Work::Hot { .. } => "hot",
             Work::Even { .. } => "even",
+            // Blocked or not, it is one program.
+            Work::Stuck { .. } => return format!("{}_stuck", peer.trim_end_matches(STUCK)),
         };
         format!("{peer}_{work}")
     }

@@ -12,7 +12,7 @@ use crate::sys::cpu;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the end of a runtime waits for a watchdog's callback that is still running.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -34,7 +34,7 @@ pub(super) fn start(shared: &Arc<Shared>, name: &str) -> Result<Option<MonitorTh
     let builder = thread::Builder::new().name(format!("{name}-monitor"));
     let started = builder.spawn(move || {
         cpu::unpin();
-        Monitor::new(monitored, Instant::now()).run();
+        Monitor::new(monitored).run();
         let _ = over.send(());
     });
     match started {

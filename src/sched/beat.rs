@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 /// Polls between two reads, at most.
-const MOST: usize = 8;
+const MOST: usize = 16;
 /// Polls of this length are timed one by one.
 const LONG: Duration = Duration::from_micros(10);
 
@@ -34,11 +34,14 @@ impl Beat {
         self.polls >= self.gap
     }
 
-    /// The clock says `now`.
-    pub(super) fn read(&mut self, now: Instant) {
-        let were_long = now.saturating_duration_since(self.last) >= LONG * self.polls as u32;
+    /// The clock says `now`. How long the last poll took, if it was timed alone.
+    pub(super) fn read(&mut self, now: Instant) -> Option<Duration> {
+        let time = now.saturating_duration_since(self.last);
+        let timed = (self.polls == 1).then_some(time);
+        let were_long = time >= LONG * self.polls as u32;
         self.gap = if were_long { 1 } else { (self.gap * 2).min(MOST) };
         (self.last, self.polls) = (now, 0);
+        timed
     }
 }
 
@@ -63,9 +66,9 @@ mod tests {
     #[test]
     fn short_polls_are_timed_in_growing_gaps_and_long_ones_each() {
         let mut beat = Beat::new(Instant::now());
-        assert_eq!(reads(&mut beat, Duration::from_nanos(50), 31), [1, 3, 7, 15, 23, 31]);
+        assert_eq!(reads(&mut beat, Duration::from_nanos(50), 31), [1, 3, 7, 15, 31]);
         // Seen after one gap, then each is timed.
-        assert_eq!(reads(&mut beat, Duration::from_micros(50), 11), [8, 9, 10, 11]);
+        assert_eq!(reads(&mut beat, Duration::from_micros(50), 19), [16, 17, 18, 19]);
         assert_eq!(reads(&mut beat, Duration::from_nanos(50), 7), [1, 3, 7]);
     }
 }

@@ -1,19 +1,21 @@
 //! The monitor: the thread that sees to it that a stuck core stops nobody else.
 //!
-//! Owns what is seen of each core from one look to the next, and the decision who is stuck. While any core
-//! is awake it looks every [`TICK`]; once all have been parked from one look to the next it sleeps until a
-//! core wakes (idle.rs). It follows no pointer into a task, takes no lock of a core, and never runs a task.
+//! Owns what is seen of each core from one look to the next, and the decision who is stuck. It looks often
+//! while a core is parked, which could help, and seldom while none is; once all have been parked from one
+//! look to the next it sleeps until a core wakes (idle.rs). It follows no pointer into a task, takes no
+//! lock of a core, and never runs a task.
 //!
 //! # What it sees and does
-//! A core makes *progress* if it polls or enters the kernel. One that is awake and has made none for
-//! [`STUCK_AFTER`] is stuck in a poll (or in foreign code the loop calls); one that is parked, was rung and
-//! has not woken for as long does not answer (stopped, or starved of CPU).
+//! A core publishes when its turn began. A turn is bounded by its quantum and little more (see the room's
+//! header), so a core that is awake and whose turn is older than [`STUCK_AFTER`] is stuck in a poll (or in
+//! foreign code the loop calls), and has been for nearly as long. One that is parked, was rung and has not
+//! woken for as long does not answer (stopped, or starved of CPU).
 //! - The core is flagged (stuck.rs): awake cores take over its `Send` work once a turn, wakes and foreign
 //!   spawns of `Send` tasks go past it, servers accept from its listener.
 //! - If it has such work and a core is parked, that one is rung, one per look.
 //! - The watchdog is told how long it has been (watchdog.rs).
 //!
-//! The flag goes with the first look that sees progress. Not helped: its `!Send` tasks, its background
+//! The flag goes with the first look that sees a new turn. Not helped: its `!Send` tasks, its background
 //! queue, its ops in flight. Under `Steal::Never` nothing is flagged, and only the watchdog is served.
 #![forbid(unsafe_code)]
 
@@ -23,21 +25,32 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the monitor looks. 100 wakes a second cost about 0.1 % of a CPU; a stuck core is found in two.
-const TICK: Duration = Duration::from_millis(10);
-/// Without progress for this long a core is stuck: twenty quanta.
-const STUCK_AFTER: Duration = Duration::from_millis(10);
+/// Looks while a core is parked or stuck: help for a stuck core comes no later. 50 wakes a second are less
+/// than a hundredth of those of cores that park at a tenth of their load.
+const TICK: Duration = Duration::from_millis(20);
+/// Looks while all cores are awake and turn: nobody has time to help, and the watchdog reports in time.
+const BUSY_TICK: Duration = Duration::from_millis(80);
+/// A turn that is older is stuck: twenty quanta.
+const STUCK_AFTER: u64 = 10_000_000;
 
 /// What was seen of one core.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    progress: u64,
-    /// Since when there has been no progress, as far as the looks tell.
-    pub(super) since: Instant,
-    /// It is parked and was not rung: there is nothing it should do.
-    resting: bool,
-    /// It is parked although it was rung.
-    pub(super) deaf: bool,
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Since when it has been parked although it was rung, or awake and in no turn, as far as the looks tell.
+    since: Option<u64>,
+    /// It was parked, and nothing was asked of it.
+    rested: bool,
+}
+
+/// What one look shows of a core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// Parked, with nothing to do.
+    Rests,
+    /// Awake and turning, or just woken.
+    Turns,
+    /// Stuck for so many nanoseconds; `deaf` in the kernel.
+    Stuck { age: u64, deaf: bool },
 }
 
 /// The monitor of one runtime.
@@ -45,73 +58,115 @@ pub(crate) struct Monitor {
     shared: Arc<Shared>,
     seen: Vec<Seen>,
     watch: Watch,
+    /// When the next look is due, if the monitor has not slept.
+    due: Option<u64>,
+    /// By how much the last late look was late, and when that was.
+    late: (u64, u64),
 }
 
 impl Monitor {
-    /// For the runtime behind `shared`; `now` is the first look.
-    pub(crate) fn new(shared: Arc<Shared>, now: Instant) -> Self {
-        let seen = shared.cores.iter().map(|_| Seen { progress: 0, since: now, resting: false, deaf: false });
-        let (seen, watch) = (seen.collect(), Watch::new(&shared.config.watchdog, shared.cores.len()));
-        Self { shared, seen, watch }
+    /// For the runtime behind `shared`.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let seen = vec![Seen::default(); shared.cores.len()];
+        let watch = Watch::new(&shared.config.watchdog, shared.cores.len());
+        Self { shared, seen, watch, due: None, late: (0, 0) }
     }
 
     /// Looks until the runtime closes. To be called on the thread that [`Shared::set_monitor`] was told.
     pub(crate) fn run(mut self) {
         while !self.shared.is_closing() {
-            let all_rest = self.look(Instant::now());
-            if all_rest && self.shared.parked.fall_asleep() {
+            let pause = self.look(Instant::now());
+            if pause.is_none() && self.shared.parked.fall_asleep() {
                 while self.shared.parked.is_asleep() && !self.shared.is_closing() {
                     thread::park();
                 }
-                self.forget(Instant::now());
+                self.due = None;
             } else {
-                thread::park_timeout(TICK);
+                thread::park_timeout(pause.unwrap_or(TICK));
             }
         }
     }
 
-    /// Nothing that was seen before a sleep says anything now.
-    fn forget(&mut self, now: Instant) {
-        self.seen.iter_mut().for_each(|seen| seen.since = now);
-    }
-
-    /// One look at all cores. True if all were at rest now and at the look before.
-    fn look(&mut self, now: Instant) -> bool {
-        let mut all_rest = true;
+    /// One look at all cores. When to look again; `None` if all rested, now and at the look before.
+    fn look(&mut self, now: Instant) -> Option<Duration> {
+        let stamp = self.shared.stamp(now);
+        self.excuse(stamp);
+        let (mut all_rested, mut all_turn) = (true, true);
         for core in 0..self.seen.len() {
-            all_rest &= self.look_at(core, now);
-            let seen = &self.seen[core];
-            let stuck = !seen.resting && now - seen.since >= STUCK_AFTER;
-            if stuck {
-                self.watch.stuck(&self.shared, core, seen, now);
-            } else {
-                self.watch.well(core);
-            }
-            if self.shared.config.appetite.is_none() {
-                continue;
-            }
-            self.shared.stuck.set(core, stuck);
-            if stuck && self.shared.has_movable_work(core) {
-                self.shared.ring_parked_for(core);
-            }
+            all_rested &= self.seen[core].rested;
+            let sight = self.look_at(core, stamp);
+            self.seen[core].rested = sight == Sight::Rests;
+            all_rested &= self.seen[core].rested;
+            all_turn &= sight == Sight::Turns;
+            self.act_on(core, sight, now);
         }
-        all_rest
+        let pause = match (all_rested, all_turn) {
+            (true, _) => None,
+            (false, true) => Some(BUSY_TICK),
+            (false, false) => Some(TICK),
+        };
+        self.due = Some(stamp + pause.unwrap_or(TICK).as_nanos() as u64);
+        pause
     }
 
-    /// Updates what is seen of `core`. True if it rests and did so at the look before.
-    fn look_at(&mut self, core: usize, now: Instant) -> bool {
+    /// The time by which a look comes late is held against no core: the process may have been stopped as a
+    /// whole, or the machine have had no CPU for the cores either.
+    fn excuse(&mut self, stamp: u64) {
+        let late = self.due.map_or(0, |due| stamp.saturating_sub(due));
+        if late > STUCK_AFTER {
+            self.late = (late, stamp);
+        }
+    }
+
+    /// How long it has been since `began`, without what is excused.
+    fn age(&self, began: u64, stamp: u64) -> u64 {
+        let (late, at) = self.late;
+        let excused = if began < at { late } else { 0 };
+        stamp.saturating_sub(began).saturating_sub(excused)
+    }
+
+    fn look_at(&mut self, core: usize, stamp: u64) -> Sight {
         let block = &self.shared.cores[core];
-        let progress = block.counters.polls.get().wrapping_add(block.counters.enters.get());
+        let since = &mut self.seen[core].since;
         let parked = block.idle.parked_at().is_some();
         let deaf = parked && block.inbox.is_rung();
-        let seen = &mut self.seen[core];
-        let rested = seen.resting;
-        seen.resting = parked && !deaf;
-        if seen.progress != progress || seen.resting || seen.deaf != deaf {
-            seen.since = now;
+        if parked && !deaf {
+            *since = None;
+            return Sight::Rests;
         }
-        let moved = seen.progress != progress;
-        (seen.progress, seen.deaf) = (progress, deaf);
-        seen.resting && rested && !moved
+        let turn = block.running.turn_at().filter(|_| !deaf);
+        let began = match turn {
+            Some(at) => {
+                *since = None;
+                at
+            }
+            // It was rung, or has just woken: the looks have to tell for how long.
+            None => *since.get_or_insert(stamp),
+        };
+        let age = self.age(began, stamp);
+        if age >= STUCK_AFTER { Sight::Stuck { age, deaf } } else { Sight::Turns }
+    }
+
+    fn act_on(&mut self, core: usize, sight: Sight, now: Instant) {
+        let is_stuck = match sight {
+            Sight::Stuck { age, deaf } => {
+                self.watch.stuck(&self.shared, core, Duration::from_nanos(age), deaf, now);
+                true
+            }
+            Sight::Rests | Sight::Turns => {
+                self.watch.well(core);
+                false
+            }
+        };
+        if self.shared.config.appetite.is_none() {
+            return;
+        }
+        self.shared.stuck.set(core, is_stuck);
+        if is_stuck && self.shared.has_movable_work(core) {
+            self.shared.ring_parked_for(core);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// The poll that is going on.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
+    /// When the turn began that is going on (nanoseconds since the runtime started); 0 before the first, and
+    /// from a park to the next turn.
+    turn_at: AtomicU64,
     /// The task's id; 0 between polls.
     task: AtomicU64,
     spawned_at: AtomicPlace,
@@ -36,6 +39,23 @@ pub(crate) struct Poll {
 }
 
 impl Running {
+    /// Core: a turn begins.
+    #[inline]
+    pub(crate) fn turns(&self, stamp: u64) {
+        self.turn_at.store(stamp, Ordering::Relaxed);
+    }
+
+    /// Core: parks, which may take long; when the turn began says nothing any more.
+    pub(crate) fn parks(&self) {
+        self.turn_at.store(0, Ordering::Relaxed);
+    }
+
+    /// When the turn began that is going on.
+    pub(crate) fn turn_at(&self) -> Option<u64> {
+        let at = self.turn_at.load(Ordering::Relaxed);
+        (at != 0).then_some(at)
+    }
+
     /// Core: a poll of `task` begins.
     #[inline]
     pub(crate) fn begins(&self, task: &Header) {

@@ -5,7 +5,6 @@
 //! moves anything, and writes nothing itself: reports go to `tracing` or to a callback.
 #![forbid(unsafe_code)]
 
-use super::monitor::Seen;
 use super::shared::Shared;
 use crate::base::guard::contained;
 use crate::task::Id;
@@ -147,14 +146,13 @@ impl Watch {
     }
 
     /// The core is stuck: reports it if that is due.
-    pub(super) fn stuck(&mut self, shared: &Shared, core: usize, seen: &Seen, now: Instant) {
+    pub(super) fn stuck(&mut self, shared: &Shared, core: usize, age: Duration, deaf: bool, now: Instant) {
         let Some((what, after)) = &self.config else { return };
-        let age = now - seen.since;
         if !self.told[core].is_due(age, *after, now) {
             return;
         }
         let suppressed = std::mem::take(&mut self.told[core].suppressed);
-        let report = describe(shared, core, seen.deaf, age, suppressed);
+        let report = describe(shared, core, deaf, age, suppressed);
         match what {
             Watchdog::Off => {}
             Watchdog::Log => tracing::warn!(target: "ringwork::watchdog", "{report}"),

@@ -9,6 +9,7 @@ use super::beat::Beat;
 use super::current::{self, Core};
 use super::search::{Reason, Searcher};
 use super::shutdown::Ended;
+use super::turns::{Queue, Turns};
 use super::victims::Victims;
 use crate::ring::Ring;
 use crate::ring::backend::Wait;
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     searching: bool,
     searcher: Searcher,
     background: Share,
+    turns: Turns,
     clock: time::Guard,
     _current: current::Entered,
 }
@@ -53,6 +55,7 @@ impl Worker {
             searching: false,
             searcher: Searcher::new(victims),
             background: Share::default(),
+            turns: Turns::new(),
             clock,
             _current: entered,
         }
@@ -86,6 +89,8 @@ impl Worker {
 
     /// One turn; waits in the kernel if nothing is runnable.
     fn turn(&mut self, now: Instant) {
+        let shared = &self.core.shared;
+        shared.cores[self.core.index].running.turns(shared.stamp(now));
         self.take_inbox();
         if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
             self.dry_since = None;
@@ -155,7 +160,12 @@ impl Worker {
             self.poll(task);
             if beat.polled() {
                 now = Instant::now();
-                beat.read(now);
+                // Under a clock that stands, what runs next must not depend on how long things take.
+                if let Some(time) = beat.read(now)
+                    && !time::stands()
+                {
+                    self.turns.took(time);
+                }
                 self.submit_if_old(&mut flushed, now);
                 if now - start >= self.core.shared.config.quantum {
                     break;
@@ -181,7 +191,7 @@ impl Worker {
         true
     }
 
-    /// Local and steal queue in turn; the injector now and then.
+    /// Local and steal queue in turn (turns.rs); the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
         let task = self.pick_task(self.polls + 1);
         // Whose turn it is depends on what has run and not on how often the core looked, so that what tasks
@@ -190,7 +200,7 @@ impl Worker {
         task
     }
 
-    fn pick_task(&self, polls: u64) -> Option<Notified> {
+    fn pick_task(&mut self, polls: u64) -> Option<Notified> {
         // It runs at once: behind a full steal queue it would go back into the injector, again and again.
         if polls.is_multiple_of(INJECTOR_EVERY)
             && let Some(task) = Searcher::one_from_injector(&self.core)
@@ -198,17 +208,21 @@ impl Worker {
             return Some(task);
         }
         let core = &self.core;
-        // In turn where both have something, which they rarely do.
-        if core.has_send() && (polls.is_multiple_of(2) || core.local.borrow().is_empty()) {
+        let queue = match (core.local.borrow().is_empty(), core.has_send()) {
+            (false, true) => self.turns.next(),
+            (false, false) => self.turns.alone(Queue::Local),
+            (true, _) => self.turns.alone(Queue::Send),
+        };
+        match queue {
+            Queue::Local => core.local.borrow_mut().pop_front(),
             // Thieves may have been quicker.
-            return core.next_send().or_else(|| core.local.borrow_mut().pop_front());
+            Queue::Send => core.next_send().or_else(|| core.local.borrow_mut().pop_front()),
         }
-        core.local.borrow_mut().pop_front()
     }
 
     fn poll(&self, task: Notified) {
+        self.core.counters().polls.add(1);
         let block = &self.core.shared.cores[self.core.index];
-        block.counters.polls.add(1);
         let header = task.header();
         block.running.begins(header);
         if header.is_local() {
@@ -284,6 +298,7 @@ impl Worker {
     fn park(&mut self, now: Instant) {
         let shared = &self.core.shared;
         let inbox = &shared.cores[self.core.index].inbox;
+        shared.cores[self.core.index].running.parks();
         shared.parks(self.core.index, now);
         inbox.park();
         if shared.drain.is_on() {

@@ -74,8 +74,11 @@ fn try_give(task: Reference, requests: usize) -> Result<(), Reference> {
     let functions = task.header().functions;
     match task.header().state.remote.ask(requests, With::Given) {
         Asked::Over => Err(task),
-        // SAFETY: `Push` says that the reference is the message's now.
-        Asked::Push => Ok(unsafe { (functions.send)(task.into_raw()) }),
+        Asked::Push => {
+            // SAFETY: `Push` says that the reference is the message's now.
+            unsafe { (functions.send)(task.into_raw()) };
+            Ok(())
+        }
         // From here on the task may be gone.
         Asked::Noted => {
             task.into_raw();
@@ -115,6 +118,7 @@ pub(super) fn watch(task: &Reference, waker: Waker) -> bool {
 
 /// The handle, elsewhere, goes.
 pub(super) fn leave(task: Reference) {
+    drop(task.header().far_joiner.take());
     let over = if task.header().state.is_complete() { Err(task) } else { try_give(task, LEAVE) };
     if let Err(task) = over {
         // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.

@@ -13,9 +13,9 @@
 //! ```text
 //!   count (signed) │ MERGED │ LEAVE │ JOIN │ ABORT │ WAKE │ IN_FLIGHT
 //! ```
-//! - `count`: references made by far threads less those given up by them. It may be negative: a waker that was
-//!   cloned at home may be dropped elsewhere. The number of references that exist is this count plus the one
-//!   in the state word; neither means anything alone.
+//! - `count`: references made by far threads less those given up by them. It may be negative: a waker that
+//!   was cloned at home may be dropped elsewhere. The number of references that exist is this count plus
+//!   the one in the state word; neither means anything alone.
 //! - WAKE, ABORT, JOIN, LEAVE: what is asked for. IN_FLIGHT: the task's node is on its way home, with one
 //!   reference. Whoever sets IN_FLIGHT owes the push; who finds it set only adds a bit, as with
 //!   `base::inbox::Node::request`. The home thread clears all five at once when the node has arrived, in one
@@ -40,8 +40,8 @@
 //! threads only count.
 //!
 //! # Rejected
-//! - *Biased counting with a queue of objects to be merged* (as in Choi, Shull and Torrellas, "Biased Reference
-//!   Counting", PACT 2018): the idea is theirs; the queue here is the inbox there is.
+//! - *Biased counting with a queue of objects to be merged* (as in Choi, Shull and Torrellas, "Biased
+//!   Reference Counting", PACT 2018): the idea is theirs; the queue here is the inbox there is.
 //! - *Revoking a bias with `membarrier(2)`*: the home thread may be stopped in the middle of a change, and a
 //!   far thread would have to wait for it. A wake never waits.
 //!

@@ -44,7 +44,8 @@ const JOIN_INTEREST: usize = 1 << 4;
 /// The join waker's place is filled. Set and cleared by the `JoinHandle` only, and not any more once
 /// COMPLETE: whoever completed the task has then taken the waker out.
 const JOIN_WAKER: usize = 1 << 5;
-/// Local tasks: a `JoinHandle` elsewhere has asked to be woken. Set by the home thread, never cleared.
+/// Local tasks: a `JoinHandle` elsewhere has asked to be woken, or is to be taken for one that has. Set by
+/// the home thread, never cleared.
 const FAR_JOINER: usize = 1 << 6;
 /// Local tasks: not yet handed over to the home thread; whoever holds the `Unborn` makes the transitions. Set
 /// at birth, cleared by the home thread.
@@ -110,6 +111,17 @@ impl fmt::Debug for Bits {
     }
 }
 
+/// How a task comes into being.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Birth {
+    /// For a list and a queue of the thread with this mark, or of any: with a `TaskRef`.
+    Listed(Mark),
+    /// For a queue only, of any thread.
+    Unlisted,
+    /// For the thread with this mark, which is another one: see [`UNBORN`].
+    Elsewhere(Mark),
+}
+
 /// The word itself, what other threads have left for a local task, and whose task it is.
 pub(super) struct State {
     word: AtomicUsize,
@@ -124,20 +136,16 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// A task that is to run for the first time: a `Notified` and a `JoinHandle` exist, and `references` in
-    /// all. `mark` says which thread it is bound to.
-    #[inline]
-    pub(super) fn new(references: usize, mark: Mark) -> Self {
-        debug_assert!(references >= 2, "the Notified and the JoinHandle hold one each");
-        let word = AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (references * REFERENCE));
-        Self { word, remote: Remote::new(), mark }
-    }
-
-    /// As [`new`](Self::new), for a task that another thread makes: see [`UNBORN`].
-    pub(super) fn unborn(references: usize, mark: Mark) -> Self {
-        let mut state = Self::new(references, mark);
-        state.word = AtomicUsize::new(state.word.load(Ordering::Relaxed) | UNBORN);
-        state
+    /// A task that is to run for the first time: a `Notified` (or an `Unborn`) and a `JoinHandle` exist.
+    #[inline(always)]
+    pub(super) fn new(birth: Birth) -> Self {
+        let (references, mark, bits) = match birth {
+            Birth::Listed(mark) => (3, mark, 0),
+            Birth::Unlisted => (2, Mark::ANY, 0),
+            Birth::Elsewhere(mark) => (2, mark, UNBORN),
+        };
+        let word = NOTIFIED | JOIN_INTEREST | bits | (references * REFERENCE);
+        Self { word: AtomicUsize::new(word), remote: Remote::new(), mark }
     }
 
     /// The thread that the task is bound to.
@@ -315,6 +323,13 @@ impl State {
                 (false, false) => (FarLeave::Nothing, Some(left)),
             }
         })
+    }
+
+    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for
+    /// it.
+    pub(super) fn merge_at_end(&self) {
+        debug_assert_eq!(self.side(), Side::Home);
+        self.word.store(self.word.load(Ordering::Relaxed) | FAR_JOINER, Ordering::Release);
     }
 
     /// `JoinHandle`: has written its waker and publishes it. False if the task is over: the waker is still

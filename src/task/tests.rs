@@ -4,7 +4,6 @@
 //! needs many threads is in `stress.rs`; interleavings are checked in `tests/loom`.
 
 use super::*;
-use crate::base::inbox::{Inbox, Kind, Message, Node};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn, ready};
@@ -117,7 +116,7 @@ fn poll<T>(handle: &mut JoinHandle<T>, waker: &Waker) -> Poll<Result<T, JoinErro
     std::pin::Pin::new(handle).poll(&mut Context::from_waker(waker))
 }
 
-fn finished<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
+pub(super) fn finished<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
     match poll(&mut handle, Waker::noop()) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("the task is not over"),
@@ -451,27 +450,6 @@ fn a_task_that_shuts_its_own_list_down_is_cancelled_when_it_pends() {
     bench.run();
     assert!(finished(handle).unwrap_err().is_cancelled());
     assert_eq!(Arc::strong_count(&bench), 1);
-}
-
-#[test]
-fn a_task_travels_as_a_message_and_a_refused_one_stays_in_its_list() {
-    unsafe fn ignore(_: std::ptr::NonNull<Node>, _: crate::base::inbox::Fate) {}
-    let bench = Arc::new(Bench::default());
-    let inbox = Inbox::new(Box::new(|| ()));
-    let (arrives, refused) = (bench.spawn(ready(7)), bench.spawn(ready(8)));
-    inbox.push_send(bench.next().unwrap().into_message()).unwrap();
-    let message = inbox.take_send().next().unwrap();
-    Notified::from_message(message).unwrap().unwrap().run();
-    assert_eq!(finished(arrives).unwrap(), 7);
-    drop(inbox.close());
-    drop(inbox.push_send(bench.next().unwrap().into_message()).unwrap_err());
-    assert_eq!(bench.owned.len(), 1);
-    bench.owned.close_and_shutdown();
-    assert!(finished(refused).unwrap_err().is_cancelled());
-    let node = Node::new(Kind::Other, ignore);
-    // SAFETY: the node outlives its message and is not reference-counted.
-    let other = unsafe { Message::from_raw(std::ptr::NonNull::from(&node)) };
-    assert!(Notified::from_message(other).is_err());
 }
 
 #[test]

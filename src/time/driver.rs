@@ -328,6 +328,11 @@ pub(crate) fn may_jump() -> bool {
     is_touched() && with_current(|driver| driver.next_jump().is_some()).unwrap_or(false)
 }
 
+/// Whether this core's clock stands. One relaxed load if no clock of the process was ever stopped.
+pub(crate) fn stands() -> bool {
+    is_touched() && with_current(|driver| driver.clock.as_deref().is_some_and(Clock::stands)).unwrap_or(false)
+}
+
 /// Moves this core's clock to its next timer, if it still may jump.
 pub(crate) fn jump() {
     with_current(|driver| {

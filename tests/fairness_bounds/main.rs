@@ -2,8 +2,8 @@
 //! passed. Nothing here is measured in time.
 //!
 //! The bounds follow from what the scheduler states: a turn has at most [`TURN`] polls, after which inbox,
-//! timers and completions are looked at; local and steal queue are polled in turn; the injector is asked
-//! every [`INJECTOR_EVERY`] polls.
+//! timers and completions are looked at; of local and steal queue neither gets more than [`IN_A_ROW`] polls
+//! while the other waits; the injector is asked every [`INJECTOR_EVERY`] polls.
 
 mod flood;
 #[path = "../kit/mod.rs"]
@@ -18,10 +18,12 @@ use std::time::Duration;
 
 /// Polls in a turn.
 const TURN: u64 = 128;
+/// Polls that one of the two queues may have in a row.
+const IN_A_ROW: u64 = 8;
 /// The injector gets one poll in so many.
 const INJECTOR_EVERY: u64 = 61;
 /// Polls between two looks at the clock.
-const CLOCK_EVERY: u64 = 8;
+const CLOCK_EVERY: u64 = 16;
 /// Timers that fire in one turn.
 const TIMERS_PER_TURN: u64 = 1024;
 /// Places of a steal queue.

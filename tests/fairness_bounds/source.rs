@@ -2,7 +2,7 @@
 
 use crate::flood::{Flood, Kind};
 use crate::kit::Event;
-use crate::{CLOCK_EVERY, INJECTOR_EVERY, STEAL_QUEUE, TIMERS_PER_TURN, TURN, polls};
+use crate::{CLOCK_EVERY, IN_A_ROW, INJECTOR_EVERY, STEAL_QUEUE, TIMERS_PER_TURN, TURN, polls};
 use futures_executor::block_on;
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
@@ -108,8 +108,8 @@ fn in_queue(kind: Kind, flood: &Flood) -> u64 {
             Kind::Send if flood.send > STEAL_QUEUE => flood.send * INJECTOR_EVERY / 2,
             Kind::Send => flood.send,
         };
-    // The other queue gets every other poll, the injector some more.
-    let polls = 2 * (ahead + 1);
+    // The other queue gets every other poll, or more while its polls are shorter; the injector some more.
+    let polls = (IN_A_ROW + 1) * (ahead + 1);
     polls + 2 * (polls / INJECTOR_EVERY + 1)
 }
 
@@ -231,7 +231,8 @@ fn overflowed(handle: &Handle, flood: &Flood) -> Wait {
     };
     let (polls, injected) = block_on(spawn(handle, flood.quiet(), bursting)).unwrap();
     // Under `Steal::Never` they wait in line behind the others.
-    let in_line = 2 * (flood.send + BURST as u64 + OWN);
-    let bound = INJECTOR_EVERY * (injected + 1) + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
+    let in_line = (IN_A_ROW + 1) * (flood.send + BURST as u64 + OWN);
+    // What floods the steal queue may overflow behind them, and some of them once more with it.
+    let bound = INJECTOR_EVERY * (injected + flood.send + 1) + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
     Wait { polls, bound: bound * flood.beside }
 }

@@ -88,6 +88,9 @@ pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
     ("ringwork_even", Entry::Server(even::ringwork::stealing)),
     #[cfg(feature = "ringwork")]
     ("ringwork-never_even", Entry::Server(even::ringwork::never)),
+    ("tokio-multi_stuck", Entry::Server(even::tokio::run)),
+    #[cfg(feature = "ringwork")]
+    ("ringwork_stuck", Entry::Server(even::ringwork::watched)),
 ];
 
 /// The program of that name, if this build has it.

@@ -100,6 +100,9 @@ models!(local:
     references_that_cross_are_counted_right
     a_home_that_closes_leaves_nothing_behind
     references_that_outlive_their_home_are_counted_by_all
+    a_handle_that_waited_at_home_and_goes_elsewhere_takes_its_waker_along
+    a_handle_that_goes_leaves_no_waker_with_a_task_that_sleeps
+    a_task_refused_behind_a_closed_door_is_counted_by_all
     an_unborn_task_that_is_cancelled_answers_its_handle
     a_task_made_elsewhere_is_born_and_joined
     a_task_that_stays_at_home_needs_nobody;

@@ -4,29 +4,70 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ringwork::net::TcpStream;
-use ringwork::runtime::{Builder, Steal};
+use ringwork::runtime::{Builder, Handle, Steal, StuckReport, Watchdog};
 
-use super::{NO_CORE, answer_questions};
+use super::stuck::{DELAY, OnePoll};
+use super::{NO_CORE, Server, answer_questions};
 use crate::programs::send::WORKERS;
-use crate::programs::send::ringwork::counters;
+use crate::programs::send::ringwork::{Stealing, counters};
 use crate::programs::{announce, ringwork_echo};
+use crate::sample::Counters;
+
+/// The default of `Builder::watchdog`.
+const STUCK_AFTER: Duration = Duration::from_millis(100);
 
 /// Echoes until killed, with stealing as is the default.
 pub(crate) fn stealing(address: SocketAddr) -> io::Result<()> {
-    run(Builder::new(), address)
+    run(Builder::new(), Told::default(), address)
 }
 
 /// The same without stealing.
 pub(crate) fn never(address: SocketAddr) -> io::Result<()> {
-    run(Builder::new().steal(Steal::Never), address)
+    run(Builder::new().steal(Steal::Never), Told::default(), address)
 }
 
-fn run(builder: Builder, address: SocketAddr) -> io::Result<()> {
+/// As is the default, with an ear for the watchdog.
+pub(crate) fn watched(address: SocketAddr) -> io::Result<()> {
+    let told = Told::default();
+    let ear = told.clone();
+    let hear = move |report: &StuckReport| {
+        if report.core == 0 {
+            ear.lock().expect("no panic").push(Instant::now());
+        }
+    };
+    run(Builder::new().watchdog(Watchdog::Call(Arc::new(hear)), STUCK_AFTER), told, address)
+}
+
+/// When the watchdog told of the first core.
+type Told = Arc<Mutex<Vec<Instant>>>;
+
+struct Serving {
+    handle: Handle,
+    told: Told,
+}
+
+impl Server for Serving {
+    fn counters(&self) -> Option<Counters> {
+        Some(counters(&self.handle))
+    }
+
+    fn start(&self, poll: OnePoll) {
+        drop(self.handle.spawn_on(0, move || poll.run::<Stealing>(ringwork::time::sleep(DELAY))));
+    }
+
+    fn told_since(&self, begun: Instant) -> Option<Instant> {
+        self.told.lock().expect("no panic").iter().copied().find(|told| *told >= begun)
+    }
+}
+
+fn run(builder: Builder, told: Told, address: SocketAddr) -> io::Result<()> {
     let runtime = builder.cores(WORKERS).build().map_err(io::Error::other)?;
     let handle = runtime.handle().clone();
-    answer_questions(move || Some(counters(&handle)))?;
+    answer_questions(Serving { handle, told })?;
     runtime.block_on(async {
         let server = ringwork::serve_per_core(address, |stream, _| async {
             // An error is the client's: it has gone.

@@ -3,19 +3,37 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 
-use super::{NO_CORE, answer_questions};
+use super::stuck::{DELAY, OnePoll};
+use super::{NO_CORE, Server, answer_questions};
 use crate::programs::send::WORKERS;
+use crate::programs::send::tokio::MultiThread;
 use crate::programs::{listen, tokio_echo};
+use crate::sample::Counters;
+
+impl Server for Handle {
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
+
+    fn start(&self, poll: OnePoll) {
+        drop(self.spawn(async { poll.run::<MultiThread>(tokio::time::sleep(DELAY)).await }));
+    }
+
+    fn told_since(&self, _begun: Instant) -> Option<Instant> {
+        None
+    }
+}
 
 /// Echoes until killed.
 pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    answer_questions(|| None)?;
+    answer_questions(runtime.handle().clone())?;
     let listener = listen(address)?;
     listener.set_nonblocking(true)?;
     let serving = runtime.spawn(async move {

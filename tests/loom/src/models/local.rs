@@ -1,16 +1,18 @@
 //! Models of local tasks (`src/task/remote.rs`): the model's first thread is their home, all others are far.
 //!
 //! The models of tasks in general hold for local ones too, and run again; the others are of what only local
-//! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`, and
-//! so has the cell: what is freed twice or never shows.
+//! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`,
+//! and so has the cell: what is freed twice or never shows.
 
 use super::explore;
-use super::task::{Core, Shelf, as_local, flag, join, output, raise, sleeping, until};
+use super::task::{Bell, Core, Shelf, as_local, flag, join, output, raise, sleeping, until};
 use crate::task::{self, Mark};
 use loom::sync::Arc;
 use loom::sync::atomic::Ordering;
 use loom::thread;
 use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 
 macro_rules! again {
     ($($name:ident)*) => {
@@ -91,7 +93,8 @@ fn closing(preemptions: usize) {
     });
 }
 
-/// The same with two far threads that only give up references, while the home gives up one after it has closed.
+/// The same with two far threads that only give up references, while the home gives up one after it has
+/// closed.
 pub fn references_that_outlive_their_home_are_counted_by_all() {
     as_local(|| {
         explore(2, || {
@@ -107,6 +110,72 @@ pub fn references_that_outlive_their_home_are_counted_by_all() {
             two.join().unwrap();
             assert_eq!(Arc::strong_count(&core.0), 1);
         });
+    });
+}
+
+/// A handle that has waited at home and goes elsewhere: its waker is not kept, whoever is the last to know
+/// the task.
+pub fn a_handle_that_waited_at_home_and_goes_elsewhere_takes_its_waker_along() {
+    as_local(|| {
+        explore(3, || {
+            let up = flag();
+            let (core, shelf, mut handle) = sleeping(&[&up]);
+            let bell = std::sync::Arc::new(Bell::new());
+            let waker = Waker::from(std::sync::Arc::clone(&bell));
+            assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            let leaving = thread::spawn(move || drop(handle));
+            up.store(true, Ordering::Relaxed);
+            shelf.take().wake();
+            drop(shelf);
+            core.turn();
+            core.settle([leaving]);
+            assert_eq!((std::sync::Arc::strong_count(&bell), Arc::strong_count(&core.0)), (1, 1));
+        });
+    });
+}
+
+/// The same, while the task sleeps: the waker goes with the handle and not with the task.
+pub fn a_handle_that_goes_leaves_no_waker_with_a_task_that_sleeps() {
+    as_local(|| {
+        explore(2, || {
+            let up = flag();
+            let (core, shelf, mut handle) = sleeping(&[&up]);
+            let (near, far) = (std::sync::Arc::new(Bell::new()), std::sync::Arc::new(Bell::new()));
+            let waker = Waker::from(std::sync::Arc::clone(&near));
+            assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            let waker = Waker::from(std::sync::Arc::clone(&far));
+            let leaving = thread::spawn(move || {
+                assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+            });
+            core.turn();
+            core.settle([leaving]);
+            assert_eq!((std::sync::Arc::strong_count(&near), std::sync::Arc::strong_count(&far)), (1, 1));
+            core.close();
+            drop(shelf);
+        });
+    });
+}
+
+/// A task that is made on a thread that has closed its door is refused, and then counted by all threads
+/// alike.
+pub fn a_task_refused_behind_a_closed_door_is_counted_by_all() {
+    explore(3, || {
+        let core = Core::new();
+        core.close();
+        let value = Arc::new(7);
+        let future = async move { value };
+        let (owned, notified, handle) = task::new_local(future, core.clone(), Location::caller());
+        notified.refuse();
+        drop(owned);
+        let abort = handle.abort_handle();
+        let far = thread::spawn(move || drop(handle));
+        let other = abort.clone();
+        drop(abort);
+        drop(other);
+        far.join().unwrap();
+        assert_eq!(Arc::strong_count(&core.0), 1);
     });
 }
 

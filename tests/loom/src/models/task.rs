@@ -177,7 +177,13 @@ pub(super) fn raise(flag: &Arc<AtomicBool>, waker: Waker, by_value: bool) -> thr
     })
 }
 
-struct Bell(Notify);
+pub(super) struct Bell(Notify);
+
+impl Bell {
+    pub(super) fn new() -> Self {
+        Bell(Notify::new())
+    }
+}
 
 impl Wake for Bell {
     fn wake(self: std::sync::Arc<Self>) {
@@ -188,12 +194,12 @@ impl Wake for Bell {
 /// Waits for a task; with `changing`, each poll has a waker of its own until one has to be waited for.
 pub(super) fn join<T>(mut handle: JoinHandle<T>, changing: bool) -> Result<T, JoinError> {
     if changing {
-        let passing = Waker::from(std::sync::Arc::new(Bell(Notify::new())));
+        let passing = Waker::from(std::sync::Arc::new(Bell::new()));
         if let Poll::Ready(output) = Pin::new(&mut handle).poll(&mut Context::from_waker(&passing)) {
             return output;
         }
     }
-    let bell = std::sync::Arc::new(Bell(Notify::new()));
+    let bell = std::sync::Arc::new(Bell::new());
     let waker = Waker::from(std::sync::Arc::clone(&bell));
     loop {
         match Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)) {
@@ -374,7 +380,7 @@ pub fn a_joiner_that_goes_takes_its_waker_along() {
     explore(4, || {
         let core = Core::new();
         let mut handle = core.spawn(async {});
-        let bell = std::sync::Arc::new(Bell(Notify::new()));
+        let bell = std::sync::Arc::new(Bell::new());
         let theirs = std::sync::Arc::clone(&bell);
         let leaving = thread::spawn(move || {
             let waker = Waker::from(theirs);
