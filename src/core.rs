@@ -59,7 +59,9 @@ impl Future for MoveTo {
         if is_there || self.asked {
             return Poll::Ready(is_there);
         }
-        sched::go_on_at(self.core);
+        if !sched::go_on_at(self.core) {
+            return Poll::Ready(false);
+        }
         self.asked = true;
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -266,6 +266,21 @@ fn a_task_moves_to_the_core_it_names_and_back() {
 }
 
 #[test]
+fn a_task_that_asks_to_move_stays_where_stealing_is_off() {
+    bounded(|| {
+        let runtime = never();
+        let parent = runtime.handle().spawn_on(0, || async {
+            let task = ringwork::spawn(async {
+                let came = ringwork::core::move_to(1).await;
+                (came, ringwork::core::current())
+            });
+            task.await.unwrap()
+        });
+        assert_eq!(runtime.block_on(parent).unwrap(), (false, Some(0)));
+    });
+}
+
+#[test]
 fn a_task_that_is_not_send_cannot_be_moved() {
     bounded(|| {
         let runtime = runtime(2);

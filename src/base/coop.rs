@@ -6,6 +6,7 @@
 //! the back of its queue. Outside a task's poll nothing is limited, so a future polled by another executor
 //! never yields on our account. It is not preemption: code that awaits nothing is not stopped by it.
 
+use super::sync::with_budget_left;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,9 +14,26 @@ use std::task::{Context, Poll, ready};
 /// Ready results a task may take in one poll. 128 small operations stay well below a millisecond.
 const UNITS_PER_POLL: u8 = 128;
 
-thread_local! {
-    /// Units left in the poll that is going on; `None` is no limit.
-    static LEFT: Cell<Option<u8>> = const { Cell::new(None) };
+/// Units left in the poll that is going on; `None` is no limit. A place of each thread.
+struct Left;
+
+const LEFT: Left = Left;
+
+impl Left {
+    #[inline]
+    fn get(&self) -> Option<u8> {
+        with_budget_left(Cell::get)
+    }
+
+    #[inline]
+    fn set(&self, units: Option<u8>) {
+        with_budget_left(|left| left.set(units));
+    }
+
+    #[inline]
+    fn replace(&self, units: Option<u8>) -> Option<u8> {
+        with_budget_left(|left| left.replace(units))
+    }
 }
 
 /// Puts the counter back as it was, also when the poll inside panics.

@@ -33,10 +33,17 @@ impl<T> UnsafeCell<T> {
 thread_local! {
     // Without a destructor, so that it can be read while the thread's other thread-locals are torn down.
     static THREAD_NUMBER: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    static BUDGET: std::cell::Cell<Option<u8>> = const { std::cell::Cell::new(None) };
 }
 
 /// Lends this thread's number, 0 until somebody sets it. A model's threads have one each, too.
 #[inline]
 pub(crate) fn with_thread_number<R>(lend: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
     THREAD_NUMBER.with(lend)
+}
+
+/// Lends this thread's cooperative budget (coop.rs); likewise.
+#[inline]
+pub(crate) fn with_budget_left<R>(lend: impl FnOnce(&std::cell::Cell<Option<u8>>) -> R) -> R {
+    BUDGET.with(lend)
 }

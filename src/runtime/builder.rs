@@ -257,8 +257,9 @@ impl Builder {
     /// ms).
     ///
     /// A report names the core, its thread, the task and where it was spawned. It comes between `after` and
-    /// some 20 ms later, again whenever the same poll has become twice as old, and about other polls of that
-    /// core at most once a second.
+    /// some 20 ms later (while all cores are busy, a poll may be 90 ms old before it is seen), again whenever
+    /// the same poll has become twice as old, and about other polls of that core at most once a second. Time
+    /// for which the whole process had no CPU does not count, as far as the monitor can tell.
     ///
     /// ```
     /// use ringwork::runtime::{Builder, Watchdog};

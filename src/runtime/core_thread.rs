@@ -114,6 +114,7 @@ pub(super) fn start_all(
         // Without the go the threads end by themselves.
         gates.clear();
         threads.drain(..).for_each(|core| drop(core.thread.join()));
+        plan.handle.shared().bury();
     })?;
     for gate in &gates {
         // A core that reported and then died shows in its `ended`.

@@ -7,8 +7,10 @@
 use super::Handle;
 use crate::base::reach;
 use crate::blocking;
+use crate::sched;
 use crate::time;
 use std::cell::RefCell;
+use std::sync::Arc;
 
 thread_local! {
     static CURRENT: RefCell<Vec<(u64, Handle)>> = const { RefCell::new(Vec::new()) };
@@ -52,4 +54,17 @@ impl Drop for EnterGuard {
 /// The handle of the runtime this thread is in.
 pub(super) fn handle() -> Option<Handle> {
     CURRENT.try_with(|current| current.borrow().last().map(|(_, handle)| handle.clone())).ok().flatten()
+}
+
+/// Whether the runtime this thread is in is the one whose core it is: nearly always so on a core.
+pub(super) fn is_own_core() -> bool {
+    sched::with_current(|core| {
+        let Some(core) = core else { return false };
+        CURRENT
+            .try_with(|current| {
+                let current = current.borrow();
+                current.last().is_some_and(|(_, handle)| Arc::ptr_eq(handle.shared(), &core.shared))
+            })
+            .unwrap_or(false)
+    })
 }

@@ -33,8 +33,9 @@ impl Runtime {
     /// Shuts the runtime down and waits for at most `patience`.
     ///
     /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
-    /// left behind with all it owns; what the kernel has not finished is leaked, so that it never writes into
-    /// freed memory. The report names the tasks that were alive when the end began.
+    /// left behind with its local tasks and its ring, and its other tasks are dropped by the thread that
+    /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. The
+    /// report names the tasks that were alive when the end began.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.
@@ -138,7 +139,10 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
             }
             Err(RecvTimeoutError::Timeout) => {
                 report.stuck_cores.push(index);
-                note(&mut report, &Alive::of(&shared.cores[index].owned));
+                let owned = &shared.cores[index].owned;
+                note(&mut report, &Alive::of(owned));
+                // Its local tasks stay with it; what may end on any thread ends here.
+                owned.close_and_shutdown();
             }
             // It ended before it began, which `build` has reported.
             Err(RecvTimeoutError::Disconnected) => drop(core.thread.join()),

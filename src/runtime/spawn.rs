@@ -1,9 +1,9 @@
 //! Starting tasks.
 #![forbid(unsafe_code)]
 
-use super::Handle;
+use super::{Handle, current};
 use crate::base::parcel::{Deliver, Parcel};
-use crate::sched::{adopt_here, spawn_local_here};
+use crate::sched::{adopt_here, spawn_local_here, with_current};
 use crate::task::{Attributes, JoinHandle, Unborn};
 use std::future::Future;
 use std::io;
@@ -29,7 +29,12 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    Handle::current().shared().spawn(future, Location::caller())
+    let at = Location::caller();
+    // A handle that is borrowed is cheaper than one that is cloned and dropped: each of its parts is counted.
+    if current::is_own_core() {
+        return with_current(|core| core.expect("it is one").shared.spawn(future, at));
+    }
+    Handle::current().shared().spawn(future, at)
 }
 
 /// Spawns a task that need not be `Send` and never leaves this core.
@@ -71,6 +76,9 @@ where
 
 /// Runs a call that blocks (a system call without an op, a library) on the blocking pool. As many run at once
 /// as [`Builder::max_blocking_threads`](super::Builder::max_blocking_threads) says; more wait in a queue.
+///
+/// There is no `block_in_place`: a core has other tasks to run, so the call goes to a thread that has none,
+/// and the task awaits it. What computes for long belongs to [`spawn_heavy`].
 ///
 /// Dropping the handle detaches the job, also one that waits. [`JoinHandle::abort`] ends a job that waits at
 /// once, and [`JoinHandle::abort_on_drop`] does so when the handle is dropped; a job that has begun runs to

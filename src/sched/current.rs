@@ -7,6 +7,7 @@
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
 use crate::blocking;
+use crate::metrics::Counters;
 use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ const SPARE_MAX: usize = 256;
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
+    /// The core's own, which it counts with at every step.
+    counters: Arc<Counters>,
     /// Local tasks that are to run.
     pub(crate) local: RefCell<VecDeque<Notified>>,
     /// Background tasks that are to run, local and `Send`; they never move.
@@ -66,11 +69,12 @@ pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R 
     use_it(core.as_ref())
 }
 
-/// The task that is being polled wants to go on at core `core` once this poll is over and has woken it.
+/// The task that is being polled wants to go on at core `core` once this poll is over and has woken it. False
+/// under `Steal::Never`: it stays.
 ///
 /// # Panics
 /// If no task that may move is being polled on this core; if there is no such core.
-pub(crate) fn go_on_at(core: usize) {
+pub(crate) fn go_on_at(core: usize) -> bool {
     with_current(|here| {
         let here = here.filter(|here| here.may_move.get());
         let here = here.expect(
@@ -79,8 +83,12 @@ pub(crate) fn go_on_at(core: usize) {
         );
         let cores = here.shared.cores.len();
         assert!(core < cores, "move to core {core}: the runtime has {cores} cores");
-        here.bound_for.set(Some(core));
-    });
+        let may = here.shared.config.appetite.is_some();
+        if may {
+            here.bound_for.set(Some(core));
+        }
+        may
+    })
 }
 
 /// A reference to `shared`, one that this core has to spare if it has any.
@@ -159,9 +167,11 @@ pub(super) fn queue_here(task: Notified, cause: Cause) -> Result<(), Notified> {
 impl Core {
     /// The private part of core `index`.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, steal: Owner<Notified>) -> Self {
+        let counters = Arc::clone(&shared.cores[index].counters);
         Self {
             shared,
             index,
+            counters,
             local: RefCell::default(),
             background: RefCell::default(),
             steal: RefCell::new(steal),
@@ -174,8 +184,8 @@ impl Core {
 
     /// The core's counters.
     #[inline]
-    pub(crate) fn counters(&self) -> &crate::metrics::Counters {
-        &self.shared.cores[self.index].counters
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Queues a task that has come from elsewhere: this is its home from its next poll on.

@@ -5,8 +5,9 @@
 //! look to the next it sleeps until a core wakes (idle.rs). It follows no pointer into a task, takes no
 //! lock of a core, and never runs a task.
 //!
-//! # What it sees and does A core publishes when its turn began. A turn is bounded by its quantum and one
-//! poll, so a core that is awake and whose turn is older than [`STUCK_AFTER`] is stuck in a poll (or in
+//! # What it sees and does
+//! A core publishes when its turn began. A turn is bounded by its quantum and little more (see the room's
+//! header), so a core that is awake and whose turn is older than [`STUCK_AFTER`] is stuck in a poll (or in
 //! foreign code the loop calls), and has been for nearly as long. One that is parked, was rung and has not
 //! woken for as long does not answer (stopped, or starved of CPU).
 //! - The core is flagged (stuck.rs): awake cores take over its `Send` work once a turn, wakes and foreign
@@ -57,6 +58,10 @@ pub(crate) struct Monitor {
     shared: Arc<Shared>,
     seen: Vec<Seen>,
     watch: Watch,
+    /// When the next look is due, if the monitor has not slept.
+    due: Option<u64>,
+    /// By how much the last late look was late, and when that was.
+    late: (u64, u64),
 }
 
 impl Monitor {
@@ -64,7 +69,7 @@ impl Monitor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let seen = vec![Seen::default(); shared.cores.len()];
         let watch = Watch::new(&shared.config.watchdog, shared.cores.len());
-        Self { shared, seen, watch }
+        Self { shared, seen, watch, due: None, late: (0, 0) }
     }
 
     /// Looks until the runtime closes. To be called on the thread that [`Shared::set_monitor`] was told.
@@ -75,6 +80,7 @@ impl Monitor {
                 while self.shared.parked.is_asleep() && !self.shared.is_closing() {
                     thread::park();
                 }
+                self.due = None;
             } else {
                 thread::park_timeout(pause.unwrap_or(TICK));
             }
@@ -84,6 +90,7 @@ impl Monitor {
     /// One look at all cores. When to look again; `None` if all rested, now and at the look before.
     fn look(&mut self, now: Instant) -> Option<Duration> {
         let stamp = self.shared.stamp(now);
+        self.excuse(stamp);
         let (mut all_rested, mut all_turn) = (true, true);
         for core in 0..self.seen.len() {
             all_rested &= self.seen[core].rested;
@@ -93,11 +100,29 @@ impl Monitor {
             all_turn &= sight == Sight::Turns;
             self.act_on(core, sight, now);
         }
-        match (all_rested, all_turn) {
+        let pause = match (all_rested, all_turn) {
             (true, _) => None,
             (false, true) => Some(BUSY_TICK),
             (false, false) => Some(TICK),
+        };
+        self.due = Some(stamp + pause.unwrap_or(TICK).as_nanos() as u64);
+        pause
+    }
+
+    /// The time by which a look comes late is held against no core: the process may have been stopped as a
+    /// whole, or the machine have had no CPU for the cores either.
+    fn excuse(&mut self, stamp: u64) {
+        let late = self.due.map_or(0, |due| stamp.saturating_sub(due));
+        if late > STUCK_AFTER {
+            self.late = (late, stamp);
         }
+    }
+
+    /// How long it has been since `began`, without what is excused.
+    fn age(&self, began: u64, stamp: u64) -> u64 {
+        let (late, at) = self.late;
+        let excused = if began < at { late } else { 0 };
+        stamp.saturating_sub(began).saturating_sub(excused)
     }
 
     fn look_at(&mut self, core: usize, stamp: u64) -> Sight {
@@ -118,7 +143,7 @@ impl Monitor {
             // It was rung, or has just woken: the looks have to tell for how long.
             None => *since.get_or_insert(stamp),
         };
-        let age = stamp.saturating_sub(began);
+        let age = self.age(began, stamp);
         if age >= STUCK_AFTER { Sight::Stuck { age, deaf } } else { Sight::Turns }
     }
 
@@ -142,3 +167,6 @@ impl Monitor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,6 +100,13 @@ impl Searcher {
         }
     }
 
+    /// At the end of a turn: a surplus that has gone is not remembered, also if nobody was parked meanwhile.
+    pub(super) fn settle(&mut self, core: &Core) {
+        if self.surplus.is_some() && !core.has_surplus() {
+            self.surplus = None;
+        }
+    }
+
     /// After a search that found something: what is more than this core runs next is offered on at once.
     pub(super) fn offer_on(&mut self, core: &Core, now: Instant) {
         let Some(appetite) = core.shared.config.appetite else { return };

@@ -144,6 +144,17 @@ impl Shared {
         first
     }
 
+    /// After a start that failed, once all threads of cores have ended: what hooks have sent to a core that
+    /// never ran, or left for all of them, ends here.
+    pub(crate) fn bury(&self) {
+        self.close();
+        for core in &self.cores {
+            core.owned.close_and_shutdown();
+            super::shutdown::close_inbox(&core.inbox);
+        }
+        self.injector.close();
+    }
+
     /// The thread that runs the monitor, before any core turns.
     pub(crate) fn set_monitor(&self, thread: Thread) {
         let first = self.monitor.set(thread).is_ok();

@@ -14,6 +14,7 @@
 
 use super::current::Core;
 use crate::base::guard::contained;
+use crate::base::inbox::Inbox;
 use crate::ring::Ring;
 use crate::task::{Entry, Mark, Notified, OwnedTasks};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -121,7 +122,7 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     // All local tasks are over; what is left of them is counted like everybody else's from here on.
     Mark::retire();
     // What came since: disposed of here; what comes from now on, by its sender.
-    close_inbox(core);
+    close_inbox(&block.inbox);
     wake(wakers);
     core.shared.injector.close();
     let leaked_ops = ring.in_flight();
@@ -132,18 +133,19 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
 /// The end of a core that never started, because another could not: nobody waits for anybody.
 pub(super) fn abandon(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     core.shared.barriers.set_deadline(Instant::now() + ABANDON_PATIENCE);
-    let alive = Alive::of(&core.shared.cores[core.index].owned);
+    let block = &core.shared.cores[core.index];
+    let alive = Alive::of(&block.owned);
     drop_tasks(core);
     drain(core, ring, wakers);
     Mark::retire();
-    close_inbox(core);
+    close_inbox(&block.inbox);
     wake(wakers);
     Ended { leaked_ops: ring.in_flight(), alive }
 }
 
 /// Phase 4: what is in the inbox is disposed of, which may wake threads that wait outside.
-fn close_inbox(core: &Core) {
-    let (pinned, send) = core.shared.cores[core.index].inbox.close();
+pub(super) fn close_inbox(inbox: &Inbox) {
+    let (pinned, send) = inbox.close();
     for message in pinned.chain(send) {
         contained(|| drop(message));
     }

@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     dry_since: Option<Instant>,
     /// It was asked to search, and has found something each time since.
     searching: bool,
+    /// It has looked into its own ring since it ran dry.
+    has_looked: bool,
     searcher: Searcher,
     background: Share,
     turns: Turns,
@@ -53,6 +55,7 @@ impl Worker {
             wakers: Vec::new(),
             dry_since: None,
             searching: false,
+            has_looked: false,
             searcher: Searcher::new(victims),
             background: Share::default(),
             turns: Turns::new(),
@@ -95,7 +98,10 @@ impl Worker {
         if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
             self.dry_since = None;
         }
+        let polls = self.polls;
         let now = self.run_tasks(now);
+        self.has_looked &= self.polls == polls;
+        self.searcher.settle(&self.core);
         self.fire_timers(now);
         // Before the wait, so that a core that sleeps shows what it sleeps with.
         self.publish_levels();
@@ -221,8 +227,8 @@ impl Worker {
     }
 
     fn poll(&self, task: Notified) {
+        self.core.counters().polls.add(1);
         let block = &self.core.shared.cores[self.core.index];
-        block.counters.polls.add(1);
         let header = task.header();
         block.running.begins(header);
         if header.is_local() {
@@ -276,17 +282,22 @@ impl Worker {
         } else {
             return false;
         };
-        // What has completed for its own tasks is nearer than anything it could steal.
-        if self.ring.wants_enter() {
+        // What has completed for its own tasks is nearer than anything it could steal. One look: what the
+        // kernel does not take or give then is no reason to wait.
+        if !self.has_looked && self.ring.wants_enter() {
+            self.has_looked = true;
             self.ring.enter(Wait::No);
             return true;
         }
+        self.has_looked = false;
         // It goes on, each time it runs dry, until a search fails.
         let found = self.searcher.search(&self.core, reason);
         if reason == Reason::Asked || found {
             self.core.shared.cores[self.core.index].idle.searched(found);
         }
         self.searching = found;
+        // The next one without being asked is due a threshold later.
+        self.dry_since = Some(now);
         if found {
             // What was stolen may be more than this core runs next: the next hungry core is rung.
             self.searcher.offer_on(&self.core, now);

@@ -10,10 +10,11 @@ use super::accept::{Seat, Start};
 use super::mailbox::Arrival;
 use super::state::OnDuty;
 use crate::net::{AcceptBeside, Beside};
+use crate::runtime::Handle;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Connections that are taken before others of the core have their turn.
 const BATCH: usize = 64;
@@ -33,19 +34,49 @@ struct Help {
     is_over: bool,
 }
 
+/// A waker that waits for news of stuck cores, and goes with the task. The runtime keeps it and it keeps the
+/// runtime, so nobody may leave it there.
+struct Watch {
+    runtime: Handle,
+    waker: Option<Waker>,
+}
+
+impl Watch {
+    /// Waits for the next news.
+    fn renew(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.end();
+            self.waker = Some(waker.clone());
+        }
+        self.runtime.watch_stuck(waker);
+    }
+
+    fn end(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            self.runtime.unwatch_stuck(&waker);
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Helps stuck cores from this one, until nobody accepts any more.
 pub(super) async fn help_the_stuck<S: Start>(
     seat: Rc<Seat<S>>,
     listeners: Arc<[Listener]>,
     _on_duty: OnDuty,
 ) {
+    let mut watch = Watch { runtime: seat.state.runtime().clone(), waker: None };
     let mut helps: Vec<Help> = Vec::new();
     poll_fn(|cx| {
         let runtime = seat.state.runtime();
         // In this order: a core that becomes stuck or well after the looks below wakes this task.
-        runtime.watch_stuck(cx.waker());
+        watch.renew(cx.waker());
         if seat.state.poll_accepted_all(cx) {
-            runtime.unwatch_stuck(cx.waker());
             return Poll::Ready(());
         }
         seat.adjust(&mut helps, &listeners);

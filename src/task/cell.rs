@@ -87,7 +87,7 @@ pub(super) struct Functions {
 
 impl Header {
     /// The header of a new task.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         state: State,
         functions: &'static Functions,

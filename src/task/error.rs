@@ -23,7 +23,10 @@ use std::sync::{Mutex, PoisonError};
 /// assert!(error.to_string().ends_with("panicked: out of paper"));
 /// # });
 /// ```
-pub struct JoinError {
+// Boxed, so that the result of a join is no larger than it must be: nearly all are no errors.
+pub struct JoinError(Box<What>);
+
+struct What {
     cause: Cause,
     id: Id,
     spawned_at: &'static Location<'static>,
@@ -38,12 +41,14 @@ enum Cause {
 
 impl JoinError {
     /// The error of the task with this header.
+    #[cold]
     pub(super) fn new(failure: Failure, header: &Header) -> Self {
         let cause = match failure {
             Failure::Cancelled => Cause::Cancelled,
             Failure::Panicked(payload) => Cause::Panicked(Mutex::new(payload)),
         };
-        Self { cause, id: header.id(), spawned_at: header.spawned_at(), name: header.shared_name() }
+        let (id, spawned_at, name) = (header.id(), header.spawned_at(), header.shared_name());
+        Self(Box::new(What { cause, id, spawned_at, name }))
     }
 
     /// Whether the task was aborted or went down with its runtime.
@@ -58,13 +63,13 @@ impl JoinError {
     /// ```
     #[must_use = "the answer is the only effect"]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.cause, Cause::Cancelled)
+        matches!(self.0.cause, Cause::Cancelled)
     }
 
     /// Whether the task panicked.
     #[must_use = "the answer is the only effect"]
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panicked(_))
+        matches!(self.0.cause, Cause::Panicked(_))
     }
 
     /// The payload of the panic, as from [`std::panic::catch_unwind`]; pass it to
@@ -94,7 +99,7 @@ impl JoinError {
     /// # Errors
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
-        match self.cause {
+        match self.0.cause {
             Cause::Panicked(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
             Cause::Cancelled => Err(self),
         }
@@ -103,7 +108,7 @@ impl JoinError {
     /// The task's id.
     #[must_use = "the answer is the only effect"]
     pub fn id(&self) -> Id {
-        self.id
+        self.0.id
     }
 
     /// The task's name, if it was given one.
@@ -119,14 +124,14 @@ impl JoinError {
     /// ```
     #[must_use = "the answer is the only effect"]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(Name::as_str)
+        self.0.name.as_ref().map(Name::as_str)
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_task(f, self.id, self.name(), self.spawned_at)?;
-        match &self.cause {
+        write_task(f, self.0.id, self.name(), self.0.spawned_at)?;
+        match &self.0.cause {
             Cause::Cancelled => f.write_str(" was cancelled"),
             Cause::Panicked(payload) => {
                 let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);

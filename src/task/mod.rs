@@ -7,10 +7,10 @@
 //!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
 //! tasks; beside them sets of tasks and task-local values, which use no more of a task than anybody may.
-//! Promises: a future is polled by one thread at a time, never after it has ended, and is dropped
-//! exactly once, where it may be; its panics end the task and nothing else; a wake is never lost. It knows no
-//! queue, no core and no ring: a scheduler implements `Schedule`, and whoever makes a task's events come
-//! true calls a `Waker`.
+//! Promises: a future is polled by one thread at a time, never after it has ended, and is dropped exactly
+//! once, where it may be; its panics end the task and nothing else; a wake is never lost. It knows no queue,
+//! no core and no ring: a scheduler implements `Schedule`, and whoever makes a task's events come true calls
+//! a `Waker`.
 //!
 //! # Who holds a reference
 //! | type | how many | what it is for |
@@ -22,17 +22,36 @@
 //! | [`JoinHandle`] | at most one | the output |
 //! | [`AbortHandle`] | any number | ending the task |
 //!
-//! All count in the state word, above its bits. The last one frees the cell.
+//! All are counted in the state word, above its bits; of a local task, in two words (below). The last one
+//! frees the cell.
+//!
+//! # Two kinds of tasks
+//! A task that is `Send` may be run, woken, joined and ended by any thread: each transition of its state word
+//! is one read-modify-write. A **local** task (`new_local`, `new_elsewhere`) has a *home thread*, whose mark
+//! (`mark.rs`) its header bears, and only that thread makes transitions, by plain loads and stores. What
+//! other threads want of it (a wake, an abort, to join, to leave) and the references that they make and give
+//! up are kept in a second word, always by read-modify-write, and a message brings home that there is
+//! something: the protocol is `remote.rs`, what is done with it `afar.rs`. The transitions are the same, and
+//! `State::side` says which of the ways is the calling thread's.
 //!
 //! # Who may touch what
-//! - `state`: everybody, by the transitions of `state.rs` only. Constant: functions, mark, realm, id,
-//!   attributes.
-//! - `node`: whoever holds the `Notified`, or the list it has been put into.
+//! - `state`, the word: of a `Send` task everybody, of a local one its home thread (before it is born,
+//!   whoever has the `Unborn`); by the transitions of `state.rs` only.
+//! - `state`, the other word (`remote`): of a local task everybody, by read-modify-write; home only looks,
+//!   except to take what has arrived and, once the task is over, to merge the counts and to count there from
+//!   then on. A `Send` task has no use for it.
+//! - Constant: functions, mark, realm, id, attributes. `home`: the scheduler's note, atomic, for a hint.
+//! - `node`: of a `Send` task whoever holds the `Notified`, or the list it has been put into; of a local task
+//!   the message that is on its way, of which there is at most one (IN_FLIGHT). A local task's `Notified`
+//!   never travels.
 //! - `list`, `links`: the `OwnedTasks` that the task is in, under its lock (or on its thread).
 //! - `stage` (future, then output): whoever has set RUNNING; after COMPLETE the `JoinHandle`. If the handle
-//!   is gone before COMPLETE, the completer drops the output first.
+//!   is gone before COMPLETE, the completer drops the output first. If it went elsewhere from a local task,
+//!   it is gone once its message has arrived: what comes later leaves the output to whoever receives that.
 //! - `join_waker`: the `JoinHandle` while JOIN_WAKER is clear; after COMPLETE has met JOIN_WAKER, the
-//!   completer. The handle may clear JOIN_WAKER again, but not any more once COMPLETE is set.
+//!   completer. The handle may clear JOIN_WAKER again, but not any more once COMPLETE is set. Of a local task
+//!   this is for a handle at home.
+//! - `far_joiner`: of a local task, the waker of a handle that is elsewhere. Whoever swaps it out has it.
 //! - `scheduler`: everybody with a reference, by `&`.
 //!
 //! The output is in its place before COMPLETE is set, and the task has left its owner's list: whoever has
@@ -46,26 +65,44 @@
 //!           └────────────── idle ──── shutdown (claim) ─▶ future dropped, "cancelled" stored ─▶ COMPLETE …
 //! ```
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
-//! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task
-//! is scheduled like a woken one and meets its end where it would have been polled: on its own core. Only a
+//! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task is
+//! scheduled like a woken one and meets its end where it would have been polled: on its own core. Only a
 //! scheduler without cores takes an aborted task back out of its queue (`Schedule::aborted`), to be ended by
 //! the aborting thread.
 //!
 //! # What it costs
-//! Atomic read-modify-writes of the state word: a spawn none; a turn that begins 1; a turn that ends in
-//! `Pending` 1; a wake by value 1, by reference 1 (2 if raced); a waker cloned 1, dropped 1; the end 1 (2 if
-//! somebody is waiting, 0 if nobody else knows the task any more); a handle dropped at once 1, dropped last
-//! 0. A scheduler that cannot take a woken task in `Schedule::schedule_here` adds 2. `OwnedTasks` adds a
-//! lock for `Send` tasks at birth and end, and none for local tasks. There is no clock and no allocation but
-//! the cell; a name is one more, and so is a place in a set.
+//! Atomic read-modify-writes on the task's core, with the scheduler's own (`sched`), in steady state:
 //!
-//! # Local tasks
-//! `new_local` takes futures that are not `Send` and is safe: the header bears the mark of the thread that
-//! made the task (`mark.rs`), and everything that would touch the future asks it first. A `Notified` run on
-//! a wrong thread panics, one shut down there only marks the task. The future is dropped when the task ends
-//! or is shut down on its own thread. If a runtime could not do that (a core stuck for good and left behind)
-//! and the last reference is dropped elsewhere, **the cell is leaked with its future**, because every other
-//! choice would be unsound.
+//! | | local | `Send` | of which |
+//! |---|---|---|---|
+//! | spawn, from a task | 0 | 2 | the list's lock |
+//! | a waker cloned; dropped; a wake, by value or by reference | 0 | 1 each | the state word |
+//! | a poll ends in `Pending`, the next task's begins | 0 | 3 | out of the steal queue 1, the state word 2 |
+//! | a handle polled before the end | 0 | 2 | the waker cloned, and published |
+//! | the end | 0 | 4 | the list's lock 2, the state word 2 (1 if nobody waits) |
+//! | a handle polled after the end, and dropped | 0 | 0 | |
+//!
+//! `tests/read_modify_writes` looks at every instruction that a core executes during the life of a task, and
+//! fails if one of these numbers changes; `cargo test --release --test read_modify_writes -- --nocapture`
+//! prints what it saw. Zero is the number of a local task that no other thread has reached for. If one has,
+//! and a trace of it is left at the end (a reference made or given up there, a handle that waits there), the
+//! end is two more: the counts are merged, and the far joiner is looked for. After that each reference that
+//! is given up is one, at home too. On the other thread a wake, an abort or the drop of a waker is one, and
+//! unless a message is on its way already, two more for the inbox (push and knock) and up to two for a
+//! reference to the scheduler; at home its arrival is one, and taking the lane is one for all that is in it.
+//!
+//! There is no clock and no allocation but the cell; a name is one more, and so are a place in a set, the
+//! waker of a handle that waits for a local task elsewhere, and the reason of a task that fails
+//! ([`JoinError`]).
+//!
+//! # Leaving home
+//! `new_local` takes futures that are not `Send` and is safe, because everything that would touch the future
+//! asks the mark first. A `Notified` run on a wrong thread panics; a shutdown there only asks for an abort.
+//! The future is dropped when the task ends or is shut down on its own thread. If a runtime could not do that
+//! (a core stuck for good and left behind) and the last reference is dropped elsewhere, **the cell is leaked
+//! with its future**, because every other choice would be unsound. A home thread that goes ends its tasks,
+//! retires and closes its inbox, in this order; from then on what is left of them is counted by everybody
+//! alike.
 //!
 //! # Rejected
 //! - *A reference held across every call of the scheduler* (its state lives in the cell, and the task may end
@@ -73,12 +110,14 @@
 //!   nothing.
 //! - *Skipping the read-modify-write if NOTIFIED is already set*: a load may pass the stores that the wake is
 //!   about, so the poll that follows may miss them.
+//! - *One word for local tasks too*, changed by everybody: every wake and every clone of a waker would be a
+//!   read-modify-write, for the sake of threads that nearly never come.
 //! - *A `Notified` that cancels its task when it is dropped*: a wake on a dead runtime would drop a future,
 //!   with its user's locks held, inside `wake()`.
 //! - *Aligning cells to cache-line pairs*: most tasks are born, run and ended by one core, and memory per
 //!   idle connection counts.
 //!
-//! `tests/loom` checks the transitions with real cells (`task_*`).
+//! `tests/loom` checks the transitions with real cells (`task_*`, `local_*`).
 
 mod abort_on_drop;
 mod afar;
@@ -123,7 +162,7 @@ pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
-use state::State;
+use state::Birth;
 
 pub mod coop {
     //! The cooperative budget of a task: how many ready results it may take before others get their turn.
@@ -206,7 +245,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, State::new(3, Mark::ANY), attributes.into());
+    let task = run::allocate(future, scheduler, Birth::Listed(Mark::ANY), attributes.into());
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -223,7 +262,7 @@ where
     F::Output: 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, State::new(3, Mark::here()), attributes.into());
+    let task = run::allocate(future, scheduler, Birth::Listed(Mark::here()), attributes.into());
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -240,7 +279,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, State::new(2, Mark::ANY), attributes.into());
+    let task = run::allocate(future, scheduler, Birth::Unlisted, attributes.into());
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }

@@ -8,7 +8,7 @@ use super::afar;
 use super::answer::{Complete, Pause, Start};
 use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
-use super::state::State;
+use super::state::{Birth, State};
 use super::{Attributes, Cause, Notified, Schedule, TaskPanic, waker};
 use crate::base::coop;
 use crate::base::guard::contained;
@@ -19,11 +19,11 @@ use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
 
-/// Makes the cell of a new task; the references that `state` counts are the caller's.
+/// Makes the cell of a new task; the references of its `birth` are the caller's.
 pub(super) fn allocate<F: Future, S: Schedule>(
     future: F,
     scheduler: S,
-    state: State,
+    birth: Birth,
     attributes: Attributes,
 ) -> NonNull<Header> {
     let realm = scheduler.realm();
@@ -32,7 +32,12 @@ pub(super) fn allocate<F: Future, S: Schedule>(
     // In place, field by field: a cell that is made first and moved into its box is copied once more.
     // SAFETY: `place` is a cell's memory, each field of which is written once and not read before.
     unsafe {
-        (&raw mut (*place).header).write(Header::new(state, &Typed::<F, S>::FUNCTIONS, realm, attributes));
+        (&raw mut (*place).header).write(Header::new(
+            State::new(birth),
+            &Typed::<F, S>::FUNCTIONS,
+            realm,
+            attributes,
+        ));
         (&raw mut (*place).scheduler).write(scheduler);
         (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future)));
     }

@@ -111,6 +111,17 @@ impl fmt::Debug for Bits {
     }
 }
 
+/// How a task comes into being.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Birth {
+    /// For a list and a queue of the thread with this mark, or of any: with a `TaskRef`.
+    Listed(Mark),
+    /// For a queue only, of any thread.
+    Unlisted,
+    /// For the thread with this mark, which is another one: see [`UNBORN`].
+    Elsewhere(Mark),
+}
+
 /// The word itself, what other threads have left for a local task, and whose task it is.
 pub(super) struct State {
     word: AtomicUsize,
@@ -125,20 +136,16 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// A task that is to run for the first time: a `Notified` and a `JoinHandle` exist, and `references` in
-    /// all. `mark` says which thread it is bound to.
-    #[inline]
-    pub(super) fn new(references: usize, mark: Mark) -> Self {
-        debug_assert!(references >= 2, "the Notified and the JoinHandle hold one each");
-        let word = AtomicUsize::new(NOTIFIED | JOIN_INTEREST | (references * REFERENCE));
-        Self { word, remote: Remote::new(), mark }
-    }
-
-    /// As [`new`](Self::new), for a task that another thread makes: see [`UNBORN`].
-    pub(super) fn unborn(references: usize, mark: Mark) -> Self {
-        let mut state = Self::new(references, mark);
-        state.word = AtomicUsize::new(state.word.load(Ordering::Relaxed) | UNBORN);
-        state
+    /// A task that is to run for the first time: a `Notified` (or an `Unborn`) and a `JoinHandle` exist.
+    #[inline(always)]
+    pub(super) fn new(birth: Birth) -> Self {
+        let (references, mark, bits) = match birth {
+            Birth::Listed(mark) => (3, mark, 0),
+            Birth::Unlisted => (2, Mark::ANY, 0),
+            Birth::Elsewhere(mark) => (2, mark, UNBORN),
+        };
+        let word = NOTIFIED | JOIN_INTEREST | bits | (references * REFERENCE);
+        Self { word: AtomicUsize::new(word), remote: Remote::new(), mark }
     }
 
     /// The thread that the task is bound to.
@@ -318,7 +325,8 @@ impl State {
         })
     }
 
-    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for it.
+    /// Home, of a new task that is refused: its counts are merged when it is over, whoever has reached for
+    /// it.
     pub(super) fn merge_at_end(&self) {
         debug_assert_eq!(self.side(), Side::Home);
         self.word.store(self.word.load(Ordering::Relaxed) | FAR_JOINER, Ordering::Release);

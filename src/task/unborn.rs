@@ -9,7 +9,7 @@ use super::answer::Claim;
 use super::cell::Reference;
 use super::mark::Mark;
 use super::notified::{Notified, TaskRef};
-use super::state::State;
+use super::state::Birth;
 use super::{Attributes, JoinHandle, Schedule, run};
 use std::future::Future;
 use std::pin::Pin;
@@ -59,7 +59,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(Lazy::Make(Some(make)), scheduler, State::unborn(2, mark), attributes.into());
+    let task = run::allocate(Lazy::Make(Some(make)), scheduler, Birth::Elsewhere(mark), attributes.into());
     // SAFETY: a new cell with two references, one for each. What is in it is `Send` until it is polled, which
     // the mark lets one thread do.
     unsafe { (Unborn(Reference::from_raw(task)), JoinHandle::from_raw(task)) }

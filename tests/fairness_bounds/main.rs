@@ -23,7 +23,7 @@ const IN_A_ROW: u64 = 8;
 /// The injector gets one poll in so many.
 const INJECTOR_EVERY: u64 = 61;
 /// Polls between two looks at the clock.
-const CLOCK_EVERY: u64 = 8;
+const CLOCK_EVERY: u64 = 16;
 /// Timers that fire in one turn.
 const TIMERS_PER_TURN: u64 = 1024;
 /// Places of a steal queue.

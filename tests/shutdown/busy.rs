@@ -255,6 +255,39 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
     });
 }
 
+/// They may sleep, wait on another core or be stolen: what can end anywhere does, and its handle answers.
+#[test]
+fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let (begun, held) = (Event::default(), Arc::new(()));
+        let inner = Arc::clone(&held);
+        let spawn = move || {
+            ringwork::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(inner);
+            })
+        };
+        let sleeping = runtime.block_on(runtime.handle().call(0, spawn)).unwrap();
+        let (stop, begin) = (Arc::clone(&over), begun.clone());
+        let endless = runtime.handle().spawn_on(0, move || async move {
+            begin.set();
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+        begun.wait_blocking();
+        let report = runtime.shutdown_timeout(Duration::from_millis(500));
+        assert_eq!(report.stuck_cores, [0], "{report}");
+        assert!(sleeping.is_finished());
+        assert!(futures_executor::block_on(sleeping).unwrap_err().is_cancelled());
+        assert_eq!(Arc::strong_count(&held), 1);
+        over.store(true, Ordering::SeqCst);
+        let _ = futures_executor::block_on(endless);
+    });
+}
+
 #[test]
 fn a_job_that_does_not_end_is_counted() {
     bounded(|| {

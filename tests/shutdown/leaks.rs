@@ -74,6 +74,29 @@ fn a_hundred_runtimes_leave_no_memory() {
 }
 
 #[test]
+fn runtimes_that_end_while_they_serve_leave_no_descriptor() {
+    process::alone(|| {
+        bounded(|| {
+            let serve = || {
+                let runtime = runtime(2);
+                let address = "127.0.0.1:0".parse().unwrap();
+                let handler = |_stream: ringwork::net::TcpStream, _peer| async {};
+                let server = runtime.block_on(ringwork::serve_per_core(address, handler)).unwrap();
+                // Each core has had a few turns, and all tasks of the server have begun to wait.
+                (0..6).for_each(|turn| runtime.block_on(runtime.handle().call(turn % 2, || ())).unwrap());
+                drop(runtime);
+                drop(server);
+            };
+            serve();
+            let before = process::descriptors();
+            (0..5).for_each(|_| serve());
+            wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
+            assert_eq!(process::descriptors(), before);
+        });
+    });
+}
+
+#[test]
 fn a_runtime_that_fails_to_start_leaves_nothing() {
     process::alone(|| {
         let start = || Builder::new().cores(2).pin(Pin::Off);
@@ -83,6 +106,23 @@ fn a_runtime_that_fails_to_start_leaves_nothing() {
             let refused = start().on_core_start(|core| assert!(core == 0, "not this one")).build();
             refused.expect_err("the hook panics on core 1");
         }
+        wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
+        assert_eq!(process::descriptors(), before);
+    });
+}
+
+#[test]
+fn a_runtime_that_fails_to_start_leaves_nothing_however_much_its_hooks_have_spawned() {
+    process::alone(|| {
+        let start = || Builder::new().cores(2).pin(Pin::Off);
+        drop(start().build().unwrap());
+        let before = process::descriptors();
+        let hook = |core| {
+            // More than a core's queue holds: some wait where all cores find them.
+            (0..1_000).for_each(|_| drop(ringwork::spawn(std::future::pending::<()>())));
+            assert!(core == 0, "not this one");
+        };
+        start().on_core_start(hook).build().expect_err("the hook panics on core 1");
         wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
         assert_eq!(process::descriptors(), before);
     });

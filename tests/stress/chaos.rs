@@ -18,6 +18,15 @@ const BURN_MICROS: u64 = 5_000;
 
 /// How long the next signal stops its thread.
 static PAUSE: AtomicU32 = AtomicU32::new(0);
+/// No signals: each one wakes its thread, and makes up for a wake that was lost.
+static UNDISTURBED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `calm` without pauses; threads are still pinned, and robbed of their CPUs.
+pub(crate) fn without_signals(calm: impl FnOnce()) {
+    UNDISTURBED.store(true, Ordering::SeqCst);
+    calm();
+    UNDISTURBED.store(false, Ordering::SeqCst);
+}
 
 extern "C" fn pause(_: i32) {
     let micros = PAUSE.load(Ordering::Relaxed);
@@ -82,7 +91,7 @@ fn disturb(random: &mut Random) {
     }
     for _ in 0..random.below(6) {
         let victim = ours[random.below(ours.len() as u64) as usize];
-        if random.chance(2) {
+        if UNDISTURBED.load(Ordering::SeqCst) || random.chance(2) {
             pin(victim, random);
         } else {
             let longest = if random.chance(50) { LONG_PAUSE_MICROS } else { PAUSE_MICROS };

@@ -14,6 +14,7 @@ mod kit;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod calm;
 mod chaos;
 mod life;
 mod pulse;
@@ -59,7 +60,11 @@ fn stress(time: Duration) {
     let (mut worlds, mut born) = (0, 0);
     let mut report_at = Instant::now() + Duration::from_secs(30);
     while Instant::now() < until {
-        born += one_world(&mut random, &pulse);
+        if random.chance(4) {
+            one_calm(&mut random, &pulse);
+        } else {
+            born += one_world(&mut random, &pulse);
+        }
         worlds += 1;
         if Instant::now() >= report_at {
             report_at += Duration::from_secs(30);
@@ -96,6 +101,17 @@ enum End {
     InAJob,
 }
 
+/// A runtime whose cores sleep most of the time.
+fn one_calm(random: &mut Random, pulse: &Pulse) {
+    let runtime = build(random);
+    let handle = runtime.handle().clone();
+    pulse.turn_to(move || format!("{:#?}", handle.metrics()));
+    chaos::without_signals(|| calm::play(&runtime, random));
+    let report = runtime.drain(PATIENCE);
+    assert!(report.is_drained(), "{report}");
+    pulse.rest();
+}
+
 /// A runtime from its start to its end. Returns how many futures and outputs there were.
 fn one_world(random: &mut Random, pulse: &Pulse) -> usize {
     let descriptors = kit::process::descriptors();
@@ -104,7 +120,8 @@ fn one_world(random: &mut Random, pulse: &Pulse) -> usize {
     drop(runtime.spawn(async move { sender.send(TcpListener::bind("127.0.0.1:0").await) }));
     let listener = receiver.recv().expect("the task runs").expect("the loopback has a port");
     let world = World::new(runtime.handle().clone(), listener.local_addr().unwrap());
-    pulse.turn_to(&world);
+    let watched = Arc::downgrade(&world);
+    pulse.turn_to(move || watched.upgrade().map_or_else(String::new, |world| world.to_string()));
     let serving = runtime.spawn(life::serve(Arc::clone(&world), listener));
     let breeding = runtime.spawn(life::breed(Arc::clone(&world), random.fork()));
     drop(world.tasks.leave(breeding, random));

@@ -1,10 +1,10 @@
 //! Sees that something goes on: if nothing has happened for long, or one runtime has not come to its end,
 //! the process says what its counters say and ends.
 
-use crate::world::{World, lock, steps};
+use crate::world::{lock, steps};
 use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ const STILL: Duration = Duration::from_secs(33);
 /// One runtime has been there for so long: something in it hangs, although the rest goes on.
 const LIFETIME: Duration = Duration::from_secs(150);
 
-/// The world that is watched, and since when.
-type Watched = Option<(Weak<World>, Instant)>;
+/// What tells how the runtime is that is watched, and since when it is.
+type Watched = Option<(Box<dyn Fn() -> String + Send>, Instant)>;
 
 /// Watches until it is dropped.
 pub(crate) struct Pulse {
@@ -46,9 +46,15 @@ impl Pulse {
         Self { watched, stop: Some((stop, watching)) }
     }
 
-    /// A new world has begun.
-    pub(crate) fn turn_to(&self, world: &Arc<World>) {
-        *lock(&self.watched) = Some((Arc::downgrade(world), Instant::now()));
+    /// A new runtime has begun; `dump` tells how it is. It is dropped when the next one begins or
+    /// [`rest`](Self::rest) is called.
+    pub(crate) fn turn_to(&self, dump: impl Fn() -> String + Send + 'static) {
+        *lock(&self.watched) = Some((Box::new(dump), Instant::now()));
+    }
+
+    /// The runtime is gone.
+    pub(crate) fn rest(&self) {
+        *lock(&self.watched) = None;
     }
 }
 
@@ -63,11 +69,7 @@ impl Drop for Pulse {
 
 /// Not by a panic: who hangs would not see it.
 fn stop_at_once(watched: &Mutex<Watched>, why: &str) -> ! {
-    let world = lock(watched).as_ref().and_then(|(world, _)| world.upgrade());
-    let dump = world.map(|world| {
-        let (alive, born) = (world.books.alive(), world.books.born());
-        format!("{alive} of {born} alive, over: {}\n{:#?}", world.is_over(), world.handle.metrics())
-    });
+    let dump = lock(watched).as_ref().map(|(dump, _)| dump());
     // Past the harness, which holds back what is printed.
     let _ = writeln!(std::io::stderr(), "stress: {why}\n{}", dump.unwrap_or_default());
     std::process::abort();

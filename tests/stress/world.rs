@@ -6,6 +6,7 @@ use crate::support::Random;
 use ringwork::runtime::Handle;
 use ringwork::task::JoinHandle;
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -158,6 +159,14 @@ pub(crate) struct World {
     pub(crate) tasks: Heap<JoinHandle<Token>>,
     pub(crate) pipes: [Pipe; 3],
     over: AtomicBool,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (alive, born) = (self.books.alive(), self.books.born());
+        let metrics = self.handle.metrics();
+        write!(f, "{alive} of {born} futures and outputs alive, over: {}\n{metrics:#?}", self.is_over())
+    }
 }
 
 impl World {

@@ -1,15 +1,20 @@
 //! Sets under load: tasks that end on several cores while others are put in, joined, aborted and detached.
 
-use crate::kit::{Event, bounded, poll_once, runtime};
+use crate::kit::{Event, PATIENCE, poll_once, runtime, within};
 use ringwork::task::{self, JoinSet};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+/// These hand over from thread to thread thousands of times, each of which waits for a CPU on a busy machine.
+fn patient(body: impl FnOnce() + Send + 'static) {
+    within(4 * PATIENCE, body);
+}
+
 #[test]
 fn every_task_of_many_is_joined_once() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
         let parent = runtime.spawn(async move {
@@ -39,7 +44,7 @@ fn every_task_of_many_is_joined_once() {
 
 #[test]
 fn one_task_at_a_time_is_never_missed() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
         for core in [0, 1] {
@@ -59,7 +64,7 @@ fn one_task_at_a_time_is_never_missed() {
 
 #[test]
 fn a_handle_that_somebody_watched_is_put_in_while_its_task_ends() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         let mut set = JoinSet::new();
         for round in 0..300 {
@@ -78,7 +83,7 @@ fn a_handle_that_somebody_watched_is_put_in_while_its_task_ends() {
 
 #[test]
 fn local_tasks_that_end_while_their_set_goes_elsewhere_are_joined_there() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         for round in 0..150 {
             let parent = runtime.handle().spawn_on(0, move || async move {
@@ -115,7 +120,7 @@ fn local_tasks_that_end_while_their_set_goes_elsewhere_are_joined_there() {
 
 #[test]
 fn a_detached_task_that_ends_late_is_not_taken_for_another() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         let _entered = runtime.handle().enter();
         let mut set = JoinSet::new();
@@ -141,7 +146,7 @@ fn a_detached_task_that_ends_late_is_not_taken_for_another() {
 
 #[test]
 fn tasks_aborted_while_they_end_are_joined_once_one_way_or_the_other() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         let _entered = runtime.handle().enter();
         let (mut good, mut cancelled) = (0, 0);
@@ -170,7 +175,7 @@ fn tasks_aborted_while_they_end_are_joined_once_one_way_or_the_other() {
 
 #[test]
 fn sets_dropped_amid_the_end_of_their_tasks_leave_nothing_behind() {
-    bounded(|| {
+    patient(|| {
         let runtime = runtime(2);
         let held = Arc::new(());
         let ran = Arc::new(AtomicUsize::new(0));

@@ -108,7 +108,6 @@ models!(local:
     a_task_that_stays_at_home_needs_nobody;
     deep:
     two_remote_wakers_beside_a_run_deep
-    abort_wake_and_join_beside_a_run_deep
     everything_from_afar_beside_a_home_that_closes_deep
     a_home_that_closes_leaves_nothing_behind_deep
     an_unborn_task_that_is_cancelled_answers_its_handle_deep

@@ -24,8 +24,8 @@ trait Server: Send + 'static {
     /// What its runtime has counted so far, if it counts.
     fn counters(&self) -> Option<Counters>;
 
-    /// Starts a task for `poll`, after [`stuck::DELAY`], on the first worker, as far as the runtime lets one
-    /// choose.
+    /// Starts a task for `poll`, after [`stuck::DELAY`], on the first worker, as far as the runtime lets
+    /// one choose.
     fn start(&self, poll: OnePoll);
 
     /// When the runtime told first, from `begun` on, that its first worker is stuck, if it tells.

@@ -6,9 +6,15 @@ pub(crate) use loom::sync::{Arc, Mutex};
 
 loom::thread_local! {
     static THREAD_NUMBER: std::cell::Cell<u64> = std::cell::Cell::new(0);
+    static BUDGET: std::cell::Cell<Option<u8>> = std::cell::Cell::new(None);
 }
 
 /// Lends the number of this thread of the model.
 pub(crate) fn with_thread_number<R>(lend: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
     THREAD_NUMBER.with(lend)
+}
+
+/// Lends the cooperative budget of this thread of the model.
+pub(crate) fn with_budget_left<R>(lend: impl FnOnce(&std::cell::Cell<Option<u8>>) -> R) -> R {
+    BUDGET.with(lend)
 }

@@ -4,8 +4,10 @@
 //! tasks have: two counts, requests that travel, a home that goes. Each future and output has a loom `Arc`,
 //! and so has the cell: what is freed twice or never shows.
 
+use super::bench::{
+    Bell, Core, Shelf, as_local, flag, join, output, raise, sleeping, sleeping_behind_a_door, until,
+};
 use super::explore;
-use super::task::{Bell, Core, Shelf, as_local, flag, join, output, raise, sleeping, until};
 use crate::task::{self, Mark};
 use loom::sync::Arc;
 use loom::sync::atomic::Ordering;
@@ -38,7 +40,6 @@ again!(
     a_joiner_that_goes_takes_its_waker_along
     a_shutdown_beside_a_wake_drops_the_future_once
     two_remote_wakers_beside_a_run_deep
-    abort_wake_and_join_beside_a_run_deep
 );
 
 /// References are made and given up on both sides, in both directions; the home frees the task once.
@@ -79,7 +80,7 @@ pub fn a_home_that_closes_leaves_nothing_behind_deep() {
 fn closing(preemptions: usize) {
     explore(preemptions, || {
         let up = flag();
-        let (core, shelf, handle) = sleeping(&[&up]);
+        let (core, shelf, handle) = sleeping_behind_a_door(&[&up]);
         let waking = raise(&up, shelf.take(), true);
         let joiner = thread::spawn(move || join(handle, false).map(|_| ()));
         core.turn();
@@ -99,7 +100,7 @@ pub fn references_that_outlive_their_home_are_counted_by_all() {
     as_local(|| {
         explore(2, || {
             let up = flag();
-            let (core, shelf, handle) = sleeping(&[&up]);
+            let (core, shelf, handle) = sleeping_behind_a_door(&[&up]);
             let waker = shelf.take();
             let (one, two) = (waker.clone(), handle);
             let one = thread::spawn(move || drop(one));
@@ -230,7 +231,7 @@ pub fn everything_from_afar_beside_a_home_that_closes_deep() {
     as_local(|| {
         explore(2, || {
             let up = flag();
-            let (core, shelf, handle) = sleeping(&[&up]);
+            let (core, shelf, handle) = sleeping_behind_a_door(&[&up]);
             let abort = handle.abort_handle();
             let aborting = thread::spawn(move || abort.abort());
             let waking = raise(&up, shelf.take(), false);

@@ -3,6 +3,7 @@
 //! Owns what they share: how deep to look. A model's name is a sentence of the protocol it checks; the prose
 //! is at the top of the file under test.
 
+mod bench;
 pub mod idle;
 pub mod inbox;
 pub mod local;

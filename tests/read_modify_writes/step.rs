@@ -1,0 +1,87 @@
+//! Looking at each instruction that a thread executes, by the CPU's trap flag.
+//!
+//! Owns the flag, the handler of the trap, and what counts: an instruction with a `lock` prefix, or an
+//! exchange with memory, which is locked without one. The handler runs before each instruction, on the same
+//! thread, and is not looked at itself. A system call is one instruction. It does not know what the
+//! instructions are for.
+
+use std::arch::asm;
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static IS_ON: Cell<bool> = const { Cell::new(false) };
+    static SEEN: Cell<u64> = const { Cell::new(0) };
+    static SEEN_BEFORE: Cell<u64> = const { Cell::new(0) };
+    static LAPS: RefCell<Vec<Lap>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many read-modify-writes were executed before this call of [`lap`] and after the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lap {
+    pub(crate) name: &'static str,
+    pub(crate) count: u64,
+}
+
+/// From here on this thread's instructions are looked at.
+pub(crate) fn begin() {
+    // SAFETY: zero is a value of each of its fields.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = on_trap as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO;
+    // SAFETY: the handler touches two thread-locals without a destructor and memory that is about to be
+    // executed, so it may run between any two instructions.
+    let set = unsafe { libc::sigaction(libc::SIGTRAP, &action, std::ptr::null_mut()) };
+    assert_eq!(set, 0, "sigaction: {}", std::io::Error::last_os_error());
+    IS_ON.set(true);
+    // SAFETY: the trap flag is there for this; the handler is installed.
+    unsafe { asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq") };
+}
+
+/// No longer. What the laps came to.
+pub(crate) fn end() -> Vec<Lap> {
+    // SAFETY: as in `begin`.
+    unsafe { asm!("pushfq", "and qword ptr [rsp], ~0x100", "popfq") };
+    IS_ON.set(false);
+    LAPS.take()
+}
+
+/// Ends a stretch and names it; one without a name is forgotten. The next one begins at the end of this call.
+pub(crate) fn lap(name: &'static str) {
+    if !IS_ON.get() {
+        return;
+    }
+    let count = SEEN.get() - SEEN_BEFORE.get();
+    if !name.is_empty() {
+        LAPS.with_borrow_mut(|laps| laps.push(Lap { name, count }));
+    }
+    SEEN_BEFORE.set(SEEN.get());
+}
+
+extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let context = context.cast::<libc::ucontext_t>();
+    // SAFETY: the kernel passes this to a handler with SA_SIGINFO.
+    let next = unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] };
+    // SAFETY: the thread goes on there, so a whole instruction is there.
+    if unsafe { is_locked(std::ptr::with_exposed_provenance(next as usize)) } {
+        SEEN.set(SEEN.get() + 1);
+    }
+}
+
+/// Whether the instruction is a read-modify-write of memory that no other CPU may divide.
+///
+/// # Safety
+/// A whole instruction is there.
+unsafe fn is_locked(mut at: *const u8) -> bool {
+    loop {
+        // SAFETY: an instruction does not end with a prefix.
+        match unsafe { *at } {
+            0xf0 => return true,
+            // The other prefixes.
+            0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf2 | 0xf3 => at = at.wrapping_add(1),
+            // An exchange, unless with a register.
+            // SAFETY: one more byte says with what.
+            0x86 | 0x87 => return unsafe { *at.add(1) } < 0xc0,
+            _ => return false,
+        }
+    }
+}
