@@ -198,12 +198,15 @@ fn slept(handle: &Handle, kind: Kind) -> u64 {
     let sleeping = spawn(handle, kind, async move {
         let deadline = Instant::now() + 3 * TICK;
         let mut nap = pin!(sleep_until(deadline));
-        assert!(crate::kit::poll_once(&mut nap).await.is_pending());
+        // On a busy machine it may be over already: then there was no wait.
+        if crate::kit::poll_once(&mut nap).await.is_ready() {
+            return 0;
+        }
         tell.send(deadline + TICK).unwrap();
         nap.await;
         polls(&inner)
     });
-    let due = told.recv().unwrap();
+    let due = told.recv().unwrap_or_else(|_| Instant::now());
     while Instant::now() < due {
         std::hint::spin_loop();
     }

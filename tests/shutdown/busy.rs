@@ -237,8 +237,8 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
                 begun.wait_blocking();
                 let others = many_ops(&runtime, 1 - stuck, &held);
                 let begun = Instant::now();
-                let report = runtime.shutdown_timeout(Duration::from_millis(500));
-                assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+                let report = runtime.shutdown_timeout(Duration::from_secs(2));
+                assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
                 assert_eq!(report.stuck_cores, [stuck], "{report}");
                 assert_eq!(report.leaked_ops, 0, "{report}");
                 assert!(report.to_string().contains(&format!("[{stuck}]")), "{report}");
