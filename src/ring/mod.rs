@@ -37,6 +37,8 @@ pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod setup;
 #[cfg(test)]
+pub(crate) mod stub;
+#[cfg(test)]
 mod tests;
 pub(crate) mod transfer;
 pub(crate) mod uring;

@@ -1,85 +1,18 @@
 //! A ring over a backend whose queue is full as long as the test says so.
 
-use super::backend::{Backend, Wait};
+use super::backend::Wait;
 use super::gather::Gathered;
 use super::multi::{self, Handler};
 use super::op::{Op, Operation};
-use super::{Ring, enter};
+use super::{Ring, enter, stub};
 use crate::base::inbox::Inbox;
-use crate::metrics::Counters;
-use crate::sys::eventfd::EventFd;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
-use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
-use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-
-#[derive(Default)]
-struct Kernel {
-    is_full: Cell<bool>,
-    taken: RefCell<Vec<Sqe>>,
-    completed: RefCell<Vec<Cqe>>,
-}
-
-struct Stub(Rc<Kernel>);
-
-impl Backend for Stub {
-    fn has_room(&self) -> bool {
-        !self.0.is_full.get()
-    }
-
-    fn push(&mut self, sqe: &Sqe) -> bool {
-        if self.has_room() {
-            self.0.taken.borrow_mut().push(*sqe);
-        }
-        self.has_room()
-    }
-
-    fn queued(&self) -> usize {
-        0
-    }
-
-    fn has_deferred(&self) -> bool {
-        false
-    }
-
-    fn enter(&mut self, _wait: Wait) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    fn reap(&mut self, into: &mut Vec<Cqe>) {
-        into.append(&mut self.0.completed.borrow_mut());
-    }
-
-    fn register_buffers(&mut self, _: NonNull<u8>, _: u16, _: u16) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn cancel_all(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn limit_workers(&mut self, _: u32, _: u32, _: &[usize]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sizes(&self) -> (u32, u32) {
-        (1, 4)
-    }
-}
-
-fn ring() -> (Rc<Ring>, Rc<Kernel>) {
-    let kernel = Rc::new(Kernel::default());
-    let inbox = Arc::new(Inbox::new(Box::new(|| ())));
-    let bell = Arc::new(EventFd::new().unwrap());
-    let ring = Ring::new(Box::new(Stub(Rc::clone(&kernel))), inbox, bell, Arc::new(Counters::default()));
-    (Rc::new(ring), kernel)
-}
 
 /// A multishot that notes its completions under a lock, as streams and listeners do.
 struct Noting(Arc<Mutex<Vec<i32>>>);
@@ -98,7 +31,7 @@ impl Handler for Noting {
 
 #[test]
 fn a_multishot_cancelled_on_the_backlog_completes_later_and_not_inside_the_cancel() {
-    let (ring, kernel) = ring();
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
     let _entered = enter(Rc::clone(&ring));
     kernel.is_full.set(true);
     let notes = Arc::new(Mutex::new(Vec::new()));
@@ -143,7 +76,7 @@ impl Operation for Gather {
 
 #[test]
 fn an_op_that_waits_on_the_backlog_is_described_once_when_it_goes_out() {
-    let (ring, kernel) = ring();
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
     let _entered = enter(Rc::clone(&ring));
     kernel.is_full.set(true);
     let mut op = Op::new(Gather(Gathered::default(), vec!["a", "b"]));

@@ -162,6 +162,8 @@ mod running;
 mod search;
 mod shared;
 mod shutdown;
+#[cfg(test)]
+mod single;
 mod stuck;
 mod turns;
 pub(crate) mod victims;

@@ -350,3 +350,6 @@ impl Worker {
         counters.timers.set(time::pending() as u64);
     }
 }
+
+#[cfg(test)]
+mod tests;

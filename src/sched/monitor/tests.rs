@@ -2,14 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::*;
-use crate::base::inbox::Inbox;
-use crate::sched::Running;
-use crate::sched::idle::Idleness;
-use crate::sched::queue::Owner;
-use crate::sched::shared::{Config, CoreShared};
+use crate::sched::single;
 use crate::sched::watchdog::{self, StuckReport, Watchdog};
-use crate::task::OwnedTasks;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 const AFTER: Duration = Duration::from_millis(100);
 
@@ -18,30 +13,11 @@ type Reports = Arc<Mutex<Vec<Duration>>>;
 
 /// The monitor of one core that tells `reports`.
 fn monitor(reports: &Reports) -> Monitor {
-    let core = CoreShared {
-        inbox: Arc::new(Inbox::new(Box::new(|| ()))),
-        stealer: Owner::new().stealer(),
-        owned: OwnedTasks::new(),
-        counters: Arc::default(),
-        idle: Idleness::new(),
-        running: Running::default(),
-        cpu: None,
-        mark: OnceLock::new(),
-        thread: std::sync::atomic::AtomicU64::new(0),
-    };
     let reports = Arc::clone(reports);
     let tell = move |report: &StuckReport| reports.lock().unwrap().push(report.at_least);
-    let config = Config {
-        appetite: None,
-        poll_budget: 1,
-        quantum: Duration::ZERO,
-        submit_delay: Duration::ZERO,
-        watchdog: watchdog::Config { what: Watchdog::Call(Arc::new(tell)), after: AFTER },
-        on_panic: Default::default(),
-        downfall: None,
-        start_paused: false,
-    };
-    Monitor::new(Shared::new(Box::new([core]), config))
+    let (shared, _) =
+        single::core(None, watchdog::Config { what: Watchdog::Call(Arc::new(tell)), after: AFTER });
+    Monitor::new(shared)
 }
 
 /// A turn of the core begins.

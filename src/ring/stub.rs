@@ -1,0 +1,83 @@
+//! A backend for tests whose kernel does what the test says: no queue, no waiting.
+#![forbid(unsafe_code)]
+
+use super::Ring;
+use super::backend::{Backend, Wait};
+use crate::base::inbox::Inbox;
+use crate::metrics::Counters;
+use crate::sys::eventfd::EventFd;
+use crate::sys::sqe::{Cqe, Sqe};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What the kernel does, and what it has been asked for.
+#[derive(Default)]
+pub(crate) struct Kernel {
+    /// The submission queue takes nothing.
+    pub(crate) is_full: Cell<bool>,
+    /// It says that an enter would bring something, and none does.
+    pub(crate) claims_work: Cell<bool>,
+    pub(crate) taken: RefCell<Vec<Sqe>>,
+    pub(crate) completed: RefCell<Vec<Cqe>>,
+    /// Every enter.
+    pub(crate) enters: RefCell<Vec<Wait>>,
+}
+
+struct Stub(Rc<Kernel>);
+
+impl Backend for Stub {
+    fn has_room(&self) -> bool {
+        !self.0.is_full.get()
+    }
+
+    fn push(&mut self, sqe: &Sqe) -> bool {
+        if self.has_room() {
+            self.0.taken.borrow_mut().push(*sqe);
+        }
+        self.has_room()
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn has_deferred(&self) -> bool {
+        self.0.claims_work.get()
+    }
+
+    fn enter(&mut self, wait: Wait) -> io::Result<usize> {
+        self.0.enters.borrow_mut().push(wait);
+        Ok(0)
+    }
+
+    fn reap(&mut self, into: &mut Vec<Cqe>) {
+        into.append(&mut self.0.completed.borrow_mut());
+    }
+
+    fn register_buffers(&mut self, _: NonNull<u8>, _: u16, _: u16) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cancel_all(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn limit_workers(&mut self, _: u32, _: u32, _: &[usize]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sizes(&self) -> (u32, u32) {
+        (1, 4)
+    }
+}
+
+/// A ring of the core with this inbox, and its kernel.
+pub(crate) fn ring(inbox: Arc<Inbox>) -> (Rc<Ring>, Rc<Kernel>) {
+    let kernel = Rc::new(Kernel::default());
+    let bell = Arc::new(EventFd::new().unwrap());
+    let ring = Ring::new(Box::new(Stub(Rc::clone(&kernel))), inbox, bell, Arc::new(Counters::default()));
+    (Rc::new(ring), kernel)
+}
