@@ -1,15 +1,18 @@
 //! The list of behaviours names tests that exist.
 //!
 //! A row of a table in `tests/BEHAVIOURS.md` is a behaviour and the tests that hold it: a link to a file, and
-//! behind it the names of functions in that file, each between backticks. Whether a test proves what its row
+//! behind it the names of tests in that file, each between backticks. Whether a test proves what its row
 //! says is for the reader.
 
 use crate::repo::{self, Repo};
-use crate::scan;
+use crate::scan::{self, Source, Token};
 
 const PAGE: &str = "tests/BEHAVIOURS.md";
+/// Models are functions here, and tests there.
+const MODELS_OF: &str = "tests/loom/src/models/";
+const MODELS: &str = "tests/loom/tests/models.rs";
 
-/// Rows that name no test, and named tests that are not in the named file.
+/// Rows that name no test, and names of which the named file has no test.
 pub(crate) fn unheld(repo: &Repo) -> Vec<String> {
     let Some(page) = repo.text(PAGE) else { return vec![format!("{PAGE}: is missing")] };
     let mut findings = Vec::new();
@@ -22,7 +25,9 @@ pub(crate) fn unheld(repo: &Repo) -> Vec<String> {
         for (file, test) in named {
             match repo::join(repo::parent(PAGE), file).and_then(|path| repo.source(&path)) {
                 None => find(format!("`{test}` is said to be in `{file}`, which is no source file")),
-                Some(source) if !declares(&source.code, test) => find(format!("`{file}` has no `{test}`")),
+                Some(source) if !has_test(repo, source, test) => {
+                    find(format!("`{file}` has no test `{test}`"))
+                }
                 Some(_) => {}
             }
         }
@@ -58,10 +63,26 @@ fn named(cell: &str) -> Vec<(&str, &str)> {
     named
 }
 
-/// Whether code declares a function of this name.
-fn declares(code: &str, name: &str) -> bool {
-    let tokens = scan::tokens(code);
-    tokens.windows(2).any(|pair| pair[0].text == "fn" && pair[1].text == name)
+/// Whether a file has a test of this name, or a model of this name that is run as a test.
+fn has_test(repo: &Repo, source: &Source, name: &str) -> bool {
+    let tokens = scan::tokens(&source.code);
+    let is_run = || {
+        let list = repo.source(MODELS).map_or_else(Vec::new, |list| scan::tokens(&list.code));
+        source.path.starts_with(MODELS_OF) && list.iter().any(|token| token.text == name)
+    };
+    tokens
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| pair[0].text == "fn" && pair[1].text == name)
+        .any(|(at, _)| is_marked(&tokens[..at]) || is_run())
+}
+
+/// Whether what stands before a function, up to the item before it, marks it as a test.
+fn is_marked(before: &[Token<'_>]) -> bool {
+    let item_ends = before.iter().rposition(|token| matches!(token.text, ";" | "{" | "}"));
+    before[item_ends.map_or(0, |end| end + 1)..]
+        .windows(4)
+        .any(|four| ["#", "[", "test", "]"].into_iter().eq(four.iter().map(|token| token.text)))
 }
 
 #[cfg(test)]
@@ -73,17 +94,25 @@ mod tests {
             format!("# Title\n\n| behaviour | test |\n|---|---|\n| it works | {row} |\n\n| no | table |\n");
         unheld(&Repo::of(&[
             (PAGE, &page),
-            ("tests/a.rs", "#[test]\nfn one() {}\n// fn gone\nfn two() { let three = 3; }"),
+            (
+                "tests/a.rs",
+                "#[test]\nfn one() {}\n// fn gone\n#[test]\n#[ignore]\nfn two() { let three = 3; }\nfn kit() {}",
+            ),
             ("tests/b/c.rs", "#[test]\nfn one() {}"),
-            ("src/d.rs", "fn four() {}"),
+            ("src/d.rs", "#[test]\nfn four() {}"),
+            ("tests/loom/src/models/e.rs", "pub fn five() {}\npub fn six() {}"),
+            (MODELS, "models!(e: five; deep:);"),
         ]))
     }
 
     #[test]
     fn rows_whose_tests_exist_pass() {
-        for row in
-            ["[a](a.rs): `one`", "[a](a.rs): `one`, `two`; [c](b/c.rs): `one`", "[d](../src/d.rs) `four`"]
-        {
+        for row in [
+            "[a](a.rs): `one`",
+            "[a](a.rs): `one`, `two`; [c](b/c.rs): `one`",
+            "[d](../src/d.rs) `four`",
+            "[e](loom/src/models/e.rs): `five`",
+        ] {
             assert_eq!(findings(row), [""; 0], "{row}");
         }
     }
@@ -94,9 +123,11 @@ mod tests {
             ("[a](a.rs)", "names no test"),
             ("`one`", "names no test"),
             ("later", "names no test"),
-            ("[a](a.rs): `gone`", "`a.rs` has no `gone`"),
-            ("[a](a.rs): `one`, `three`", "`a.rs` has no `three`"),
-            ("[c](b/c.rs): `two`", "`b/c.rs` has no `two`"),
+            ("[a](a.rs): `gone`", "`a.rs` has no test `gone`"),
+            ("[a](a.rs): `one`, `three`", "`a.rs` has no test `three`"),
+            ("[c](b/c.rs): `two`", "`b/c.rs` has no test `two`"),
+            ("[a](a.rs): `kit`", "`a.rs` has no test `kit`"),
+            ("[e](loom/src/models/e.rs): `six`", "has no test `six`"),
             ("[e](e.rs): `one`", "no source file"),
         ] {
             let findings = findings(row);
