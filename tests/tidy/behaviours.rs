@@ -96,7 +96,7 @@ mod tests {
             (PAGE, &page),
             (
                 "tests/a.rs",
-                "#[test]\nfn one() {}\n// fn gone\n#[test]\n#[ignore]\nfn two() { let three = 3; }\nfn kit() {}",
+                "#[test]\nfn one() {}\n// fn gone\n#[test]\n#[ignore]\nfn two() { let a = 3; }\nfn kit() {}",
             ),
             ("tests/b/c.rs", "#[test]\nfn one() {}"),
             ("src/d.rs", "#[test]\nfn four() {}"),
@@ -124,7 +124,7 @@ mod tests {
             ("`one`", "names no test"),
             ("later", "names no test"),
             ("[a](a.rs): `gone`", "`a.rs` has no test `gone`"),
-            ("[a](a.rs): `one`, `three`", "`a.rs` has no test `three`"),
+            ("[a](a.rs): `one`, `a`", "`a.rs` has no test `a`"),
             ("[c](b/c.rs): `two`", "`b/c.rs` has no test `two`"),
             ("[a](a.rs): `kit`", "`a.rs` has no test `kit`"),
             ("[e](loom/src/models/e.rs): `six`", "has no test `six`"),
