@@ -3,7 +3,7 @@
 mod kit;
 
 use kit::{Event, bounded, process, runtime, wait_for};
-use ringwork::runtime::{AliveTask, Builder, Handle, Pin, Runtime, ShutdownReport, Steal};
+use ringwork::runtime::{AliveTask, Builder, Handle, PanicPolicy, Pin, Runtime, ShutdownReport, Steal};
 use ringwork::task::Builder as Task;
 use ringwork::time::{Duration, sleep};
 use std::future::pending;
@@ -376,5 +376,53 @@ fn a_task_may_drain_its_own_runtime() {
         futures_executor::block_on(waits).expect("it came to its end");
         // The cores end once the last task has.
         wait_for("the cores to end", || process::threads_named("own-core").is_empty());
+    });
+}
+
+#[test]
+fn a_drain_ends_when_a_panic_ends_the_runtime() {
+    bounded(|| {
+        for before in [true, false] {
+            let runtime = Builder::new().cores(2).pin(Pin::Off).on_task_panic(PanicPolicy::ShutDown);
+            let runtime = runtime.build().unwrap();
+            let (handle, gate) = (runtime.handle().clone(), Event::default());
+            let held = gate.clone();
+            let _asleep = handle.spawn_on(0, pending::<()>);
+            let culprit = handle.spawn(async move {
+                held.wait().await;
+                panic!("out of paper")
+            });
+            if before {
+                gate.set();
+                wait_for("the panic", || culprit.is_finished());
+                runtime.drain(NEVER);
+            } else {
+                let draining = begin(runtime, NEVER);
+                gate.set();
+                draining.join().unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_patience_without_end_is_one_like_any_other() {
+    bounded(|| {
+        assert!(runtime(1).drain(Duration::MAX).is_drained());
+        assert!(runtime(1).shutdown_timeout(Duration::MAX).is_drained());
+    });
+}
+
+#[test]
+fn a_job_of_another_runtime_spawns_nothing_into_one_that_drains() {
+    bounded(|| {
+        let (drains, other) = (runtime(1), runtime(1));
+        let (handle, gate) = (drains.handle().clone(), Event::default());
+        drop(drains.spawn(gate.wait()));
+        let draining = begin(drains, NEVER);
+        let job = other.handle().spawn_blocking(move || handle.spawn(pending::<()>()).is_finished());
+        assert!(other.block_on(job).unwrap(), "it is refused at once");
+        gate.set();
+        assert!(draining.join().unwrap().is_drained());
     });
 }

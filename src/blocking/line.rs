@@ -132,7 +132,6 @@ pub(super) struct Line {
     /// Threads that take jobs, or will.
     threads: usize,
     numbers: usize,
-    ran: u64,
     closed: bool,
 }
 
@@ -147,7 +146,6 @@ impl Line {
             summoned: 0,
             threads: 0,
             numbers: 0,
-            ran: 0,
             closed: false,
         }
     }
@@ -187,7 +185,6 @@ impl Line {
     /// A thread: has run a job of this lane.
     pub(super) fn finish(&mut self, lane: Lane) {
         self.book(lane).running -= 1;
-        self.ran += 1;
     }
 
     /// Calls one more thread, if there is a ready job that none is coming for.
@@ -277,11 +274,6 @@ impl Line {
     /// Jobs that are being run.
     pub(super) fn running(&self) -> usize {
         self.short.running + self.heavy.running
-    }
-
-    /// Jobs that have been run.
-    pub(super) fn ran(&self) -> u64 {
-        self.ran
     }
 
     /// What there is to say of short and of heavy jobs.

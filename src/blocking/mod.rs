@@ -20,4 +20,4 @@ mod queue;
 mod tests;
 
 pub(crate) use current::{Entered, enter, spawn};
-pub(crate) use pool::{Config, Pool, is_pool_thread};
+pub(crate) use pool::{Config, Pool, works_for};

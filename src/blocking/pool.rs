@@ -4,10 +4,10 @@
 //! lock is taken, threads are started and woken with the lock released, and jobs are run.
 //!
 //! # An aborted job
-//! A job that has not begun is ended by the abort itself, on the aborting thread: `Schedule::aborted` takes
-//! it out of the line, so that it counts no more, and its closure is dropped. It does not wait for a thread,
-//! which may be busy for hours. A job that a thread has taken is only marked; if that thread has not begun it
-//! yet, it ends it.
+//! A job that waits in the line is ended by the abort itself, on the aborting thread: `Schedule::aborted`
+//! takes it out of the line, so that it counts no more, and its closure is dropped. It does not wait for a
+//! thread, which may be busy for hours. A job that a thread has taken is only marked; if that thread has not
+//! begun it yet, it ends it.
 //!
 //! # What the books cost
 //! An empty job in a burst takes some 2 µs of CPU. Of that 45 ns are two reads of the clock, outside of the
@@ -96,8 +96,6 @@ pub(crate) struct Counts {
     pub(crate) threads: usize,
     /// Threads that wait for work.
     pub(crate) idle: usize,
-    /// Jobs that have been run, and not those that were cancelled before.
-    pub(crate) ran: u64,
     /// The lanes, in this order.
     pub(crate) short: LaneMetrics,
     pub(crate) heavy: LaneMetrics,
@@ -131,8 +129,8 @@ impl Pool {
 
     /// Runs `call`, which blocks, on one of the threads.
     ///
-    /// Aborting the handle cancels a job that has not begun, at once. If the pool is closed, the handle says
-    /// cancelled.
+    /// Aborting the handle ends a job that waits in the line, at once; see the top of this file. If the pool
+    /// is closed, the handle says cancelled.
     ///
     /// # Errors
     /// The system's, if it refuses a thread and the pool has none at all. With others at work the job waits
@@ -159,7 +157,12 @@ impl Pool {
 
     /// Whether the calling thread is one of this pool's.
     pub(crate) fn is_own_thread(&self) -> bool {
-        WORKS_FOR.get() == self.shared.address()
+        works_for(self.address())
+    }
+
+    /// What [`works_for`] knows the pool by, as long as the pool lives; never 0.
+    pub(crate) fn address(&self) -> usize {
+        self.shared.address()
     }
 
     /// As for a closed pool: the handle of a job that says cancelled.
@@ -187,7 +190,7 @@ impl Pool {
     /// Called by a job of this pool, it does not wait for that job's thread, but counts it.
     pub(crate) fn shutdown(&self, deadline: Instant) -> usize {
         self.close();
-        let own = usize::from(WORKS_FOR.get() == self.shared.address());
+        let own = usize::from(self.is_own_thread());
         let mut books = self.shared.lock();
         while books.present() > own {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -203,7 +206,7 @@ impl Pool {
     pub(crate) fn counts(&self) -> Counts {
         let books = self.shared.lock();
         let (short, heavy) = books.line.metrics();
-        Counts { threads: books.line.threads(), idle: books.line.idle(), ran: books.line.ran(), short, heavy }
+        Counts { threads: books.line.threads(), idle: books.line.idle(), short, heavy }
     }
 
     /// What threads that are started from now on get for a stack.
@@ -401,9 +404,9 @@ thread_local! {
     static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether this thread works for a blocking pool.
-pub(crate) fn is_pool_thread() -> bool {
-    WORKS_FOR.get() != 0
+/// Whether this thread works for the pool at `address`; false for 0.
+pub(crate) fn works_for(address: usize) -> bool {
+    address != 0 && WORKS_FOR.get() == address
 }
 
 /// A call as a future: its only poll makes it.

@@ -27,7 +27,9 @@ fn queued(pool: &Pool) -> u64 {
 
 /// Threads, idle threads, jobs that wait, jobs that were run.
 fn in_short(counts: &Counts) -> (usize, usize, u64, u64) {
-    (counts.threads, counts.idle, counts.short.queued + counts.heavy.queued, counts.ran)
+    let (short, heavy) = (&counts.short, &counts.heavy);
+    let ran = short.taken + heavy.taken - short.running - heavy.running;
+    (counts.threads, counts.idle, short.queued + heavy.queued, ran)
 }
 
 fn spawn<T: Send + 'static>(pool: &Pool, call: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {

@@ -12,6 +12,7 @@ use super::monitor::MonitorThread;
 use super::report::{AliveTask, ShutdownReport};
 use crate::sched::{self, ALIVE_LISTED, Alive, Shared};
 use crate::sys::fork;
+use crate::time;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -52,6 +53,9 @@ impl Runtime {
     /// more of them. From other threads, those in `block_on` among them, nothing is spawned any more: the
     /// handles say cancelled at once. Ops and timers work until the end.
     ///
+    /// If a panic of a task ends the runtime ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)), the
+    /// drain is over too.
+    ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.
     ///
@@ -81,7 +85,7 @@ impl Runtime {
         }
         let pool = self.handle().pool();
         let shared = Arc::clone(self.handle().shared());
-        shared.drain(Instant::now() + patience, || pool.counts().at_rest());
+        shared.drain(deadline_in(patience), &pool);
         self.end(AFTER_DRAIN)
     }
 
@@ -92,7 +96,7 @@ impl Runtime {
             std::mem::forget(threads);
             return ShutdownReport::default();
         }
-        let deadline = Instant::now() + patience;
+        let deadline = deadline_in(patience);
         let (shared, pool) = (Arc::clone(self.handle().shared()), self.handle().pool());
         self.handle().begin_end(deadline);
         let wait = move || {
@@ -124,6 +128,12 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let _ = self.end(DROP_PATIENCE);
     }
+}
+
+/// The time in `patience`, however long that is.
+fn deadline_in(patience: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(patience).unwrap_or_else(|| now + time::FAR_FUTURE)
 }
 
 fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> ShutdownReport {

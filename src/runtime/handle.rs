@@ -216,7 +216,7 @@ impl Handle {
 
     /// Whether anybody finds out which cores are stuck.
     pub(crate) fn knows_the_stuck(&self) -> bool {
-        self.shared.config.appetite.is_some() && self.cores() > 1
+        self.shared.knows_the_stuck()
     }
 
     /// Whether core `core` is stuck in a poll.

@@ -25,8 +25,7 @@ pub(super) struct MonitorThread {
 
 /// Starts the monitor, if the runtime needs one.
 pub(super) fn start(shared: &Arc<Shared>, name: &str) -> Result<Option<MonitorThread>, StartError> {
-    let moves = shared.config.appetite.is_some() && shared.cores.len() > 1;
-    if !moves && matches!(shared.config.watchdog.what, Watchdog::Off) {
+    if !shared.knows_the_stuck() && matches!(shared.config.watchdog.what, Watchdog::Off) {
         return Ok(None);
     }
     let (over, ended) = channel();

@@ -6,7 +6,6 @@
 
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
-use crate::blocking;
 use crate::metrics::Counters;
 use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
 use std::cell::{Cell, RefCell};
@@ -132,10 +131,10 @@ pub(super) fn index_in(shared: &Arc<Shared>) -> Option<usize> {
     with_current(|core| core.filter(|core| Arc::ptr_eq(&core.shared, shared)).map(|core| core.index))
 }
 
-/// Whether this thread is a core of `shared`, or works for a blocking pool: who may spawn while it drains.
+/// Whether this thread is a core of `shared`, or works for its blocking pool: who may spawn while it drains.
 pub(super) fn is_part_of(shared: &Shared) -> bool {
     with_current(|core| core.is_some_and(|core| std::ptr::eq(Arc::as_ptr(&core.shared), shared)))
-        || blocking::is_pool_thread()
+        || shared.drain.admits_this_thread()
 }
 
 /// Queues a task on this core, if it belongs here. A task that yielded may have asked to go on elsewhere.
@@ -270,7 +269,7 @@ impl Core {
     }
 }
 
-/// Spawns a task that never leaves this core. `None` if this thread is no core: the future is given back.
+/// Spawns a task that never leaves this core.
 ///
 /// # Errors
 /// The future, on a thread that is no core.

@@ -20,12 +20,13 @@
 //! A task that was stolen leaves the list of the core where it was born, which may be parked and have
 //! answered: that one is woken to answer again.
 //!
-//! Tasks are spawned by tasks and by jobs of the blocking pool only (others are refused), so it remains so
-//! if the pool is at rest at that time too.
+//! Tasks are spawned by tasks and by jobs of the runtime's own blocking pool only (others are refused), so it
+//! remains so if the pool is at rest at that time too.
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::blocking;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,8 @@ struct Talk {
 /// Whether a runtime drains, and what its cores say about that.
 #[derive(Debug)]
 pub(crate) struct Drain {
-    is_on: AtomicBool,
+    /// The pool whose jobs may spawn meanwhile; 0 while the runtime does not drain.
+    pool: AtomicUsize,
     talk: Mutex<Talk>,
     changed: Condvar,
 }
@@ -60,12 +62,26 @@ impl Drain {
     /// For `cores` cores that do not drain.
     pub(crate) fn new(cores: usize) -> Self {
         let talk = Talk { question: 0, answers: vec![Answer::default(); cores].into() };
-        Self { is_on: AtomicBool::new(false), talk: Mutex::new(talk), changed: Condvar::new() }
+        Self { pool: AtomicUsize::new(0), talk: Mutex::new(talk), changed: Condvar::new() }
     }
 
-    /// Whether spawns from outside are refused (one load).
+    /// Whether spawns from outside are refused (one load). Relaxed: a core that parks has swapped its inbox's
+    /// word before it asks, and the drain knocks there after it has said that it is on.
     pub(crate) fn is_on(&self) -> bool {
-        self.is_on.load(Ordering::Relaxed)
+        self.pool.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether this thread works for the pool whose jobs may spawn meanwhile.
+    pub(super) fn admits_this_thread(&self) -> bool {
+        blocking::works_for(self.pool.load(Ordering::Relaxed))
+    }
+
+    /// The runtime closes: who waits for its tasks waits no longer. The word that says so is set.
+    pub(super) fn give_up(&self) {
+        // In the lock: whoever has not seen the word yet waits by now.
+        let talk = self.lock();
+        self.changed.notify_all();
+        drop(talk);
     }
 
     fn lock(&self) -> MutexGuard<'_, Talk> {
@@ -100,15 +116,15 @@ impl Talk {
 }
 
 impl Shared {
-    /// Refuses spawns from outside and waits until all tasks have ended, or until `deadline`. `pool_rests` is
-    /// asked whether the blocking pool has no job. Returns whether all had ended. Not on a core.
-    pub(crate) fn drain(&self, deadline: Instant, pool_rests: impl Fn() -> bool) -> bool {
-        self.drain.is_on.store(true, Ordering::SeqCst);
+    /// Refuses spawns from outside and waits until all tasks, and all jobs of the runtime's `pool`, have
+    /// ended, until `deadline`, or until the runtime closes. Returns whether all had ended. Not on a core.
+    pub(crate) fn drain(&self, deadline: Instant, pool: &blocking::Pool) -> bool {
+        self.drain.pool.store(pool.address(), Ordering::SeqCst);
         let mut before = None;
         loop {
             let Some(births) = self.ask_all(deadline) else { return false };
             // Between the two questions, and not later: a job that ends then may have spawned a task before.
-            let rests = pool_rests();
+            let rests = pool.counts().at_rest();
             if before.as_ref() == Some(&births) {
                 return true;
             }
@@ -138,6 +154,9 @@ impl Shared {
         loop {
             if let Some(births) = talk.births_if_all_ended() {
                 return Some(births);
+            }
+            if self.is_closing() {
+                return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

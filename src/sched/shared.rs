@@ -58,7 +58,7 @@ pub(crate) struct CoreShared {
     pub(crate) owned: OwnedTasks,
     pub(crate) counters: Arc<Counters>,
     pub(crate) idle: Idleness,
-    /// What the core is polling. For the watchdog.
+    /// What the core is polling, for the watchdog, and when its turn began, for the monitor.
     pub(crate) running: Running,
     /// The CPU the core is pinned to. For reports.
     pub(crate) cpu: Option<usize>,
@@ -134,14 +134,19 @@ impl Shared {
         self.is_closing() || (self.drain.is_on() && !current::is_part_of(self)) || fork::is_child()
     }
 
-    /// Shutdown phase 1: no more tasks; every core is told, and the monitor. True for the first caller.
-    pub(crate) fn close(&self) -> bool {
-        let first = !self.closing.swap(true, Ordering::SeqCst);
+    /// Shutdown phase 1: no more tasks; every core is told, the monitor, and who drains.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
         self.cores.iter().for_each(|core| core.inbox.knock());
         if let Some(monitor) = self.monitor.get() {
             monitor.unpark();
         }
-        first
+        self.drain.give_up();
+    }
+
+    /// Whether anybody finds out which cores are stuck, so that others can help.
+    pub(crate) fn knows_the_stuck(&self) -> bool {
+        self.config.appetite.is_some() && self.cores.len() > 1
     }
 
     /// After a start that failed, once all threads of cores have ended: what hooks have sent to a core that
@@ -208,7 +213,7 @@ impl Shared {
         true
     }
 
-    /// Whether `core` holds tasks that another core could run.
+    /// Whether there are tasks at `core`, or in the injector, that another core could run.
     pub(super) fn has_movable_work(&self, core: usize) -> bool {
         let block = &self.cores[core];
         !block.stealer.is_empty() || block.inbox.has_send() || !self.injector.is_empty()

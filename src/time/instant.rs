@@ -10,7 +10,7 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 
 /// A deadline that is no deadline: thirty years, which every clock can still represent.
-const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+pub(crate) const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A point in time of the monotonic clock, for deadlines and for measuring.
 ///

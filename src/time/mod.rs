@@ -45,6 +45,7 @@ mod sleep;
 mod timeout;
 mod wheel;
 
+pub(crate) use instant::FAR_FUTURE;
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use pause::{advance, pause, resume};

@@ -273,7 +273,7 @@ impl Pool {
             self.idle.len()
         );
         assert!(short.running as usize <= self.limits.0 && heavy.running as usize <= self.limits.1);
-        assert_eq!((line.running(), line.idle(), line.ran()), (at_work, self.idle.len(), self.ran));
+        assert_eq!((line.running(), line.idle()), (at_work, self.idle.len()));
         assert_eq!(line.threads(), self.threads.len() + self.idle.len());
         assert!(line.threads() <= self.limits.0 + self.limits.1);
         let over = self.jobs.iter().filter(|job| job.is_finished()).count() as u64;
