@@ -20,7 +20,7 @@
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
-use super::watchdog::Watch;
+use super::watchdog::{Stretch, Watch};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,11 +36,15 @@ const STUCK_AFTER: u64 = 10_000_000;
 /// What was seen of one core.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// Since when it has been parked although it was rung, or awake and in no turn, as far as the looks tell.
-    since: Option<u64>,
+    /// Since when it has been parked although it was rung, or awake and in no turn, as far as the looks tell;
+    /// with what changes if it has gone on in between.
+    since: Option<(u64, Step)>,
     /// It was parked, and nothing was asked of it.
     rested: bool,
 }
+
+/// How often a core has parked, and since when it is parked now: the same at two looks, it has not moved.
+type Step = (u64, Option<u64>);
 
 /// What one look shows of a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +53,7 @@ enum Sight {
     Rests,
     /// Awake and turning, or just woken.
     Turns,
-    /// Stuck for so many nanoseconds; `deaf` in the kernel.
-    Stuck { age: u64, deaf: bool },
+    Stuck(Stretch),
 }
 
 /// The monitor of one runtime.
@@ -128,9 +131,9 @@ impl Monitor {
     fn look_at(&mut self, core: usize, stamp: u64) -> Sight {
         let block = &self.shared.cores[core];
         let since = &mut self.seen[core].since;
-        let parked = block.idle.parked_at().is_some();
-        let deaf = parked && block.inbox.is_rung();
-        if parked && !deaf {
+        let parked_at = block.idle.parked_at();
+        let deaf = parked_at.is_some() && block.inbox.is_rung();
+        if parked_at.is_some() && !deaf {
             *since = None;
             return Sight::Rests;
         }
@@ -141,16 +144,23 @@ impl Monitor {
                 at
             }
             // It was rung, or has just woken: the looks have to tell for how long.
-            None => *since.get_or_insert(stamp),
+            None => {
+                let step = (block.counters.parks.get(), parked_at);
+                let same = since.filter(|(_, before)| *before == step);
+                since.insert(same.unwrap_or((stamp, step))).0
+            }
         };
         let age = self.age(began, stamp);
-        if age >= STUCK_AFTER { Sight::Stuck { age, deaf } } else { Sight::Turns }
+        if age < STUCK_AFTER {
+            return Sight::Turns;
+        }
+        Sight::Stuck(Stretch { began, age: Duration::from_nanos(age), deaf })
     }
 
     fn act_on(&mut self, core: usize, sight: Sight, now: Instant) {
         let is_stuck = match sight {
-            Sight::Stuck { age, deaf } => {
-                self.watch.stuck(&self.shared, core, Duration::from_nanos(age), deaf, now);
+            Sight::Stuck(stretch) => {
+                self.watch.stuck(&self.shared, core, stretch, now);
                 true
             }
             Sight::Rests | Sight::Turns => {

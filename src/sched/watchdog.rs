@@ -116,11 +116,22 @@ impl fmt::Display for StuckReport {
     }
 }
 
+/// What the monitor has found out about a core that is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// When it began (a stamp); tells one stretch from the next.
+    pub(super) began: u64,
+    /// For how long, without what is held against no core.
+    pub(super) age: Duration,
+    /// In the kernel: it was rung and does not wake.
+    pub(super) deaf: bool,
+}
+
 /// When a core was reported last.
 #[derive(Clone, Debug, Default)]
 struct Told {
-    /// The age at which the stretch that is going on is reported next; it doubles.
-    next: Option<Duration>,
+    /// When the stretch that is going on began, and the age at which it is reported next, which doubles.
+    stretch: Option<(u64, Duration)>,
     at: Option<Instant>,
     suppressed: u64,
 }
@@ -142,15 +153,16 @@ impl Watch {
 
     /// The core makes progress.
     pub(super) fn well(&mut self, core: usize) {
-        self.told[core].next = None;
+        self.told[core].stretch = None;
     }
 
-    /// The core is stuck: reports it if that is due.
-    pub(super) fn stuck(&mut self, shared: &Shared, core: usize, age: Duration, deaf: bool, now: Instant) {
+    /// The core is stuck, in a stretch that began at `began`: reports it if that is due.
+    pub(super) fn stuck(&mut self, shared: &Shared, core: usize, stretch: Stretch, now: Instant) {
         let Some((what, after)) = &self.config else { return };
-        if !self.told[core].is_due(age, *after, now) {
+        if !self.told[core].is_due(&stretch, *after, now) {
             return;
         }
+        let Stretch { age, deaf, .. } = stretch;
         let suppressed = std::mem::take(&mut self.told[core].suppressed);
         let report = describe(shared, core, deaf, age, suppressed);
         match what {
@@ -166,15 +178,17 @@ impl Watch {
 impl Told {
     /// One stretch is reported at `after`, at twice that, and so on; a new one only [`PAUSE`] after the last
     /// report.
-    fn is_due(&mut self, age: Duration, after: Duration, now: Instant) -> bool {
-        let goes_on = self.next.is_some();
-        let next = *self.next.get_or_insert(after);
-        if age < next {
+    fn is_due(&mut self, stretch: &Stretch, after: Duration, now: Instant) -> bool {
+        // The same stretch: no look has to have seen the core well between two.
+        let known = self.stretch.filter(|(began, _)| *began == stretch.began);
+        let next = known.map_or(after, |(_, next)| next);
+        let is_due = stretch.age >= next;
+        self.stretch = Some((stretch.began, if is_due { next.saturating_mul(2) } else { next }));
+        if !is_due {
             return false;
         }
-        self.next = Some(next.saturating_mul(2));
         let is_soon = self.at.is_some_and(|at| now.duration_since(at) < PAUSE);
-        if is_soon && (!goes_on || next == after) {
+        if is_soon && next == after {
             self.suppressed += 1;
             return false;
         }
@@ -210,6 +224,10 @@ mod tests {
 
     const AFTER: Duration = Duration::from_millis(100);
 
+    fn of(began: u64, age: u64) -> Stretch {
+        Stretch { began, age: ms(age), deaf: false }
+    }
+
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -217,9 +235,24 @@ mod tests {
     #[test]
     fn one_stretch_is_reported_at_doubling_ages() {
         let (mut told, start) = (Told::default(), Instant::now());
-        let due: Vec<u64> =
-            (0..200).map(|n| n * 10).filter(|&age| told.is_due(ms(age), AFTER, start + ms(age))).collect();
+        let due: Vec<u64> = (0..200)
+            .map(|n| n * 10)
+            .filter(|&age| told.is_due(&of(1, age), AFTER, start + ms(age)))
+            .collect();
         assert_eq!(due, [100, 200, 400, 800, 1_600]);
+    }
+
+    #[test]
+    fn a_stretch_that_follows_one_that_was_reported_late_is_reported_in_time() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        (0..200).for_each(|n| _ = told.is_due(&of(1, n * 10), AFTER, start + ms(n * 10)));
+        // The next poll is seen when it is stuck already, and never between the two.
+        let later = start + ms(3_000);
+        let due: Vec<u64> = (2..100)
+            .map(|n| n * 10)
+            .filter(|&age| told.is_due(&of(2, age), AFTER, later + ms(age)))
+            .collect();
+        assert_eq!(due, [100, 200, 400, 800]);
     }
 
     #[test]
@@ -228,10 +261,9 @@ mod tests {
         let mut due = Vec::new();
         for stretch in 0..20 {
             let now = start + ms(stretch * 150 + 110);
-            if told.is_due(ms(110), AFTER, now) {
+            if told.is_due(&of(stretch, 110), AFTER, now) {
                 due.push((stretch, std::mem::take(&mut told.suppressed)));
             }
-            told.next = None;
         }
         assert_eq!(due, [(0, 0), (7, 6), (14, 6)]);
     }

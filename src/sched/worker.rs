@@ -33,7 +33,7 @@ pub(crate) struct Worker {
     wakers: Vec<Waker>,
     /// Since when the core has found nothing to run.
     dry_since: Option<Instant>,
-    /// It was asked to search, and has found something each time since.
+    /// It was asked to search, or has found something in its last search.
     searching: bool,
     /// It has looked into its own ring since it ran dry.
     has_looked: bool,
@@ -329,7 +329,8 @@ impl Worker {
     /// Nothing is left to run and the clock stands: on to the next timer, unless the kernel has something.
     fn jump(&mut self) {
         self.ring.enter(Wait::No);
-        if self.ring.reap(&mut self.wakers) == 0 && !self.has_work() {
+        // What was withdrawn before the kernel heard of it is no completion, but has its waker.
+        if self.ring.reap(&mut self.wakers) == 0 && self.wakers.is_empty() && !self.has_work() {
             time::jump();
         }
     }

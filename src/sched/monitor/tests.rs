@@ -78,3 +78,24 @@ fn a_core_that_has_just_woken_is_not_stuck() {
     assert_eq!(monitor.look(start + TICK * 40), Some(BUSY_TICK));
     assert!(reports.lock().unwrap().is_empty());
 }
+
+#[test]
+fn a_core_that_parks_and_is_rung_again_and_again_is_not_stuck() {
+    let reports = Reports::default();
+    let mut monitor = monitor(&reports);
+    let start = Instant::now();
+    for look in 1..=20 {
+        let now = start + TICK * look;
+        // Each look falls between a ring and its wake.
+        turns(&monitor, now);
+        let core = &monitor.shared.cores[0];
+        core.running.parks();
+        monitor.shared.parks(0, now);
+        core.inbox.park();
+        core.inbox.knock();
+        assert_eq!(monitor.look(now), Some(BUSY_TICK), "look {look}");
+        monitor.shared.cores[0].inbox.unpark();
+        let _ = monitor.shared.wakes(0);
+    }
+    assert!(reports.lock().unwrap().is_empty());
+}
