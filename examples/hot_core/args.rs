@@ -1,14 +1,24 @@
 //! The command line.
 
-use lexopt::prelude::{Long, ValueExt};
+use lexopt::prelude::{Long, Short, ValueExt};
 use ringwork::runtime::Steal;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+/// Each task keeps a number until the end: some hundred megabytes for all.
+const TASKS_MAX: usize = 10_000_000;
+/// One second: the core is stuck in each of them.
+const WORK_US_MAX: usize = 1_000_000;
+/// Both ends are in this process, and a client can have no more ports.
+const CONNECTIONS_MAX: usize = 25_000;
+const CORES_MAX: usize = 1_024;
+
 pub(crate) const USAGE: &str = "\
-usage: hot_core --tasks N --work-us U --steal never|DURATION [--balanced] [--io]
+usage: hot_core [--tasks N] [--work-us U] [--steal WHEN] [--balanced] [--io] [--connections N] [--cores N]
   --tasks N         tasks, or requests with --io (20000)
   --work-us U       CPU that each burns, in microseconds (50)
-  --steal WHEN      never, or how long a core idles before tasks move to it: 200us, 1ms (200us)
+  --steal WHEN      never, or how long a core idles before tasks move to it, sooner if many wait for long:
+                    200us, 1ms (200us)
   --balanced        births are spread evenly over the cores instead of all being on core 0
   --io              the tasks are requests over loopback; all connections are accepted on core 0
   --connections N   how many of them (64)
@@ -40,14 +50,19 @@ impl Args {
         let mut parser = lexopt::Parser::from_env();
         while let Some(arg) = parser.next()? {
             match arg {
-                Long("tasks") => args.tasks = parser.value()?.parse_with(at_least_one)?,
-                Long("work-us") => args.work = Duration::from_micros(parser.value()?.parse()?),
+                Long("tasks") => args.tasks = count(&mut parser, "--tasks", 1..=TASKS_MAX)?,
+                Long("work-us") => {
+                    let micros = count(&mut parser, "--work-us", 0..=WORK_US_MAX)?;
+                    args.work = Duration::from_micros(micros as u64);
+                }
                 Long("steal") => args.steal = parser.value()?.parse_with(steal)?,
                 Long("balanced") => args.balanced = true,
                 Long("io") => args.io = true,
-                Long("connections") => args.connections = parser.value()?.parse_with(at_least_one)?,
-                Long("cores") => args.cores = Some(parser.value()?.parse_with(at_least_one)?),
-                Long("help") => return Ok(None),
+                Long("connections") => {
+                    args.connections = count(&mut parser, "--connections", 1..=CONNECTIONS_MAX)?;
+                }
+                Long("cores") => args.cores = Some(count(&mut parser, "--cores", 1..=CORES_MAX)?),
+                Short('h') | Long("help") => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
@@ -58,12 +73,16 @@ impl Args {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("it must be at least 1".to_owned()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
-    }
+/// Reads the number that `option` wants.
+fn count(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    range: RangeInclusive<usize>,
+) -> Result<usize, lexopt::Error> {
+    let number = parser.value()?.to_str().and_then(|text| text.parse().ok());
+    let number = number.filter(|number| range.contains(number));
+    let (least, most) = (range.start(), range.end());
+    number.ok_or_else(|| format!("{option} takes a whole number from {least} to {most}").into())
 }
 
 /// Reads `never`, `200us`, `1ms` or `1s`.
@@ -72,13 +91,14 @@ fn steal(text: &str) -> Result<Steal, String> {
         return Ok(Steal::Never);
     }
     let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit());
-    let number = text[..text.len() - unit.len()].parse::<u64>();
     let micros = match unit {
-        "us" => 1,
-        "ms" => 1_000,
-        "s" => 1_000_000,
-        _ => return Err("write never, or a whole number with us, ms or s".to_owned()),
+        "us" => Some(1),
+        "ms" => Some(1_000),
+        "s" => Some(1_000_000),
+        _ => None,
     };
-    let number = number.map_err(|error| error.to_string())?;
-    number.checked_mul(micros).map(Duration::from_micros).map(Steal::After).ok_or("too long".to_owned())
+    let number = text[..text.len() - unit.len()].parse::<u64>().ok();
+    let micros = micros.zip(number).and_then(|(unit, number)| number.checked_mul(unit));
+    let micros = micros.ok_or("--steal takes never, or a whole number with us, ms or s")?;
+    Ok(Steal::After(Duration::from_micros(micros)))
 }

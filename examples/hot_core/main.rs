@@ -50,7 +50,13 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = builder.build()?;
     let before = Cost::so_far(&runtime)?;
     let outcome = if args.io {
-        requests::run(&runtime, args.tasks, args.connections, work)?
+        requests::run(&runtime, args.tasks, args.connections, work).map_err(|error| {
+            let connections = args.connections;
+            format!(
+                "{connections} connections: {error}; each takes two descriptors here: try fewer with \
+                 --connections, or raise the limit with ulimit -n"
+            )
+        })?
     } else {
         births::run(&runtime, args.tasks, args.balanced, work)?
     };

@@ -40,7 +40,9 @@ pub enum Pin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Steal {
-    /// To a core that has been idle for this long.
+    /// To a core that has been idle for this long. Sooner, to any core that is idle, once tasks have been
+    /// waiting on their core for a millisecond without a gap, or if more wait there than its queue holds
+    /// (256): only [`Never`](Self::Never) keeps tasks where they are.
     After(Duration),
     /// Never: nothing ever leaves its core.
     Never,
