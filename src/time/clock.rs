@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 /// ahead of the system's.
 static TOUCHED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the time may be another than the system's.
+/// Whether the time may be another than the system's. Relaxed: what the clock says is read under its lock.
 #[inline]
 pub(super) fn is_touched() -> bool {
     TOUCHED.load(Ordering::Relaxed)
@@ -37,14 +37,16 @@ pub(super) fn is_touched() -> bool {
 /// The time of the runtime this thread is in; outside of one, and in one with several cores, the system's.
 #[inline]
 pub(super) fn now() -> Instant {
-    if is_touched() { now_here() } else { Instant::now() }
+    // In this order: whoever stops a clock says so before he reads at what time.
+    let system = Instant::now();
+    if is_touched() { at_here(system) } else { system }
 }
 
 #[cold]
-fn now_here() -> Instant {
+fn at_here(system: Instant) -> Instant {
     match current() {
-        Some(Some(clock)) => clock.now(),
-        _ => Instant::now(),
+        Some(Some(clock)) => clock.at(system),
+        _ => system,
     }
 }
 
@@ -141,10 +143,6 @@ impl Clock {
         self.origin
     }
 
-    fn now(&self) -> Instant {
-        self.at(Instant::now())
-    }
-
     /// The time of this clock when the system's says `system`.
     pub(super) fn at(&self, system: Instant) -> Instant {
         if is_touched() { self.hands().time(system) } else { system }
@@ -162,10 +160,12 @@ impl Clock {
         if hands.since.is_none() {
             return false;
         }
+        // Before the clock is read: a thread that has not seen it has read the system's clock before, and no
+        // later time than that at which this one stands (both in the order of the system's clock).
+        TOUCHED.store(true, Ordering::SeqCst);
         let passed = hands.time(Instant::now()).saturating_duration_since(self.origin);
         *hands =
             Hands { at: self.origin + whole_ticks(passed + TICK - Duration::from_nanos(1)), since: None };
-        TOUCHED.store(true, Ordering::SeqCst);
         drop(hands);
         self.nudge();
         true
