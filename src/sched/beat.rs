@@ -34,7 +34,8 @@ impl Beat {
         self.polls >= self.gap
     }
 
-    /// The clock says `now`. How long the last poll took, if it was timed alone.
+    /// The clock says `now`. How long the last poll took, if it was timed alone; with what the loop did since
+    /// the last read: the inbox before the first poll, a flush, a doorbell.
     pub(super) fn read(&mut self, now: Instant) -> Option<Duration> {
         let time = now.saturating_duration_since(self.last);
         let timed = (self.polls == 1).then_some(time);

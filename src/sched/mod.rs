@@ -78,9 +78,12 @@
 //!
 //! # A search
 //! A core searches (search.rs) when it has nothing to run and
-//! - was asked: it takes whatever there is, and goes on each time it runs dry until a search fails;
+//! - was asked: it takes whatever there is;
 //! - or has been dry for the idle threshold, parks included: then it leaves a lone task to the core that
 //!   will run it next, and leaves Send lanes alone.
+//!
+//! Having found something, whatever the reason, it goes on as if asked each time it runs dry, until a search
+//! fails. That last one counts as a request in vain: after a chain of steals the core's patience is 100 µs.
 //!
 //! The order is: the injector (a share of it, whatever the reason, and even without one); completions and
 //! submissions of its own that an enter would bring about; the others' steal queues; if it was asked, their
@@ -97,10 +100,12 @@
 //! its own, the monitor (monitor.rs), sees to that: a core publishes when its turn began, and a turn of an
 //! awake core that is older than 10 ms is stuck, as is a core that was rung and has not woken for as long.
 //! The monitor looks every 20 ms, every 80 ms while all cores are awake and turn, and sleeps while all are
-//! parked; a look that comes late holds its lateness against no core. Once a core is flagged, until the
+//! parked (so that a core that does not answer its bell is found once another one wakes); a look that comes
+//! late holds its lateness against no core. Once a core is flagged, until the
 //! look that sees a new turn:
 //! - awake cores take over its work once a turn: half of its steal queue, and its Send lane;
-//! - if it has such work and a core is parked, the monitor asks that one, one per look;
+//! - if there is such work, or some in the injector, and a core is parked, the monitor asks that one, one
+//!   per look;
 //! - `Send` tasks of that core that are woken elsewhere make a *detour*: to the waker's core if that is
 //!   well, else as if spawned from outside. Tasks that come from outside go to a parked core that is well,
 //!   else to well ones in turn;

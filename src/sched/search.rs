@@ -68,7 +68,7 @@ impl Searcher {
     }
 
     /// Takes over from stuck cores, whether or not this one has work: half of each steal queue if there is
-    /// room, and what was woken. How many tasks that were.
+    /// room, and what was woken. Whether that were any.
     pub(super) fn rescue(&mut self, core: &Core) -> bool {
         if core.shared.stuck.is_stuck(core.index) {
             // Well again, and not noticed yet.

@@ -24,7 +24,8 @@ impl Stuck {
         Self { cores, count: AtomicUsize::new(0), waiting: Mutex::default() }
     }
 
-    /// Whether any core is (one load).
+    /// Whether any core is (one load). Relaxed: it costs every turn, and who sees it a turn later helps then.
+    /// Who must not miss a change registers, under the lock.
     pub(crate) fn any(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }

@@ -26,9 +26,9 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Balance {
-    /// A listener on every core; the kernel picks one by a hash of the connection's addresses. No core waits
-    /// for another and nothing is handed over, but the spread is only even for many connections, and
-    /// connections that end do not change it.
+    /// A listener on every core; the kernel picks one by a hash of the connection's addresses. Nothing
+    /// is handed over, but the spread is only even for many connections, and connections that end do not
+    /// change it.
     #[default]
     Kernel,
     /// One listener, on core 0, whose fresh connections go to the core that has the fewest connections of

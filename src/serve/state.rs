@@ -201,7 +201,8 @@ impl Live {
 
     /// The same connection, counted on another core.
     pub(super) fn moved_to(mut self, core: usize) -> Self {
-        // More first: the count of all never falls short.
+        // A sum that somebody makes meanwhile may count it twice or not at all; when `idle` makes one, the
+        // accept loops and helpers, which move connections, have ended.
         self.state.live[core].0.fetch_add(1, Ordering::SeqCst);
         self.state.live[self.core].0.fetch_sub(1, Ordering::SeqCst);
         self.core = core;

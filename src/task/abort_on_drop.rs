@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 /// Waits for a task's output and, unlike [`JoinHandle`], aborts the task when it is dropped; made by
 /// [`JoinHandle::abort_on_drop`].
 ///
-/// The drop does what [`JoinHandle::abort`] does: a task is over as soon as its core gets to it; a job of the
-/// blocking pool that has not begun is over, and its closure dropped, when the drop returns; a job that has
+/// The drop does what [`JoinHandle::abort`] does: a task is over as soon as its core gets to it; a job that
+/// waits in the blocking pool's queue is over, and its closure dropped, when the drop returns; a job that has
 /// begun runs to its end. A task that is over is not touched. To wait until the task is over, abort and await
 /// instead of dropping.
 ///

@@ -71,8 +71,8 @@ pub(super) struct Functions {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Gives a reference, as a `Notified`, to the scheduler. `kept`: the caller has another one throughout.
     pub(super) schedule: unsafe fn(NonNull<Header>, bool),
-    /// Tells the scheduler of an abort that has met a task that waits for its turn. The caller has a
-    /// reference throughout.
+    /// Tells the scheduler of an abort that has met a task that waits for its turn or has it. The caller has
+    /// a reference throughout.
     pub(super) aborted: unsafe fn(NonNull<Header>),
     /// Has the scheduler bring the node of a local task home; consumes the message's reference.
     pub(super) send: unsafe fn(NonNull<Header>),
@@ -196,8 +196,9 @@ impl Header {
     /// Moves the join waker out.
     ///
     /// # Safety
-    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`, `FarLeave::Waker`) or completed
-    /// the task and found it (`Complete::Joined`): it is stored, and nobody else will move it.
+    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`, `FarLeave::Waker`), completed the
+    /// task and found it (`Complete::Joined`, `Complete::Reached` with `joined`), or stored it and been
+    /// refused its publication (`publish_join_waker`): it is there, and nobody else will move it.
     #[inline]
     pub(super) unsafe fn take_join_waker(&self) -> Waker {
         // SAFETY: the caller upholds that the place is filled and that this is the one move out of it.

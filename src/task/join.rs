@@ -66,9 +66,10 @@ impl<T> JoinHandle<T> {
     /// A poll that is going on is not interrupted. The future is dropped on the task's own core; awaiting the
     /// handle then gives an error that [is cancelled](JoinError::is_cancelled).
     ///
-    /// A job of the blocking pool can be aborted only before it has begun. Then the job is over when this
-    /// returns, however busy the pool is: its closure, with all it has captured, is dropped by this call, on
-    /// this thread. A job that has begun runs to its end and gives its output.
+    /// A job of the blocking pool can be aborted only before it has begun. One that waits in the queue is
+    /// over when this returns, however busy the pool is: its closure, with all it has captured, is dropped by
+    /// this call, on this thread (of two calls at once, by one). One that a thread has just taken to begin it
+    /// ends there, a moment later. A job that has begun runs to its end and gives its output.
     ///
     /// ```
     /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();

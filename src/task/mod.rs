@@ -21,6 +21,8 @@
 //! | `Waker` | any number | waking |
 //! | [`JoinHandle`] | at most one | the output |
 //! | [`AbortHandle`] | any number | ending the task |
+//! | `Unborn` | one, until it is born | bringing a local task to its home |
+//! | `Request`, a message | at most one at a time | telling a local task's home that others want something |
 //!
 //! All are counted in the state word, above its bits; of a local task, in two words (below). The last one
 //! frees the cell.
@@ -219,14 +221,15 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
     fn release(&self, task: &Header) -> Option<TaskRef>;
 
     /// The task has panicked: in its poll, in the drop of its future, or in the drop of an output that nobody
-    /// took. Called once for each of these, on the thread that panicked, before the task's handle learns of
-    /// it. A panic in here is contained.
+    /// took. Called once for the end of the future, with the first panic in it, and once for such a drop of
+    /// an output, on the thread that panicked, before the task's handle learns of it. A panic in here is
+    /// contained.
     fn panicked(&self, panic: &TaskPanic<'_>) {
         let _ = panic;
     }
 
-    /// The task was aborted while it waits for its turn. A scheduler that can take it out of its queue may
-    /// end it here and now ([`Notified::shutdown`]); else it ends when its turn comes.
+    /// The task was aborted while it waits for its turn, or is having it. A scheduler that can take it out of
+    /// its queue may end it here and now ([`Notified::shutdown`]); else it ends when its turn comes.
     fn aborted(&self, task: &Header) {
         let _ = task;
     }

@@ -111,7 +111,7 @@ impl Notified {
 }
 
 /// Something that another thread wants of a local task: to be brought to the task's home.
-#[must_use = "a request that is dropped is taken as refused by a home that has closed"]
+#[must_use = "a request that does not become a message is lost, and all later ones of its task with it"]
 pub(crate) struct Request(Reference);
 
 impl Request {

@@ -414,7 +414,8 @@ impl State {
 
     /// From afar, when the home thread has closed its door: as [`merge`](Self::merge), if nobody has done it.
     pub(super) fn merge_for_the_dead(&self, held: usize) -> bool {
-        // The home thread wrote the word for the last time before it closed the door.
+        // The home thread wrote the word for the last time before it closed the door. Its count stays there,
+        // where nobody looks any more but `Debug`.
         let word = self.word.load(Ordering::Acquire);
         self.remote.merge_once(self.homes(word), held as isize)
     }
