@@ -132,12 +132,10 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    match spawn_local_here(future, attributes) {
-        Ok(task) => task,
-        Err(_) => panic!(
-            "spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)"
-        ),
-    }
+    let Some(task) = spawn_local_here(future, attributes) else {
+        panic!("spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)")
+    };
+    task
 }
 
 #[track_caller]

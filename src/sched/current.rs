@@ -7,7 +7,9 @@
 use super::queue::Owner;
 use super::shared::{Scheduler, Shared};
 use crate::metrics::Counters;
-use crate::task::{self, Attributes, Cause, JoinHandle, Notified, TaskRef, Unborn};
+use crate::task::{
+    self, Attributes, Cause, Class, JoinHandle, Notified, Seat, Shell, Shells, TaskRef, Unborn,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -16,6 +18,10 @@ use std::sync::Arc;
 
 /// Spare references a core keeps: enough for the births and ends of a turn to cancel out.
 const SPARE_MAX: usize = 256;
+
+/// Shells of tasks a core keeps of each size: tasks of one burst have theirs from the one before, and what is
+/// kept is at most half a megabyte (all sizes together come to 16.5 KiB).
+const SHELLS_MAX: usize = 32;
 
 /// The part of a core that only its own thread sees.
 pub(crate) struct Core {
@@ -36,6 +42,8 @@ pub(crate) struct Core {
     /// References to `shared` that tasks have given back: a task born here takes one of them, and neither its
     /// birth nor its end touches the shared count.
     spare: RefCell<Vec<Arc<Shared>>>,
+    /// What is left of tasks that have ended here: for the next ones.
+    shells: RefCell<Shells<Scheduler>>,
     /// Under `Steal::Never`: what does not fit the steal queue. Nothing ever leaves its core.
     pub(crate) spill: RefCell<VecDeque<Notified>>,
 }
@@ -61,11 +69,16 @@ impl Drop for Entered {
     }
 }
 
+/// This thread's core, if it is one.
+#[inline]
+fn here() -> Option<Rc<Core>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
 /// Calls `use_it` with this thread's core, if it is one.
 #[inline]
 pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R {
-    let core = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-    use_it(core.as_ref())
+    use_it(here().as_ref())
 }
 
 /// The task that is being polled wants to go on at core `core` once this poll is over and has woken it. False
@@ -90,18 +103,19 @@ pub(crate) fn go_on_at(core: usize) -> bool {
     })
 }
 
-/// A reference to `shared`, one that this core has to spare if it has any.
-#[inline]
-pub(super) fn spare(shared: &Arc<Shared>) -> Arc<Shared> {
-    let spare = CURRENT.try_with(|current| {
+/// What a task with this future is made from, born on core `born`: by a core of that runtime mostly what is
+/// left of another task.
+#[inline(always)]
+pub(super) fn seat_for<F: Future>(shared: &Arc<Shared>, born: usize) -> Seat<Scheduler> {
+    let seat = CURRENT.try_with(|current| {
         let current = current.borrow();
         let core = current.as_ref().filter(|core| Arc::ptr_eq(&core.shared, shared))?;
-        core.spare.borrow_mut().pop()
+        Some(core.seat_for::<F>(born))
     });
-    spare.ok().flatten().unwrap_or_else(|| Arc::clone(shared))
+    seat.ok().flatten().unwrap_or_else(|| Seat::New(Scheduler::over(Arc::clone(shared), born)))
 }
 
-/// Keeps a reference for [`spare`], if this is a core of that runtime.
+/// Keeps a reference for a later task, if this is a core of that runtime.
 #[inline]
 pub(super) fn keep_spare(shared: Arc<Shared>) {
     let mut shared = Some(shared);
@@ -118,6 +132,22 @@ pub(super) fn keep_spare(shared: Arc<Shared>) {
     });
     // Out here: it may be the last one.
     drop(shared);
+}
+
+/// Keeps what is left of a task, if this is a core of its runtime.
+#[inline]
+pub(super) fn keep_shell(mut shell: Shell<Scheduler>) {
+    let shared = Arc::as_ptr(shell.scheduler().shared());
+    let mut shell = Some(shell);
+    let _ = CURRENT.try_with(|current| {
+        let current = current.borrow();
+        let Some(core) = current.as_ref().filter(|core| Arc::as_ptr(&core.shared) == shared) else { return };
+        if let Some(kept) = shell.take() {
+            shell = core.shells.borrow_mut().keep(kept).err();
+        }
+    });
+    // Out here: what it refers to may go with it.
+    drop(shell);
 }
 
 /// The number of this thread's core within its runtime.
@@ -177,6 +207,7 @@ impl Core {
             may_move: Cell::new(false),
             bound_for: Cell::new(None),
             spare: RefCell::default(),
+            shells: RefCell::new(Shells::new(SHELLS_MAX)),
             spill: RefCell::default(),
         }
     }
@@ -185,6 +216,18 @@ impl Core {
     #[inline]
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What a task with this future is made from, born on core `born`.
+    #[inline(always)]
+    fn seat_for<F: Future>(&self, born: usize) -> Seat<Scheduler> {
+        let class = const { Class::of::<F, Scheduler>() };
+        if let Some(mut shell) = class.and_then(|class| self.shells.borrow_mut().take(class)) {
+            shell.scheduler().born_at(born);
+            return Seat::Used(shell);
+        }
+        let spare = self.spare.borrow_mut().pop();
+        Seat::New(Scheduler::over(spare.unwrap_or_else(|| Arc::clone(&self.shared)), born))
     }
 
     /// Queues a task that has come from elsewhere: this is its home from its next poll on.
@@ -269,27 +312,22 @@ impl Core {
     }
 }
 
-/// Spawns a task that never leaves this core.
-///
-/// # Errors
-/// The future, on a thread that is no core.
+/// Spawns a task that never leaves this core. `None`, and the future is dropped, on a thread that is no core.
 #[inline]
 pub(crate) fn spawn_local_here<F>(
     future: F,
     attributes: impl Into<Attributes>,
-) -> Result<JoinHandle<F::Output>, F>
+) -> Option<JoinHandle<F::Output>>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
-    with_current(|core| {
-        let Some(core) = core else { return Err(future) };
-        let spare = core.spare.borrow_mut().pop();
-        let scheduler = Scheduler::over(spare.unwrap_or_else(|| Arc::clone(&core.shared)), core.index);
-        let (owned, notified, handle) = task::new_local(future, scheduler, attributes);
-        core.take_in(owned, notified);
-        Ok(handle)
-    })
+    // Not by a closure, and not to be given back: the future would be copied once more for each.
+    let core = here()?;
+    let seat = core.seat_for::<F>(core.index);
+    let (owned, notified, handle) = task::new_local::<_, Scheduler>(future, seat, attributes);
+    core.take_in(owned, notified);
+    Some(handle)
 }
 
 /// On the core it was made for: the task begins its life. On any other thread it is cancelled.

@@ -67,6 +67,7 @@ impl Drain {
 
     /// Whether spawns from outside are refused (one load). Relaxed: a core that parks has swapped its inbox's
     /// word before it asks, and the drain knocks there after it has said that it is on.
+    #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.pool.load(Ordering::Relaxed) != 0
     }

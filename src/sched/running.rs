@@ -67,6 +67,8 @@ impl Running {
         }
     }
 
+    // Out of the way of tasks without a name, which are nearly all.
+    #[cold]
     fn copy_name(&self, name: &[u8]) {
         let shown = &name[..name.len().min(NAME_BYTES)];
         for (word, bytes) in self.name.iter().zip(shown.chunks(8)) {

@@ -21,7 +21,7 @@ use crate::metrics::Counters;
 use crate::sys::fork;
 use crate::task::{
     self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OnPanic, OwnedTasks, Request, Schedule,
-    TaskPanic, TaskRef, Unborn,
+    Shell, TaskPanic, TaskRef, Unborn,
 };
 use crate::time::Clock;
 use std::future::Future;
@@ -269,7 +269,8 @@ impl Shared {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (owned, notified, handle) = task::new(future, Scheduler::new(self, home), attributes);
+        let seat = current::seat_for::<F>(self, home);
+        let (owned, notified, handle) = task::new::<_, Scheduler>(future, seat, attributes);
         notified.header().set_home(home);
         if self.refuses_tasks() || !self.cores[home].owned.insert(owned) {
             notified.shutdown();
@@ -300,7 +301,7 @@ impl Shared {
         F::Output: Send + 'static,
     {
         let mark = *self.cores[home].mark.get().expect("a core has its mark before anybody has a handle");
-        task::new_elsewhere(make, Scheduler::new(self, home), mark, attributes)
+        task::new_elsewhere(make, Scheduler::over(Arc::clone(self), home), mark, attributes)
     }
 
     /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a
@@ -328,18 +329,20 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// For a task born on core `born`.
-    pub(crate) fn new(shared: &Arc<Shared>, born: usize) -> Self {
-        Self::over(current::spare(shared), born)
-    }
-
-    /// As [`new`](Self::new), with a reference that is given to it.
+    /// For a task born on core `born`, with a reference that is given to it.
     #[inline]
     pub(crate) fn over(shared: Arc<Shared>, born: usize) -> Self {
         Self { shared: Some(shared), born }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    /// The next task is born on core `born`.
+    #[inline]
+    pub(super) fn born_at(&mut self, born: usize) {
+        self.born = born;
+    }
+
+    #[inline]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         self.shared.as_ref().expect("there until drop")
     }
 }
@@ -376,6 +379,11 @@ impl Schedule for Scheduler {
     #[inline]
     fn release(&self, task: &Header) -> Option<TaskRef> {
         self.shared().cores[self.born].owned.remove(task)
+    }
+
+    #[inline]
+    fn keep(shell: Shell<Self>) {
+        current::keep_shell(shell);
     }
 
     fn panicked(&self, panic: &TaskPanic<'_>) {

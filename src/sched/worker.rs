@@ -226,6 +226,7 @@ impl Worker {
         }
     }
 
+    #[inline]
     fn poll(&self, task: Notified) {
         self.core.counters().polls.add(1);
         let block = &self.core.shared.cores[self.core.index];

@@ -143,11 +143,13 @@ impl Header {
 
     /// The scheduler's own note: the index of the core where the task is at home, or the place where a job of
     /// the blocking pool waits; 0 until it is set.
+    #[inline]
     pub(crate) fn home(&self) -> usize {
         self.home.load(Ordering::Relaxed) as usize
     }
 
     /// Notes where the task is.
+    #[inline]
     pub(crate) fn set_home(&self, place: usize) {
         // There are far fewer cores than numbers, and no more places in a queue.
         self.home.store(place as u32, Ordering::Relaxed);

@@ -93,8 +93,9 @@
 //! unless a message is on its way already, two more for the inbox (push and knock) and up to two for a
 //! reference to the scheduler; at home its arrival is one, and taking the lane is one for all that is in it.
 //!
-//! There is no clock and no allocation but the cell; a name is one more, and so are a place in a set, the
-//! waker of a handle that waits for a local task elsewhere, and the reason of a task that fails
+//! There is no clock, and no allocation in steady state for a task of up to 1 KiB: its cell is what is left
+//! of an earlier one (`shell.rs`); a larger one is allocated. A name is one more, and so are a place in a
+//! set, the waker of a handle that waits for a local task elsewhere, and the reason of a task that fails
 //! ([`JoinError`]).
 //!
 //! # Leaving home
@@ -137,6 +138,7 @@ mod owned;
 mod panic;
 mod remote;
 mod run;
+mod shell;
 mod state;
 #[cfg(test)]
 mod stress;
@@ -160,6 +162,7 @@ pub(crate) use notified::{Notified, Request, TaskRef};
 pub(crate) use owned::{Entry, OwnedTasks};
 pub(crate) use panic::OnPanic;
 pub use panic::TaskPanic;
+pub(crate) use shell::{Class, Seat, Shell, Shells};
 pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
@@ -220,6 +223,11 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
     /// The task has ended: takes it out of the owner's list. `None` if it is in none.
     fn release(&self, task: &Header) -> Option<TaskRef>;
 
+    /// A task has ended, and this is left of it: kept for the next one, or dropped.
+    fn keep(shell: Shell<Self>) {
+        drop(shell);
+    }
+
     /// The task has panicked: in its poll, in the drop of its future, or in the drop of an output that nobody
     /// took. Called once for the end of the future, with the first panic in it, and once for such a drop of
     /// an output, on the thread that panicked, before the task's handle learns of it. A panic in here is
@@ -238,9 +246,10 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
 /// Makes a task that any thread may run.
 ///
 /// The [`TaskRef`] is for the owner's list, the [`Notified`] for its queue.
+#[inline(always)]
 pub(crate) fn new<F, S>(
     future: F,
-    scheduler: S,
+    seat: impl Into<Seat<S>>,
     attributes: impl Into<Attributes>,
 ) -> (TaskRef, Notified, JoinHandle<F::Output>)
 where
@@ -248,16 +257,19 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, Birth::Listed(Mark::ANY), attributes.into());
+    let task = run::allocate(future, seat.into(), Birth::Listed(Mark::ANY), attributes.into());
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }
 
 /// Makes a task that only the calling thread may run, so that its future need not be `Send`.
+// Inlined, as what it calls is: a seat that goes through memory is written in parts and read as a whole,
+// which a CPU cannot forward (some 6 ns).
+#[inline(always)]
 pub(crate) fn new_local<F, S>(
     future: F,
-    scheduler: S,
+    seat: impl Into<Seat<S>>,
     attributes: impl Into<Attributes>,
 ) -> (TaskRef, Notified, JoinHandle<F::Output>)
 where
@@ -265,7 +277,7 @@ where
     F::Output: 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, Birth::Listed(Mark::here()), attributes.into());
+    let task = run::allocate(future, seat.into(), Birth::Listed(Mark::here()), attributes.into());
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -274,7 +286,7 @@ where
 /// Makes a task that is in nobody's list: its scheduler must run it or shut it down.
 pub(crate) fn new_unowned<F, S>(
     future: F,
-    scheduler: S,
+    seat: impl Into<Seat<S>>,
     attributes: impl Into<Attributes>,
 ) -> (Notified, JoinHandle<F::Output>)
 where
@@ -282,7 +294,7 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task = run::allocate(future, scheduler, Birth::Unlisted, attributes.into());
+    let task = run::allocate(future, seat.into(), Birth::Unlisted, attributes.into());
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }

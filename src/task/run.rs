@@ -8,6 +8,7 @@ use super::afar;
 use super::answer::{Complete, Pause, Start};
 use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
+use super::shell::{self, Seat};
 use super::state::{Birth, State};
 use super::{Attributes, Cause, Notified, Schedule, TaskPanic, waker};
 use crate::base::coop;
@@ -20,17 +21,19 @@ use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
 
 /// Makes the cell of a new task; the references of its `birth` are the caller's.
+#[inline(always)]
 pub(super) fn allocate<F: Future, S: Schedule>(
     future: F,
-    scheduler: S,
+    mut seat: Seat<S>,
     birth: Birth,
     attributes: Attributes,
 ) -> NonNull<Header> {
-    let realm = scheduler.realm();
-    let mut cell = Box::<Cell<F, S>>::new_uninit();
-    let place = cell.as_mut_ptr();
-    // In place, field by field: a cell that is made first and moved into its box is copied once more.
-    // SAFETY: `place` is a cell's memory, each field of which is written once and not read before.
+    let realm = seat.scheduler().realm();
+    let cell = seat.place::<F>();
+    let place = cell.as_ptr();
+    // In place, field by field: a cell that is made first and moved into its memory is copied once more.
+    // SAFETY: `place` is a cell's memory, with its scheduler; each other field is written once and not read
+    // before.
     unsafe {
         (&raw mut (*place).header).write(Header::new(
             State::new(birth),
@@ -38,13 +41,10 @@ pub(super) fn allocate<F: Future, S: Schedule>(
             realm,
             attributes,
         ));
-        (&raw mut (*place).scheduler).write(scheduler);
         (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future)));
     }
-    // SAFETY: all three fields are written.
-    let cell = unsafe { cell.assume_init() };
     // The pointer keeps its claim to the whole cell, although it is called the header's.
-    NonNull::from(Box::leak(cell)).cast()
+    cell.cast()
 }
 
 /// A task whose types are known.
@@ -84,6 +84,8 @@ impl<F: Future, S: Schedule> Typed<F, S> {
     unsafe fn poll(&self) -> bool {
         // SAFETY: the runner's reference outlives the poll.
         let waker = unsafe { waker::lend(self.address()) };
+        // The output leaves by the side: as a result it would be copied on its way out, `Pending` included.
+        let mut ready = None;
         let poll = || {
             self.cell().stage.with_mut(|stage| {
                 // SAFETY: RUNNING gives us the stage.
@@ -92,13 +94,18 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                 };
                 // SAFETY: the cell never moves and the future is dropped in place.
                 let future = unsafe { Pin::new_unchecked(future) };
-                coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
-            })
+                if let Poll::Ready(output) =
+                    coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
+                {
+                    ready = Some(output);
+                }
+            });
         };
-        let result = match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(output)) => Ok(output),
-            Err(panic) => Err(Failure::Panicked(panic)),
+        let polled = catch_unwind(AssertUnwindSafe(poll));
+        let result = match (polled, ready) {
+            (Ok(()), None) => return false,
+            (Ok(()), Some(output)) => Ok(output),
+            (Err(panic), _) => Err(Failure::Panicked(panic)),
         };
         // SAFETY: RUNNING is still ours.
         unsafe { self.conclude(result) };
@@ -353,6 +360,8 @@ unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
         // SAFETY: the stage is ours, as above, and what is in it may be dropped here.
         unsafe { typed.discard() };
     }
-    // SAFETY: `allocate` made it from a box, and it is freed once.
-    contained(|| drop(unsafe { Box::from_raw(typed.0.as_ptr()) }));
+    // SAFETY: the header is ours, as the stage is, which is empty; neither is touched again.
+    unsafe { ptr::drop_in_place(&raw mut (*typed.0.as_ptr()).header) };
+    // SAFETY: `allocate` made it in such a place, and it is freed once; what is left alive is the scheduler.
+    contained(|| unsafe { shell::vacate(typed.0) });
 }

@@ -113,6 +113,8 @@ fn a_queue_keeps_the_order_whatever_is_taken_out_of_it() {
             // What is out is not found, although its place may be another's by now.
             assert!(out.iter().rev().take(8).all(|gone| queue.remove(gone.job.header()).is_none()));
         }
+        // The queue has jobs that have the queue.
+        while queue.lock().unwrap().pop().is_some() {}
     }
 }
 
