@@ -7,11 +7,11 @@
 //! 3. The worker enters once per turn ([`Ring::enter`]), which hands the SQEs over and waits.
 //! 4. [`Ring::reap`] copies all CQEs aside, and only then acts on them: each finds its cell by `user_data`,
 //!    the cell's body stores the result in its slot, and the wakers are collected for the worker to wake.
-//! 5. The final CQE gives the kernel's reference back. Nothing the kernel may touch is freed before.
+//! 5. The final CQE ends the kernel's hold on the cell. Nothing the kernel may touch is freed before.
 //!
 //! # Rules
 //! - Only the home core touches a ring; everyone else sends a message to its inbox
-//!   (`cell::CellRef::request`).
+//!   (`cell::CellRef::cancel`, `cell::KernelRef::submit_at_home`).
 //! - A cancel proves nothing; the final CQE does. Cancels go out before backlogged ops, and a cancel whose
 //!   target is still in flight is repeated ([`cancel`]).
 //! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
@@ -29,6 +29,7 @@ pub(crate) mod backend;
 pub(crate) mod cancel;
 pub(crate) mod cell;
 pub(crate) mod gather;
+mod holds;
 mod memory;
 pub(crate) mod multi;
 pub(crate) mod op;
@@ -50,7 +51,7 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, POLL_ADD_MULTI, RES_FORKED, RES_GONE, Sqe, opcode};
 use backend::{Backend, Wait};
-use cell::{CellRef, Flight};
+use cell::{CellRef, Flight, KernelRef};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -73,13 +74,14 @@ pub(crate) struct Ring {
     bell: Arc<EventFd>,
     bell_armed: Cell<bool>,
     counters: Arc<Counters>,
-    backlog: RefCell<VecDeque<CellRef>>,
+    backlog: RefCell<VecDeque<KernelRef>>,
     cancels: RefCell<cancel::Cancels>,
     in_flight: Cell<usize>,
     closing: Cell<bool>,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
     arena: RefCell<arena::Arena>,
+    memory: RefCell<memory::Memory>,
 }
 
 thread_local! {
@@ -136,6 +138,7 @@ impl Ring {
             reaped: RefCell::default(),
             pool: RefCell::new(None),
             arena: RefCell::default(),
+            memory: RefCell::default(),
         }
     }
 
@@ -171,50 +174,50 @@ impl Ring {
         }
     }
 
-    /// Takes an op: into the submission queue, or onto the backlog. The reference becomes the kernel's.
+    /// Takes an op: into the submission queue, or onto the backlog.
     #[inline]
-    pub(crate) fn submit(&self, cell: CellRef) {
+    pub(crate) fn submit(&self, kernels: KernelRef) {
         if let Some(refusal) = self.refusal() {
-            return self.refuse(&cell, refusal);
+            return self.refuse(kernels, refusal);
         }
-        let refused = if self.backlog.borrow().is_empty() { self.try_push(cell) } else { Err(cell) };
-        if let Err(cell) = refused {
-            cell.set_flight(self, Flight::Backlogged);
-            self.backlog.borrow_mut().push_back(cell);
+        let refused = if self.backlog.borrow().is_empty() { self.try_push(kernels) } else { Err(kernels) };
+        if let Err(kernels) = refused {
+            kernels.set_flight(self, Flight::Backlogged);
+            self.backlog.borrow_mut().push_back(kernels);
         }
     }
 
-    /// Writes the cell's SQE and gives the reference to the kernel. A full queue is flushed once. An op is
-    /// described only when it goes out, because describing it may take memory of the arena.
+    /// Writes the cell's SQE; the kernel has the op then. A full queue is flushed once. An op is described
+    /// only when it goes out, because describing it may take memory of the arena.
     ///
     /// # Errors
-    /// The cell, if there is no room.
+    /// The op, if there is no room.
     #[inline]
-    fn try_push(&self, cell: CellRef) -> Result<(), CellRef> {
+    fn try_push(&self, kernels: KernelRef) -> Result<(), KernelRef> {
         if !self.make_room() {
-            return Err(cell);
+            return Err(kernels);
         }
         let mut sqe = None;
         // Describing asks the buffer where it is, and a buffer may be foreign code.
-        contained(|| sqe = Some(cell.fill(self)));
+        contained(|| sqe = Some(kernels.fill(self)));
         let Some(sqe) = sqe else {
-            self.refuse(&cell, -libc::EFAULT);
+            self.refuse(kernels, -libc::EFAULT);
             return Ok(());
         };
         if !self.backend.borrow_mut().push(&sqe) {
             broken("a submission queue with room refused an entry");
         }
-        cell.set_flight(self, Flight::Submitted);
+        kernels.set_flight(self, Flight::Submitted);
         self.in_flight.set(self.in_flight.get() + 1);
-        cell.into_kernel();
+        kernels.stay();
         Ok(())
     }
 
     /// Completes an op that the kernel never hears of.
-    fn refuse(&self, cell: &CellRef, res: i32) {
-        cell.set_flight(self, Flight::Final);
+    fn refuse(&self, kernels: KernelRef, res: i32) {
+        kernels.set_flight(self, Flight::Final);
         let mut wakers = Vec::new();
-        contained(|| cell.complete(Cqe::made_up(res), Some(self), &mut wakers));
+        kernels.complete(Cqe::made_up(res), Some(self), &mut wakers);
         for waker in wakers {
             contained(|| waker.wake());
         }
@@ -274,9 +277,9 @@ impl Ring {
 
     fn drain_backlog(&self) {
         loop {
-            let Some(cell) = self.backlog.borrow_mut().pop_front() else { return };
-            if let Err(cell) = self.try_push(cell) {
-                self.backlog.borrow_mut().push_front(cell);
+            let Some(kernels) = self.backlog.borrow_mut().pop_front() else { return };
+            if let Err(kernels) = self.try_push(kernels) {
+                self.backlog.borrow_mut().push_front(kernels);
                 return;
             }
         }
@@ -340,18 +343,16 @@ impl Ring {
         }
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {
-                // SAFETY: only `try_push` puts cells into the kernel, each with a reference; the kernel's is
-                // given back below, at the final CQE and not before.
-                let cell = unsafe { CellRef::from_kernel(cqe.user_data) };
+                // SAFETY: only `try_push` gives cells to the kernel, each with the kernel's hold, which is
+                // used up below, at the final CQE and not before.
+                let kernels = unsafe { KernelRef::from_user_data(cqe.user_data) };
                 if cqe.more() {
-                    contained(|| cell.complete(cqe, Some(self), wakers));
-                    cell.into_kernel();
-                    return;
+                    kernels.progress(cqe, self, wakers);
+                    return kernels.stay();
                 }
-                cell.set_flight(self, Flight::Final);
+                kernels.set_flight(self, Flight::Final);
                 self.in_flight.set(self.in_flight.get() - 1);
-                contained(|| cell.complete(cqe, Some(self), wakers));
-                contained(|| drop(cell));
+                kernels.complete(cqe, Some(self), wakers);
             }
             TAG_BELL => self.bell_armed.set(cqe.more() && self.bell_armed.get()),
             tag => debug_assert_eq!(tag, TAG_CANCEL, "no other tag is ever submitted"),
@@ -368,10 +369,9 @@ impl Ring {
     pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
         self.closing.set(true);
         let waiting = self.backlog.take();
-        for cell in waiting {
-            cell.set_flight(self, Flight::Final);
-            contained(|| cell.complete(Cqe::made_up(RES_GONE), Some(self), wakers));
-            contained(|| drop(cell));
+        for kernels in waiting {
+            kernels.set_flight(self, Flight::Final);
+            kernels.complete(Cqe::made_up(RES_GONE), Some(self), wakers);
         }
         if !fork::is_child() {
             self.flush();

@@ -8,9 +8,10 @@
 //!     ▼                    orphan ── final CQE at home ──▶ op.orphaned(result)
 //! ```
 //!
-//! Who has the operation's resources: the future while Idle; the cell from then on. At DONE without GONE they
-//! are the future's (it takes them out when polled, or disposes of them when dropped); at DONE with GONE the
-//! home core's. The slot decides which of the two it is (base/slot.rs), so exactly one side takes them.
+//! Who has the operation's resources: the future while Idle; the cell from then on. When the result meets a
+//! future that waits, they are the future's (it takes them out when polled, or disposes of them when
+//! dropped); when it meets a future that is gone, the home core's. The slot decides which of the two it is
+//! (base/slot.rs), so exactly one side takes them, and the cell with them (ring/cell.rs).
 //!
 //! # What it costs
 //! Atomic read-modify-writes of one read of a file, all on its home core (`tests/read_modify_writes` counts
@@ -19,20 +20,21 @@
 //! | | local task | `Send` task | of which |
 //! |---|---|---|---|
 //! | the future is made | 1 | 1 | a reference to the descriptor |
-//! | submitted | 1 | 2 | a reference to the inbox, for cancels from elsewhere; the waker |
-//! | completed | 2 | 2 | the slot; the kernel's reference to the cell |
+//! | submitted | 0 | 1 | the waker |
+//! | completed | 1 | 1 | the slot |
 //! | its task is woken | 0 | 1 | the task's state word |
-//! | the result is taken | 2 | 2 | the two references are given up |
+//! | the result is taken | 1 | 1 | the reference is given up |
 //!
-//! The cell itself is given up without one, because it has one owner by then. Memory comes from a list of the
-//! thread's own (`memory.rs`).
+//! The cell costs none, because kernel and future share a hold (`cell.rs`), and neither does its memory or
+//! its inbox, which the ring keeps from one op to the next (`memory.rs`).
 
-use super::cell::{Body, CellRef};
+use super::cell::{Body, CellRef, Hold, Site, WaitRef};
 use super::{Ring, with_current};
+use crate::base::guard::contained;
 use crate::base::reach;
 use crate::base::slot::{Set, Slot};
+use crate::base::sync::UnsafeCell;
 use crate::sys::sqe::{Cqe, Sqe};
-use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -79,41 +81,56 @@ impl<P: Operation> Shot<P> {
     /// Takes the operation out.
     ///
     /// # Safety
-    /// The caller is the side that owns it: the future after DONE, the producer after it found GONE.
+    /// The caller is the side that has the hold: the future that found the result, the producer that found
+    /// the future gone.
     unsafe fn take(&self) -> P {
         // SAFETY: per contract nobody else looks.
-        unsafe { (*self.operation.get()).take() }.expect("the operation is taken once")
+        self.operation
+            .with_mut(|operation| unsafe { (*operation).take() })
+            .expect("the operation is taken once")
     }
 }
 
 impl<P: Operation> Body for Shot<P> {
     fn fill(&self, ring: &Ring) -> Sqe {
-        // SAFETY: called on the home core before the op is in flight: the operation is the home core's.
-        let operation = unsafe { (*self.operation.get()).as_mut() };
-        let sqe = operation.expect("an op is filled before it completes").describe(ring);
+        let sqe = self.operation.with_mut(|operation| {
+            // SAFETY: called on the home core before the op is in flight: the operation is the home core's.
+            let operation = unsafe { (*operation).as_mut() };
+            operation.expect("an op is filled before it completes").describe(ring)
+        });
         debug_assert_eq!(sqe.opcode, P::OPCODE);
         sqe
     }
 
-    fn complete(&self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+    unsafe fn complete(body: *const Self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Hold {
         debug_assert!(!cqe.more(), "a one-CQE op has one CQE");
         if let Some(ring) = ring {
-            // SAFETY: the slot is not DONE: the operation is still the home core's.
-            let operation = unsafe { (*self.operation.get()).as_mut() };
-            operation.expect("an op completes once").settle(ring);
+            // SAFETY: the result is not published: the body is alive …
+            unsafe { &(*body).operation }.with_mut(|operation| {
+                // SAFETY: … and the operation the home core's.
+                let operation = unsafe { (*operation).as_mut() };
+                operation.expect("an op completes once").settle(ring);
+            });
         }
-        match self.slot.set(cqe) {
+        // SAFETY: alive until the result is published; afterwards only if the slot says that it is ours.
+        match unsafe { Slot::set_last(&raw const (*body).slot, cqe) } {
             Set::Waiting(waker) => wakers.push(waker),
             Set::Early => {}
-            // SAFETY: the slot says that the future is gone, so the operation is ours.
-            Set::Abandoned => unsafe { self.take() }.orphaned(cqe),
+            Set::Abandoned => {
+                // SAFETY: the future is gone, so body and operation are ours.
+                let operation = unsafe { (*body).take() };
+                // Foreign code must not keep the hold from being given up.
+                contained(|| operation.orphaned(cqe));
+                return Hold::Kernels;
+            }
         }
+        Hold::Waiters
     }
 }
 
 enum State<P> {
     Idle(P),
-    InFlight(CellRef),
+    InFlight(WaitRef),
     Done,
 }
 
@@ -142,14 +159,14 @@ impl<P: Operation> Op<P> {
 
     /// Asks the kernel to stop; the op still completes. Before the first poll there is nothing to stop.
     pub(crate) fn cancel(&self) {
-        if let State::InFlight(cell) = &self.state {
-            cell.cancel();
+        if let State::InFlight(waits) = &self.state {
+            waits.cancel();
         }
     }
 
     /// The cell, once submitted: for whoever may have to cancel the op after the future is gone.
     pub(crate) fn cell(&self) -> Option<&CellRef> {
-        if let State::InFlight(cell) = &self.state { Some(cell) } else { None }
+        if let State::InFlight(waits) = &self.state { Some(waits) } else { None }
     }
 
     /// Takes the operation back, if it was never submitted.
@@ -167,25 +184,43 @@ impl<P: Operation> Op<P> {
         let mut slot = Slot::new();
         slot.arm(waker.clone());
         let body = Shot { slot, operation: UnsafeCell::new(Some(operation)) };
-        let cell = with_current(|ring| match ring {
+        let waits = with_current(|ring| match ring {
             Some(ring) => {
-                let (cell, kernels) = CellRef::pair(ring.inbox(), body);
+                let (waits, kernels) = CellRef::joint(Site::Here(ring), body);
                 ring.submit(kernels);
-                cell
+                waits
             }
             None => {
                 let home = reach::pick().unwrap_or_else(|| panic!("{}", reach::NO_RUNTIME));
-                let (cell, kernels) = CellRef::pair(home, body);
+                let (waits, kernels) = CellRef::joint(Site::At(home), body);
                 kernels.submit_at_home();
-                cell
+                waits
             }
         });
-        self.state = State::InFlight(cell);
+        self.state = State::InFlight(waits);
     }
 
-    fn body(cell: &CellRef) -> &Shot<P> {
+    fn body(cell: &CellRef) -> *const Shot<P> {
         // SAFETY: `submit` of this very type made the cell.
         unsafe { cell.body::<Shot<P>>() }
+    }
+
+    fn slot(cell: &CellRef) -> &Slot<Cqe> {
+        // SAFETY: the body is alive while this side has not given its part of the hold away, and does not
+        // move.
+        unsafe { &(*Self::body(cell)).slot }
+    }
+
+    /// The result has been found: takes the operation out and gives the cell up.
+    #[inline]
+    fn take_operation(&mut self) -> Option<P> {
+        let State::InFlight(waits) = std::mem::replace(&mut self.state, State::Done) else { return None };
+        debug_assert!(Self::slot(&waits).is_done());
+        // SAFETY: the slot has given the result to this side, and with it the body.
+        let operation = unsafe { (*Self::body(&waits)).take() };
+        // SAFETY: … and the hold.
+        unsafe { waits.give_up() };
+        Some(operation)
     }
 }
 
@@ -200,27 +235,30 @@ impl<P: Operation> Future for Op<P> {
             };
             this.submit(operation, cx.waker());
             // An op that could not be submitted (a forked child) is complete already; others have just begun.
-            if this.cell().is_none_or(|cell| !Self::body(cell).slot.is_done()) {
+            if this.cell().is_none_or(|cell| !Self::slot(cell).is_done()) {
                 return Poll::Pending;
             }
         }
-        let State::InFlight(cell) = &this.state else { unreachable!("submitted above or before") };
-        let cqe = ready!(Self::body(cell).slot.poll(cx));
-        // SAFETY: DONE and we have not abandoned the slot: the operation is ours.
-        let operation = unsafe { Self::body(cell).take() };
-        this.state = State::Done;
+        let State::InFlight(waits) = &this.state else { unreachable!("submitted above or before") };
+        let cqe = ready!(Self::slot(waits).poll(cx));
+        let operation = this.take_operation().expect("in flight until here");
         Poll::Ready(operation.finish(cqe))
     }
 }
 
 impl<P: Operation> Drop for Op<P> {
     fn drop(&mut self) {
-        let State::InFlight(cell) = &self.state else { return };
-        match Self::body(cell).slot.abandon() {
-            // SAFETY: DONE came before GONE: the operation is ours to dispose of.
-            Some(cqe) => unsafe { Self::body(cell).take() }.orphaned(cqe),
-            None if self.detached => {}
-            None => cell.cancel(),
+        let State::InFlight(waits) = &self.state else { return };
+        // First, because the cell may be gone once the slot is abandoned.
+        if !(self.detached || Self::slot(waits).is_done()) {
+            waits.cancel();
+        }
+        // SAFETY: the slot is alive, and not looked at again unless the result has come.
+        let late = unsafe { Slot::abandon(&raw const (*Self::body(waits)).slot) };
+        if let Some(cqe) = late
+            && let Some(operation) = self.take_operation()
+        {
+            operation.orphaned(cqe);
         }
     }
 }

@@ -15,10 +15,28 @@ mod base {
     pub(crate) mod inbox;
     #[path = "../../../../src/base/parcel.rs"]
     pub(crate) mod parcel;
+    #[path = "../../../../src/base/reach.rs"]
+    pub(crate) mod reach;
     #[path = "../../../../src/base/slot.rs"]
     pub(crate) mod slot;
     pub(crate) mod sync;
 }
+
+mod ring {
+    //! Cells and ops, over memory and a ring of the models' own.
+    mod bench;
+    #[path = "../../../../src/ring/cell.rs"]
+    pub(crate) mod cell;
+    #[path = "../../../../src/ring/holds.rs"]
+    pub(crate) mod holds;
+    pub(crate) mod memory;
+    #[path = "../../../../src/ring/op.rs"]
+    pub(crate) mod op;
+
+    pub(crate) use bench::{Ring, enter, with_current};
+}
+
+mod sys;
 
 #[path = "../../../src/sched"]
 mod sched {

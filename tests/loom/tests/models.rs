@@ -21,6 +21,18 @@ macro_rules! models {
     };
 }
 
+models!(cell:
+    the_last_hold_has_the_cell_to_itself
+    a_result_beside_a_poll_elsewhere
+    a_result_beside_a_drop_elsewhere
+    a_noted_orphan_beside_its_completion
+    a_future_that_moves_and_goes_takes_its_waker_along
+    an_op_dropped_at_home_ends_with_its_completion
+    an_op_from_elsewhere_beside_a_home_that_closes
+    an_op_dropped_on_its_way_home;
+    deep:
+);
+
 models!(idle:
     a_core_that_was_asked_knows_it
     a_surplus_is_shared_with_a_core_that_parks

@@ -4,6 +4,7 @@
 //! is at the top of the file under test.
 
 mod bench;
+pub mod cell;
 pub mod idle;
 pub mod inbox;
 pub mod local;
