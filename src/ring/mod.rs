@@ -30,6 +30,7 @@ pub(crate) mod cancel;
 pub(crate) mod cell;
 pub(crate) mod gather;
 mod holds;
+pub(crate) mod lease;
 mod memory;
 pub(crate) mod multi;
 pub(crate) mod op;
@@ -52,10 +53,11 @@ use crate::sys::fork;
 use crate::sys::sqe::{Cqe, POLL_ADD_MULTI, RES_FORKED, RES_GONE, Sqe, opcode};
 use backend::{Backend, Wait};
 use cell::{CellRef, Flight, KernelRef};
+use lease::{Leasable, Leases, Use};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,6 +84,7 @@ pub(crate) struct Ring {
     pool: RefCell<Option<pool::Pool>>,
     arena: RefCell<arena::Arena>,
     memory: RefCell<memory::Memory>,
+    leases: Leases<OwnedFd>,
 }
 
 thread_local! {
@@ -117,6 +120,12 @@ impl Drop for Entered {
     }
 }
 
+/// An op begins to use a descriptor: under the lease of the core that submits it, if there is a ring to end
+/// it on.
+pub(crate) fn begin_use(ring: Option<&Ring>, fd: &Arc<Leasable<OwnedFd>>) -> Use<OwnedFd> {
+    ring.map_or_else(|| Use::counted(fd), |ring| ring.leases.begin(fd))
+}
+
 impl Ring {
     /// A ring over `backend` for the core behind `inbox`, whose doorbell is `bell`.
     pub(crate) fn new(
@@ -125,6 +134,7 @@ impl Ring {
         bell: Arc<EventFd>,
         counters: Arc<Counters>,
     ) -> Self {
+        let leases = Leases::new(Arc::as_ptr(&inbox).addr());
         Self {
             backend: RefCell::new(backend),
             inbox,
@@ -139,6 +149,7 @@ impl Ring {
             pool: RefCell::new(None),
             arena: RefCell::default(),
             memory: RefCell::default(),
+            leases,
         }
     }
 
@@ -150,6 +161,11 @@ impl Ring {
     /// Whether this ring is the home of `cell`.
     pub(crate) fn is_home(&self, cell: &CellRef) -> bool {
         Arc::ptr_eq(&self.inbox, cell.home())
+    }
+
+    /// Descriptors that this core's ops use.
+    pub(crate) fn leases(&self) -> &Leases<OwnedFd> {
+        &self.leases
     }
 
     /// The core's counters.
@@ -258,6 +274,9 @@ impl Ring {
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
     pub(crate) fn enter(&self, wait: Wait) {
         self.prepare();
+        if wait != Wait::No {
+            self.leases.give_back();
+        }
         self.enter_backend(wait);
     }
 
@@ -322,6 +341,7 @@ impl Ring {
         if fork::is_child() {
             return 0;
         }
+        self.leases.sweep();
         self.complete_withdrawn(wakers);
         let mut reaped = self.reaped.take();
         self.backend.borrow_mut().reap(&mut reaped);
@@ -368,6 +388,7 @@ impl Ring {
     /// Shutdown phase 3: takes no more ops and asks the kernel to cancel all it has.
     pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
         self.closing.set(true);
+        self.leases.give_back();
         let waiting = self.backlog.take();
         for kernels in waiting {
             kernels.set_flight(self, Flight::Final);
@@ -388,6 +409,7 @@ impl Ring {
         let _ = self.backend.borrow_mut().cancel_all();
         self.enter_backend(Wait::Until(Some(step)));
         self.reap(wakers);
+        self.leases.give_back();
         self.in_flight() == 0
     }
 }

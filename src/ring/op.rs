@@ -19,14 +19,17 @@
 //!
 //! | | local task | `Send` task | of which |
 //! |---|---|---|---|
-//! | the future is made | 1 | 1 | a reference to the descriptor |
+//! | the future is made | 0 | 0 | |
 //! | submitted | 0 | 1 | the waker |
 //! | completed | 1 | 1 | the slot |
 //! | its task is woken | 0 | 1 | the task's state word |
-//! | the result is taken | 1 | 1 | the reference is given up |
+//! | the result is taken | 0 | 0 | |
 //!
 //! The cell costs none, because kernel and future share a hold (`cell.rs`), and neither does its memory or
-//! its inbox, which the ring keeps from one op to the next (`memory.rs`).
+//! its inbox, which the ring keeps from one op to the next (`memory.rs`), nor the descriptor, of which the
+//! core has one reference for all its ops (`lease.rs`). The first op on a file that has been idle for a turn
+//! takes that reference, which is two, and it is given up with one. Ops that do not borrow their file until
+//! they are submitted, and those of streams, count a reference each, which is two per op.
 
 use super::cell::{Body, CellRef, Hold, Site, WaitRef};
 use super::{Ring, with_current};
@@ -128,80 +131,54 @@ impl<P: Operation> Body for Shot<P> {
     }
 }
 
-enum State<P> {
-    Idle(P),
-    InFlight(WaitRef),
-    Done,
-}
-
-/// The future of an operation.
-#[must_use = "an op does nothing unless it is awaited"]
-pub(crate) struct Op<P: Operation> {
-    state: State<P>,
+/// An operation that has been submitted: the future's side of a cell.
+pub(crate) struct InFlight<P: Operation> {
+    /// Always there, until the result has been taken.
+    waits: Option<WaitRef>,
     detached: bool,
     _made_with: PhantomData<P>,
 }
 
 // The operation is moved into its cell before the kernel sees it; the future itself holds no self-reference.
-impl<P: Operation> Unpin for Op<P> {}
+impl<P: Operation> Unpin for InFlight<P> {}
 
-impl<P: Operation> Op<P> {
-    /// An op that has not been submitted.
-    pub(crate) fn new(operation: P) -> Self {
-        Self { state: State::Idle(operation), detached: false, _made_with: PhantomData }
-    }
-
-    /// Dropping the future will no longer cancel the op.
-    pub(crate) fn detach(mut self) -> Self {
-        self.detached = true;
-        self
-    }
-
-    /// Asks the kernel to stop; the op still completes. Before the first poll there is nothing to stop.
-    pub(crate) fn cancel(&self) {
-        if let State::InFlight(waits) = &self.state {
-            waits.cancel();
-        }
-    }
-
-    /// The cell, once submitted: for whoever may have to cancel the op after the future is gone.
-    pub(crate) fn cell(&self) -> Option<&CellRef> {
-        if let State::InFlight(waits) = &self.state { Some(waits) } else { None }
-    }
-
-    /// Takes the operation back, if it was never submitted.
-    pub(crate) fn take_idle(&mut self) -> Option<P> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Idle(operation) => Some(operation),
-            state => {
-                self.state = state;
-                None
-            }
-        }
-    }
-
-    fn submit(&mut self, operation: P, waker: &Waker) {
+impl<P: Operation> InFlight<P> {
+    /// Submits what `make` makes: to this thread's ring, or to a core that the thread can reach. The ring, if
+    /// there is one, is lent to `make`: it is the one on which the operation will settle.
+    ///
+    /// # Panics
+    /// If no runtime is in reach.
+    #[inline]
+    pub(crate) fn begin(waker: &Waker, make: impl FnOnce(Option<&Ring>) -> P) -> Self {
         let mut slot = Slot::new();
+        // Foreign code: while there is nothing yet that could be lost.
         slot.arm(waker.clone());
-        let body = Shot { slot, operation: UnsafeCell::new(Some(operation)) };
+        let body = |operation| Shot { slot, operation: UnsafeCell::new(Some(operation)) };
         let waits = with_current(|ring| match ring {
             Some(ring) => {
-                let (waits, kernels) = CellRef::joint(Site::Here(ring), body);
+                let (waits, kernels) = CellRef::joint(Site::Here(ring), body(make(Some(ring))));
                 ring.submit(kernels);
                 waits
             }
             None => {
                 let home = reach::pick().unwrap_or_else(|| panic!("{}", reach::NO_RUNTIME));
-                let (waits, kernels) = CellRef::joint(Site::At(home), body);
+                let (waits, kernels) = CellRef::joint(Site::At(home), body(make(None)));
                 kernels.submit_at_home();
                 waits
             }
         });
-        self.state = State::InFlight(waits);
+        Self { waits: Some(waits), detached: false, _made_with: PhantomData }
+    }
+
+    /// Asks the kernel to stop; the op still completes.
+    pub(crate) fn cancel(&self) {
+        if let Some(waits) = &self.waits {
+            waits.cancel();
+        }
     }
 
     fn body(cell: &CellRef) -> *const Shot<P> {
-        // SAFETY: `submit` of this very type made the cell.
+        // SAFETY: `begin` of this very type made the cell.
         unsafe { cell.body::<Shot<P>>() }
     }
 
@@ -214,7 +191,7 @@ impl<P: Operation> Op<P> {
     /// The result has been found: takes the operation out and gives the cell up.
     #[inline]
     fn take_operation(&mut self) -> Option<P> {
-        let State::InFlight(waits) = std::mem::replace(&mut self.state, State::Done) else { return None };
+        let waits = self.waits.take()?;
         debug_assert!(Self::slot(&waits).is_done());
         // SAFETY: the slot has given the result to this side, and with it the body.
         let operation = unsafe { (*Self::body(&waits)).take() };
@@ -224,31 +201,22 @@ impl<P: Operation> Op<P> {
     }
 }
 
-impl<P: Operation> Future for Op<P> {
+impl<P: Operation> Future for InFlight<P> {
     type Output = P::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<P::Output> {
         let this = self.get_mut();
-        if !matches!(this.state, State::InFlight(_)) {
-            let State::Idle(operation) = std::mem::replace(&mut this.state, State::Done) else {
-                panic!("an op was polled after it had completed")
-            };
-            this.submit(operation, cx.waker());
-            // An op that could not be submitted (a forked child) is complete already; others have just begun.
-            if this.cell().is_none_or(|cell| !Self::slot(cell).is_done()) {
-                return Poll::Pending;
-            }
-        }
-        let State::InFlight(waits) = &this.state else { unreachable!("submitted above or before") };
+        let waits = this.waits.as_ref().expect("an op was polled after it had completed");
         let cqe = ready!(Self::slot(waits).poll(cx));
         let operation = this.take_operation().expect("in flight until here");
         Poll::Ready(operation.finish(cqe))
     }
 }
 
-impl<P: Operation> Drop for Op<P> {
+impl<P: Operation> Drop for InFlight<P> {
     fn drop(&mut self) {
-        let State::InFlight(waits) = &self.state else { return };
+        let Some(waits) = &self.waits else { return };
         // First, because the cell may be gone once the slot is abandoned.
         if !(self.detached || Self::slot(waits).is_done()) {
             waits.cancel();
@@ -260,5 +228,71 @@ impl<P: Operation> Drop for Op<P> {
         {
             operation.orphaned(cqe);
         }
+    }
+}
+
+enum State<P: Operation> {
+    Idle(P),
+    InFlight(InFlight<P>),
+    Done,
+}
+
+/// The future of an operation.
+#[must_use = "an op does nothing unless it is awaited"]
+pub(crate) struct Op<P: Operation> {
+    state: State<P>,
+    detached: bool,
+}
+
+// As for `InFlight`.
+impl<P: Operation> Unpin for Op<P> {}
+
+impl<P: Operation> Op<P> {
+    /// An op that has not been submitted.
+    pub(crate) fn new(operation: P) -> Self {
+        Self { state: State::Idle(operation), detached: false }
+    }
+
+    /// Dropping the future will no longer cancel the op.
+    pub(crate) fn detach(mut self) -> Self {
+        self.detached = true;
+        if let State::InFlight(op) = &mut self.state {
+            op.detached = true;
+        }
+        self
+    }
+
+    /// Asks the kernel to stop; the op still completes. Before the first poll there is nothing to stop.
+    pub(crate) fn cancel(&self) {
+        if let State::InFlight(op) = &self.state {
+            op.cancel();
+        }
+    }
+
+    /// The cell, once submitted: for whoever may have to cancel the op after the future is gone.
+    pub(crate) fn cell(&self) -> Option<&CellRef> {
+        let State::InFlight(op) = &self.state else { return None };
+        op.waits.as_deref()
+    }
+}
+
+impl<P: Operation> Future for Op<P> {
+    type Output = P::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<P::Output> {
+        let this = self.get_mut();
+        if let State::Idle(_) = this.state {
+            let State::Idle(operation) = std::mem::replace(&mut this.state, State::Done) else {
+                unreachable!("just seen")
+            };
+            let mut op = InFlight::begin(cx.waker(), |_| operation);
+            op.detached = this.detached;
+            this.state = State::InFlight(op);
+        }
+        let State::InFlight(op) = &mut this.state else { panic!("an op was polled after it had completed") };
+        // An op that could not be submitted (a forked child) is complete already.
+        let output = ready!(Pin::new(op).poll(cx));
+        this.state = State::Done;
+        Poll::Ready(output)
     }
 }

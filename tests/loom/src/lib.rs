@@ -29,6 +29,8 @@ mod ring {
     pub(crate) mod cell;
     #[path = "../../../../src/ring/holds.rs"]
     pub(crate) mod holds;
+    #[path = "../../../../src/ring/lease.rs"]
+    pub(crate) mod lease;
     pub(crate) mod memory;
     #[path = "../../../../src/ring/op.rs"]
     pub(crate) mod op;

@@ -54,6 +54,13 @@ models!(inbox:
     owner_and_thief_share_the_send_lane_deep
 );
 
+models!(lease:
+    the_ops_of_two_cores_keep_a_file_open
+    a_lease_that_is_given_back_is_another_cores
+    the_last_handle_goes_elsewhere_while_a_lease_is_given_back;
+    deep:
+);
+
 models!(slot:
     a_waiting_task_is_woken
     the_last_waker_is_woken

@@ -7,6 +7,7 @@ mod bench;
 pub mod cell;
 pub mod idle;
 pub mod inbox;
+pub mod lease;
 pub mod local;
 pub mod queue;
 pub mod slot;
