@@ -3,7 +3,7 @@
 //! Owns nothing of the runtime: each `#[path]` below is a file of the main crate, and `sync` is the loom half
 //! of the pair whose other half is `src/base/sync.rs`. `cargo test` runs the quick models; the deep ones are
 //! `LOOM_MAX_PREEMPTIONS=3 cargo test --release -p ringwork-loom -- --ignored`.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
 mod base {
     //! The floor of the house against loom.
