@@ -1,10 +1,10 @@
 //! An op in steady state allocates nothing: a core's calls of the allocator are counted while it does a
 //! thousand of each.
 //!
-//! Owns the number that design.md names: none, for reads, writes, sends, receives and what a core does between
-//! them. Only the calls of the core's own thread count, between two moments at which its task is polled; what is
-//! cold (the first ops, full-grown queues) happens before. Buffers are the caller's and used again, or the
-//! core's own.
+//! Owns the number that design.md names: none, for reads, writes, sends, receives and what a core does
+//! between them. Only the calls of the core's own thread count, between two moments at which its task is
+//! polled; what is cold (the first ops, full-grown queues) happens before. Buffers are the caller's and used
+//! again, or the core's own.
 
 #[path = "kit/mod.rs"]
 mod kit;
