@@ -1,38 +1,32 @@
-//! Memory for cells, recycled per thread.
+//! Memory for cells, recycled by each ring.
 //!
 //! Owns free lists by size class (multiples of 64 bytes), so that an op in steady state costs no call of the
-//! allocator. A cell that is freed on another thread than it was made on stays with that thread's list. Each
-//! block keeps a generation that grows with every use. It is not the arena for variable-length payloads
-//! ([`super::arena`]).
+//! allocator. With each block a list keeps a reference to the inbox of the ring's core, which the next cell
+//! gets, so that an op does not touch the inbox's count either; and a generation that grows with every use. A
+//! cell that ends on another thread, or was made on one that has no ring, gives its memory to the allocator.
+//! It is not the arena for variable-length payloads ([`super::arena`]).
 
 use super::cell::ALIGN;
+use super::with_current;
+use crate::base::inbox::Inbox;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::RefCell;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Sizes above `CLASSES * 64` bytes go to the allocator each time.
 const CLASSES: usize = 16;
-/// Blocks kept per class and thread: a burst beyond it gives memory back.
+/// Blocks kept per class and ring: a burst beyond it gives memory back.
 const KEPT: usize = 256;
 
-/// A recycled block and the generation its next user gets.
-struct Spare(NonNull<u8>, u16);
-
-struct Lists([Vec<Spare>; CLASSES]);
-
-impl Drop for Lists {
-    fn drop(&mut self) {
-        for (class, list) in self.0.iter_mut().enumerate() {
-            for Spare(block, _) in list.drain(..) {
-                // SAFETY: the block came from `fresh` with this class's layout and is in use by nobody.
-                unsafe { dealloc(block.as_ptr(), layout(class)) };
-            }
-        }
-    }
-}
-
-thread_local! {
-    static LISTS: RefCell<Lists> = const { RefCell::new(Lists([const { Vec::new() }; CLASSES])) };
+/// What a cell is made from: a block of 64-byte aligned memory, the generation of its user, and a reference
+/// to the inbox of the core that the cell belongs to.
+///
+/// Without a destructor: what is not given back leaks.
+#[must_use = "what is not given back leaks"]
+pub(crate) struct Ground {
+    pub(crate) block: NonNull<u8>,
+    pub(crate) generation: u16,
+    pub(crate) home: Arc<Inbox>,
 }
 
 const fn class(size: usize) -> usize {
@@ -43,60 +37,112 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align((class + 1) * ALIGN, ALIGN).expect("cells are small")
 }
 
-fn fresh(class: usize) -> NonNull<u8> {
-    let layout = layout(class);
-    // SAFETY: the layout has a size above zero.
-    let block = unsafe { alloc(layout) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
-}
+impl Ground {
+    /// At least `size` bytes from the allocator.
+    pub(crate) fn fresh(size: usize, home: Arc<Inbox>) -> Self {
+        let layout = layout(class(size));
+        // SAFETY: the layout has a size above zero.
+        let block = unsafe { alloc(layout) };
+        let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { block, generation: 0, home }
+    }
 
-/// A block of at least `size` bytes, 64-byte aligned, and its generation.
-#[inline]
-pub(crate) fn take(size: usize) -> (NonNull<u8>, u16) {
-    let class = class(size);
-    let spare = LISTS.try_with(|lists| lists.borrow_mut().0.get_mut(class).and_then(Vec::pop)).ok().flatten();
-    match spare {
-        Some(Spare(block, generation)) => (block, generation),
-        None => (fresh(class), 0),
+    /// Takes the memory of a cell that is over to the lists of this thread's ring, if that is the cell's
+    /// home.
+    ///
+    /// # Safety
+    /// The block was taken with this `size`, here or by [`Memory::take`], and nobody uses it any more.
+    #[inline]
+    pub(crate) unsafe fn give_back(self, size: usize) {
+        let left = with_current(|ring| match ring {
+            Some(ring) if Arc::ptr_eq(&ring.inbox, &self.home) => ring.memory.borrow_mut().keep(self, size),
+            _ => Some(self),
+        });
+        if let Some(ground) = left {
+            // SAFETY: per contract.
+            unsafe { ground.free(class(size)) };
+        }
+    }
+
+    /// # Safety
+    /// The block is of this class and in use by nobody.
+    #[cold]
+    unsafe fn free(self, class: usize) {
+        // SAFETY: per contract; all blocks come from `fresh`, with the layout of their class.
+        unsafe { dealloc(self.block.as_ptr(), layout(class)) };
     }
 }
 
-/// Takes a block back.
-///
-/// # Safety
-/// `block` came from [`take`] with the same `size` and nobody uses it any more.
-#[inline]
-pub(crate) unsafe fn give_back(block: NonNull<u8>, size: usize, generation: u16) {
-    let class = class(size);
-    let kept = LISTS.try_with(|lists| {
-        let mut lists = lists.borrow_mut();
-        match lists.0.get_mut(class) {
+/// The free lists of one ring.
+#[derive(Default)]
+pub(crate) struct Memory([Vec<Ground>; CLASSES]);
+
+impl Memory {
+    /// At least `size` bytes that a cell of this ring has used before.
+    #[inline]
+    pub(crate) fn take(&mut self, size: usize) -> Option<Ground> {
+        self.0.get_mut(class(size))?.pop()
+    }
+
+    /// Keeps a block for the next cell of its class, if there is room.
+    #[inline]
+    fn keep(&mut self, mut ground: Ground, size: usize) -> Option<Ground> {
+        match self.0.get_mut(class(size)) {
             Some(list) if list.len() < KEPT => {
-                list.push(Spare(block, generation.wrapping_add(1)));
-                true
+                ground.generation = ground.generation.wrapping_add(1);
+                list.push(ground);
+                None
             }
-            _ => false,
+            _ => Some(ground),
         }
-    });
-    if !kept.unwrap_or(false) {
-        // SAFETY: per contract the block is unused and has this layout.
-        unsafe { dealloc(block.as_ptr(), layout(class)) };
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for (class, list) in self.0.iter_mut().enumerate() {
+            for ground in list.drain(..) {
+                // SAFETY: the lists are by class, and what is in them is in use by nobody.
+                unsafe { ground.free(class) };
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::{enter, stub};
+    use std::rc::Rc;
 
     #[test]
-    fn a_block_comes_back_with_the_next_generation() {
-        let (block, generation) = take(100);
+    fn a_block_comes_back_with_the_next_generation_and_its_inbox_uncounted() {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let (ring, _kernel) = stub::ring(Arc::clone(&inbox));
+        let entered = enter(Rc::clone(&ring));
+        let ground = Ground::fresh(100, Arc::clone(&inbox));
+        let (block, generation) = (ground.block, ground.generation);
         assert_eq!(block.addr().get() % ALIGN, 0);
+        let references = Arc::strong_count(&inbox);
+        // SAFETY: just taken with this size and unused; 100 and 128 bytes are one class.
+        unsafe { ground.give_back(100) };
+        let again = ring.memory.borrow_mut().take(128).expect("kept");
+        assert_eq!((again.block, again.generation), (block, generation + 1));
+        assert_eq!(Arc::strong_count(&inbox), references);
+        // SAFETY: as above.
+        unsafe { again.give_back(128) };
+        drop((entered, ring));
+        assert_eq!(Arc::strong_count(&inbox), 1, "the ring has let go of what it kept");
+    }
+
+    #[test]
+    fn what_ends_where_its_ring_is_not_keeps_no_inbox_alive() {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let (elsewhere, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        let _entered = enter(Rc::clone(&elsewhere));
         // SAFETY: just taken with this size and unused.
-        unsafe { give_back(block, 100, generation) };
-        let (again, next) = take(128);
-        assert_eq!((again, next), (block, generation.wrapping_add(1)));
-        // SAFETY: as above (100 and 128 bytes are one class).
-        unsafe { give_back(again, 128, next) };
+        unsafe { Ground::fresh(64, Arc::clone(&inbox)).give_back(64) };
+        assert!(elsewhere.memory.borrow_mut().take(64).is_none());
+        assert_eq!(Arc::strong_count(&inbox), 1);
     }
 }

@@ -5,7 +5,7 @@
 //! CQE, and [`Armed`] is the handle by which the op is cancelled. Only a CQE without F_MORE is final; a
 //! cancel that finds nothing is repeated until then ([`super::Ring`]).
 
-use super::cell::{Body, CellRef};
+use super::cell::{Body, CellRef, Hold, Site};
 use super::{Ring, with_current};
 use crate::base::inbox::Inbox;
 use crate::sys::sqe::{Cqe, Sqe};
@@ -34,11 +34,13 @@ impl<H: Handler> Body for Volley<H> {
         sqe
     }
 
-    fn complete(&self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+    unsafe fn complete(body: *const Self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Hold {
         // A multishot is only ever submitted by its home core, so it cannot complete without a ring.
         if let Some(ring) = ring {
-            self.0.complete(cqe, ring, wakers);
+            // SAFETY: per contract the body is alive, and so it stays: the kernel's hold is its own.
+            unsafe { &*body }.0.complete(cqe, ring, wakers);
         }
+        Hold::Kernels
     }
 }
 
@@ -74,7 +76,7 @@ pub(crate) fn arm<H: Handler>(handler: H) -> Option<io::Result<Armed>> {
         if let Some(refusal) = ring.refusal() {
             return Some(Err(Cqe::made_up(refusal).result().expect_err("a refusal is an error")));
         }
-        let (cell, kernels) = CellRef::pair(ring.inbox(), Volley(handler));
+        let (cell, kernels) = CellRef::pair(Site::Here(ring), Volley(handler));
         ring.submit(kernels);
         Some(Ok(Armed { cell }))
     })

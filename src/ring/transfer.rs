@@ -34,11 +34,6 @@ impl<B: IoBufMut> Inward<B> {
         sqe.at(buf::landing(&mut self.buf), self.asked)
     }
 
-    /// The buffer of an op that was never submitted.
-    pub(crate) fn into_inner(self) -> B {
-        self.buf
-    }
-
     /// Where in the buffer a read lands.
     pub(crate) fn lands_at(&self) -> usize {
         self.buf.fill_from()
@@ -74,11 +69,6 @@ impl<B: IoBuf> Outward<B> {
     /// Writes the buffer's bytes.
     pub(crate) fn new(buf: B) -> Self {
         Self { buf, done: 0 }
-    }
-
-    /// The buffer of an op that was never submitted.
-    pub(crate) fn into_inner(self) -> B {
-        self.buf
     }
 
     /// Points `sqe` at the bytes that are left. The buffer is in its final place.

@@ -1,0 +1,80 @@
+//! Memory for cells that tells on whoever comes too late: what is given back is overwritten and not used
+//! again before the interleaving is over.
+//!
+//! What loom hands out for its atomics and cells are indices. An access to a cell that is over finds an index
+//! that does not exist, or a value that no state machine knows, and the model fails.
+
+use super::cell::ALIGN;
+use crate::base::inbox::Inbox;
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// No index, no pointer, no state.
+const OVER: u8 = 0xDB;
+
+#[derive(Default)]
+struct Yard {
+    taken: usize,
+    given_back: Vec<(NonNull<u8>, Layout)>,
+}
+
+std::thread_local! {
+    // All threads of a model are one thread of the system.
+    static YARD: RefCell<Yard> = RefCell::default();
+}
+
+/// As the real one.
+pub(crate) struct Ground {
+    pub(crate) block: NonNull<u8>,
+    pub(crate) generation: u16,
+    pub(crate) home: Arc<Inbox>,
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, ALIGN).unwrap()
+}
+
+impl Ground {
+    pub(crate) fn fresh(size: usize, home: Arc<Inbox>) -> Self {
+        // SAFETY: cells are not empty.
+        let block = NonNull::new(unsafe { alloc(layout(size)) }).unwrap();
+        YARD.with_borrow_mut(|yard| yard.taken += 1);
+        Self { block, generation: 0, home }
+    }
+
+    /// # Safety
+    /// As of the real one.
+    pub(crate) unsafe fn give_back(self, size: usize) {
+        // SAFETY: per contract the block is of this size and unused.
+        unsafe { self.block.write_bytes(OVER, size) };
+        YARD.with_borrow_mut(|yard| yard.given_back.push((self.block, layout(size))));
+    }
+}
+
+/// The lists of a ring, always empty: no cell is made where another one was.
+#[derive(Default)]
+pub(crate) struct Memory;
+
+impl Memory {
+    pub(crate) fn take(&mut self, _size: usize) -> Option<Ground> {
+        None
+    }
+}
+
+/// The end of an interleaving: each cell is over, and was over once.
+pub(crate) fn check_and_clear() {
+    let Yard { taken, mut given_back } = YARD.take();
+    given_back.sort_by_key(|(block, _)| *block);
+    let all = given_back.len();
+    given_back.dedup_by_key(|(block, _)| *block);
+    for (block, layout) in &given_back {
+        // SAFETY: `give_back` has written it.
+        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr(), layout.size()) };
+        assert!(bytes.iter().all(|byte| *byte == OVER), "a cell that was over was written to");
+        // SAFETY: allocated with this layout, given back, once after the dedup.
+        unsafe { dealloc(block.as_ptr(), *layout) };
+    }
+    assert_eq!((all, given_back.len()), (taken, taken), "cells given back, different ones, cells made");
+}
