@@ -66,6 +66,14 @@ impl<B: IoBuf> WriteAt<B> {
     }
 }
 
+impl<B: IoBuf> WriteAt<B> {
+    /// Dropping the future will no longer cancel the write.
+    #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io")), allow(dead_code))]
+    pub(crate) fn detach(self) -> Self {
+        Self { op: self.op.detach(), why: self.why }
+    }
+}
+
 impl<B: IoBuf> Future for WriteAt<B> {
     type Output = (io::Result<usize>, B);
 
