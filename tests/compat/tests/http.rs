@@ -69,7 +69,8 @@ fn whole(bytes: impl Into<Bytes>) -> Content {
     Full::new(bytes.into()).boxed()
 }
 
-/// Answers `/`, `/bulk/N` (N bytes of the pattern) and an upload (its length), and echoes after an upgrade.
+/// Answers `/`, `/close` (and closes), `/bulk/N` (N bytes of the pattern) and an upload (its length), and
+/// echoes after an upgrade.
 async fn answer(mut request: Request<Incoming>) -> Result<Response<Content>, Infallible> {
     if request.headers().contains_key(header::UPGRADE) {
         let upgrade = hyper::upgrade::on(&mut request);
@@ -84,11 +85,15 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<Content>, Inf
         return Ok(response);
     }
     let path = request.uri().path().to_owned();
-    Ok(Response::new(match (request.method(), path.strip_prefix("/bulk/")) {
+    let mut response = Response::new(match (request.method(), path.strip_prefix("/bulk/")) {
         (_, Some(len)) => Pattern { at: 0, end: len.parse().unwrap() }.boxed(),
         (&Method::PUT, None) => whole(check(request.into_body()).await.to_string()),
         _ => whole("hello"),
-    }))
+    });
+    if path == "/close" {
+        response.headers_mut().insert(header::CONNECTION, "close".parse().unwrap());
+    }
+    Ok(response)
 }
 
 /// A server of both versions; returns the connections it has had, too.
@@ -131,13 +136,16 @@ fn http1_keeps_a_connection_alive_and_streams_bodies_both_ways() {
         let (mut client, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         let connection = ringwork::spawn(connection);
         for _ in 0..100 {
+            client.ready().await.unwrap();
             let response =
                 client.send_request(request(Method::GET, "/", Empty::new().boxed())).await.unwrap();
             assert_eq!(text(response).await, "hello");
         }
         let upload = request(Method::PUT, "/", Pattern { at: 0, end: BULK }.boxed());
+        client.ready().await.unwrap();
         assert_eq!(text(client.send_request(upload).await.unwrap()).await, BULK.to_string());
         let download = request(Method::GET, &format!("/bulk/{BULK}"), Empty::new().boxed());
+        client.ready().await.unwrap();
         assert_eq!(check(client.send_request(download).await.unwrap().into_body()).await, BULK);
         drop(client);
         connection.await.unwrap().unwrap();
@@ -214,25 +222,26 @@ fn an_upgraded_connection_carries_bytes_both_ways_behind_the_head() {
 #[test]
 fn the_pooled_client_reuses_a_connection_and_connects_anew_after_it_was_closed() {
     on_cores(2, |_| async {
-        let (first, connections) = server().await;
-        let address = first.local_addr();
+        let (server, connections) = server().await;
+        let address = server.local_addr();
         let client: Client<_, Empty<Bytes>> =
             Client::builder(Executor).pool_timer(Timer).timer(Timer).build(Connector::new());
-        let get = || client.get(format!("http://{address}/").parse().unwrap());
         for _ in 0..50 {
-            assert_eq!(text(get().await.unwrap()).await, "hello");
+            let hello = format!("http://{address}/").parse().unwrap();
+            assert_eq!(text(client.get(hello).await.unwrap()).await, "hello");
         }
         // A request may come before the connection of the one before is back in the pool.
         let opened = connections.load(Ordering::SeqCst);
         assert!(opened <= 25, "{opened} connections for 50 requests");
-        first.stop(Duration::from_secs(5)).await;
-        assert!(get().await.unwrap_err().is_connect());
-        let (second, connections) = server().await;
-        let uri = format!("http://{}/bulk/1000000", second.local_addr());
-        let response = client.get(uri.parse().unwrap()).await.unwrap();
-        assert_eq!(check(response.into_body()).await, 1_000_000);
-        assert_eq!(connections.load(Ordering::SeqCst), 1);
-        second.stop(Duration::from_secs(5)).await;
+        for _ in 0..10 {
+            let close = format!("http://{address}/close").parse().unwrap();
+            assert_eq!(text(client.get(close).await.unwrap()).await, "hello");
+        }
+        assert!(connections.load(Ordering::SeqCst) >= 10, "each of these ended its connection");
+        let bulk = client.get(format!("http://{address}/bulk/1000000").parse().unwrap()).await.unwrap();
+        assert_eq!(check(bulk.into_body()).await, 1_000_000);
+        drop(client);
+        assert!(server.stop(Duration::from_secs(20)).await, "the pool's connections ended with it");
     });
 }
 
