@@ -240,11 +240,11 @@ async fn receive_step(half: &mut OwnedRecvHalf, step: &Read) -> Option<Vec<u8>> 
     }
 }
 
-async fn receives(mut half: OwnedRecvHalf, steps: Vec<Read>) -> usize {
+async fn receives(half: &mut OwnedRecvHalf, steps: Vec<Read>) -> usize {
     let mut at = 0;
     loop {
         for step in &steps {
-            if let Some(bytes) = receive_step(&mut half, step).await {
+            if let Some(bytes) = receive_step(half, step).await {
                 if bytes.is_empty() {
                     return at;
                 }
@@ -253,7 +253,7 @@ async fn receives(mut half: OwnedRecvHalf, steps: Vec<Read>) -> usize {
             }
         }
         // Should all of them be of the kind that does not wait.
-        if let Some(bytes) = receive_step(&mut half, &Read::Some(1)).await {
+        if let Some(bytes) = receive_step(half, &Read::Some(1)).await {
             if bytes.is_empty() {
                 return at;
             }
@@ -263,15 +263,23 @@ async fn receives(mut half: OwnedRecvHalf, steps: Vec<Read>) -> usize {
     }
 }
 
-/// Runs one side; returns how much it has sent and received.
-async fn run(stream: TcpStream, side: Side) -> (usize, usize) {
-    let (receiver, sender) = stream.into_split();
-    let (sends, receives) = (sends(sender, side.writes, side.end), receives(receiver, side.reads));
+/// Runs one side; returns how much it has sent and received, and what keeps its stream, if something must: a
+/// send whose future was dropped is cancelled with the last handle, unlike bytes that a write has taken.
+async fn run(stream: TcpStream, side: Side) -> (usize, usize, Option<OwnedRecvHalf>) {
+    let (mut receiver, sender) = stream.into_split();
+    let keeps = side.writes.iter().any(|step| matches!(step, Write::SendDropped(_)));
+    let sends = sends(sender, side.writes, side.end);
+    let receives = async move {
+        let received = receives(&mut receiver, side.reads).await;
+        (received, keeps.then_some(receiver))
+    };
     if side.on_cores {
         let (sends, receives) = (ringwork::spawn(sends), ringwork::spawn(receives));
-        (sends.await.unwrap(), receives.await.unwrap())
+        let (received, kept) = receives.await.unwrap();
+        (sends.await.unwrap(), received, kept)
     } else {
-        futures_lite::future::zip(sends, receives).await
+        let (sent, (received, kept)) = futures_lite::future::zip(sends, receives).await;
+        (sent, received, kept)
     }
 }
 
@@ -293,7 +301,7 @@ proptest! {
     fn exactly_the_bytes_sent_arrive_in_order(one in side(), other in side()) {
         within(LIMIT, move || RUNTIME.block_on(async move {
             let (a, b) = connect(&one, &other);
-            let ((sent, got), (sent_back, got_back)) =
+            let ((sent, got, _one), (sent_back, got_back, _other)) =
                 futures_lite::future::zip(run(a, one), run(b, other)).await;
             assert_eq!((sent, sent_back), (got_back, got));
         }));
