@@ -180,6 +180,16 @@ impl PooledBuf {
         matches!(self.owner, Owner::Pool(..))
     }
 
+    /// Empties a heap buffer for another use, if it has room for `least` bytes then; false if it is a
+    /// pool's or too small.
+    pub(crate) fn reset(&mut self, least: usize) -> bool {
+        if self.is_from_pool() || (self.capacity as usize) < least {
+            return false;
+        }
+        (self.from, self.to) = (0, 0);
+        true
+    }
+
     /// Forgets the first `n` bytes.
     ///
     /// # Panics

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::ops::{Allocate, Sync};
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use super::transfer::{self, OwnedRead, OwnedWrite};
 use super::transfer::{ReadAt, WriteAt};
 use super::{Metadata, OpenOptions};
 use crate::blocking;
@@ -86,6 +88,18 @@ impl File {
     /// The kernel's, for example ENOSPC.
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<'_, B> {
         WriteAt::new(&self.fd, buf, offset)
+    }
+
+    /// As [`File::read_at`], for one who keeps the op beside the file.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn owned_read<B: IoBufMut>(&self, buf: B, offset: u64) -> OwnedRead<B> {
+        transfer::owned_read(&self.fd, buf, offset)
+    }
+
+    /// As [`File::write_at`], likewise; it goes on when the op is dropped.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn owned_write<B: IoBuf>(&self, buf: B, offset: u64) -> OwnedWrite<B> {
+        transfer::owned_write(&self.fd, buf, offset)
     }
 
     /// Reads at `offset` until the buffer is full.

@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// `pwrite(2)`.
-pub(super) struct Write<B> {
+pub(crate) struct Write<B> {
     pub(super) fd: Use<OwnedFd>,
     pub(super) from: Outward<B>,
     pub(super) offset: u64,

@@ -1,7 +1,8 @@
 //! The futures of positional reads and writes.
 //!
 //! They borrow their file until they are polled for the first time; from then on the op itself holds the
-//! descriptor open, also if the future is dropped or forgotten (ring/lease.rs).
+//! descriptor open, also if the future is dropped or forgotten (ring/lease.rs). Who keeps an op beside its
+//! file takes one that holds the descriptor from the start ([`owned_read`], [`owned_write`]).
 #![forbid(unsafe_code)]
 
 use super::ops::Write;
@@ -10,6 +11,10 @@ use crate::buf::{IoBuf, IoBufMut};
 use crate::io::{Read, Stop, explain, stoppable, stopped};
 use crate::ring::begin_use;
 use crate::ring::lease::Leasable;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use crate::ring::lease::Use;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use crate::ring::op::Op;
 use crate::ring::op::{InFlight, Operation};
 use crate::ring::transfer::{Inward, Outward};
 use std::future::Future;
@@ -50,6 +55,25 @@ impl<B, P: Operation> State<B, P> {
         *self = State::Done;
         Poll::Ready(output)
     }
+}
+
+/// A read that borrows nothing; to be had with [`owned_read`].
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) type OwnedRead<B> = Op<Read<B>>;
+/// A write that borrows nothing; to be had with [`owned_write`].
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) type OwnedWrite<B> = Op<Write<B>>;
+
+/// A read that borrows nothing.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(super) fn owned_read<B: IoBufMut>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedRead<B> {
+    Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset })
+}
+
+/// A write that borrows nothing, and that goes on when its future is dropped.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(super) fn owned_write<B: IoBuf>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedWrite<B> {
+    Op::new(Write { fd: Use::counted(file), from: Outward::new(buf), offset }).detach()
 }
 
 /// The future of [`File::read_at`](super::File::read_at). Dropping it cancels the read.

@@ -3,6 +3,11 @@
 //! Owns the order of callers. Whoever has the turn may put an op into a ring; it passes on only when that op
 //! has had its final CQE (also if its future is long gone). It is not a mutex for users: a turn can outlive
 //! the future that took it.
+//!
+//! Callers without a future (poll_read.rs, poll_write.rs) have no place in the order, because nobody would
+//! give it up if they were never polled again. They take the turn if the lane is free, and stand by if it is
+//! not: they are woken when the last of those with a place has gone. One of them per direction is remembered,
+//! the last to ask.
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
@@ -18,6 +23,8 @@ struct Turns {
     granted: Option<u64>,
     next_ticket: u64,
     waiting: VecDeque<(u64, Waker)>,
+    /// Who is to be told when the lane is free.
+    standby: Option<Waker>,
 }
 
 /// A lane's order.
@@ -79,6 +86,27 @@ impl Turnstile {
         }
     }
 
+    /// Takes the turn if the lane is free; if not, wakes `waker` once it is.
+    ///
+    /// # Errors
+    /// The waker that stood by until now, if it is another one: dropping it is foreign code, which is not
+    /// for under a lock.
+    pub(super) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
+        let mut turns = self.turns();
+        if !turns.taken {
+            turns.taken = true;
+            return Ok(());
+        }
+        let same = turns.standby.as_ref().is_some_and(|standby| standby.will_wake(waker));
+        Err(if same { None } else { turns.standby.replace(waker.clone()) })
+    }
+
+    /// Whether callers with a place wait for the turn.
+    pub(super) fn has_waiting(&self) -> bool {
+        let turns = self.turns();
+        turns.granted.is_some() || !turns.waiting.is_empty()
+    }
+
     /// Passes the turn to the next in line. Called once by whoever had it.
     pub(crate) fn pass(&self) {
         let mut turns = self.turns();
@@ -89,7 +117,13 @@ impl Turnstile {
                 drop(turns);
                 waker.wake();
             }
-            None => turns.taken = false,
+            None => {
+                turns.taken = false;
+                if let Some(standby) = turns.standby.take() {
+                    drop(turns);
+                    standby.wake();
+                }
+            }
         }
     }
 
@@ -155,6 +189,37 @@ impl Drop for SendTurn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[test]
+    fn who_stands_by_is_woken_when_the_last_with_a_place_has_gone_and_blocks_nobody() {
+        let woken = Arc::new(Count::default());
+        let lane = Turnstile::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (Place::default(), Place::default());
+        assert!(lane.poll_enter(&mut first, &mut cx).is_ready());
+        assert!(lane.try_enter(&Waker::from(Arc::clone(&woken))).is_err());
+        assert!(lane.poll_enter(&mut second, &mut cx).is_pending());
+        assert!(lane.has_waiting());
+        lane.leave(std::mem::take(&mut first));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0, "one with a place comes first");
+        assert!(lane.poll_enter(&mut second, &mut cx).is_ready());
+        lane.leave(std::mem::take(&mut second));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        // It does not come. The lane is free all the same.
+        assert!(lane.is_free());
+        assert!(lane.try_enter(Waker::noop()).is_ok());
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 
     #[test]
     fn callers_pass_in_the_order_they_came_and_a_leaver_is_skipped() {

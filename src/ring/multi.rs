@@ -7,10 +7,8 @@
 
 use super::cell::{Body, CellRef, Hold, Site};
 use super::{Ring, with_current};
-use crate::base::inbox::Inbox;
 use crate::sys::sqe::{Cqe, Sqe};
 use std::io;
-use std::sync::Arc;
 use std::task::Waker;
 
 /// What a multishot does with its completions. Called on the home core only.
@@ -52,9 +50,9 @@ pub(crate) struct Armed {
 }
 
 impl Armed {
-    /// Whether the core behind `inbox` is its home.
-    pub(crate) fn is_at(&self, inbox: &Arc<Inbox>) -> bool {
-        Arc::ptr_eq(self.cell.home(), inbox)
+    /// Whether this thread is a core, and another one than its home.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        with_current(|ring| ring.is_some_and(|ring| !ring.is_home(&self.cell)))
     }
 
     /// Asks for the end; it comes as a final completion.
