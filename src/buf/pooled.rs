@@ -4,9 +4,13 @@
 //! of returned buffers. The ring side (which buffers the kernel has) is `ring::pool`.
 //!
 //! # Protocol
-//! - A buffer is in exactly one place: with the kernel's ring, in a `PooledBuf`, or on the returns stack.
-//! - Any thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set, send
-//!   the pool's parcel to the home inbox (which rings a parked core).
+//! - A buffer is in exactly one place: with the kernel's ring, in a `PooledBuf`, on the core's [`Desk`], or
+//!   on the returns stack.
+//! - The home core returns over its desk, a thread-local: the buffer's number, and the reference to the pool
+//!   that it had, for the next one to be picked. So a buffer that is used and dropped at home costs no
+//!   read-modify-write. The core takes what is there before each enter, and so before it sleeps.
+//! - Any other thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set,
+//!   send the pool's parcel to the home inbox (which rings a parked core).
 //! - The home core takes: (T1) swap the stack's head for empty; and before it may sleep without buffers: (S1)
 //!   set `starved`, (S2) take once more.
 //!
@@ -17,7 +21,9 @@ use super::{IoBuf, IoBufMut};
 use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::sys::map::Map;
+use std::cell::RefCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -78,8 +84,26 @@ impl Origin {
         unsafe { self.memory.start().add(usize::from(id) * self.buffer_size as usize) }
     }
 
+    /// Buffer `id` is free, and so is this reference.
+    #[inline]
+    fn give_back(self: Arc<Self>, id: u16) {
+        let mut origin = Some(self);
+        // Nothing in here is foreign code. On a thread whose thread-locals are gone, nobody is at home.
+        let _ = DESK.try_with(|desk| {
+            let mut desk = desk.borrow_mut();
+            let Some(desk) = desk.as_mut() else { return };
+            if origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, &desk.origin)) {
+                desk.returned.push(id);
+                desk.spare.extend(origin.take());
+            }
+        });
+        if let Some(origin) = origin {
+            origin.send_back(id);
+        }
+    }
+
     /// Any thread: buffer `id` is free (R1, R2).
-    fn give_back(&self, id: u16) {
+    fn send_back(&self, id: u16) {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             self.next[usize::from(id)].store(head, Ordering::Relaxed);
@@ -93,12 +117,14 @@ impl Origin {
         }
     }
 
-    /// Home core: takes all returned buffers (T1).
+    /// Home core: whether other threads have returned any. SeqCst, because after `starve` this is S2.
+    #[inline]
+    pub(crate) fn has_returned(&self) -> bool {
+        self.head.load(Ordering::SeqCst) != NONE
+    }
+
+    /// Home core: takes all that other threads have returned (T1).
     pub(crate) fn take_returned(&self, mut each: impl FnMut(u16)) {
-        // SeqCst, because after `starve` this load is S2.
-        if self.head.load(Ordering::SeqCst) == NONE {
-            return;
-        }
         let mut at = self.head.swap(NONE, Ordering::SeqCst);
         while at != NONE {
             // Read before the buffer is handed out: from then on its link may be written by a return.
@@ -118,6 +144,69 @@ impl Origin {
         if self.starved.load(Ordering::Relaxed) {
             self.starved.store(false, Ordering::SeqCst);
         }
+    }
+}
+
+/// Where the buffers of a core's pool come back that are dropped on the core.
+#[derive(Debug)]
+struct Desk {
+    origin: Arc<Origin>,
+    /// Free buffers.
+    returned: Vec<u16>,
+    /// References that buffers have had and will have.
+    spare: Vec<Arc<Origin>>,
+}
+
+thread_local! {
+    static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
+}
+
+/// Says that this thread is the home of a pool.
+#[must_use = "buffers come home over the desk only while the guard lives"]
+pub(crate) struct Home {
+    // A thread-local was set: the guard must end on the same thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Home {
+    /// This thread is the home of `origin`'s buffers, of which there are `count`.
+    pub(crate) fn of(origin: &Arc<Origin>, count: u16) -> Self {
+        let (returned, spare) = (Vec::with_capacity(count.into()), Vec::with_capacity(count.into()));
+        let desk = Desk { origin: Arc::clone(origin), returned, spare };
+        let before = DESK.with_borrow_mut(|place| place.replace(desk));
+        assert!(before.is_none(), "a thread is the home of one pool");
+        Self { _here: PhantomData }
+    }
+
+    /// A reference for a buffer that was picked.
+    #[inline]
+    fn reference(&self) -> Option<Arc<Origin>> {
+        DESK.with_borrow_mut(|desk| {
+            let desk = desk.as_mut()?;
+            Some(desk.spare.pop().unwrap_or_else(|| Arc::clone(&desk.origin)))
+        })
+    }
+
+    /// Takes a buffer that has come back over the desk.
+    #[inline]
+    pub(crate) fn next_returned(&self) -> Option<u16> {
+        DESK.with_borrow_mut(|desk| desk.as_mut()?.returned.pop())
+    }
+
+    /// Buffer `id` of the pool, of which the kernel has filled `len` bytes.
+    #[inline]
+    pub(crate) fn picked(&self, id: u16, len: u32) -> PooledBuf {
+        let origin = self.reference().expect("set until the guard is dropped");
+        let (start, capacity) = (origin.address(id), origin.buffer_size);
+        assert!(len <= capacity, "the kernel fills no more than the buffer");
+        PooledBuf { start, from: 0, to: len, capacity, owner: Owner::Pool(origin, id) }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What is still out comes back to a pool that nobody takes from.
+        let _ = DESK.try_with(RefCell::take);
     }
 }
 
@@ -148,13 +237,6 @@ unsafe impl Send for PooledBuf {}
 unsafe impl Sync for PooledBuf {}
 
 impl PooledBuf {
-    /// Buffer `id` of a pool, of which the kernel has filled `len` bytes.
-    pub(crate) fn picked(origin: Arc<Origin>, id: u16, len: u32) -> Self {
-        let (start, capacity) = (origin.address(id), origin.buffer_size);
-        assert!(len <= capacity, "the kernel fills no more than the buffer");
-        Self { start, from: 0, to: len, capacity, owner: Owner::Pool(origin, id) }
-    }
-
     /// An empty buffer of `capacity` bytes from the heap.
     pub(crate) fn heap(capacity: usize) -> Self {
         let mut memory = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(capacity));
@@ -207,8 +289,8 @@ impl PooledBuf {
 
 impl Drop for PooledBuf {
     fn drop(&mut self) {
-        match &self.owner {
-            Owner::Pool(origin, id) => origin.give_back(*id),
+        match std::mem::replace(&mut self.owner, Owner::Heap) {
+            Owner::Pool(origin, id) => origin.give_back(id),
             Owner::Heap => {
                 let capacity = self.capacity as usize;
                 // SAFETY: `heap` took these parts out of a vector of bytes and they have not changed.
@@ -276,5 +358,46 @@ impl AsRef<[u8]> for PooledBuf {
 impl fmt::Debug for PooledBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledBuf").field("len", &self.len()).field("pool", &self.is_from_pool()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Arc<Origin> {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        Origin::new(Map::new(4 * 4096).unwrap(), 4096, 4, inbox)
+    }
+
+    #[test]
+    fn a_buffer_comes_home_over_the_desk_with_its_reference_and_from_elsewhere_over_the_stack() {
+        let origin = pool();
+        let home = Home::of(&origin, 4);
+        let (here, there) = (home.picked(0, 10), home.picked(1, 5));
+        let references = Arc::strong_count(&origin);
+        drop(here);
+        assert_eq!((home.next_returned(), home.next_returned()), (Some(0), None));
+        assert!(!origin.has_returned());
+        let again = home.picked(2, 1);
+        assert_eq!(Arc::strong_count(&origin), references, "it has the reference of the first one");
+        std::thread::spawn(move || drop(there)).join().unwrap();
+        assert_eq!(home.next_returned(), None);
+        let mut returned = Vec::new();
+        origin.take_returned(|id| returned.push(id));
+        assert_eq!((returned, origin.has_returned()), (vec![1], false));
+        drop((again, home));
+        assert_eq!(Arc::strong_count(&origin), 1);
+    }
+
+    #[test]
+    fn a_buffer_of_another_pool_is_not_taken_for_ones_own() {
+        let (own, other) = (pool(), pool());
+        let elsewhere = Arc::clone(&other);
+        let buffer = std::thread::spawn(move || Home::of(&elsewhere, 4).picked(3, 1)).join().unwrap();
+        let home = Home::of(&own, 4);
+        drop(buffer);
+        assert_eq!(home.next_returned(), None);
+        assert!(other.has_returned());
     }
 }
