@@ -15,10 +15,14 @@
 //!   for.
 //!
 //! # The lane
-//! A call has the turn of the lane while it runs and never longer. Pending, it has no place: it stands by
-//! (turn.rs) while a future has the turn, and else waits for the next completion beside whoever comes. So a
-//! call that is never repeated holds nobody up, and what its receive brings is in the queue for the next one,
-//! of either shape. The price: callers with a place go first, always.
+//! A call has no place in it. While a future has the turn, it stands by (turn.rs). Else it takes from the
+//! queue, under the receive side's lock, or waits for the next completion beside whoever comes; only to start
+//! a receive does it take the turn, and passes it on before it returns. So a call that is never repeated holds
+//! nobody up, and what its receive brings is in the queue for the next one, of either shape. The price:
+//! callers with a place go first, always.
+//!
+//! A buffer of the queue that the caller has room for is copied after it has left the queue; of one that is
+//! too large a part is copied under the lock, so that nobody takes the next one before the rest of it.
 //!
 //! # What if
 //! - *The waiting task is dropped*: its waker stays until the next completion and wakes nobody.
@@ -35,7 +39,6 @@ use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
 use super::receive::arm;
 use super::recv::{BULK_SIZE, Next, RecvSide};
 use super::shared::Shared;
-use super::turn::Place;
 use crate::base::coop;
 use crate::buf::PooledBuf;
 use crate::ring::transfer::Inward;
@@ -52,12 +55,12 @@ pub(super) struct PollRead {
     spare: Option<PooledBuf>,
 }
 
-/// The turn for the length of one call.
+/// The turn for as long as it takes to start a receive.
 struct Visit<'a>(&'a Arc<Shared>);
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.0.recv_turn.leave(Place::Through);
+        self.0.recv_turn.pass();
     }
 }
 
@@ -77,47 +80,68 @@ pub(crate) fn poll_read(
     }
     let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
-    if shared.recv_turn.try_enter(cx.waker()).is_err() {
+    // Not under the lock, because it is no promise: a future that comes now may go before this call or after.
+    if !shared.recv_turn.is_free() && shared.recv_turn.stand_by(cx.waker()) {
         return Poll::Pending;
     }
-    let _turn = Visit(shared);
     loop {
-        let (next, replaced) = shared.recv().next_polled(cx.waker());
+        let (found, replaced) = shared.recv().take(cx.waker(), room, &mut put);
         drop(replaced);
-        let result = match next {
-            Next::Wait => return Poll::Pending,
-            Next::Start => match start(shared, room) {
-                Ok(()) => continue,
-                Err(error) => Err(error),
+        let result = match found {
+            Found::Nothing => return Poll::Pending,
+            Found::NobodyReceives => match start(shared, cx, room) {
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Pending => return Poll::Pending,
             },
-            Next::End(result) => result.map(|()| 0),
-            Next::Chunk(chunk) => Ok(take(shared, chunk, room, &mut put)),
+            Found::End(result) => result.map(|()| 0),
+            Found::Part => Ok(room),
+            Found::Whole(chunk, more) => Ok(take_whole(shared, chunk, more, room, &mut put)),
         };
         budget.made_progress();
         return Poll::Ready(result);
     }
 }
 
+/// What a call finds.
+enum Found {
+    /// More than it has room for, which is full now.
+    Part,
+    /// A buffer that it has room for, not copied yet; and whether there are more.
+    Whole(PooledBuf, bool),
+    End(io::Result<()>),
+    /// It waits for a completion.
+    Nothing,
+    NobodyReceives,
+}
+
 impl RecvSide {
-    /// What a caller without a future does next. If it is to wait its waker is stored, and the one it
-    /// replaces comes back, to be dropped without the lock.
-    fn next_polled(&mut self, waker: &Waker) -> (Next, Option<Waker>) {
-        let next = self.look();
-        if !matches!(next, Next::Wait) {
-            return (next, None);
-        }
-        let waiter = &mut self.polled.get_or_insert_default().waiter;
-        let same = waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker));
-        let replaced = if same { None } else { waiter.replace(waker.clone()) };
-        (next, replaced)
+    /// Looks into the queue on behalf of a call with this much room. If the call is to wait its waker is
+    /// stored, and the one it replaces comes back, to be dropped without the lock.
+    fn take(&mut self, waker: &Waker, room: usize, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
+        let found = match self.look() {
+            Next::Chunk(chunk) if chunk.len() <= room => Found::Whole(chunk, self.has_chunk()),
+            Next::Chunk(mut chunk) => {
+                put(&chunk[..room]);
+                chunk.advance(room);
+                self.put_back(chunk);
+                Found::Part
+            }
+            Next::End(result) => Found::End(result),
+            Next::Start => Found::NobodyReceives,
+            Next::Wait => {
+                let waiter = &mut self.polled.get_or_insert_default().waiter;
+                let same = waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker));
+                let replaced = if same { None } else { waiter.replace(waker.clone()) };
+                return (Found::Nothing, replaced);
+            }
+        };
+        (found, None)
     }
 
-    /// After a part of the queue was taken: the buffers that follow it at once, as far as there are any.
-    fn more(&mut self) -> Option<PooledBuf> {
-        match self.has_chunk().then(|| self.look()) {
-            Some(Next::Chunk(chunk)) => Some(chunk),
-            _ => None,
-        }
+    /// The next buffers, as far as they are in the queue.
+    fn take_more(&mut self, room: usize, put: &mut impl FnMut(&[u8])) -> Option<Found> {
+        (room > 0 && self.has_chunk()).then(|| self.take(Waker::noop(), room, put).0)
     }
 
     /// A buffer for a one-shot receive on behalf of a call with this much room.
@@ -137,33 +161,39 @@ impl RecvSide {
     }
 }
 
-/// Hands `first`, and what is behind it, to `put`, up to `room` bytes; returns how many.
-fn take(shared: &Shared, first: PooledBuf, room: usize, put: &mut impl FnMut(&[u8])) -> usize {
-    let (mut taken, mut next) = (0, Some(first));
-    while let Some(mut chunk) = next.take() {
-        let n = chunk.len().min(room - taken);
-        put(&chunk[..n]);
-        taken += n;
-        chunk.advance(n);
-        if !chunk.is_empty() {
-            shared.recv().put_back(chunk);
-            break;
-        }
-        let mut side = shared.recv();
+/// Copies `chunk`, and what is behind it as long as there is room; returns how much it was.
+fn take_whole(
+    shared: &Shared,
+    mut chunk: PooledBuf,
+    mut more: bool,
+    room: usize,
+    put: &mut impl FnMut(&[u8]),
+) -> usize {
+    let mut taken = 0;
+    loop {
+        put(&chunk);
+        taken += chunk.len();
         if !chunk.is_from_pool() {
-            side.recycle(chunk);
+            shared.recv().recycle(chunk);
         }
-        if taken < room {
-            next = side.more();
+        let next = if more { shared.recv().take_more(room - taken, put) } else { None };
+        match next {
+            Some(Found::Whole(next, any)) => (chunk, more) = (next, any),
+            Some(Found::Part) => return room,
+            _ => return taken,
         }
     }
-    taken
 }
 
 /// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.
-fn start(shared: &Arc<Shared>, room: usize) -> io::Result<()> {
-    if arm(shared)? {
-        return Ok(());
+fn start(shared: &Arc<Shared>, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+    if shared.recv_turn.try_enter(cx.waker()).is_err() {
+        return Poll::Pending;
+    }
+    let _turn = Visit(shared);
+    // A future may have started one before this call had the turn.
+    if !shared.recv().is_disarmed() || arm(shared)? {
+        return Poll::Ready(Ok(()));
     }
     assert_reach();
     let (buffer, poll_first) = {
@@ -176,5 +206,5 @@ fn start(shared: &Arc<Shared>, room: usize) -> io::Result<()> {
     if let Some(cell) = op.cell() {
         shared.recv().ahead_submitted(cell.clone());
     }
-    Ok(())
+    Poll::Ready(Ok(()))
 }

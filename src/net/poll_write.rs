@@ -56,6 +56,7 @@ use crate::ring::transfer::Outward;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -107,6 +108,7 @@ pub(crate) fn poll_write(
     let mut side = shared.send_side();
     let writer = side.polled.get_or_insert_default();
     if let Some(failure) = writer.failure.take() {
+        shared.unsettled.store(false, Ordering::Release);
         budget.made_progress();
         return Poll::Ready(Err(failure));
     }
@@ -130,6 +132,7 @@ pub(crate) fn poll_write(
         return Poll::Pending;
     }
     writer.sending = true;
+    shared.unsettled.store(true, Ordering::Release);
     drop(side);
     let mut bytes = spare::take();
     let n = copy(&mut bytes, bufs);
@@ -143,9 +146,16 @@ pub(crate) fn poll_write(
 /// # Errors
 /// As [`poll_write`].
 pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let mut side = stream.shared().send_side();
+    let shared = stream.shared();
+    // Those who write and flush at the same time have no order anyway; for one who does it in turn this is the
+    // value its write has left, or what has become of it.
+    if !shared.unsettled.load(Ordering::Acquire) {
+        return Poll::Ready(Ok(()));
+    }
+    let mut side = shared.send_side();
     let Some(writer) = side.polled.as_mut() else { return Poll::Ready(Ok(())) };
     if let Some(failure) = writer.failure.take() {
+        shared.unsettled.store(false, Ordering::Release);
         return Poll::Ready(Err(failure));
     }
     if writer.sending { pend(side, cx.waker()) } else { Poll::Ready(Ok(())) }
@@ -200,9 +210,8 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
     let next = std::mem::take(&mut writer.gathered);
     let goes_on = failure.is_none() && !next.is_empty();
     writer.sending = goes_on;
-    if failure.is_some() {
-        writer.failure = failure;
-    }
+    shared.unsettled.store(goes_on || failure.is_some(), Ordering::Release);
+    writer.failure = failure;
     let waiter = writer.writer.take();
     drop(side);
     if goes_on {

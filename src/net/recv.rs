@@ -253,6 +253,11 @@ impl RecvSide {
         self.bulk
     }
 
+    /// Whether nobody receives.
+    pub(super) fn is_disarmed(&self) -> bool {
+        matches!(self.mode, Mode::Disarmed)
+    }
+
     /// Whether there are bytes to take.
     pub(super) fn has_chunk(&self) -> bool {
         !self.queue.is_empty()

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// The order of senders.
     pub(crate) send_turn: Turnstile,
     send: Mutex<SendSide>,
+    /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
+    pub(super) unsettled: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
     _permit: Option<Permit>,
@@ -50,6 +52,7 @@ impl Shared {
             recv_turn: Turnstile::default(),
             send_turn: Turnstile::default(),
             send: Mutex::default(),
+            unsettled: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             _permit: permit,
         }
