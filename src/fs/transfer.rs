@@ -33,13 +33,14 @@ enum State<B, P: Operation> {
 
 impl<B, P: Operation> State<B, P> {
     /// The buffer of an op that has not been submitted.
+    #[inline]
     fn take_idle(&mut self) -> Option<B> {
+        if !matches!(self, State::Idle(_)) {
+            return None;
+        }
         match std::mem::replace(self, State::Done) {
             State::Idle(buf) => Some(buf),
-            state => {
-                *self = state;
-                None
-            }
+            State::InFlight(_) | State::Done => unreachable!("just seen"),
         }
     }
 
@@ -49,6 +50,7 @@ impl<B, P: Operation> State<B, P> {
         }
     }
 
+    #[inline]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<P::Output> {
         let State::InFlight(op) = self else { panic!("a read or write was polled after it had completed") };
         let output = ready!(Pin::new(op).poll(cx));

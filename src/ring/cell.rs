@@ -66,7 +66,7 @@
 //! Models: `tests/loom`, `cell_*`.
 
 use super::holds::Holds;
-use super::memory::Ground;
+use super::memory::{self, Ground};
 use super::{Ring, with_current};
 use crate::base::guard::contained;
 use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
@@ -192,13 +192,13 @@ pub(crate) enum Site<'a> {
 
 impl Site<'_> {
     #[inline]
-    fn ground(self, size: usize) -> Ground {
+    fn ground(self, class: usize) -> Ground {
         match self {
             Site::Here(ring) => {
-                let kept = ring.memory.borrow_mut().take(size);
-                kept.unwrap_or_else(|| Ground::fresh(size, ring.inbox()))
+                let kept = ring.memory.borrow_mut().take(class);
+                kept.unwrap_or_else(|| Ground::fresh(class, ring.inbox()))
             }
-            Site::At(home) => Ground::fresh(size, home),
+            Site::At(home) => Ground::fresh(class, home),
         }
     }
 }
@@ -210,7 +210,7 @@ const GENERATION_SHIFT: u32 = 48;
 impl CellRef {
     /// Puts `body` into a cell, with one hold for who waits and the kernel together. The body decides, by its
     /// slot, which of the two gives it up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn joint<B: Body>(site: Site<'_>, body: B) -> (WaitRef, KernelRef) {
         let cell = Self::born(site, body, 1);
         (WaitRef(ManuallyDrop::new(Self(cell))), KernelRef(ManuallyDrop::new(Self(cell))))
@@ -222,10 +222,10 @@ impl CellRef {
         (Self(cell), KernelRef(ManuallyDrop::new(Self(cell))))
     }
 
-    #[inline]
+    #[inline(always)]
     fn born<B: Body>(site: Site<'_>, body: B, holds: u32) -> NonNull<Header> {
         const { assert!(align_of::<Block<B>>() <= ALIGN, "cells are 64-byte aligned") };
-        let Ground { block, generation, home } = site.ground(size_of::<Block<B>>());
+        let Ground { block, generation, home } = site.ground(const { memory::class(size_of::<Block<B>>()) });
         let block = block.cast::<Block<B>>();
         let header = Header {
             node: Node::new(Kind::Other, handle),
@@ -235,8 +235,13 @@ impl CellRef {
             generation,
             flight: UnsafeCell::new(Flight::Fresh),
         };
-        // SAFETY: the memory is unused, large enough and aligned for the block.
-        unsafe { block.write(Block { header, body }) };
+        let place = block.as_ptr();
+        // SAFETY: the memory is unused, large enough and aligned for the block. (In two parts, so that
+        // neither is put together elsewhere first.)
+        unsafe {
+            (&raw mut (*place).header).write(header);
+            (&raw mut (*place).body).write(body);
+        }
         block.cast()
     }
 
@@ -448,7 +453,7 @@ unsafe fn free<B: Body>(cell: NonNull<Header>) {
     flight.with_mut(|_| ());
     let ground = Ground { block: cell.cast(), generation, home };
     // SAFETY: the memory was taken with this size and holds nothing any more.
-    unsafe { ground.give_back(size_of::<Block<B>>()) };
+    unsafe { ground.give_back(memory::class(size_of::<Block<B>>())) };
 }
 
 /// The node's function: a request has arrived at home, or home is gone.

@@ -29,7 +29,8 @@ pub(crate) struct Ground {
     pub(crate) home: Arc<Inbox>,
 }
 
-const fn class(size: usize) -> usize {
+/// The class of a cell of `size` bytes.
+pub(crate) const fn class(size: usize) -> usize {
     size.div_ceil(ALIGN) - 1
 }
 
@@ -38,9 +39,10 @@ fn layout(class: usize) -> Layout {
 }
 
 impl Ground {
-    /// At least `size` bytes from the allocator.
-    pub(crate) fn fresh(size: usize, home: Arc<Inbox>) -> Self {
-        let layout = layout(class(size));
+    /// Memory for a cell of this class from the allocator.
+    #[cold]
+    pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> Self {
+        let layout = layout(class);
         // SAFETY: the layout has a size above zero.
         let block = unsafe { alloc(layout) };
         let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout));
@@ -51,16 +53,16 @@ impl Ground {
     /// home.
     ///
     /// # Safety
-    /// The block was taken with this `size`, here or by [`Memory::take`], and nobody uses it any more.
+    /// The block is of this class, and nobody uses it any more.
     #[inline]
-    pub(crate) unsafe fn give_back(self, size: usize) {
+    pub(crate) unsafe fn give_back(self, class: usize) {
         let left = with_current(|ring| match ring {
-            Some(ring) if Arc::ptr_eq(&ring.inbox, &self.home) => ring.memory.borrow_mut().keep(self, size),
+            Some(ring) if Arc::ptr_eq(&ring.inbox, &self.home) => ring.memory.borrow_mut().keep(self, class),
             _ => Some(self),
         });
         if let Some(ground) = left {
             // SAFETY: per contract.
-            unsafe { ground.free(class(size)) };
+            unsafe { ground.free(class) };
         }
     }
 
@@ -78,16 +80,16 @@ impl Ground {
 pub(crate) struct Memory([Vec<Ground>; CLASSES]);
 
 impl Memory {
-    /// At least `size` bytes that a cell of this ring has used before.
+    /// Memory that a cell of this class, of this ring, has used before.
     #[inline]
-    pub(crate) fn take(&mut self, size: usize) -> Option<Ground> {
-        self.0.get_mut(class(size))?.pop()
+    pub(crate) fn take(&mut self, class: usize) -> Option<Ground> {
+        self.0.get_mut(class)?.pop()
     }
 
     /// Keeps a block for the next cell of its class, if there is room.
     #[inline]
-    fn keep(&mut self, mut ground: Ground, size: usize) -> Option<Ground> {
-        match self.0.get_mut(class(size)) {
+    fn keep(&mut self, mut ground: Ground, class: usize) -> Option<Ground> {
+        match self.0.get_mut(class) {
             Some(list) if list.len() < KEPT => {
                 ground.generation = ground.generation.wrapping_add(1);
                 list.push(ground);
@@ -120,17 +122,17 @@ mod tests {
         let inbox = Arc::new(Inbox::new(Box::new(|| ())));
         let (ring, _kernel) = stub::ring(Arc::clone(&inbox));
         let entered = enter(Rc::clone(&ring));
-        let ground = Ground::fresh(100, Arc::clone(&inbox));
+        let ground = Ground::fresh(class(100), Arc::clone(&inbox));
         let (block, generation) = (ground.block, ground.generation);
         assert_eq!(block.addr().get() % ALIGN, 0);
         let references = Arc::strong_count(&inbox);
         // SAFETY: just taken with this size and unused; 100 and 128 bytes are one class.
-        unsafe { ground.give_back(100) };
-        let again = ring.memory.borrow_mut().take(128).expect("kept");
+        unsafe { ground.give_back(class(100)) };
+        let again = ring.memory.borrow_mut().take(class(128)).expect("kept");
         assert_eq!((again.block, again.generation), (block, generation + 1));
         assert_eq!(Arc::strong_count(&inbox), references);
         // SAFETY: as above.
-        unsafe { again.give_back(128) };
+        unsafe { again.give_back(class(128)) };
         drop((entered, ring));
         assert_eq!(Arc::strong_count(&inbox), 1, "the ring has let go of what it kept");
     }
@@ -141,8 +143,8 @@ mod tests {
         let (elsewhere, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
         let _entered = enter(Rc::clone(&elsewhere));
         // SAFETY: just taken with this size and unused.
-        unsafe { Ground::fresh(64, Arc::clone(&inbox)).give_back(64) };
-        assert!(elsewhere.memory.borrow_mut().take(64).is_none());
+        unsafe { Ground::fresh(class(64), Arc::clone(&inbox)).give_back(class(64)) };
+        assert!(elsewhere.memory.borrow_mut().take(class(64)).is_none());
         assert_eq!(Arc::strong_count(&inbox), 1);
     }
 }

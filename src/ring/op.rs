@@ -148,7 +148,7 @@ impl<P: Operation> InFlight<P> {
     ///
     /// # Panics
     /// If no runtime is in reach.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(waker: &Waker, make: impl FnOnce(Option<&Ring>) -> P) -> Self {
         let mut slot = Slot::new();
         // Foreign code: while there is nothing yet that could be lost.

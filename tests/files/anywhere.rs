@@ -127,14 +127,7 @@ fn reads_that_wait_end_on_any_thread_when_their_runtime_goes() {
                 let taker = take(receiver, usize::MAX);
                 for core in 0..2 {
                     let (path, to) = (path.clone(), vec![sender.clone()]);
-                    let few = async move |path, to| {
-                        futures_util::future::select(
-                            std::pin::pin!(begin(path, false, to)),
-                            std::pin::pin!(ringwork::time::sleep(std::time::Duration::from_millis(2))),
-                        )
-                        .await;
-                    };
-                    drop(runtime.handle().spawn_on(core, move || few(path, to)));
+                    drop(runtime.handle().spawn_on(core, move || begin(path, false, to)));
                 }
                 drop(sender);
                 writer.write_all(&[round; BLOCK * 4]).unwrap();

@@ -32,24 +32,30 @@ pub(crate) struct Ground {
     pub(crate) home: Arc<Inbox>,
 }
 
-fn layout(size: usize) -> Layout {
-    Layout::from_size_align(size, ALIGN).unwrap()
+/// As the real one.
+pub(crate) const fn class(size: usize) -> usize {
+    size.div_ceil(ALIGN) - 1
+}
+
+fn layout(class: usize) -> Layout {
+    Layout::from_size_align((class + 1) * ALIGN, ALIGN).unwrap()
 }
 
 impl Ground {
-    pub(crate) fn fresh(size: usize, home: Arc<Inbox>) -> Self {
+    pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> Self {
         // SAFETY: cells are not empty.
-        let block = NonNull::new(unsafe { alloc(layout(size)) }).unwrap();
+        let block = NonNull::new(unsafe { alloc(layout(class)) }).unwrap();
         YARD.with_borrow_mut(|yard| yard.taken += 1);
         Self { block, generation: 0, home }
     }
 
     /// # Safety
     /// As of the real one.
-    pub(crate) unsafe fn give_back(self, size: usize) {
-        // SAFETY: per contract the block is of this size and unused.
-        unsafe { self.block.write_bytes(OVER, size) };
-        YARD.with_borrow_mut(|yard| yard.given_back.push((self.block, layout(size))));
+    pub(crate) unsafe fn give_back(self, class: usize) {
+        let layout = layout(class);
+        // SAFETY: per contract the block is of this class and unused.
+        unsafe { self.block.write_bytes(OVER, layout.size()) };
+        YARD.with_borrow_mut(|yard| yard.given_back.push((self.block, layout)));
     }
 }
 
@@ -58,7 +64,7 @@ impl Ground {
 pub(crate) struct Memory;
 
 impl Memory {
-    pub(crate) fn take(&mut self, _size: usize) -> Option<Ground> {
+    pub(crate) fn take(&mut self, _class: usize) -> Option<Ground> {
         None
     }
 }
