@@ -147,8 +147,8 @@ pub(crate) fn poll_write(
 /// As [`poll_write`].
 pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     let shared = stream.shared();
-    // Those who write and flush at the same time have no order anyway; for one who does it in turn this is the
-    // value its write has left, or what has become of it.
+    // Those who write and flush at the same time have no order anyway; for one who does it in turn this is
+    // the value its write has left, or what has become of it.
     if !shared.unsettled.load(Ordering::Acquire) {
         return Poll::Ready(Ok(()));
     }

@@ -93,7 +93,8 @@ thread_local! {
 }
 
 /// Calls `use_it` with the ring of this thread, if the thread is a core.
-#[inline]
+// Always: what the closure has captured would else be written to memory in pieces and read as a whole.
+#[inline(always)]
 pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Ring>) -> R) -> R {
     let ring = CURRENT.get();
     // SAFETY: a pointer that is set belongs to an `Entered` guard further down on this thread's stack, which

@@ -86,7 +86,7 @@ impl Ring {
     pub(crate) fn make_pool(&self, buffer_size: u32, count: u16) -> io::Result<()> {
         assert!(count.is_power_of_two(), "the kernel wants a power of two");
         let entries = Map::new(usize::from(count) * size_of::<BufRingEntry>())?;
-        let memory = Map::new(buffer_size as usize * usize::from(count))?;
+        let memory = Map::new(Origin::memory_for(buffer_size, count))?;
         let start: NonNull<u8> = entries.start();
         self.backend.borrow_mut().register_buffers(start, count, GROUP)?;
         let origin = Origin::new(memory, buffer_size, count, self.inbox());
@@ -129,7 +129,8 @@ impl Ring {
         let mut pool = self.pool.borrow_mut();
         let pool = pool.as_mut().expect("only a registered pool has buffers to pick");
         pool.available -= 1;
-        pool.home.picked(id, len)
+        // SAFETY: the kernel names a buffer that it was given (`offer`), once for each time.
+        unsafe { pool.home.picked(id, len) }
     }
 
     /// The kernel found no buffer.
