@@ -251,7 +251,9 @@ mod tests {
         assert_eq!(Arc::strong_count(&file), 3, "it is idle since this turn");
         here.sweep();
         assert_eq!(Arc::strong_count(&file), 2, "the lease is given back");
-        assert!(matches!(there.begin(&file), Use::Leased(_)), "and another core may have it");
+        let mut other = there.begin(&file);
+        assert!(matches!(other, Use::Leased(_)), "and another core may have it");
+        there.end(&mut other);
     }
 
     #[test]
