@@ -52,7 +52,7 @@
 //!   with a hold of its own also later.
 //! - `node`: anyone with a hold, by the protocol of `base::inbox`. Requests: [`SUBMIT`] (made on a thread
 //!   that is no core), [`CANCEL`] (the future was dropped elsewhere).
-//! - `home`, `table`, `generation`: constant.
+//! - `table`, and `home` and `generation` of the ground (`memory.rs`): constant.
 //! - body: as its type says ([`super::op`], [`super::multi`]).
 //!
 //! The ring does not know the list of ops: a cell carries a table of three functions instead.
@@ -73,7 +73,7 @@ use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
 use crate::base::sync::UnsafeCell;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -132,11 +132,9 @@ struct Table {
 /// The part of a cell that does not depend on the op.
 #[repr(C)]
 struct Header {
-    node: Node,
+    ground: Ground,
     table: &'static Table,
-    home: Arc<Inbox>,
     holds: Holds,
-    generation: u16,
     flight: UnsafeCell<Flight>,
 }
 
@@ -192,13 +190,13 @@ pub(crate) enum Site<'a> {
 
 impl Site<'_> {
     #[inline]
-    fn ground(self, class: usize) -> Ground {
+    fn ground(self, class: usize) -> NonNull<Ground> {
         match self {
             Site::Here(ring) => {
                 let kept = ring.memory.borrow_mut().take(class);
-                kept.unwrap_or_else(|| Ground::fresh(class, ring.inbox()))
+                kept.unwrap_or_else(|| memory::fresh(class, ring.inbox()))
             }
-            Site::At(home) => Ground::fresh(class, home),
+            Site::At(home) => memory::fresh(class, home),
         }
     }
 }
@@ -225,30 +223,32 @@ impl CellRef {
     #[inline(always)]
     fn born<B: Body>(site: Site<'_>, body: B, holds: u32) -> NonNull<Header> {
         const { assert!(align_of::<Block<B>>() <= ALIGN, "cells are 64-byte aligned") };
-        let Ground { block, generation, home } = site.ground(const { memory::class(size_of::<Block<B>>()) });
-        let block = block.cast::<Block<B>>();
-        let header = Header {
-            node: Node::new(Kind::Other, handle),
-            table: &Table { fill: fill::<B>, complete: complete::<B>, free: free::<B> },
-            home,
-            holds: Holds::new(holds),
-            generation,
-            flight: UnsafeCell::new(Flight::Fresh),
-        };
-        let place = block.as_ptr();
-        // SAFETY: the memory is unused, large enough and aligned for the block. (In two parts, so that
-        // neither is put together elsewhere first.)
+        let ground = site.ground(const { memory::class(size_of::<Block<B>>()) });
+        let block = ground.cast::<Block<B>>().as_ptr();
+        let table = &Table { fill: fill::<B>, complete: complete::<B>, free: free::<B> };
+        // SAFETY: the memory is unused, but for the ground, which is there; large enough and aligned for the
+        // block. In parts, so that none is put together elsewhere first.
         unsafe {
-            (&raw mut (*place).header).write(header);
-            (&raw mut (*place).body).write(body);
+            let header = &raw mut (*block).header;
+            (&raw mut (*header).ground.node).write(MaybeUninit::new(Node::new(Kind::Other, handle)));
+            (&raw mut (*header).table).write(table);
+            (&raw mut (*header).holds).write(Holds::new(holds));
+            (&raw mut (*header).flight).write(UnsafeCell::new(Flight::Fresh));
+            (&raw mut (*block).body).write(body);
         }
-        block.cast()
+        ground.cast()
     }
 
     #[inline]
     fn header(&self) -> &Header {
         // SAFETY: a hold keeps the block alive.
         unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn node(&self) -> &Node {
+        // SAFETY: `born` has written it.
+        unsafe { self.header().ground.node.assume_init_ref() }
     }
 
     /// Where the body is. It stays there as long as somebody has a hold.
@@ -264,7 +264,7 @@ impl CellRef {
     /// The inbox of the core that owns the op.
     #[inline]
     pub(crate) fn home(&self) -> &Arc<Inbox> {
-        &self.header().home
+        &self.header().ground.home
     }
 
     /// What the SQE carries and its CQEs bring back.
@@ -272,7 +272,7 @@ impl CellRef {
     pub(crate) fn user_data(&self) -> u64 {
         let address = self.0.as_ptr().expose_provenance() as u64;
         assert_eq!(address >> GENERATION_SHIFT, 0, "user addresses have 48 bits, and no tags");
-        address | u64::from(self.header().generation) << GENERATION_SHIFT
+        address | u64::from(self.header().ground.generation) << GENERATION_SHIFT
     }
 
     /// Home core: where the op is.
@@ -299,7 +299,7 @@ impl CellRef {
 
     /// Asks the home core for `bits`; the message has a hold of its own.
     fn request(&self, bits: u32) {
-        if self.header().node.request(bits) {
+        if self.node().request(bits) {
             travel(self.clone());
         }
     }
@@ -393,7 +393,7 @@ impl KernelRef {
             // The core is a thread of the parent's.
             return self.refuse(RES_FORKED);
         }
-        let first = self.header().node.request(SUBMIT);
+        let first = self.node().request(SUBMIT);
         debug_assert!(first, "a fresh cell has no requests");
         travel(ManuallyDrop::into_inner(self.0));
     }
@@ -447,19 +447,16 @@ unsafe fn free<B: Body>(cell: NonNull<Header>) {
     // SAFETY: the last hold is gone, so the block is ours; `born` has written it, and nobody looks at the
     // body any more.
     unsafe { ptr::drop_in_place(&raw mut (*block).body) };
-    // SAFETY: as above; what the header owns goes on with the memory.
-    let Header { home, generation, flight, .. } = unsafe { ptr::read(&raw const (*block).header) };
-    // The home core does not look any more: nothing to do, but for the models.
-    flight.with_mut(|_| ());
-    let ground = Ground { block: cell.cast(), generation, home };
-    // SAFETY: the memory was taken with this size and holds nothing any more.
-    unsafe { ground.give_back(memory::class(size_of::<Block<B>>())) };
+    // SAFETY: as above. The home core does not look any more: nothing to do, but for the models.
+    unsafe { (*block).header.flight.with_mut(|_| ()) };
+    // SAFETY: the memory was taken as of this class; only the ground holds anything, which stays with it.
+    unsafe { memory::give_back(cell.cast(), const { memory::class(size_of::<Block<B>>()) }) };
 }
 
 /// The node's function: a request has arrived at home, or home is gone.
 unsafe fn handle(node: NonNull<Node>, fate: Fate) {
     let cell = CellRef(node.cast::<Header>());
-    let requests = cell.header().node.take_requests();
+    let requests = cell.node().take_requests();
     let (submits, cancels) = (requests & SUBMIT != 0, requests & CANCEL != 0);
     if fate == Fate::Disposed {
         if submits {

@@ -179,7 +179,9 @@ impl<T> Leases<T> {
     #[inline]
     pub(crate) fn sweep(&self) {
         self.look_at(&self.old);
-        self.young.swap(&self.old);
+        if !self.young.borrow().is_empty() {
+            self.young.swap(&self.old);
+        }
     }
 
     /// Before the core sleeps (3). As [`Leases::sweep`].

@@ -1,16 +1,17 @@
 //! Memory for cells, recycled by each ring.
 //!
 //! Owns free lists by size class (multiples of 64 bytes), so that an op in steady state costs no call of the
-//! allocator. With each block a list keeps a reference to the inbox of the ring's core, which the next cell
-//! gets, so that an op does not touch the inbox's count either; and a generation that grows with every use. A
-//! cell that ends on another thread, or was made on one that has no ring, gives its memory to the allocator.
-//! It is not the arena for variable-length payloads ([`super::arena`]).
+//! allocator. What a block begins with, its [`Ground`], outlives the cells in it: a reference to the inbox of
+//! the ring's core, so that an op does not touch the inbox's count either; a generation that grows with every
+//! use; and the link of the list. A cell that ends on another thread, or was made on one that has no ring,
+//! gives its memory to the allocator. It is not the arena for variable-length payloads ([`super::arena`]).
 
 use super::cell::ALIGN;
 use super::with_current;
-use crate::base::inbox::Inbox;
+use crate::base::inbox::{Inbox, Node};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 /// Sizes above `CLASSES * 64` bytes go to the allocator each time.
@@ -18,19 +19,23 @@ const CLASSES: usize = 16;
 /// Blocks kept per class and ring: a burst beyond it gives memory back.
 const KEPT: usize = 256;
 
-/// What a cell is made from: a block of 64-byte aligned memory, the generation of its user, and a reference
-/// to the inbox of the core that the cell belongs to.
-///
-/// Without a destructor: what is not given back leaks.
-#[must_use = "what is not given back leaks"]
+/// What a block of 64-byte aligned memory begins with. Who has the block has this to himself, but for what is
+/// constant as long as a cell is there: `generation` and `home`.
+#[repr(C)]
 pub(crate) struct Ground {
-    pub(crate) block: NonNull<u8>,
+    /// The cell's, which is found by it: hence in front.
+    pub(crate) node: MaybeUninit<Node>,
+    /// Of the cell that is there, or will be.
     pub(crate) generation: u16,
+    /// The core that the cell belongs to.
     pub(crate) home: Arc<Inbox>,
+    /// In a list: the next block.
+    next: Option<NonNull<Ground>>,
 }
 
 /// The class of a cell of `size` bytes.
 pub(crate) const fn class(size: usize) -> usize {
+    assert!(size >= size_of::<Ground>());
     size.div_ceil(ALIGN) - 1
 }
 
@@ -38,74 +43,100 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align((class + 1) * ALIGN, ALIGN).expect("cells are small")
 }
 
-impl Ground {
-    /// Memory for a cell of this class from the allocator.
-    #[cold]
-    pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> Self {
-        let layout = layout(class);
-        // SAFETY: the layout has a size above zero.
-        let block = unsafe { alloc(layout) };
-        let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { block, generation: 0, home }
-    }
+/// Memory for a cell of this class from the allocator.
+#[cold]
+pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
+    let layout = layout(class);
+    // SAFETY: the layout has a size above zero.
+    let block = unsafe { alloc(layout) };
+    let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout)).cast::<Ground>();
+    // SAFETY: fresh memory, aligned, and larger than this (`class`).
+    unsafe { block.write(Ground { node: MaybeUninit::uninit(), generation: 0, home, next: None }) };
+    block
+}
 
-    /// Takes the memory of a cell that is over to the lists of this thread's ring, if that is the cell's
-    /// home.
-    ///
-    /// # Safety
-    /// The block is of this class, and nobody uses it any more.
+/// Takes the memory of a cell that is over to the lists of this thread's ring, if that is the cell's home.
+///
+/// # Safety
+/// The block is of this class, from [`fresh`] or [`Memory::take`], and nobody uses it any more.
+#[inline]
+pub(crate) unsafe fn give_back(block: NonNull<Ground>, class: usize) {
+    let kept = with_current(|ring| {
+        let Some(ring) = ring else { return false };
+        // SAFETY: per contract the block is ours.
+        let is_home = unsafe { Arc::ptr_eq(&ring.inbox, &block.as_ref().home) };
+        // SAFETY: as above.
+        is_home && unsafe { ring.memory.borrow_mut().keep(block, class) }
+    });
+    if !kept {
+        // SAFETY: per contract.
+        unsafe { free(block, class) };
+    }
+}
+
+/// # Safety
+/// As [`give_back`].
+#[cold]
+unsafe fn free(block: NonNull<Ground>, class: usize) {
+    // SAFETY: per contract the block is ours, and all blocks come from `fresh`, with the layout of their
+    // class.
+    unsafe {
+        ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
+        dealloc(block.as_ptr().cast(), layout(class));
+    }
+}
+
+/// Blocks of one class that nobody uses.
+#[derive(Default)]
+struct List {
+    first: Option<NonNull<Ground>>,
+    count: usize,
+}
+
+impl List {
     #[inline]
-    pub(crate) unsafe fn give_back(self, class: usize) {
-        let left = with_current(|ring| match ring {
-            Some(ring) if Arc::ptr_eq(&ring.inbox, &self.home) => ring.memory.borrow_mut().keep(self, class),
-            _ => Some(self),
-        });
-        if let Some(ground) = left {
-            // SAFETY: per contract.
-            unsafe { ground.free(class) };
-        }
-    }
-
-    /// # Safety
-    /// The block is of this class and in use by nobody.
-    #[cold]
-    unsafe fn free(self, class: usize) {
-        // SAFETY: per contract; all blocks come from `fresh`, with the layout of their class.
-        unsafe { dealloc(self.block.as_ptr(), layout(class)) };
+    fn pop(&mut self) -> Option<NonNull<Ground>> {
+        let block = self.first?;
+        // SAFETY: what is in the list is the list's.
+        self.first = unsafe { block.as_ref() }.next;
+        self.count -= 1;
+        Some(block)
     }
 }
 
 /// The free lists of one ring.
 #[derive(Default)]
-pub(crate) struct Memory([Vec<Ground>; CLASSES]);
+pub(crate) struct Memory([List; CLASSES]);
 
 impl Memory {
     /// Memory that a cell of this class, of this ring, has used before.
     #[inline]
-    pub(crate) fn take(&mut self, class: usize) -> Option<Ground> {
+    pub(crate) fn take(&mut self, class: usize) -> Option<NonNull<Ground>> {
         self.0.get_mut(class)?.pop()
     }
 
-    /// Keeps a block for the next cell of its class, if there is room.
+    /// Keeps a block for the next cell of its class. False if there is no room.
+    ///
+    /// # Safety
+    /// As [`give_back`].
     #[inline]
-    fn keep(&mut self, mut ground: Ground, class: usize) -> Option<Ground> {
-        match self.0.get_mut(class) {
-            Some(list) if list.len() < KEPT => {
-                ground.generation = ground.generation.wrapping_add(1);
-                list.push(ground);
-                None
-            }
-            _ => Some(ground),
-        }
+    unsafe fn keep(&mut self, mut block: NonNull<Ground>, class: usize) -> bool {
+        let Some(list) = self.0.get_mut(class).filter(|list| list.count < KEPT) else { return false };
+        // SAFETY: per contract the block is ours.
+        let ground = unsafe { block.as_mut() };
+        ground.generation = ground.generation.wrapping_add(1);
+        ground.next = list.first.replace(block);
+        list.count += 1;
+        true
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         for (class, list) in self.0.iter_mut().enumerate() {
-            for ground in list.drain(..) {
+            while let Some(block) = list.pop() {
                 // SAFETY: the lists are by class, and what is in them is in use by nobody.
-                unsafe { ground.free(class) };
+                unsafe { free(block, class) };
             }
         }
     }
@@ -122,17 +153,17 @@ mod tests {
         let inbox = Arc::new(Inbox::new(Box::new(|| ())));
         let (ring, _kernel) = stub::ring(Arc::clone(&inbox));
         let entered = enter(Rc::clone(&ring));
-        let ground = Ground::fresh(class(100), Arc::clone(&inbox));
-        let (block, generation) = (ground.block, ground.generation);
+        let block = fresh(class(100), Arc::clone(&inbox));
         assert_eq!(block.addr().get() % ALIGN, 0);
         let references = Arc::strong_count(&inbox);
         // SAFETY: just taken with this size and unused; 100 and 128 bytes are one class.
-        unsafe { ground.give_back(class(100)) };
+        unsafe { give_back(block, class(100)) };
         let again = ring.memory.borrow_mut().take(class(128)).expect("kept");
-        assert_eq!((again.block, again.generation), (block, generation + 1));
+        // SAFETY: nobody else has it.
+        assert_eq!((again, unsafe { again.as_ref() }.generation), (block, 1));
         assert_eq!(Arc::strong_count(&inbox), references);
         // SAFETY: as above.
-        unsafe { again.give_back(class(128)) };
+        unsafe { give_back(again, class(128)) };
         drop((entered, ring));
         assert_eq!(Arc::strong_count(&inbox), 1, "the ring has let go of what it kept");
     }
@@ -143,7 +174,7 @@ mod tests {
         let (elsewhere, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
         let _entered = enter(Rc::clone(&elsewhere));
         // SAFETY: just taken with this size and unused.
-        unsafe { Ground::fresh(class(64), Arc::clone(&inbox)).give_back(class(64)) };
+        unsafe { give_back(fresh(class(64), Arc::clone(&inbox)), class(64)) };
         assert!(elsewhere.memory.borrow_mut().take(class(64)).is_none());
         assert_eq!(Arc::strong_count(&inbox), 1);
     }

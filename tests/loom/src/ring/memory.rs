@@ -5,9 +5,10 @@
 //! that does not exist, or a value that no state machine knows, and the model fails.
 
 use super::cell::ALIGN;
-use crate::base::inbox::Inbox;
+use crate::base::inbox::{Inbox, Node};
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -26,8 +27,9 @@ std::thread_local! {
 }
 
 /// As the real one.
+#[repr(C)]
 pub(crate) struct Ground {
-    pub(crate) block: NonNull<u8>,
+    pub(crate) node: MaybeUninit<Node>,
     pub(crate) generation: u16,
     pub(crate) home: Arc<Inbox>,
 }
@@ -41,22 +43,27 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align((class + 1) * ALIGN, ALIGN).unwrap()
 }
 
-impl Ground {
-    pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> Self {
-        // SAFETY: cells are not empty.
-        let block = NonNull::new(unsafe { alloc(layout(class)) }).unwrap();
-        YARD.with_borrow_mut(|yard| yard.taken += 1);
-        Self { block, generation: 0, home }
-    }
+/// As the real one.
+pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
+    // SAFETY: cells are not empty.
+    let block = NonNull::new(unsafe { alloc(layout(class)) }).unwrap().cast::<Ground>();
+    // SAFETY: fresh, aligned, and larger than this.
+    unsafe { block.write(Ground { node: MaybeUninit::uninit(), generation: 0, home }) };
+    YARD.with_borrow_mut(|yard| yard.taken += 1);
+    block
+}
 
-    /// # Safety
-    /// As of the real one.
-    pub(crate) unsafe fn give_back(self, class: usize) {
-        let layout = layout(class);
-        // SAFETY: per contract the block is of this class and unused.
-        unsafe { self.block.write_bytes(OVER, layout.size()) };
-        YARD.with_borrow_mut(|yard| yard.given_back.push((self.block, layout)));
+/// # Safety
+/// As of the real one.
+pub(crate) unsafe fn give_back(block: NonNull<Ground>, class: usize) {
+    let layout = layout(class);
+    let bytes = block.cast::<u8>();
+    // SAFETY: per contract the block is of this class and unused.
+    unsafe {
+        std::ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
+        bytes.write_bytes(OVER, layout.size());
     }
+    YARD.with_borrow_mut(|yard| yard.given_back.push((bytes, layout)));
 }
 
 /// The lists of a ring, always empty: no cell is made where another one was.
@@ -64,7 +71,7 @@ impl Ground {
 pub(crate) struct Memory;
 
 impl Memory {
-    pub(crate) fn take(&mut self, _class: usize) -> Option<Ground> {
+    pub(crate) fn take(&mut self, _class: usize) -> Option<NonNull<Ground>> {
         None
     }
 }
