@@ -22,7 +22,8 @@
 //! - A flush is ready when all that was written is with the kernel. What goes wrong with bytes that were
 //!   taken is the result of the next write, flush or shutdown.
 //! - A shutdown flushes and closes the send direction; the peer reads the end of the stream.
-//! - A runtime that goes down gives up what the socket had no room for yet: flush what must not be lost.
+//! - A runtime that goes down gives bytes that were taken half of the time that its end may take. Then it
+//!   gives up what the socket had no room for: flush what must not be lost.
 //!
 //! [`compat::hyper`]: self::hyper
 #![cfg_attr(not(doctest), doc = "\n")]

@@ -174,17 +174,33 @@ impl<B: IoBuf> Operation for SendWhole<B> {
 /// A send of bytes that were copied from a writer without a future (poll_write.rs). Nobody waits for the op:
 /// its completion goes on by itself.
 pub(super) struct SendCopied {
-    pub(super) shared: Arc<Shared>,
-    pub(super) from: Outward<Vec<u8>>,
+    shared: Arc<Shared>,
+    from: Outward<Vec<u8>>,
+    /// The ring knows that these bytes were promised to leave.
+    owed: bool,
+}
+
+impl SendCopied {
+    pub(super) fn new(shared: &Arc<Shared>, bytes: Vec<u8>) -> Self {
+        Self { shared: Arc::clone(shared), from: Outward::new(bytes), owed: false }
+    }
 }
 
 impl Operation for SendCopied {
     const OPCODE: u8 = opcode::SEND;
     type Output = ();
 
-    fn describe(&mut self, _ring: &Ring) -> Sqe {
+    fn describe(&mut self, ring: &Ring) -> Sqe {
+        ring.owes();
+        self.owed = true;
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+    }
+
+    fn settle(&mut self, ring: &Ring) {
+        if std::mem::take(&mut self.owed) {
+            ring.has_paid();
+        }
     }
 
     fn finish(self, cqe: Cqe) {

@@ -36,8 +36,9 @@
 //! - *The last handle is dropped while Sending*: the bytes still leave and the socket closes behind them,
 //!   as the kernel does it for what it has of a closed socket; a peer that takes nothing for
 //!   [`ABANDONED_FOR`] ends it, and a linger time of zero at once.
-//! - *The runtime goes down*: the op is cancelled like all others; what the socket had no room for is lost,
-//!   and the next call says so. A flush before is what avoids it.
+//! - *The runtime goes down*: its end gives these ops, and those that follow them, half of its time
+//!   (sched/shutdown.rs). Then they are cancelled like all others; what the socket had no room for is lost,
+//!   and the next call says so.
 //! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
 //!   the next call tells it.
 //!
@@ -52,7 +53,6 @@ use super::shared::{SendSide, Shared};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
-use crate::ring::transfer::Outward;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -227,7 +227,7 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
 
 /// Gives the bytes to a ring. The turn is this op's until [`sent`].
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
-    drop(launch(SendCopied { shared: Arc::clone(shared), from: Outward::new(bytes) }));
+    drop(launch(SendCopied::new(shared, bytes)));
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {

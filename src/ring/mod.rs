@@ -79,6 +79,7 @@ pub(crate) struct Ring {
     backlog: RefCell<VecDeque<KernelRef>>,
     cancels: RefCell<cancel::Cancels>,
     in_flight: Cell<usize>,
+    owed: Cell<usize>,
     closing: Cell<bool>,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
@@ -145,6 +146,7 @@ impl Ring {
             backlog: RefCell::default(),
             cancels: RefCell::default(),
             in_flight: Cell::new(0),
+            owed: Cell::new(0),
             closing: Cell::new(false),
             reaped: RefCell::default(),
             pool: RefCell::new(None),
@@ -177,6 +179,22 @@ impl Ring {
     /// Ops that have not completed: on the backlog, withdrawn from it, or with the kernel.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.get() + self.backlog.borrow().len() + self.cancels.borrow().withdrawn()
+    }
+
+    /// Counts an op that was promised to succeed to somebody who does not wait for it: the runtime's end
+    /// gives it time.
+    pub(crate) fn owes(&self) {
+        self.owed.set(self.owed.get() + 1);
+    }
+
+    /// One of those has had its final CQE.
+    pub(crate) fn has_paid(&self) {
+        self.owed.set(self.owed.get() - 1);
+    }
+
+    /// How many of them are in flight.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.get()
     }
 
     /// Why the ring takes no ops any more, as the result they get.

@@ -367,13 +367,37 @@ fn a_stream_is_used_from_a_thread_that_is_no_core() {
 }
 
 #[test]
-fn a_runtime_that_goes_down_wakes_no_one_for_ever_and_says_so() {
+fn bytes_that_were_taken_leave_although_the_runtime_goes_down() {
+    within(LIMIT, || {
+        for keeps_stream in [false, true] {
+            let runtime = support::runtime(1);
+            let (mut stream, mut peer) = half_std_pair();
+            let taken = runtime.block_on(async { fill(&mut stream).await });
+            let reader = std::thread::spawn(move || {
+                let mut all = vec![0; taken];
+                peer.read_exact(&mut all).unwrap();
+                all
+            });
+            let kept = keeps_stream.then_some(stream);
+            let report = runtime.shutdown_timeout(LIMIT);
+            assert!(report.is_clean(), "{report}");
+            assert_pattern(0, &reader.join().unwrap());
+            if let Some(mut stream) = kept {
+                let told = Pin::new(&mut stream).poll_flush(&mut noop());
+                assert!(matches!(told, Poll::Ready(Ok(()))), "{told:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_runtime_that_goes_down_gives_up_what_nobody_takes_and_the_next_call_says_so_once() {
     within(LIMIT, || {
         let runtime = support::runtime(1);
         let (mut stream, _peer) = half_std_pair();
         let taken = runtime.block_on(async { fill(&mut stream).await });
         assert!(taken > 0);
-        let report = runtime.shutdown_timeout(Duration::from_secs(20));
+        let report = runtime.shutdown_timeout(Duration::from_secs(2));
         assert!(report.is_clean(), "{report}");
         let told = Pin::new(&mut stream).poll_flush(&mut noop());
         assert!(matches!(told, Poll::Ready(Err(_))), "{told:?}");
