@@ -47,6 +47,7 @@ impl<B: IoBufMut> Operation for Read<B> {
         ring.leases().end(&mut self.fd);
     }
 
+    #[inline(always)]
     fn finish(self, cqe: Cqe) -> Self::Output {
         self.into.finish(cqe)
     }

@@ -112,8 +112,9 @@ pub(crate) enum Hold {
 /// What a cell's body can do. Both are called on the home core, except `complete` of an op that never reached
 /// a ring.
 pub(crate) trait Body: Send + Sync + 'static {
-    /// Describes the op. The memory it points at lives in the body and does not move.
-    fn fill(&self, ring: &Ring) -> Sqe;
+    /// Describes the op, whose entry `sqe` becomes. The memory it points at lives in the body and does not
+    /// move.
+    fn fill(&self, ring: &Ring, sqe: &mut Sqe);
 
     /// Takes one completion. Wakers go to `wakers`: they are woken when the ring is not in use.
     ///
@@ -124,7 +125,7 @@ pub(crate) trait Body: Send + Sync + 'static {
 }
 
 struct Table {
-    fill: unsafe fn(NonNull<Header>, &Ring) -> Sqe,
+    fill: unsafe fn(NonNull<Header>, &Ring, &mut Sqe),
     complete: unsafe fn(NonNull<Header>, Cqe, Option<&Ring>, &mut Vec<Waker>) -> Hold,
     free: unsafe fn(NonNull<Header>),
 }
@@ -290,11 +291,10 @@ impl CellRef {
 
     /// Home core: describes the op.
     #[inline]
-    pub(crate) fn fill(&self, home: &Ring) -> Sqe {
+    pub(crate) fn fill(&self, home: &Ring, sqe: &mut Sqe) {
         // SAFETY: the table belongs to the body's type; we are on the home core (`home`).
-        let mut sqe = unsafe { (self.header().table.fill)(self.0, home) };
+        unsafe { (self.header().table.fill)(self.0, home, sqe) }
         sqe.user_data = self.user_data();
-        sqe
     }
 
     /// Asks the home core for `bits`; the message has a hold of its own.
@@ -427,9 +427,9 @@ impl Drop for CellRef {
     }
 }
 
-unsafe fn fill<B: Body>(cell: NonNull<Header>, ring: &Ring) -> Sqe {
+unsafe fn fill<B: Body>(cell: NonNull<Header>, ring: &Ring, sqe: &mut Sqe) {
     // SAFETY: the table of a `Block<B>` is only called with such a block, alive.
-    unsafe { &cell.cast::<Block<B>>().as_ref().body }.fill(ring)
+    unsafe { &cell.cast::<Block<B>>().as_ref().body }.fill(ring, sqe);
 }
 
 unsafe fn complete<B: Body>(

@@ -232,13 +232,17 @@ impl Ring {
         if !self.make_room() {
             return Err(kernels);
         }
-        let mut sqe = None;
+        let mut sqe = Sqe::new(opcode::NOP, -1);
+        let mut described = false;
         // Describing asks the buffer where it is, and a buffer may be foreign code.
-        contained(|| sqe = Some(kernels.fill(self)));
-        let Some(sqe) = sqe else {
+        contained(|| {
+            kernels.fill(self, &mut sqe);
+            described = true;
+        });
+        if !described {
             self.refuse(kernels, -libc::EFAULT);
             return Ok(());
-        };
+        }
         if !self.backend.borrow_mut().push(&sqe) {
             broken("a submission queue with room refused an entry");
         }

@@ -26,10 +26,9 @@ pub(crate) trait Handler: Send + Sync + 'static {
 struct Volley<H>(H);
 
 impl<H: Handler> Body for Volley<H> {
-    fn fill(&self, ring: &Ring) -> Sqe {
-        let sqe = self.0.describe(ring);
+    fn fill(&self, ring: &Ring, sqe: &mut Sqe) {
+        *sqe = self.0.describe(ring);
         debug_assert_eq!(sqe.opcode, H::OPCODE);
-        sqe
     }
 
     unsafe fn complete(body: *const Self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Hold {

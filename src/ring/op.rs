@@ -95,14 +95,13 @@ impl<P: Operation> Shot<P> {
 }
 
 impl<P: Operation> Body for Shot<P> {
-    fn fill(&self, ring: &Ring) -> Sqe {
-        let sqe = self.operation.with_mut(|operation| {
+    fn fill(&self, ring: &Ring, sqe: &mut Sqe) {
+        self.operation.with_mut(|operation| {
             // SAFETY: called on the home core before the op is in flight: the operation is the home core's.
             let operation = unsafe { (*operation).as_mut() };
-            operation.expect("an op is filled before it completes").describe(ring)
+            *sqe = operation.expect("an op is filled before it completes").describe(ring);
         });
         debug_assert_eq!(sqe.opcode, P::OPCODE);
-        sqe
     }
 
     unsafe fn complete(body: *const Self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Hold {

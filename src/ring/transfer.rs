@@ -45,6 +45,7 @@ impl<B: IoBufMut> Inward<B> {
     }
 
     /// The result and the buffer, grown by what the kernel has written.
+    #[inline(always)]
     pub(crate) fn finish(mut self, cqe: Cqe) -> (io::Result<usize>, B) {
         let result = cqe.result();
         if let Ok(n) = result {
@@ -91,6 +92,7 @@ impl<B: IoBuf> Outward<B> {
     }
 
     /// The result of a single op and the buffer.
+    #[inline(always)]
     pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {
         (cqe.result(), self.buf)
     }

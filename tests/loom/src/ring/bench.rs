@@ -6,7 +6,7 @@
 use super::cell::{CellRef, Flight, KernelRef};
 use super::memory::Memory;
 use crate::base::inbox::{Inbox, Message};
-use crate::sys::sqe::{Cqe, RES_GONE};
+use crate::sys::sqe::{Cqe, RES_GONE, Sqe};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Ring {
         if self.closing.get() {
             return self.end(kernels, RES_GONE);
         }
-        kernels.fill(self);
+        kernels.fill(self, &mut Sqe::default());
         kernels.set_flight(self, Flight::Submitted);
         self.flying.borrow_mut().push(kernels);
     }
