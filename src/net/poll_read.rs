@@ -16,10 +16,10 @@
 //!
 //! # The lane
 //! A call has no place in it. While a future has the turn, it stands by (turn.rs). Else it takes from the
-//! queue, under the receive side's lock, or waits for the next completion beside whoever comes; only to start
-//! a receive does it take the turn, and passes it on before it returns. So a call that is never repeated
-//! holds nobody up, and what its receive brings is in the queue for the next one, of either shape. The price:
-//! callers with a place go first, always.
+//! queue, under the receive side's lock, or waits for the next completion beside whoever comes; only to
+//! start a receive does it take the turn, and passes it on before it returns. So a call that is never
+//! repeated holds nobody up, and what its receive brings is in the queue for the next one, of either shape.
+//! The price: callers with a place go first, always.
 //!
 //! A buffer of the queue that the caller has room for is copied after it has left the queue; of one that is
 //! too large a part is copied under the lock, so that nobody takes the next one before the rest of it.

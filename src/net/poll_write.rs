@@ -53,6 +53,7 @@ use super::shared::{SendSide, Shared};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
+use crate::sys;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -187,8 +188,8 @@ pub(super) fn abandoned(shared: &Shared) {
     }
     let socket = SockRef::from(shared);
     if matches!(socket.linger(), Ok(Some(Duration::ZERO))) {
-        // The send in flight fails, and the close behind it resets the connection.
-        let _ = socket.shutdown(Shutdown::Both);
+        // The send in flight fails. Not by a shutdown: its FIN would tell the peer that it had everything.
+        let _ = sys::io::reset(shared.fd());
     } else {
         // A connection that is gone already needs no limit.
         let _ = socket.set_tcp_user_timeout(Some(ABANDONED_FOR));

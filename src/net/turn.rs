@@ -14,7 +14,7 @@
 //! |---|---|---|---|
 //! | `FREE` | nobody has it | empty | whoever takes it: to `TAKEN` |
 //! | `TAKEN` | somebody has it | empty | a pass: to `FREE`; who enters the list: to `LISTED` |
-//! | `LISTED` | somebody has it, or was granted it | to be read | a pass that finds it empty: to `FREE` |
+//! | `LISTED` | somebody's, or granted | to be looked into | a pass that finds it empty: to `FREE` |
 //! | | | | the last in the list, when it comes for its turn: to `TAKEN` |
 //!
 //! `LISTED` is entered and left under the list's lock only, so a pass that finds it finds the list complete.

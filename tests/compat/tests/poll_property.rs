@@ -4,9 +4,11 @@
 //! Each end has a task that sends and one that receives, both `Send` and so free to be stolen, each with
 //! steps of its own: poll-shaped and owned-buffer calls, calls that are polled once and given up, moves
 //! between cores. The socket's send buffer is small in some runs, so that the kernel takes and gives in
-//! pieces (a small receive buffer would make it wait for its own timers). `PROPTEST_CASES` sets how many runs
-//! there are. `RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --target x86_64-unknown-linux-gnu
-//! -p ringwork-compat --test poll_property` runs them under AddressSanitizer.
+//! pieces (a small receive buffer would make it wait for its own timers).
+//!
+//! `PROPTEST_CASES` sets how many runs there are. `RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test
+//! --target x86_64-unknown-linux-gnu -p ringwork-compat --test poll_property` runs them under
+//! AddressSanitizer.
 
 #[path = "../../support/mod.rs"]
 mod support;
