@@ -73,6 +73,11 @@ impl Engine {
         self.peer_closed
     }
 
+    /// What ended the connection, if it was no agreement.
+    pub(super) fn failed(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
     /// Whether there are bytes for the peer that nobody asked for.
     pub(super) fn owes(&self) -> bool {
         !self.owed.is_empty()

@@ -148,20 +148,18 @@ async fn shake(stream: &TcpStream, mut engine: Engine, mut look: impl FnMut(&[u8
             return Err(error::truncated("the connection ended during the handshake"));
         }
         look(&received);
-        match open(&mut engine, received, &mut |_| 0) {
-            (ready, Ok(())) if !engine.common().is_handshaking() => {
-                if engine.owes() {
-                    stream.send_all(engine.take_owed()).await.0?;
-                }
-                return Ok((engine, ready));
-            }
-            (_, Ok(())) => {}
-            (_, Err(error)) => {
-                // The peer may be gone; what went wrong matters more than whether it hears of it.
-                let _ = stream.send_all(engine.take_owed()).await;
-                return Err(error::protocol(error));
-            }
+        let (ready, result) = open(&mut engine, received, &mut |_| 0);
+        if engine.common().is_handshaking() {
+            let Err(error) = result else { continue };
+            // The peer may be gone; what went wrong matters more than whether it hears of it.
+            let _ = stream.send_all(engine.take_owed()).await;
+            return Err(error::protocol(error));
         }
+        // An error behind the handshake is not one of the handshake: receives will meet it.
+        if engine.owes() {
+            stream.send_all(engine.take_owed()).await.0?;
+        }
+        return Ok((engine, ready));
     }
 }
 

@@ -35,8 +35,8 @@ use std::sync::Arc;
 ///
 /// # async fn hand_over(stream: TlsStream) -> std::io::Result<()> {
 /// let parts = stream.into_parts().await?;
-/// let (number, _keys) = &parts.secrets.tx;
-/// println!("{} bytes were received and not read; the next record has number {number}", parts.plaintext.len());
+/// let (next_record, _keys) = &parts.secrets.tx;
+/// println!("{} bytes were not read; record {next_record} is next to be sent", parts.plaintext.len());
 /// // Set the socket up for kTLS with `parts.secrets`, then go on with `parts.stream`.
 /// # Ok(())
 /// # }

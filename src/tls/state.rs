@@ -82,15 +82,16 @@ pub(super) enum Sending {
 }
 
 impl Inner {
-    /// A stream after its handshake, with plaintext that came with the last message of it.
+    /// A stream after its handshake, with plaintext that came with the last message of it, and perhaps the
+    /// end.
     pub(super) fn new(
         tcp: TcpStream,
         engine: Engine,
         ready: Option<PooledBuf>,
         session: Session,
     ) -> Arc<Self> {
-        let end = engine.peer_closed().then_some(End::Said);
-        let state = State { engine, ready, end, sending: Sending::Open };
+        let mut state = State { engine, ready, end: None, sending: Sending::Open };
+        state.note_end();
         Arc::new(Self {
             tcp,
             session,
@@ -162,13 +163,16 @@ impl State {
             self.end = Some(End::Truncated);
             return;
         }
-        let (ready, result) = open(&mut self.engine, received, direct);
-        self.ready = ready;
-        match result {
-            Err(error) => self.end = Some(End::Failed(error)),
-            Ok(()) if self.engine.peer_closed() => self.end = Some(End::Said),
-            Ok(()) => {}
-        }
+        // The engine remembers an error.
+        (self.ready, _) = open(&mut self.engine, received, direct);
+        self.note_end();
+    }
+
+    fn note_end(&mut self) {
+        self.end = match self.engine.failed() {
+            Some(error) => Some(End::Failed(error.clone())),
+            None => self.engine.peer_closed().then_some(End::Said),
+        };
     }
 
     /// Whether a message may be sent.
