@@ -302,7 +302,9 @@ fn drive<C: Connection>(
                         Err(error) => result = Err(error),
                     }
                 }
-                result.is_ok()
+                // The usual case: one record, and nothing is left to look at or to hand out.
+                let more = used + discard < incoming.len() || connection.common().wants_write();
+                result.is_ok() && more
             }
             Ok(ConnectionState::EncodeTlsData(data)) => {
                 encode(data, owed);

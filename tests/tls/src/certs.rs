@@ -20,11 +20,15 @@ pub struct Authority {
 pub struct Identity {
     /// The certificate.
     pub certificate: CertificateDer<'static>,
-    /// Its key, PKCS #8.
-    pub key: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl Identity {
+    /// The key, PKCS #8.
+    pub fn key_bytes(&self) -> &[u8] {
+        &self.key
+    }
+
     /// The key as rustls wants it.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()))

@@ -1,4 +1,5 @@
-//! What peers do besides sending data: new keys, renegotiation, alerts, messages cut into many records, nonsense.
+//! What peers do besides sending data: new keys, renegotiation, alerts, messages cut into many records,
+//! nonsense.
 #![forbid(unsafe_code)]
 
 use ringwork::net::TcpStream;

@@ -1,5 +1,6 @@
-//! Taking a stream apart: the secrets, the numbers of the next records and the place in the byte stream are
-//! such that somebody else can go on. The one who goes on here is the test, with the records of `records.rs`.
+//! Taking a stream apart: the secrets, the numbers of the next records and the place in the byte stream
+//! are such that somebody else can go on. The one who goes on here is the test, with the records of
+//! `records.rs`.
 #![forbid(unsafe_code)]
 
 use ringwork::net::TcpStream;
@@ -56,7 +57,8 @@ fn somebody_else_can_go_on_between_two_records() {
             stream.send_all("answer").await.0.unwrap();
             let suite = suite(stream.session().suite.unwrap());
             let parts = stream.into_parts().await.unwrap();
-            // What was not read is there as far as it had come; the rest is still in the socket, in records.
+            // What was not read is there as far as it had come; the rest is still in the socket, in
+            // records.
             assert_pattern(100, &parts.plaintext);
             let mut from = Records::new(suite, parts.secrets.rx);
             let mut at = 100 + parts.plaintext.len();

@@ -1,5 +1,5 @@
-//! Bytes over a TLS stream: whole, in order, in both directions at once, whatever is dropped and however the
-//! peer cuts its records.
+//! Bytes over a TLS stream: whole, in order, in both directions at once, whatever is dropped and however
+//! the peer cuts its records.
 #![forbid(unsafe_code)]
 
 use ringwork::buf::IoBufMut;
