@@ -16,6 +16,9 @@ const HEADER: usize = 5;
 /// The longest body of a record that any version allows (RFC 5246, section 6.2.3). The engine refuses a
 /// longer one when it has seen the header.
 const LONGEST_BODY: usize = 16 * 1024 + 2048;
+/// Bytes that are carried at most: twice the longest handshake message, 64 KiB, for one in pieces. A peer
+/// that makes the pieces so small that this does not do wants to fill memory.
+const MOST: usize = 128 * 1024;
 
 /// Bytes that wait for the rest of their record.
 #[derive(Default)]
@@ -29,6 +32,11 @@ impl Carry {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether more waits than there is reason for.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.bytes.len() > MOST
     }
 
     /// The bytes, for the engine.

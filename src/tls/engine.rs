@@ -26,7 +26,7 @@ use super::carry::{Carry, whole_records};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, Error, ExtractedSecrets};
+use rustls::{CommonState, Error, ExtractedSecrets, InvalidMessage};
 
 /// The most that encryption adds to a record: header, explicit nonce, content type, tag. Should a provider
 /// add more, rustls says so and the buffer grows.
@@ -103,7 +103,8 @@ impl Engine {
     /// # Errors
     /// rustls's.
     pub(super) fn begin(&mut self) -> Result<(), Error> {
-        let (_, result) = self.drive(None, &mut |_| {});
+        let (used, result) = self.drive(None, &mut |_| {});
+        debug_assert!(used == 0, "what is carried was looked at when it came");
         self.note(result)
     }
 
@@ -128,6 +129,9 @@ impl Engine {
             }
             let (n, look) = self.carry.complete(&received[at..]);
             at += n;
+            if self.carry.is_too_long() {
+                return self.note(Err(InvalidMessage::HandshakePayloadTooLarge.into()));
+            }
             if look {
                 let (used, result) = self.drive(None, sink);
                 self.note(result)?;

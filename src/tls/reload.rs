@@ -6,7 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// A configuration that can be exchanged: certificates are renewed without a restart.
 ///
-/// A clone shows the same configuration. A handshake uses the one that is there when it begins; connections
+/// Make the new configuration from a clone of the current one where you can: sessions are resumed out of its
+/// ticketer and session storage.
+///
+/// A clone of the holder shows the same configuration. A handshake uses the one that is there when it begins; connections
 /// that are open go on with theirs. Reading takes a lock for the length of one reference count, once per
 /// handshake.
 ///

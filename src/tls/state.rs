@@ -114,8 +114,11 @@ impl Inner {
 
     /// Sends what the engine owes the peer, if the lane is free, and waits for nothing.
     pub(super) fn send_owed(&self) {
-        if !self.state().engine.owes() {
-            return;
+        {
+            let state = self.state();
+            if !state.engine.owes() || state.sending == Sending::Cut {
+                return;
+            }
         }
         let mut cx = Context::from_waker(Waker::noop());
         let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&self.tcp);

@@ -228,3 +228,22 @@ fn a_record_longer_than_allowed_is_not_waited_for() {
         assert_eq!((kind, alert[0]), (ContentType::Alert, 2));
     });
 }
+
+#[test]
+fn a_message_in_crumbs_is_not_kept_without_bound() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS13, |mut client| {
+            // The header of the longest message there is, then a byte of it per record.
+            client.send(ContentType::Handshake, &[KEY_UPDATE, 0, 0xff, 0xff]);
+            let crumbs: Vec<u8> =
+                (0..20_000).flat_map(|_| client.to.seal(ContentType::Handshake, &[0])).collect();
+            // It is hung up on half-way.
+            let _ = client.socket.write_all(&crumbs);
+            client.socket
+        })
+        .await;
+        assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        drop(stream);
+        drop(client.join().unwrap());
+    });
+}

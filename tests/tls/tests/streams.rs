@@ -102,7 +102,10 @@ fn records_in_pieces_are_put_together() {
 fn every_kind_of_buffer_is_filled_behind_what_it_holds() {
     on_cores(1, |_| async {
         let (stream, client) = serve(|mut client| {
-            client.write_all(&pattern(0, 100_000)).unwrap();
+            // Small records, of which many come at once.
+            for at in (0..100_000).step_by(500) {
+                client.write_all(&pattern(at, 500)).unwrap();
+            }
             peer::finish(&mut client).unwrap()
         })
         .await;
