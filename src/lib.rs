@@ -62,6 +62,8 @@ mod sys;
 pub mod task;
 pub mod thread;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[doc = include_str!("design.md")]
 pub mod design {}

@@ -10,6 +10,8 @@ mod beside;
 mod bind;
 mod connect;
 mod file;
+#[cfg(feature = "tls")]
+mod lane;
 mod listener;
 mod ops;
 mod permit;
@@ -30,8 +32,12 @@ mod turn;
 pub use addr::{Lookup, ToSocketAddrs};
 pub(crate) use beside::{AcceptBeside, Beside};
 pub use bind::{ListenOptions, TcpListener};
+#[cfg(feature = "tls")]
+pub(crate) use lane::LaneSend;
 pub use listener::Accept;
 pub use receive::{Recv, RecvPooled};
 pub use send::{Send, SendAll, SendVectored};
 pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};
 pub use stream::TcpStream;
+#[cfg(feature = "tls")]
+pub(crate) use turn::{Place, Turnstile};

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 7] = [
     &["ring", "blocking"],
     &["sched", "io"],
     &["runtime", "net", "fs", "process", "signal", "thread", "core"],
-    &["compat", "serve"],
+    &["compat", "serve", "tls"],
 ];
 
 /// Walls that the order of the layers alone would not put up: who must not name whom.

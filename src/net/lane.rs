@@ -1,0 +1,116 @@
+//! The send lane of a stream for rooms above: messages that may be made only when their turn has come.
+//!
+//! TLS numbers its records while it encrypts them, so they must leave in the order in which they were
+//! made. [`LaneSend`] separates the turn from the send: first the turn, then the bytes, then the op, then
+//! perhaps more bytes, and only then the next caller. A send in flight whose `LaneSend` is dropped goes on
+//! and keeps the turn until its final completion; it is cancelled with the last handle, as every send.
+#![forbid(unsafe_code)]
+
+use super::TcpStream;
+use super::ops::SendWhole;
+use super::shared::Shared;
+use super::turn::Place;
+use crate::buf::IoBuf;
+use crate::ring::Ring;
+use crate::ring::op::{Op, Operation};
+use crate::ring::transfer::Outward;
+use crate::sys::sqe::{Cqe, Sqe};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// A caller of the send lane that makes its bytes when it has the turn.
+pub(crate) struct LaneSend<'a, B: IoBuf> {
+    shared: &'a Arc<Shared>,
+    place: Place,
+    op: Option<Op<SendPart<B>>>,
+}
+
+impl<'a, B: IoBuf> LaneSend<'a, B> {
+    /// A caller that has not asked for its turn yet.
+    pub(crate) fn new(stream: &'a TcpStream) -> Self {
+        Self { shared: stream.handle().shared(), place: Place::Outside, op: None }
+    }
+
+    /// Takes the turn, or waits for it.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.send_turn.poll_enter(&mut self.place, cx)
+    }
+
+    /// Makes a send of these bytes. It is on its way once [`LaneSend::poll_sent`] has been called.
+    pub(crate) fn start(&mut self, buf: B) {
+        debug_assert!(self.place == Place::Through && self.op.is_none(), "one send at a time, with the turn");
+        let part = SendWhole { shared: Arc::clone(self.shared), from: Outward::new(buf) };
+        self.op = Some(Op::new(SendPart(part)).detach());
+    }
+
+    /// Whether a send was started and is not done.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.op.is_some()
+    }
+
+    /// Waits until the bytes are out. The turn stays with the caller.
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, B)> {
+        loop {
+            let op = self.op.as_mut().expect("a send was started");
+            let parted = ready!(Pin::new(op).poll(cx));
+            self.op = None;
+            match parted {
+                Parted::Done(result, buf) => return Poll::Ready((result, buf)),
+                Parted::More(rest) => self.op = Some(Op::new(rest).detach()),
+            }
+        }
+    }
+
+    /// Passes the turn on: the message is complete.
+    pub(crate) fn pass(&mut self) {
+        debug_assert!(self.op.is_none(), "a send in flight keeps the turn");
+        self.shared.leave_send(std::mem::take(&mut self.place));
+    }
+}
+
+impl<B: IoBuf> Drop for LaneSend<'_, B> {
+    fn drop(&mut self) {
+        match self.op.take() {
+            Some(op) if op.cell().is_some() => {
+                self.shared.note_orphan(op.cell().expect("just seen").clone());
+                drop(op);
+            }
+            _ => self.shared.leave_send(std::mem::take(&mut self.place)),
+        }
+    }
+}
+
+/// A part of a message. Unlike [`SendWhole`] it leaves the turn to the caller, unless the caller is gone.
+struct SendPart<B>(SendWhole<B>);
+
+/// What such an op leads to.
+enum Parted<B> {
+    /// The bytes are out, or an error cut them.
+    Done(io::Result<usize>, B),
+    /// The kernel stopped short: this is the op for the rest.
+    More(SendPart<B>),
+}
+
+impl<B: IoBuf> Operation for SendPart<B> {
+    const OPCODE: u8 = SendWhole::<B>::OPCODE;
+    type Output = Parted<B>;
+
+    fn describe(&mut self, ring: &Ring) -> Sqe {
+        self.0.describe(ring)
+    }
+
+    fn finish(mut self, cqe: Cqe) -> Self::Output {
+        if self.0.from.is_short(cqe) {
+            return Parted::More(self);
+        }
+        let (result, buf) = self.0.from.sum(cqe);
+        Parted::Done(result, buf)
+    }
+
+    fn orphaned(self, cqe: Cqe) {
+        self.0.orphaned(cqe);
+    }
+}

@@ -1,0 +1,47 @@
+//! L6: TLS over rustls, with owned buffers (feature `tls`).
+//!
+//! Owns streams that are encrypted ([`TlsStream`]), how they come about ([`Acceptor`], [`Connector`]) and
+//! how certificates are renewed under way ([`Reloadable`]). The protocol is rustls's and its cryptography
+//! that of a provider: nothing of either is here. `engine.rs` is the one file that touches the state
+//! machine of rustls; `state.rs` has the table of a stream's states, `send.rs` that of dropped sends.
+//!
+//! # Configuration
+//! It is `rustls`'s, which is re-exported so that versions agree. The feature brings the provider `ring`,
+//! which needs nothing but a C compiler to build. Another provider can be named in the configuration
+//! (`ServerConfig::builder_with_provider`); if another crate brings a second one into the program,
+//! `ServerConfig::builder` wants to be told which is the default (`CryptoProvider::install_default`).
+//!
+//! # What it costs
+//! rustls decrypts in the buffer that was received and then, in 0.23, copies the plaintext into a vector
+//! of its own. From there it is copied into the caller's buffer ([`TlsStream::recv`]) or back into the
+//! received one ([`TlsStream::recv_pooled`], by way of a vector that the core keeps). Encrypting makes a
+//! vector inside rustls for each record, which is copied into the buffer that is sent. Everything else
+//! (the buffer that is sent, what a record in two pieces is put together in) is kept and used again. An
+//! idle stream holds no buffer.
+//!
+//! Encrypting and decrypting happen on the core, under the lock of the stream: some microseconds per
+//! record of 16 KiB. Handshakes cost a core hundreds of microseconds.
+#![forbid(unsafe_code)]
+
+mod carry;
+mod engine;
+mod error;
+mod handshake;
+mod hello;
+mod parts;
+mod recv;
+mod reload;
+mod send;
+mod session;
+mod spare;
+mod state;
+mod stream;
+
+pub use handshake::{Acceptor, Connector};
+pub use parts::Parts;
+pub use recv::{Recv, RecvPooled};
+pub use reload::Reloadable;
+pub use rustls;
+pub use send::{Send, SendAll};
+pub use session::Session;
+pub use stream::TlsStream;

@@ -1,0 +1,246 @@
+//! The futures of sending, and what dropping one means.
+//!
+//! A message of up to [`PIECE`] bytes is encrypted at its turn, as a whole, and is one send of the socket
+//! from then on: dropping the future does not stop it. A longer one is encrypted and sent piece by piece;
+//! it is a job of its own, so that it can go on without its caller.
+//!
+//! | the future is dropped | what becomes of the message |
+//! |---|---|
+//! | while it waits for its turn | nothing of it is sent |
+//! | with one piece, in flight | it leaves whole; later sends wait behind it |
+//! | with several pieces, begun, where a runtime is in reach | a task sends the rest; later sends wait |
+//! | with several pieces, begun, no runtime, or the runtime ends | cut: later sends fail |
+//! | and then the last handle | what is in flight is cancelled and the socket closed |
+//!
+//! A send cannot be stopped on purpose, as one on a TCP stream can: half a record on the wire is the end of
+//! the connection.
+#![forbid(unsafe_code)]
+
+use super::error;
+use super::spare;
+use super::state::{Inner, Sealed, Sending};
+use crate::base::coop;
+use crate::buf::IoBuf;
+use crate::net::LaneSend;
+use crate::runtime::Handle;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+/// Plaintext that is encrypted at once: four records, some tens of microseconds, and what the socket is
+/// likely to take without waiting.
+const PIECE: usize = 64 * 1024;
+
+type Outcome<B> = (io::Result<usize>, B);
+
+/// The future of [`TlsStream::send`](super::TlsStream::send).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct Send<'a, B: IoBuf> {
+    inner: &'a Arc<Inner>,
+    lane: LaneSend<'a, Sealed>,
+    buf: Option<B>,
+    /// Bytes on the wire if all goes well, once the message is encrypted.
+    sealed: usize,
+    long: Option<Long<B>>,
+}
+
+impl<'a, B: IoBuf> Send<'a, B> {
+    pub(super) fn new(inner: &'a Arc<Inner>, buf: B) -> Self {
+        let (buf, long) = match buf.len() {
+            0..=PIECE => (Some(buf), None),
+            _ => (None, Some(Long::new(Arc::clone(inner), buf))),
+        };
+        Self { inner, lane: LaneSend::new(&inner.tcp), buf, sealed: 0, long }
+    }
+
+    fn seal(&mut self) -> io::Result<()> {
+        let plain = self.buf.as_ref().expect(POLLED_AGAIN).as_slice();
+        let mut out = spare::take();
+        let sealed = self.inner.state().seal(plain, &mut out);
+        match sealed {
+            Ok(n) => {
+                self.sealed = n;
+                self.lane.start(out.slice(..n));
+                Ok(())
+            }
+            Err(error) => {
+                spare::put(out);
+                Err(error)
+            }
+        }
+    }
+}
+
+// No part of the future is pointed at.
+impl<B: IoBuf> Unpin for Send<'_, B> {}
+
+impl<B: IoBuf> Future for Send<'_, B> {
+    type Output = Outcome<B>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
+        let this = &mut *self;
+        if let Some(long) = &mut this.long {
+            let outcome = ready!(long.job.as_mut().poll(cx));
+            this.long = None;
+            return Poll::Ready(outcome);
+        }
+        if !this.lane.is_sending() {
+            let budget = ready!(coop::poll_proceed(cx));
+            ready!(this.lane.poll_turn(cx));
+            budget.made_progress();
+            // Sealed is sent: nothing between the two may return.
+            if let Err(error) = this.seal() {
+                this.lane.pass();
+                return Poll::Ready((Err(error), this.buf.take().expect(POLLED_AGAIN)));
+            }
+        }
+        let (sent, sealed) = ready!(this.lane.poll_sent(cx));
+        spare::put(sealed.into_inner());
+        let result = judge(this.inner, sent, this.sealed);
+        this.lane.pass();
+        this.inner.send_owed();
+        let buf = this.buf.take().expect(POLLED_AGAIN);
+        Poll::Ready((result.map(|()| buf.len()), buf))
+    }
+}
+
+impl<B: IoBuf> Drop for Send<'_, B> {
+    fn drop(&mut self) {
+        if let Some(long) = self.long.take() {
+            long.go_on();
+        }
+    }
+}
+
+/// The future of [`TlsStream::send_all`](super::TlsStream::send_all).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct SendAll<'a, B: IoBuf> {
+    send: Send<'a, B>,
+}
+
+impl<'a, B: IoBuf> SendAll<'a, B> {
+    pub(super) fn new(inner: &'a Arc<Inner>, buf: B) -> Self {
+        Self { send: Send::new(inner, buf) }
+    }
+}
+
+impl<B: IoBuf> Future for SendAll<'_, B> {
+    type Output = (io::Result<()>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.send).poll(cx).map(|(result, buf)| (result.map(drop), buf))
+    }
+}
+
+/// The result of a send of `all` sealed bytes. If they are not all out, the stream is cut.
+fn judge(inner: &Inner, sent: io::Result<usize>, all: usize) -> io::Result<()> {
+    match sent {
+        Ok(n) if n == all => Ok(()),
+        sent => {
+            inner.cut();
+            sent.and(Err(io::ErrorKind::WriteZero.into()))
+        }
+    }
+}
+
+/// A message of several pieces, which can go on without its future.
+struct Long<B> {
+    job: Pin<Box<dyn Future<Output = Outcome<B>> + std::marker::Send>>,
+    /// Its turn has come.
+    begun: Arc<AtomicBool>,
+    /// Where it began: the runtime on which it goes on if the future is dropped elsewhere.
+    runtime: Option<Handle>,
+}
+
+impl<B: IoBuf> Long<B> {
+    fn new(inner: Arc<Inner>, buf: B) -> Self {
+        let begun = Arc::new(AtomicBool::new(false));
+        let job = Box::pin(send_pieces(inner, buf, Arc::clone(&begun)));
+        Self { job, begun, runtime: Handle::try_current() }
+    }
+
+    /// The future is gone. If a part of the message is out, the rest follows.
+    fn go_on(self) {
+        if !self.begun.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(runtime) = self.runtime.or_else(Handle::try_current) {
+            drop(runtime.spawn(async move {
+                let (_, buf) = self.job.await;
+                drop(buf);
+            }));
+        }
+    }
+}
+
+async fn send_pieces<B: IoBuf>(inner: Arc<Inner>, buf: B, begun: Arc<AtomicBool>) -> Outcome<B> {
+    let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
+    poll_fn(|cx| lane.poll_turn(cx)).await;
+    begun.store(true, Ordering::Relaxed);
+    let unless_whole = Cut(Some(&inner));
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < buf.len() {
+        let end = buf.len().min(at + PIECE);
+        let sealed = inner.state().seal(&buf.as_slice()[at..end], &mut out);
+        let all = match sealed {
+            Ok(n) => n,
+            Err(error) => return (Err(error), buf),
+        };
+        lane.start(out.slice(..all));
+        let (sent, sealed) = poll_fn(|cx| lane.poll_sent(cx)).await;
+        out = sealed.into_inner();
+        if let Err(error) = judge(&inner, sent, all) {
+            return (Err(error), buf);
+        }
+        at = end;
+        coop::consume_budget().await;
+    }
+    unless_whole.disarm();
+    lane.pass();
+    inner.send_owed();
+    (Ok(buf.len()), buf)
+}
+
+/// Says that the stream is cut, unless disarmed.
+struct Cut<'a>(Option<&'a Inner>);
+
+impl Cut<'_> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0 {
+            inner.cut();
+        }
+    }
+}
+
+/// Sends close_notify behind all sends before, if that was not done yet.
+pub(super) async fn send_close(inner: &Arc<Inner>) -> io::Result<()> {
+    let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
+    poll_fn(|cx| lane.poll_turn(cx)).await;
+    let mut out = Vec::new();
+    let all = {
+        let mut state = inner.state();
+        let n = match state.sending {
+            Sending::Open => state.engine.seal_close(&mut out).map_err(error::protocol)?,
+            Sending::Closed => return Ok(()),
+            Sending::Cut => return state.check_sendable(),
+        };
+        state.sending = Sending::Closed;
+        n
+    };
+    lane.start(out.slice(..all));
+    let (sent, _) = poll_fn(|cx| lane.poll_sent(cx)).await;
+    lane.pass();
+    judge(inner, sent, all)
+}
+
+const POLLED_AGAIN: &str = "a send was polled after it had completed";

@@ -1,0 +1,225 @@
+//! What the two directions of a TLS stream share.
+//!
+//! # States of receiving
+//! | state | next receive |
+//! |---|---|
+//! | plaintext ready | takes it |
+//! | nothing ready, no end | waits for the socket, gives what it brings to the engine, looks again |
+//! | ended: the peer said so | end of the stream, each time |
+//! | ended: the socket did, the peer had not said so | `UnexpectedEof`, each time |
+//! | ended: protocol error or alert | that error, each time |
+//!
+//! Received ciphertext goes to the engine in the poll that got it from the socket, so no future ever holds
+//! bytes: dropping one loses none. Who may receive is the lane's turn: without it two receivers could swap
+//! what the socket gave them in order.
+//!
+//! # States of sending
+//! | state | next send |
+//! |---|---|
+//! | open | encrypts and sends |
+//! | closed: the close was made | `BrokenPipe` |
+//! | cut: a message is not complete on the wire and will not be | `BrokenPipe` |
+//!
+//! A record is made only by a caller that has the turn of the socket's send lane, under the lock, and is
+//! in flight before the turn passes on. So records leave in the order of their numbers. What the engine
+//! owes the peer goes in front of the next record; if the lane is free it goes at once
+//! ([`Inner::send_owed`]), and who passes the turn looks again, so nothing owed waits behind a free lane
+//! unless the one who would have looked was dropped: then it leaves with the next message.
+//!
+//! The lock is held while records are encrypted or decrypted (at most four of 16 KiB for a send, one
+//! received buffer for a receive) and never across an await or a system call.
+#![forbid(unsafe_code)]
+
+use super::engine::{Engine, Sink};
+use super::error;
+use super::session::Session;
+use super::spare;
+use crate::buf::{self, IoBuf, PooledBuf, Slice};
+use crate::net::{LaneSend, TcpStream, Turnstile};
+use rustls::Error;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+/// Bytes as they are sent.
+pub(super) type Sealed = Slice<Vec<u8>>;
+
+/// A TLS stream without its handle.
+pub(super) struct Inner {
+    pub(super) tcp: TcpStream,
+    pub(super) session: Session,
+    /// The order of receivers.
+    pub(super) recv_turn: Turnstile,
+    /// The socket has been handed over: the handle's drop leaves it alone.
+    pub(super) handed_over: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What the lock guards.
+pub(super) struct State {
+    pub(super) engine: Engine,
+    /// Plaintext that was received and not taken.
+    ready: Option<PooledBuf>,
+    end: Option<End>,
+    pub(super) sending: Sending,
+}
+
+/// How receiving ended.
+#[derive(Clone)]
+enum End {
+    Said,
+    Truncated,
+    Failed(Error),
+}
+
+/// Whether more can be sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sending {
+    Open,
+    Closed,
+    Cut,
+}
+
+impl Inner {
+    /// A stream after its handshake, with plaintext that came with the last message of it, and perhaps the
+    /// end.
+    pub(super) fn new(
+        tcp: TcpStream,
+        engine: Engine,
+        ready: Option<PooledBuf>,
+        session: Session,
+    ) -> Arc<Self> {
+        let mut state = State { engine, ready, end: None, sending: Sending::Open };
+        state.note_end();
+        Arc::new(Self {
+            tcp,
+            session,
+            recv_turn: Turnstile::default(),
+            handed_over: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The state; see the module header for how long it is held.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Should rustls or a provider panic half-way, rustls's own state says that it has failed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state of a stream that nobody else has.
+    pub(super) fn into_state(self) -> (TcpStream, State) {
+        (self.tcp, self.state.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends what the engine owes the peer, if the lane is free, and waits for nothing.
+    pub(super) fn send_owed(&self) {
+        {
+            let state = self.state();
+            if !state.engine.owes() || state.sending == Sending::Cut {
+                return;
+            }
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&self.tcp);
+        if lane.poll_turn(&mut cx).is_pending() {
+            return;
+        }
+        let owed = self.state().engine.take_owed();
+        if !owed.is_empty() {
+            lane.start(owed.slice(..));
+            // Dropped in flight it goes on.
+            let _ = lane.poll_sent(&mut cx);
+        }
+    }
+
+    /// A message is not complete on the wire and will not be: nothing may follow it.
+    pub(super) fn cut(&self) {
+        self.state().sending = Sending::Cut;
+    }
+}
+
+impl State {
+    /// What a receive gets without asking the socket: plaintext, or the end.
+    pub(super) fn take_ready(&mut self) -> Option<io::Result<PooledBuf>> {
+        if let Some(ready) = self.ready.take() {
+            return Some(Ok(ready));
+        }
+        self.end.as_ref().map(|end| match end {
+            End::Said => Ok(PooledBuf::end_of_stream()),
+            End::Truncated => Err(error::truncated("the connection ended without close_notify")),
+            End::Failed(error) => Err(error::protocol(error.clone())),
+        })
+    }
+
+    /// Puts back what a receive did not take.
+    pub(super) fn put_back(&mut self, rest: PooledBuf) {
+        debug_assert!(self.ready.is_none(), "taken by the same receive");
+        self.ready = Some(rest);
+    }
+
+    /// Takes in what the socket gave. Plaintext goes to `direct`, which says how much it has taken; the
+    /// rest becomes ready. An empty buffer is the end of the socket.
+    pub(super) fn take_in(&mut self, received: PooledBuf, direct: &mut dyn FnMut(&[u8]) -> usize) {
+        debug_assert!(self.ready.is_none() && self.end.is_none(), "the socket was asked in need");
+        if received.is_empty() {
+            self.end = Some(End::Truncated);
+            return;
+        }
+        // The engine remembers an error.
+        (self.ready, _) = open(&mut self.engine, received, direct);
+        self.note_end();
+    }
+
+    fn note_end(&mut self) {
+        self.end = match self.engine.failed() {
+            Some(error) => Some(End::Failed(error.clone())),
+            None => self.engine.peer_closed().then_some(End::Said),
+        };
+    }
+
+    /// Whether a message may be sent.
+    pub(super) fn check_sendable(&self) -> io::Result<()> {
+        match self.sending {
+            Sending::Open => Ok(()),
+            Sending::Closed => Err(error::not_sendable("the send direction was closed")),
+            Sending::Cut => Err(error::not_sendable("an earlier message was cut and nothing can follow it")),
+        }
+    }
+
+    /// Encrypts one piece of a message into `out`, behind what is owed; returns how many bytes to send.
+    pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        self.check_sendable()?;
+        self.engine.seal(plain, out).map_err(error::protocol)
+    }
+}
+
+/// Decrypts a received buffer; what `direct` does not take comes back, in the same buffer where it fits.
+pub(super) fn open(
+    engine: &mut Engine,
+    mut received: PooledBuf,
+    direct: &mut dyn FnMut(&[u8]) -> usize,
+) -> (Option<PooledBuf>, Result<(), Error>) {
+    let mut rest = Vec::new();
+    let sink: Sink<'_> = &mut |plain: &[u8]| {
+        let taken = direct(plain);
+        if taken < plain.len() {
+            if rest.capacity() == 0 {
+                rest = spare::take();
+                rest.clear();
+            }
+            rest.extend_from_slice(&plain[taken..]);
+        }
+    };
+    let result = engine.take_in(&mut received, sink);
+    if rest.is_empty() {
+        return (None, result);
+    }
+    received.truncate(0);
+    if buf::IoBufMut::capacity(&received) < rest.len() {
+        received = PooledBuf::heap(rest.len());
+    }
+    buf::fill(&mut received, &rest);
+    spare::put(rest);
+    (Some(received), result)
+}

@@ -1,0 +1,249 @@
+//! What peers do besides sending data: new keys, renegotiation, alerts, messages cut into many records,
+//! nonsense.
+#![forbid(unsafe_code)]
+
+use ringwork::net::TcpStream;
+use ringwork::tls::{Acceptor, TlsStream};
+use ringwork_tls_tests::certs::Authority;
+use ringwork_tls_tests::peer::{self, Client};
+use ringwork_tls_tests::records::Records;
+use ringwork_tls_tests::{assert_pattern, half_std_pair, name, on_cores, pattern};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConnection, ContentType, SupportedProtocolVersion};
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::thread;
+
+/// A plain client that knows its secrets after the handshake and goes on by hand.
+struct ByHand {
+    socket: std::net::TcpStream,
+    to: Records,
+    from: Records,
+}
+
+impl ByHand {
+    fn send(&mut self, kind: ContentType, payload: &[u8]) {
+        let record = self.to.seal(kind, payload);
+        self.socket.write_all(&record).unwrap();
+    }
+
+    /// The next record that is not a session ticket.
+    fn receive(&mut self) -> (ContentType, Vec<u8>) {
+        loop {
+            let mut record = vec![0; 5];
+            self.socket.read_exact(&mut record).unwrap();
+            let len = usize::from(u16::from_be_bytes([record[3], record[4]]));
+            record.resize(5 + len, 0);
+            self.socket.read_exact(&mut record[5..]).unwrap();
+            let (kind, plain) = self.from.open(&record);
+            if kind != ContentType::Handshake || plain[0] != NEW_SESSION_TICKET {
+                return (kind, plain);
+            }
+        }
+    }
+}
+
+const NEW_SESSION_TICKET: u8 = 4;
+const KEY_UPDATE: u8 = 24;
+
+/// The shortest first message of a client: version, random, no session, one suite, no compression, no
+/// extensions.
+fn client_hello() -> Vec<u8> {
+    let body = [&[3, 3][..], &[7; 32], &[0], &[0, 2, 0xc0, 0x2c], &[1, 0], &[0, 0]].concat();
+    [&[1, 0, 0, body.len() as u8][..], &body].concat()
+}
+
+/// Our server and a client by hand, after a handshake.
+async fn by_hand<T: Send + 'static>(
+    version: &'static SupportedProtocolVersion,
+    talk: impl FnOnce(ByHand) -> T + Send + 'static,
+) -> (TlsStream, thread::JoinHandle<T>) {
+    let authority = Authority::new();
+    let (stream, mut socket) = half_std_pair();
+    let mut config = authority.client_config_of(&[version]);
+    config.enable_secret_extraction = true;
+    let mut connection = ClientConnection::new(Arc::new(config), name()).unwrap();
+    let client = thread::spawn(move || {
+        while connection.is_handshaking() || connection.wants_write() {
+            if connection.wants_write() {
+                connection.write_tls(&mut socket).unwrap();
+            } else {
+                // By the byte, so that nothing behind the handshake is read.
+                connection.read_tls(&mut (&mut socket).take(1)).unwrap();
+                connection.process_new_packets().unwrap();
+            }
+        }
+        let suite = connection.negotiated_cipher_suite().unwrap();
+        let secrets = connection.dangerous_extract_secrets().unwrap();
+        talk(ByHand { socket, to: Records::new(suite, secrets.tx), from: Records::new(suite, secrets.rx) })
+    });
+    let stream = accept(&authority, stream).await;
+    (stream, client)
+}
+
+async fn accept(authority: &Authority, stream: TcpStream) -> TlsStream {
+    Acceptor::new(Arc::new(authority.server_config())).accept(stream).await.unwrap()
+}
+
+#[test]
+fn keys_change_under_way_on_either_side() {
+    on_cores(2, |_| async {
+        const ROUNDS: usize = 20;
+        let authority = Authority::new();
+        let (stream, socket) = half_std_pair();
+        let client = peer::client(Arc::new(authority.client_config()), socket, |mut client: Client| {
+            for round in 0..ROUNDS {
+                if round % 2 == 1 {
+                    client.conn.refresh_traffic_keys().unwrap();
+                }
+                client.write_all(&pattern(round * 1000, 1000)).unwrap();
+                let mut answer = [0; 1000];
+                client.read_exact(&mut answer).unwrap();
+                assert_pattern(round * 1000, &answer);
+            }
+        });
+        let stream = accept(&authority, stream).await;
+        for round in 0..ROUNDS {
+            let (received, bytes) = stream.recv_exact(vec![0; 1000].into_boxed_slice()).await;
+            received.unwrap();
+            if round % 3 == 0 {
+                stream.update_keys().unwrap();
+            }
+            stream.send_all(bytes).await.0.unwrap();
+        }
+        client.join().unwrap();
+    });
+}
+
+#[test]
+fn keys_cannot_be_changed_in_an_old_version() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS12, |mut client| client.receive()).await;
+        assert_eq!(stream.update_keys().unwrap_err().kind(), ErrorKind::InvalidData);
+        stream.send_all("still fine").await.0.unwrap();
+        assert_eq!(client.join().unwrap(), (ContentType::ApplicationData, b"still fine".to_vec()));
+    });
+}
+
+#[test]
+fn a_message_cut_into_many_records_is_waited_for_while_others_are_sent() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS13, |mut client| {
+            client.send(ContentType::ApplicationData, b"before");
+            // A request for new keys, a byte per record, with an answer awaited in the middle of it.
+            for byte in [KEY_UPDATE, 0, 0] {
+                client.send(ContentType::Handshake, &[byte]);
+            }
+            let amid = client.receive();
+            client.send(ContentType::Handshake, &[1]);
+            client.send(ContentType::Handshake, &[0]);
+            // The socket ends before anything is sent with the new keys.
+            client.socket.shutdown(Shutdown::Write).unwrap();
+            amid
+        })
+        .await;
+        assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"before");
+        let mut receive = stream.recv_pooled();
+        for _ in 0..50 {
+            let polled =
+                std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut receive).poll(cx)));
+            assert!(polled.await.is_pending());
+            ringwork::task::yield_now().await;
+        }
+        stream.send_all("amid").await.0.unwrap();
+        assert_eq!(client.join().unwrap(), (ContentType::ApplicationData, b"amid".to_vec()));
+        // The message was whole and right: nothing else is wrong than the end.
+        assert_eq!(receive.await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    });
+}
+
+#[test]
+fn renegotiation_is_refused_with_a_warning_and_then_with_the_end() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS12, |mut client| {
+            client.send(ContentType::Handshake, &client_hello());
+            let refused = client.receive();
+            client.send(ContentType::ApplicationData, b"well then");
+            client.send(ContentType::Handshake, &client_hello());
+            (refused, client.socket)
+        })
+        .await;
+        assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"well then");
+        assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        let ((kind, alert), _socket) = client.join().unwrap();
+        // A warning: no renegotiation.
+        assert_eq!((kind, &alert[..]), (ContentType::Alert, &[1, 100][..]));
+    });
+}
+
+#[test]
+fn an_alert_is_an_error_that_names_it() {
+    on_cores(1, |_| async {
+        for version in [&TLS12, &TLS13] {
+            let (stream, client) = by_hand(version, |mut client| {
+                client.send(ContentType::ApplicationData, b"so far");
+                client.send(ContentType::Alert, &[2, 80]);
+                client.socket
+            })
+            .await;
+            assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"so far");
+            let told = stream.recv_pooled().await.unwrap_err();
+            assert_eq!(told.kind(), ErrorKind::InvalidData);
+            assert!(told.to_string().contains("InternalError"), "{told}");
+            drop(client.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_record_that_was_tampered_with_ends_the_connection_and_the_peer_is_told() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS13, |mut client| {
+            let mut record = client.to.seal(ContentType::ApplicationData, b"to be trusted");
+            record[9] ^= 1;
+            client.socket.write_all(&record).unwrap();
+            client.receive()
+        })
+        .await;
+        assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        let (kind, alert) = client.join().unwrap();
+        // Fatal: bad record MAC.
+        assert_eq!((kind, &alert[..]), (ContentType::Alert, &[2, 20][..]));
+        assert_eq!(stream.send_all("more").await.0.unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::InvalidData);
+    });
+}
+
+#[test]
+fn a_record_longer_than_allowed_is_not_waited_for() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS13, |mut client| {
+            client.socket.write_all(&[23, 3, 3, 0xff, 0xff]).unwrap();
+            client.receive()
+        })
+        .await;
+        assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        let (kind, alert) = client.join().unwrap();
+        assert_eq!((kind, alert[0]), (ContentType::Alert, 2));
+    });
+}
+
+#[test]
+fn a_message_in_crumbs_is_not_kept_without_bound() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS13, |mut client| {
+            // The header of the longest message there is, then a byte of it per record.
+            client.send(ContentType::Handshake, &[KEY_UPDATE, 0, 0xff, 0xff]);
+            let crumbs: Vec<u8> =
+                (0..20_000).flat_map(|_| client.to.seal(ContentType::Handshake, &[0])).collect();
+            // It is hung up on half-way.
+            let _ = client.socket.write_all(&crumbs);
+            client.socket
+        })
+        .await;
+        assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        drop(stream);
+        drop(client.join().unwrap());
+    });
+}
