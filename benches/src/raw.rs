@@ -4,12 +4,24 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use io_uring::types::BufRingEntry;
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, squeue};
 
 const PAGE: usize = 4096;
+
+static WAITS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a call that waits for the kernel.
+pub(crate) fn note_wait() {
+    WAITS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often this process has entered a ring of this file, or an epoll loop of ours; none if it has none.
+pub(crate) fn waits() -> Option<u64> {
+    Some(WAITS.load(Ordering::Relaxed)).filter(|waits| *waits > 0)
+}
 
 /// Both queues of one ring and the way to enter it. The ring lives as long as the process.
 pub(crate) struct Lanes {
@@ -51,6 +63,7 @@ impl Lanes {
     /// Submits what is queued and waits until `want` completions are there. An interrupted or busy kernel
     /// counts as a turn that brought nothing.
     pub(crate) fn enter(&mut self, want: usize) -> io::Result<()> {
+        note_wait();
         self.sq.sync();
         self.cq.sync();
         tolerate(self.submitter.submit_and_wait(want))?;

@@ -1,5 +1,6 @@
 //! One measured slice of one program, as it travels from a reader to the harness and into the report.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -30,10 +31,57 @@ pub(crate) struct Sample {
     pub(crate) p999_ns: Option<u64>,
     /// CPU time of the load generator, where there is one.
     pub(crate) load_cpu_ns: Option<u64>,
+    /// Resident memory at the end, and the part of it that no file backs.
+    pub(crate) rss_kib: u64,
+    pub(crate) anon_kib: u64,
+    /// Of a process that counts them: allocations meanwhile, and live bytes at the end.
+    pub(crate) allocations: Option<u64>,
+    pub(crate) heap_bytes: Option<i64>,
+    /// Calls of `io_uring_enter` or `epoll_wait` by a program that counts its own.
+    pub(crate) waits: Option<u64>,
     /// Of a runtime that counts these.
     pub(crate) counters: Option<Counters>,
+    /// What only this kind of work has, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) special: BTreeMap<String, f64>,
     /// What went on while a core was stuck, or might have been.
     pub(crate) stuck: Option<Stuck>,
+}
+
+/// What a server of ours has counted: since it started, or between two readings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// If it counts them. Bytes are not a difference, but those that live at the last reading.
+    pub(crate) allocations: Option<u64>,
+    pub(crate) heap_bytes: Option<i64>,
+    pub(crate) waits: Option<u64>,
+    pub(crate) counters: Option<Counters>,
+}
+
+impl Report {
+    fn since(self, earlier: &Report) -> Report {
+        let difference = |now: Option<u64>, then: Option<u64>| now.zip(then).map(|(now, then)| now - then);
+        Report {
+            allocations: difference(self.allocations, earlier.allocations),
+            heap_bytes: self.heap_bytes,
+            waits: difference(self.waits, earlier.waits),
+            counters: self.counters.zip(earlier.counters.as_ref()).map(|(now, then)| now.since(then)),
+        }
+    }
+}
+
+/// What a server has used and counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) usage: Usage,
+    pub(crate) report: Report,
+}
+
+impl Reading {
+    /// What was used and counted between `earlier` and this reading.
+    pub(crate) fn since(self, earlier: &Reading) -> Reading {
+        Reading { usage: self.usage.since(&earlier.usage), report: self.report.since(&earlier.report) }
+    }
 }
 
 /// What was done before a core that was blocked in one poll came back from it.
@@ -102,9 +150,41 @@ impl Sample {
             p99_ns: quantile(0.99),
             p999_ns: quantile(0.999),
             load_cpu_ns: None,
+            rss_kib: used.rss_kib,
+            anon_kib: used.anon_kib,
+            allocations: None,
+            heap_bytes: None,
+            waits: None,
             counters: None,
+            special: BTreeMap::new(),
             stuck: None,
         }
+    }
+
+    /// The sample of a server that used and counted `reading` while it was measured.
+    pub(crate) fn of_server(ops: u64, wall: Duration, reading: Reading, latency: &Histogram<u64>) -> Sample {
+        let Reading { usage, report } = reading;
+        let mut sample = Sample::new(ops, wall, usage, latency);
+        let enters = report.counters.as_ref().map(|counters| counters.enters);
+        (sample.allocations, sample.heap_bytes) = (report.allocations, report.heap_bytes);
+        (sample.waits, sample.counters) = (report.waits.or(enters), report.counters);
+        sample
+    }
+
+    /// The same sample with a reading that only its kind of work has.
+    pub(crate) fn with(mut self, name: &str, value: f64) -> Sample {
+        self.special.insert(name.to_owned(), value);
+        self
+    }
+
+    /// What only this kind of work has; not a number if it has no such thing.
+    pub(crate) fn special(&self, name: &str) -> f64 {
+        self.special.get(name).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Something that is not counted everywhere, per op.
+    pub(crate) fn maybe_per_op(&self, total: Option<u64>) -> f64 {
+        total.map_or(f64::NAN, |total| self.per_op(total))
     }
 
     /// Prints it as one line of JSON, which the harness reads.

@@ -1,16 +1,24 @@
 //! Medians, and a bootstrap interval for the ratio of two peers that took turns.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// Resamples per interval.
 const RESAMPLES: usize = 4000;
 
 /// A ratio and the interval that holds 95 % of its resamples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} [{:.2}–{:.2}]", self.median, self.low, self.high)
+    }
 }
 
 /// The middle value; of an even number, the mean of the middle two.

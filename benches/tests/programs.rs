@@ -14,12 +14,22 @@ const ECHOES: &[&str] = &[
     "floor_echo",
     "epoll_echo",
     "tokio_echo",
+    "tokio-multi_echo",
+    "monoio_echo",
+    "glommio_echo",
+    "compio_echo",
+    "smol_echo",
     #[cfg(feature = "ringwork")]
     "ringwork_echo",
 ];
 const PROXIES: &[&str] = &[
     "floor_proxy",
     "tokio_proxy",
+    "tokio-multi_proxy",
+    "monoio_proxy",
+    "glommio_proxy",
+    "compio_proxy",
+    "smol_proxy",
     #[cfg(feature = "ringwork")]
     "ringwork_proxy",
 ];
@@ -34,6 +44,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
             .args(["serve", program])
             .args(args)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the harness starts");
@@ -113,7 +124,7 @@ fn proxy_passes_bytes_and_half_closes_on_both_ways() {
     for program in PROXIES {
         let upstream = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let upstream_address = upstream.local_addr().expect("bound").to_string();
-        let (_server, address) = Server::start(program, &["--upstream", &upstream_address]);
+        let (_server, address) = Server::start(program, &[&format!("upstream={upstream_address}")]);
         let serving = thread::spawn(move || {
             let (mut stream, _) = upstream.accept().expect("the proxy connects");
             let mut all = Vec::new();
@@ -130,7 +141,7 @@ fn proxy_passes_bytes_and_half_closes_on_both_ways() {
 fn proxy_closes_the_client_when_the_upstream_refuses() {
     for program in PROXIES {
         let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
-        let (_server, address) = Server::start(program, &["--upstream", &closed.to_string()]);
+        let (_server, address) = Server::start(program, &[&format!("upstream={closed}")]);
         for _ in 0..20 {
             let mut rest = Vec::new();
             // Reset or end: either tells the client.

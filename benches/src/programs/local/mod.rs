@@ -17,7 +17,8 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 
-use crate::meter::{Meter, Times};
+use crate::meter::Meter;
+use crate::plan::Plan;
 
 /// The operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +34,28 @@ pub(crate) enum LocalOp {
 }
 
 impl LocalOp {
-    const ALL: [LocalOp; 4] = [LocalOp::SpawnJoin, LocalOp::Yield, LocalOp::PingPong, LocalOp::ChainedSpawn];
+    pub(crate) const ALL: [LocalOp; 4] =
+        [LocalOp::SpawnJoin, LocalOp::Yield, LocalOp::PingPong, LocalOp::ChainedSpawn];
 
-    /// As it is written after `--op`.
+    /// As it is written behind `op=`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             LocalOp::SpawnJoin => "spawn-join",
             LocalOp::Yield => "yield",
             LocalOp::PingPong => "ping-pong",
             LocalOp::ChainedSpawn => "chained-spawn",
+        }
+    }
+}
+
+impl LocalOp {
+    /// What one op is.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            LocalOp::SpawnJoin => "an empty local task spawned and awaited",
+            LocalOp::Yield => "one local task that yields",
+            LocalOp::PingPong => "a value goes from one local task to another and back",
+            LocalOp::ChainedSpawn => "one of a chain of 1,000 local tasks, each spawned by the one before",
         }
     }
 }
@@ -78,7 +92,8 @@ pub(crate) trait Local: 'static {
 }
 
 /// Does `op` over and over for as long as planned and prints what it cost.
-pub(crate) fn run<L: Local>(op: LocalOp, times: Times) -> io::Result<()> {
+pub(crate) fn run<L: Local>(plan: &Plan) -> io::Result<()> {
+    let (op, times) = (plan.need("op")?, plan.times()?);
     let meter = L::run(move || async move {
         let mut meter = Meter::new(times);
         match op {

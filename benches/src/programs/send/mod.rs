@@ -12,7 +12,8 @@ pub(crate) mod tokio;
 use std::io;
 use std::str::FromStr;
 
-use crate::meter::{Meter, Times};
+use crate::meter::Meter;
+use crate::plan::Plan;
 use crate::sample::Counters;
 
 pub(crate) use countdown::Countdown;
@@ -34,16 +35,28 @@ pub(crate) enum SendOp {
 }
 
 impl SendOp {
-    const ALL: [SendOp; 4] =
+    pub(crate) const ALL: [SendOp; 4] =
         [SendOp::SpawnMany, SendOp::YieldMany, SendOp::PairPingPong, SendOp::ChainedSpawn];
 
-    /// As it is written after `--op`.
+    /// As it is written behind `op=`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             SendOp::SpawnMany => "spawn-many",
             SendOp::YieldMany => "yield-many",
             SendOp::PairPingPong => "pair-ping-pong",
             SendOp::ChainedSpawn => "chained-spawn-send",
+        }
+    }
+}
+
+impl SendOp {
+    /// What one op is.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            SendOp::SpawnMany => "one of 10,000 empty Send tasks, spawned by one task",
+            SendOp::YieldMany => "one yield of one of 200 Send tasks",
+            SendOp::PairPingPong => "one of 1,000 pairs of Send tasks: spawned, a value there and back",
+            SendOp::ChainedSpawn => "one of a chain of 1,000 Send tasks, each spawned by the one before",
         }
     }
 }
@@ -76,7 +89,8 @@ pub(crate) trait Workers: 'static {
 }
 
 /// Does `op` over and over for as long as planned and prints what it cost.
-pub(crate) fn run<W: Workers>(op: SendOp, times: Times) -> io::Result<()> {
+pub(crate) fn run<W: Workers>(plan: &Plan) -> io::Result<()> {
+    let (op, times) = (plan.need("op")?, plan.times()?);
     let meter = W::run(async move {
         let mut meter = Meter::new(times);
         match op {
