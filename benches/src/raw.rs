@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use io_uring::types::BufRingEntry;
-use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, squeue};
+use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue, types};
 
 const PAGE: usize = 4096;
 
@@ -58,6 +58,15 @@ impl Lanes {
             self.sq.sync();
         }
         Ok(())
+    }
+
+    /// Asks the kernel to end whatever it has of this ring, and brings a completion of its own, with
+    /// `user_data`, when it has looked. What could not be ended at that moment needs another call.
+    pub(crate) fn cancel_all(&mut self, user_data: u64) -> io::Result<()> {
+        let everything = types::CancelBuilder::any().all();
+        let cancel = opcode::AsyncCancel2::new(everything).build().user_data(user_data);
+        // SAFETY: it names no memory and no descriptor.
+        unsafe { self.push(&cancel) }
     }
 
     /// Submits what is queued and waits until `want` completions are there. An interrupted or busy kernel

@@ -24,6 +24,8 @@ pub(crate) struct Sample {
     pub(crate) voluntary: u64,
     /// Busy time of the measured process's CPUs, whoever used them.
     pub(crate) busy_ns: u64,
+    /// The part of it in soft interrupts, which the kernel charges to no process.
+    pub(crate) softirq_ns: u64,
     pub(crate) cpus: u64,
     /// Of ops that were timed one by one; none if none were.
     pub(crate) p50_ns: Option<u64>,
@@ -145,6 +147,7 @@ impl Sample {
             switches: used.switches,
             voluntary: used.voluntary,
             busy_ns: used.busy_ns,
+            softirq_ns: used.softirq_ns,
             cpus: used.cpus,
             p50_ns: quantile(0.50),
             p99_ns: quantile(0.99),
@@ -242,10 +245,15 @@ impl Sample {
     }
 
     /// Share of the measured process's CPUs that others used meanwhile, in percent: a quiet machine has next
-    /// to none.
+    /// to none, but for the kernel's own threads.
     pub(crate) fn others_percent(&self) -> f64 {
         let all = (self.wall_ns * self.cpus).max(1);
-        self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / all as f64
+        self.busy_ns.saturating_sub(self.cpu_ns + self.softirq_ns) as f64 * 100.0 / all as f64
+    }
+
+    /// Share of those CPUs that the kernel spent in soft interrupts, charged to nobody, in percent.
+    pub(crate) fn softirq_percent(&self) -> f64 {
+        self.softirq_ns as f64 * 100.0 / (self.wall_ns * self.cpus).max(1) as f64
     }
 
     /// Share of all polls that the core with most of them did, in percent.

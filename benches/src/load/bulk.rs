@@ -25,6 +25,7 @@ const BUFFERS: u16 = 256;
 const RECV: u8 = 0;
 const SEND: u8 = 1;
 const TICK: u8 = 2;
+const CANCEL: u8 = 3;
 const TICK_TIME: Duration = Duration::from_millis(250);
 
 /// What every source sends: its period is no power of two, so that bytes that go missing are seen.
@@ -167,7 +168,8 @@ impl Bulk {
             match kind {
                 RECV => self.on_recv(index as usize, &cqe)?,
                 SEND => self.on_send(index as usize, cqe.result())?,
-                _ => self.tick_armed = false,
+                TICK => self.tick_armed = false,
+                _ => {}
             }
         }
         Ok(())
@@ -245,6 +247,8 @@ impl Bulk {
             let _ = socket.shutdown(Shutdown::Both);
         }
         while self.sinks.iter().any(|s| s.armed) || self.sources.iter().any(|s| s.sending) {
+            // A receive that is busy with much data is not always woken by the end of its socket.
+            self.lanes.cancel_all(Tag { kind: CANCEL, index: 0 }.pack())?;
             self.turn()?;
         }
         self.sinks.clear();

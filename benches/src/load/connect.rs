@@ -27,6 +27,7 @@ const CONNECT: u8 = 0;
 const SEND: u8 = 1;
 const RECV: u8 = 2;
 const TICK: u8 = 3;
+const CANCEL: u8 = 4;
 
 /// One connection after the other.
 struct Slot {
@@ -122,6 +123,7 @@ impl Connector {
             let Tag { kind, index } = Tag::unpack(cqe.user_data());
             match kind {
                 TICK => self.tick_armed = false,
+                CANCEL => {}
                 _ => self.on_end(index as usize, kind, cqe.result())?,
             }
         }
@@ -189,10 +191,7 @@ impl Connector {
     fn close(&mut self) -> io::Result<()> {
         self.closing = true;
         while self.slots.iter().any(|slot| slot.open > 0) {
-            for socket in self.slots.iter().filter_map(|slot| slot.socket.as_ref()) {
-                // One that is not connected yet cannot be shut down, and will be in a later turn.
-                let _ = socket.shutdown(std::net::Shutdown::Both);
-            }
+            self.lanes.cancel_all(Tag { kind: CANCEL, index: 0 }.pack())?;
             self.turn()?;
         }
         self.slots.iter_mut().for_each(|slot| slot.socket = None);

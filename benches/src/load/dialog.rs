@@ -9,7 +9,6 @@ pub(crate) enum Dialog {
     Echo { size: usize },
     /// A request brings the reply that it brought the first time, whose bytes between `free.0` and `free.1`
     /// may differ.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what speaks it comes with the file servers"))]
     Fixed { request: Vec<u8>, reply: Vec<u8>, free: (usize, usize) },
 }
 

@@ -37,6 +37,7 @@ use supply::{Messages, Pools};
 const RECV: u8 = 0;
 const SEND: u8 = 1;
 const TICK: u8 = 2;
+const CANCEL: u8 = 3;
 
 /// How often a silent server is looked for, and for how long it may be silent.
 const TICK_TIME: Duration = Duration::from_millis(250);
@@ -416,6 +417,8 @@ impl Generator {
             let _ = line.socket.shutdown(Shutdown::Both);
         }
         while self.lines.iter().any(|line| line.armed) {
+            // A receive that is busy with much data is not always woken by the end of its socket.
+            self.lanes.cancel_all(Tag { kind: CANCEL, index: 0 }.pack())?;
             self.pools.publish();
             self.lanes.enter(1)?;
             while let Some(cqe) = self.lanes.reap() {

@@ -6,6 +6,7 @@
 
 mod disk;
 mod even;
+mod files;
 mod foreign;
 mod hot;
 mod local;
@@ -83,11 +84,41 @@ pub(crate) const PROGRAMS: &[Program] = &[
     foreign("go", "source", foreign::go::source, foreign::go::look),
     #[cfg(feature = "ringwork")]
     own("ringwork", "source", net::ringwork::source),
-    own("floor", "read", disk::floor::run),
+    own("floor", "read", disk::floor::read),
     own("pread", "read", disk::pread::run),
-    own("tokio", "read", disk::tokio::run),
+    own("tokio", "read", disk::read::<local::tokio::LocalSet>),
+    own("monoio", "read", disk::read::<local::monoio::Monoio>),
+    own("glommio", "read", disk::read::<local::glommio::Glommio>),
+    own("compio", "read", disk::read::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
-    own("ringwork", "read", disk::ringwork::run),
+    own("ringwork", "read", disk::read::<local::ringwork::Ringwork>),
+    own("floor", "write", disk::floor::write),
+    own("tokio", "write", disk::write::<local::tokio::LocalSet>),
+    own("monoio", "write", disk::write::<local::monoio::Monoio>),
+    own("glommio", "write", disk::write::<local::glommio::Glommio>),
+    own("compio", "write", disk::write::<local::compio::Compio>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "write", disk::write::<local::ringwork::Ringwork>),
+    own("floor", "log", disk::floor_log::run),
+    own("tokio", "log", disk::log::<local::tokio::LocalSet>),
+    own("monoio", "log", disk::log::<local::monoio::Monoio>),
+    own("glommio", "log", disk::log::<local::glommio::Glommio>),
+    own("compio", "log", disk::log::<local::compio::Compio>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "log", disk::log::<local::ringwork::Ringwork>),
+    own("floor", "files", files::floor::open),
+    own("floor-parsing", "files", files::floor::parsing),
+    foreign("nginx", "files", foreign::nginx::copying, foreign::nginx::look),
+    foreign("nginx-sendfile", "files", foreign::nginx::sending, foreign::nginx::look),
+    foreign("ringwork", "files", foreign::file_server::run, foreign::file_server::look),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-bare", "files", files::ringwork::run),
+    own("floor", "files-nocache", files::floor::parsing),
+    foreign("nginx", "files-nocache", foreign::nginx::copying, foreign::nginx::look),
+    foreign("nginx-sendfile", "files-nocache", foreign::nginx::sending, foreign::nginx::look),
+    foreign("ringwork", "files-nocache", foreign::file_server::run, foreign::file_server::look),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-bare", "files-nocache", files::ringwork::run),
     own("tokio", "local", local::run::<local::tokio::LocalSet>),
     own("monoio", "local", local::run::<local::monoio::Monoio>),
     own("glommio", "local", local::run::<local::glommio::Glommio>),
@@ -116,6 +147,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
 /// the floor.
 pub(crate) const PEERS: &[(&str, &str)] = &[
     ("floor", "a raw io_uring loop that does the same work: what a runtime adds its own cost to"),
+    ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
     ("epoll", "a hand-written epoll loop"),
     ("pread", "one thread of pread(2)"),
     ("tokio", "tokio current_thread, one per core with SO_REUSEPORT"),
@@ -128,7 +160,10 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("go", "Go's net and goroutines, GOMAXPROCS as many as cores; where a Go toolchain is found"),
     ("haproxy", "HAProxy, a thread per core; where it is installed"),
     ("haproxy-splice", "the same with option splice-auto"),
-    ("ringwork", "ringwork with its defaults"),
+    ("nginx", "nginx, one process, sendfile off; where it is installed"),
+    ("nginx-sendfile", "the same with sendfile on"),
+    ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
+    ("ringwork-bare", "ringwork's calls without a web server around them"),
     ("ringwork-stuck", "the same with a core blocked"),
     ("ringwork-never", "ringwork with Steal::Never"),
 ];

@@ -6,6 +6,19 @@ use crate::sample::Sample;
 /// One number out of a sample; not a number if the sample has none.
 pub(crate) type Reading = fn(&Sample) -> f64;
 
+/// What a reading is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Nanos,
+    Micros,
+    Bytes,
+    Times,
+}
+
+/// What a row pays in relation to a column: the words above the table, the reading and its unit. Less is
+/// better in all of them.
+pub(crate) type Cost = (&'static str, Reading, Unit);
+
 /// Heading, reading, decimals.
 pub(crate) type Column = (&'static str, Reading, usize);
 
@@ -15,6 +28,7 @@ const P999: Column = ("p99.9 µs", |s| micros(s.p999_ns), 1);
 const P99: Column = ("p99 µs", |s| micros(s.p99_ns), 1);
 const SWITCHES: Column = ("switches/op", Sample::switches_per_op, 4);
 const OTHERS: Column = ("others' CPU %", Sample::others_percent, 0);
+const SOFTIRQ: Column = ("softirq CPU %", Sample::softirq_percent, 0);
 const VOLUNTARY: Column = ("voluntary/op", |s| s.per_op(s.voluntary), 4);
 const WAITS: Column = ("waits/op", |s| s.maybe_per_op(s.waits), 4);
 const USER_US: Column = ("user", Sample::user_us_per_op, 2);
@@ -32,6 +46,7 @@ const SERVING_COLUMNS: &[Column] =
 
 /// Of servers that send and receive in bulk; one op is 64 KiB.
 const STREAM_COLUMNS: &[Column] = &[
+    ("CPU busy µs/op", |s| s.per_op(s.busy_ns) / 1e3, 2),
     CPU_US,
     USER_US,
     SYS_US,
@@ -40,6 +55,7 @@ const STREAM_COLUMNS: &[Column] = &[
     WAITS,
     RSS,
     SERVER,
+    SOFTIRQ,
     OTHERS,
     LOAD,
 ];
@@ -86,6 +102,7 @@ const EVEN_COLUMNS: &[Column] = &[
     ("tasks stolen", |s| s.counted(|c| c.tasks_stolen), 0),
     ("busier core %", Sample::busier_core_percent, 0),
     SERVER,
+    SOFTIRQ,
     LOAD,
     OTHERS,
 ];
@@ -134,17 +151,26 @@ pub(crate) const MEMORY_BEFORE: &str = "memory before";
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) columns: &'static [Column],
-    /// What a row pays in relation to a column, one table each: the words above it, and the reading. Less is
-    /// better in all of them.
-    pub(crate) ratios: &'static [(&'static str, Reading)],
+    /// One table of ratios each.
+    pub(crate) ratios: &'static [Cost],
     /// One generator, on a CPU of its own, waits for the server: if it is busy, it may be the limit.
     pub(crate) is_closed_loop: bool,
 }
 
-const CPU_PER_OP: (&str, Reading) = ("CPU per op", Sample::cpu_ns_per_op);
-const TIME_PER_OP: (&str, Reading) = ("time per op", Sample::wall_ns_per_op);
-const P50_RATIO: (&str, Reading) = ("p50", P50.1);
-const P99_RATIO: (&str, Reading) = ("p99", P99.1);
+impl Layout {
+    /// Whether it shows readings that somebody else's work would disturb.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.columns.iter().any(|(heading, ..)| *heading == OTHERS.0)
+    }
+}
+
+const CPU_PER_OP: Cost = ("CPU per op", Sample::cpu_ns_per_op, Unit::Nanos);
+const TIME_PER_OP: Cost = ("time per op", Sample::wall_ns_per_op, Unit::Nanos);
+const P50_RATIO: Cost = ("p50", P50.1, Unit::Micros);
+const P99_RATIO: Cost = ("p99", P99.1, Unit::Micros);
+const P999_RATIO: Cost = ("p99.9", P999.1, Unit::Micros);
+/// The kernel does much of a stream in its own time, which no process pays for: what the CPU was busy for.
+const BUSY_PER_OP: Cost = ("busy CPU per op", |s| s.per_op(s.busy_ns), Unit::Nanos);
 
 /// Of servers and readers.
 pub(crate) const SERVING: Layout =
@@ -152,12 +178,12 @@ pub(crate) const SERVING: Layout =
 
 /// Of servers that stream.
 pub(crate) const STREAMING: Layout =
-    Layout { columns: STREAM_COLUMNS, ratios: &[CPU_PER_OP], is_closed_loop: true };
+    Layout { columns: STREAM_COLUMNS, ratios: &[BUSY_PER_OP, CPU_PER_OP], is_closed_loop: true };
 
 /// Of servers below saturation: latencies are their own, not those of a queue.
 pub(crate) const OPEN: Layout = Layout {
     columns: SERVING_COLUMNS,
-    ratios: &[P50_RATIO, P99_RATIO, ("p99.9", P999.1), CPU_PER_OP],
+    ratios: &[P50_RATIO, P99_RATIO, P999_RATIO, CPU_PER_OP],
     is_closed_loop: false,
 };
 
@@ -173,10 +199,10 @@ pub(crate) const SCHEDULING: Layout =
 pub(crate) const BURST: Layout = Layout {
     columns: BURST_COLUMNS,
     ratios: &[
-        ("makespan", Sample::wall_ns_per_op),
-        ("p99 from birth to end", P99.1),
-        ("CPU", Sample::cpu_ns_per_op),
-        ("switches", Sample::switches_per_op),
+        ("makespan", |s| s.wall_ns as f64, Unit::Nanos),
+        ("p99 from birth to end", P99.1, Unit::Micros),
+        ("CPU", |s| s.cpu_ns as f64, Unit::Nanos),
+        ("switches", |s| s.switches as f64, Unit::Times),
     ],
     is_closed_loop: false,
 };
@@ -184,27 +210,37 @@ pub(crate) const BURST: Layout = Layout {
 /// Of servers of several workers below saturation.
 pub(crate) const EVEN: Layout = Layout {
     columns: EVEN_COLUMNS,
-    ratios: &[CPU_PER_OP, ("voluntary switches per op", VOLUNTARY.1), ("enters per op", WAITS.1)],
+    ratios: &[
+        CPU_PER_OP,
+        ("voluntary switches per op", VOLUNTARY.1, Unit::Times),
+        ("enters per op", WAITS.1, Unit::Times),
+    ],
     is_closed_loop: false,
 };
 
 /// Of servers one of whose workers is blocked.
 pub(crate) const STUCK: Layout = Layout {
     columns: STUCK_COLUMNS,
-    ratios: &[P50_RATIO, P99_RATIO, ("p99.9", P999.1), CPU_PER_OP],
+    ratios: &[P50_RATIO, P99_RATIO, P999_RATIO, CPU_PER_OP],
     is_closed_loop: false,
 };
 
 /// Of many connections or tasks that do nothing.
 pub(crate) const MEMORY: Layout = Layout {
     columns: MEMORY_COLUMNS,
-    ratios: &[("memory each", |s| s.special(MEMORY_EACH)), ("heap each", |s| s.special(HEAP_EACH))],
+    ratios: &[
+        ("memory each", |s| s.special(MEMORY_EACH), Unit::Bytes),
+        ("heap each", |s| s.special(HEAP_EACH), Unit::Bytes),
+    ],
     is_closed_loop: false,
 };
 
 /// Of servers at rest.
-pub(crate) const REST: Layout =
-    Layout { columns: REST_COLUMNS, ratios: &[("CPU at rest", CPU_AT_REST)], is_closed_loop: false };
+pub(crate) const REST: Layout = Layout {
+    columns: REST_COLUMNS,
+    ratios: &[("CPU at rest", CPU_AT_REST, Unit::Micros)],
+    is_closed_loop: false,
+};
 
 fn micros(nanos: Option<u64>) -> f64 {
     nanos.map_or(f64::NAN, |ns| ns as f64 / 1e3)

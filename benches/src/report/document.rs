@@ -50,7 +50,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Value> {
 /// Medians, ratios and the samples they come from.
 fn workload(measured: &Measured) -> Value {
     let peers: Vec<Value> = measured.outcomes.iter().map(|outcome| peer(measured, outcome)).collect();
-    let ratios: Vec<&str> = measured.layout.ratios.iter().map(|(what, _)| *what).collect();
+    let ratios: Vec<&str> = measured.layout.ratios.iter().map(|(what, ..)| *what).collect();
     json!({ "name": measured.name, "title": measured.title, "metrics": ratios, "peers": peers })
 }
 
@@ -65,8 +65,8 @@ fn peer(measured: &Measured, outcome: &Outcome) -> Value {
     let medians = measured.layout.columns.iter().map(|(heading, reading, _)| (*heading, *reading));
     // What a ratio is of is kept per round as well: `diff` needs it.
     let values =
-        measured.layout.ratios.iter().map(|(what, reading)| (*what, json!(readings(outcome, *reading))));
-    let ratios = measured.layout.ratios.iter().map(|(what, reading)| (*what, ratios_to_others(*reading)));
+        measured.layout.ratios.iter().map(|(what, reading, _)| (*what, json!(readings(outcome, *reading))));
+    let ratios = measured.layout.ratios.iter().map(|(what, reading, _)| (*what, ratios_to_others(*reading)));
     let medians: Map<_, _> =
         medians.map(|(what, reading)| (what.to_owned(), json!(median(readings(outcome, reading))))).collect();
     json!({

@@ -52,7 +52,7 @@ pub(crate) fn print(measured: &Measured) {
         print_rows(&value_rows(&measured.layout, &good));
     }
     if good.len() > 1 {
-        for (what, reading) in measured.layout.ratios {
+        for (what, reading, _) in measured.layout.ratios {
             println!("{what}, row / column (median of the rounds' ratios, 95 % interval):");
             print_rows(&ratio_rows(&good, *reading));
         }
@@ -126,7 +126,7 @@ fn print_remarks(measured: &Measured) {
         let share = |reading: Reading| median(readings(outcome, reading));
         let load = share(|s| s.load_percent().unwrap_or(0.0));
         let (server, others) = (share(Sample::server_percent), share(Sample::others_percent));
-        if others > OTHERS_LIMIT {
+        if measured.layout.is_timed() && others > OTHERS_LIMIT {
             println!("{peer}: others used {others:.0} % of the server's CPU: measure on a quiet machine");
         }
         // A generator that never sleeps is busy by design; of two, on the server's CPUs, neither is alone.

@@ -8,6 +8,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::columns::Unit;
 use super::{Measured, readings};
 use crate::stats::median;
 
@@ -37,17 +38,26 @@ pub(crate) fn draw(folder: &Path, measured: &[Measured], below: &str) -> Result<
     fs::create_dir_all(folder)?;
     let mut drawn = 0;
     for workload in measured {
-        let Some((metric, bars)) = bars(workload) else { continue };
+        let Some((metric, unit, bars)) = bars(workload) else { continue };
         let path = folder.join(format!("{}.svg", workload.name));
-        draw_one(&path, &workload.title, metric, below, &bars)?;
+        let captions = Captions { title: &workload.title, metric, unit, below };
+        draw_one(&path, &captions, &bars)?;
         drawn += 1;
     }
     Ok(drawn)
 }
 
-/// The bars of the first ratio of a workload, in the unit of its samples.
-fn bars(workload: &Measured) -> Option<(&'static str, Vec<Bar>)> {
-    let (metric, reading) = workload.layout.ratios.first()?;
+/// What a plot says besides its bars.
+struct Captions<'a> {
+    title: &'a str,
+    metric: &'a str,
+    unit: Unit,
+    below: &'a str,
+}
+
+/// The bars of the first ratio of a workload.
+fn bars(workload: &Measured) -> Option<(&'static str, Unit, Vec<Bar>)> {
+    let (metric, reading, unit) = workload.layout.ratios.first()?;
     let bar = |outcome: &crate::bench::Outcome| {
         let values = readings(outcome, *reading);
         let low = values.iter().copied().min_by(f64::total_cmp)?;
@@ -57,16 +67,20 @@ fn bars(workload: &Measured) -> Option<(&'static str, Vec<Bar>)> {
     };
     let mut bars: Vec<Bar> = workload.good().filter_map(bar).collect();
     bars.sort_by(|a, b| a.value.total_cmp(&b.value));
-    (bars.len() > 1).then_some((*metric, bars))
+    (bars.len() > 1).then_some((*metric, *unit, bars))
 }
 
-fn draw_one(path: &Path, title: &str, metric: &str, below: &str, bars: &[Bar]) -> Result<(), Box<dyn Error>> {
+fn draw_one(path: &Path, captions: &Captions<'_>, bars: &[Bar]) -> Result<(), Box<dyn Error>> {
     let height = TITLE + bars.len() as i32 * (BAR + GAP) + 40;
     let root = SVGBackend::new(path, (WIDTH, height as u32)).into_drawing_area();
     root.fill(&WHITE)?;
     let style = |size: i32, colour: RGBColor| ("sans-serif", size).into_font().color(&colour);
-    root.draw(&Text::new(title.to_owned(), (20, 16), style(22, INK)))?;
-    root.draw(&Text::new(format!("{metric}, less is better; of the best: ×"), (20, 46), style(15, PALE)))?;
+    root.draw(&Text::new(captions.title.to_owned(), (20, 16), style(22, INK)))?;
+    root.draw(&Text::new(
+        format!("{}, less is better; ×: of the best", captions.metric),
+        (20, 46),
+        style(15, PALE),
+    ))?;
     let longest = bars.iter().map(|bar| bar.high).fold(f64::MIN_POSITIVE, f64::max);
     let room = f64::from(WIDTH as i32 - NAMES - NUMBERS - 20);
     let place = |value: f64| NAMES + (value / longest * room) as i32;
@@ -79,7 +93,7 @@ fn draw_one(path: &Path, title: &str, metric: &str, below: &str, bars: &[Bar]) -
         root.draw(&Rectangle::new([(NAMES, top), (place(bar.value), top + BAR)], colour.filled()))?;
         let range = [(place(bar.low), middle), (place(bar.high), middle)];
         root.draw(&PathElement::new(range, INK.stroke_width(2)))?;
-        let number = format!("{}  ×{:.2}", with_unit(bar.value), bar.value / least);
+        let number = format!("{}  ×{:.2}", with_unit(bar.value, captions.unit), bar.value / least);
         let right = Pos::new(HPos::Left, VPos::Center);
         root.draw(&Text::new(
             number,
@@ -87,7 +101,7 @@ fn draw_one(path: &Path, title: &str, metric: &str, below: &str, bars: &[Bar]) -
             style(15, INK).pos(right),
         ))?;
     }
-    root.draw(&Text::new(below.to_owned(), (20, height - 26), style(12, PALE)))?;
+    root.draw(&Text::new(captions.below.to_owned(), (20, height - 26), style(12, PALE)))?;
     root.present()?;
     Ok(())
 }
@@ -100,12 +114,39 @@ fn colour(peer: &str) -> RGBColor {
     }
 }
 
-/// A value that is a time in nanoseconds, as nearly all are, or a plain number.
-fn with_unit(value: f64) -> String {
-    match value {
-        0.0..1000.0 => format!("{value:.0}"),
-        1000.0..10_000.0 => format!("{:.2} k", value / 1e3),
-        10_000.0..1e6 => format!("{:.1} k", value / 1e3),
-        _ => format!("{:.1} M", value / 1e6),
+/// A value as one says it.
+fn with_unit(value: f64, unit: Unit) -> String {
+    let (value, names): (f64, [&str; 4]) = match unit {
+        Unit::Nanos => (value, ["ns", "µs", "ms", "s"]),
+        Unit::Micros => (value * 1e3, ["ns", "µs", "ms", "s"]),
+        Unit::Bytes => (value, ["B", "kB", "MB", "GB"]),
+        Unit::Times => return format!("{value:.3}"),
+    };
+    let (scaled, name) = match value {
+        ..1e3 => (value, names[0]),
+        ..1e6 => (value / 1e3, names[1]),
+        ..1e9 => (value / 1e6, names[2]),
+        _ => (value / 1e9, names[3]),
+    };
+    let decimals = if scaled < 10.0 {
+        2
+    } else if scaled < 100.0 {
+        1
+    } else {
+        0
+    };
+    format!("{scaled:.decimals$} {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_said_in_the_unit_that_suits_them() {
+        assert_eq!(with_unit(4310.0, Unit::Nanos), "4.31 µs");
+        assert_eq!(with_unit(431.0, Unit::Micros), "431 µs");
+        assert_eq!(with_unit(12_000.0, Unit::Bytes), "12.0 kB");
+        assert_eq!(with_unit(0.0275, Unit::Times), "0.028");
     }
 }

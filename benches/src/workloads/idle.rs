@@ -15,6 +15,7 @@ use crate::cpus;
 use crate::meter::latencies;
 use crate::report::columns::{HEAP_EACH, Layout, MEMORY, MEMORY_BEFORE, MEMORY_EACH, REST};
 use crate::sample::Sample;
+use crate::usage::Usage;
 
 const MESSAGE: [u8; 64] = [0x5A; 64];
 /// Connections from one address at most: it has some 28,000 ports.
@@ -80,18 +81,19 @@ impl Work for Idle {
         let before = server.reading()?;
         let open = (0..connections).map(|index| converse(address, index)).collect::<io::Result<Vec<_>>>()?;
         thread::sleep(bench.settings.times.warm);
-        let settled = server.reading()?;
-        let begun = Instant::now();
+        let after = server.reading()?;
+        // From outside: to answer a question would be the most that a server at rest does.
+        let (settled, begun) = (Usage::of(server.pid())?, Instant::now());
         if matches!(self, Idle::Rest) {
             thread::sleep(bench.settings.times.measure);
         }
-        let (wall, after) = (begun.elapsed(), server.reading()?);
+        let (wall, used) = (begun.elapsed(), Usage::of(server.pid())?.since(&settled));
         drop(open);
         let grown = after.usage.anon_kib.saturating_sub(before.usage.anon_kib);
         let heap = after.report.heap_bytes.zip(before.report.heap_bytes).map(|(now, then)| now - then);
         let each = |bytes: f64| bytes / connections as f64;
         let began_with = before.usage.anon_kib as f64;
-        let sample = Sample::of_server(connections as u64, wall, after.since(&settled), &latencies())
+        let sample = Sample::new(connections as u64, wall, used, &latencies())
             .with(MEMORY_EACH, each(grown as f64 * 1024.0))
             .with(MEMORY_BEFORE, began_with);
         Ok(match heap {

@@ -2,13 +2,14 @@
 //! its tables show; a new one is a file here and a line in [`all`]. Nothing else in the harness knows them.
 
 mod connections;
+mod disk;
 mod echo;
 mod even;
+mod files;
 mod hot;
 mod idle;
 mod open;
 mod proxy;
-mod read;
 mod sched;
 mod shared;
 mod stream;
@@ -68,7 +69,8 @@ pub(crate) fn all() -> Vec<Workload> {
         connections::workloads(),
         stream::workloads(),
         proxy::workloads(),
-        read::workloads(),
+        disk::workloads(),
+        files::workloads(),
         sched::workloads(),
         hot::workloads(),
         even::workloads(),

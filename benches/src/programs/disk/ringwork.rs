@@ -1,50 +1,55 @@
-//! The file workload on one core of ringwork: a local task with one owned buffer for each read in flight.
+//! Files of ringwork.
 
-use std::cell::RefCell;
 use std::io;
-use std::rc::Rc;
-use std::time::Instant;
+use std::path::Path;
 
+use ringwork::buf::AlignedBuf;
 use ringwork::fs::File;
 
-use crate::meter::Meter;
-use crate::plan::Plan;
-use crate::reads::{BLOCK, Offsets, ReadPlan, SAMPLE, check};
+use super::{Disk, How, whole};
+use crate::programs::local::ringwork::Ringwork;
 
-/// Reads as planned and prints what it cost.
-pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let plan = ReadPlan::of(plan)?;
-    let runtime = ringwork::runtime::Builder::new().cores(1).build().map_err(io::Error::other)?;
-    let reading = runtime.handle().spawn_on(0, move || read_all(plan));
-    runtime.block_on(reading).map_err(io::Error::other)?
-}
+impl Disk for Ringwork {
+    type File = File;
+    type Block = AlignedBuf;
 
-async fn read_all(plan: ReadPlan) -> io::Result<()> {
-    let file = Rc::new(File::open(&plan.file).await?);
-    let meter = Rc::new(RefCell::new(Meter::new(plan.times)));
-    let tasks: Vec<_> = (0..plan.tasks)
-        .map(|task| ringwork::spawn_local(read(file.clone(), Offsets::new(task), meter.clone())))
-        .collect();
-    for task in tasks {
-        task.await.map_err(io::Error::other)??;
+    async fn open(path: &Path, how: How) -> io::Result<File> {
+        let options = File::options().read(true).write(how == How::Direct);
+        options.custom_flags(how.flags()).open(path).await
     }
-    meter.borrow().print()
-}
 
-async fn read(file: Rc<File>, mut offsets: Offsets, meter: Rc<RefCell<Meter>>) -> io::Result<()> {
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut begun = Instant::now();
-    for reads in 1u64.. {
-        let offset = offsets.next_offset();
-        block.clear();
-        let (result, buffer) = file.read_at(block, offset).await;
-        block = buffer;
-        check(result? as i32, &block, offset)?;
-        match reads % SAMPLE {
-            0 if !meter.borrow_mut().tick(SAMPLE, Some(begun)) => break,
-            r if r == SAMPLE - 1 => begun = Instant::now(),
-            _ => {}
-        }
+    fn block(_file: &File, length: usize) -> AlignedBuf {
+        let mut block = AlignedBuf::new(length, 4096);
+        block.set_len(length);
+        block
     }
-    Ok(())
+
+    fn bytes(block: &AlignedBuf) -> &[u8] {
+        block
+    }
+
+    fn bytes_mut(block: &mut AlignedBuf) -> &mut [u8] {
+        block
+    }
+
+    async fn read(file: &File, mut block: AlignedBuf, offset: u64) -> io::Result<AlignedBuf> {
+        let length = block.len();
+        // Reads append.
+        block.set_len(0);
+        let (read, block) = file.read_at(block, offset).await;
+        whole(read?, length)?;
+        Ok(block)
+    }
+
+    async fn write(file: &File, block: AlignedBuf, offset: u64) -> io::Result<AlignedBuf> {
+        let (written, block) = file.write_at(block, offset).await;
+        whole(written?, block.len())?;
+        Ok(block)
+    }
+
+    async fn commit(file: &File, block: AlignedBuf, offset: u64) -> io::Result<AlignedBuf> {
+        let block = Self::write(file, block, offset).await?;
+        file.sync_data().await?;
+        Ok(block)
+    }
 }

@@ -1,48 +1,60 @@
-//! The file workload as tokio's users write it for speed: a positional read inside `spawn_blocking`, one
-//! at a time per task, on the current-thread runtime. (`tokio::fs` does the same with a seek more.)
+//! Files of tokio: `spawn_blocking` around the system call, for `tokio::fs` has no positional calls and costs
+//! more. A commit is one blocking call for both of its system calls.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::meter::Meter;
-use crate::plan::Plan;
-use crate::reads::{BLOCK, Offsets, ReadPlan, SAMPLE, check};
+use tokio::task::spawn_blocking;
 
-/// Reads as planned and prints what it cost.
-pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let plan = ReadPlan::of(plan)?;
-    let file = Arc::new(File::open(&plan.file)?);
-    let meter = Arc::new(Mutex::new(Meter::new(plan.times)));
-    tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-        let tasks: Vec<_> = (0..plan.tasks)
-            .map(|task| tokio::spawn(read(file.clone(), Offsets::new(task), meter.clone())))
-            .collect();
-        for task in tasks {
-            task.await.map_err(io::Error::other)??;
-        }
-        meter.lock().expect("no reader panics").print()
-    })
+use super::page::Page;
+use super::{Disk, How};
+use crate::programs::local::tokio::LocalSet;
+
+impl Disk for LocalSet {
+    type File = Arc<std::fs::File>;
+    type Block = Page;
+
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        how.open(path).map(Arc::new)
+    }
+
+    fn block(_file: &Self::File, length: usize) -> Page {
+        Page::new(length)
+    }
+
+    fn bytes(block: &Page) -> &[u8] {
+        block
+    }
+
+    fn bytes_mut(block: &mut Page) -> &mut [u8] {
+        block
+    }
+
+    async fn read(file: &Self::File, block: Page, offset: u64) -> io::Result<Page> {
+        blocking(file, block, move |file, block| file.read_exact_at(block, offset)).await
+    }
+
+    async fn write(file: &Self::File, block: Page, offset: u64) -> io::Result<Page> {
+        blocking(file, block, move |file, block| file.write_all_at(block, offset)).await
+    }
+
+    async fn commit(file: &Self::File, block: Page, offset: u64) -> io::Result<Page> {
+        blocking(file, block, move |file, block| {
+            file.write_all_at(block, offset)?;
+            file.sync_data()
+        })
+        .await
+    }
 }
 
-async fn read(file: Arc<File>, mut offsets: Offsets, meter: Arc<Mutex<Meter>>) -> io::Result<()> {
-    let mut block = vec![0; BLOCK];
-    let mut begun = Instant::now();
-    for reads in 1u64.. {
-        let offset = offsets.next_offset();
-        let file = file.clone();
-        let (result, buffer) = tokio::task::spawn_blocking(move || (file.read_at(&mut block, offset), block))
-            .await
-            .map_err(io::Error::other)?;
-        block = buffer;
-        check(result? as i32, &block, offset)?;
-        match reads % SAMPLE {
-            0 if !meter.lock().expect("no reader panics").tick(SAMPLE, Some(begun)) => break,
-            r if r == SAMPLE - 1 => begun = Instant::now(),
-            _ => {}
-        }
-    }
-    Ok(())
+async fn blocking(
+    file: &Arc<std::fs::File>,
+    mut block: Page,
+    call: impl FnOnce(&std::fs::File, &mut Page) -> io::Result<()> + Send + 'static,
+) -> io::Result<Page> {
+    let file = file.clone();
+    let called = spawn_blocking(move || call(&file, &mut block).map(|()| block));
+    called.await.map_err(io::Error::other)?
 }

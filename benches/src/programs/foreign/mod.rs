@@ -2,8 +2,10 @@
 //! where they are not. One of ours writes the configuration, announces the address and becomes the program,
 //! so that it is pinned and ends with the harness like any other.
 
+pub(crate) mod file_server;
 pub(crate) mod go;
 pub(crate) mod haproxy;
+pub(crate) mod nginx;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

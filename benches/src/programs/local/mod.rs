@@ -10,6 +10,7 @@ mod ops;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 mod slot;
+
 pub(crate) mod tokio;
 
 use std::io;
@@ -19,6 +20,8 @@ use std::task::{Context, Poll};
 
 use crate::meter::Meter;
 use crate::plan::Plan;
+
+pub(crate) use slot::Slot;
 
 /// The operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
