@@ -26,14 +26,14 @@ options:
   --json FILE        everything, with all samples, for scripts and for diff
   --plots DIR        an SVG for each workload
   --rounds N         turns of each peer (5)
-  --measure MS       length of one turn (1500; 700 with --quick)
-  --warm MS          warm-up before each turn (300; 200 with --quick)
+  --measure MS       length of one turn (1500; 500 with --quick)
+  --warm MS          warm-up before each turn (300; 150 with --quick)
   --trace            a turn under strace afterwards: system calls per op of servers
   --file PATH        the 256 MiB file of the disk workloads, made if missing; on a disk, not tmpfs
   --tasks N          tasks of the hot-core workloads (20000)
   --rate N           messages/s that open and even workloads take for saturation (measured first)
   --block MS         how long stuck-core blocks a core (2000)
-  --idle N           connections or tasks of the idle workloads, instead of those in their names
+  --idle N           connections, tasks or timers where there are 10,000 and more
   --help             this text";
 
 /// The command line, as far as it was given.

@@ -45,10 +45,10 @@ const QUICK: &[&str] = &[
     "echo-64x64",
     "echo-64x512",
     "echo-4096x64",
-    "echo-64x64-p16",
     "echo-64x64-all",
     "open-70",
     "proxy-64x64",
+    "file-1k",
     "read-4096x32",
     "spawn-join",
     "spawn-many",
@@ -98,7 +98,7 @@ impl Args {
         let millis = |given: Option<Duration>, quick, full| {
             given.unwrap_or(Duration::from_millis(if self.quick { quick } else { full }))
         };
-        let (warm, measure) = (millis(self.warm, 200, 300), millis(self.measure, 700, 1500));
+        let (warm, measure) = (millis(self.warm, 150, 300), millis(self.measure, 500, 1500));
         Ok(Settings {
             rounds: self.rounds.unwrap_or(5),
             times: Times { warm, measure },

@@ -23,8 +23,12 @@ impl fmt::Display for Ratio {
 
 /// The middle value; of an even number, the mean of the middle two.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
+    middle(&mut values.into_iter().collect::<Vec<f64>>())
+}
+
+/// The same of values whose order is of no use any more.
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
         n if n % 2 == 1 => values[n / 2],
@@ -36,8 +40,9 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 /// sides: what disturbed a round disturbed both.
 pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
     let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
-    if ratios.is_empty() {
-        return Ratio { median: f64::NAN, low: f64::NAN, high: f64::NAN };
+    if let [] | [_] = ratios[..] {
+        let only = ratios.first().copied().unwrap_or(f64::NAN);
+        return Ratio { median: only, low: only, high: only };
     }
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut pick = || {
@@ -46,10 +51,15 @@ pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
         state ^= state << 17;
         ratios[(state >> 33) as usize % ratios.len()]
     };
-    let mut medians: Vec<f64> = (0..RESAMPLES).map(|_| median((0..ratios.len()).map(|_| pick()))).collect();
-    medians.sort_by(f64::total_cmp);
+    let mut resample = ratios.clone();
+    let mut medians = Vec::with_capacity(RESAMPLES);
+    for _ in 0..RESAMPLES {
+        resample.fill_with(&mut pick);
+        medians.push(middle(&mut resample));
+    }
+    medians.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| medians[(share * (RESAMPLES - 1) as f64).round() as usize];
-    Ratio { median: median(ratios.iter().copied()), low: at(0.025), high: at(0.975) }
+    Ratio { median: median(ratios), low: at(0.025), high: at(0.975) }
 }
 
 #[cfg(test)]

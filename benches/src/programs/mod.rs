@@ -4,6 +4,7 @@
 //! `send/`) the code is equal as well. A new peer is a file in the folder of its role and a row in
 //! [`PROGRAMS`].
 
+mod cross;
 mod disk;
 mod even;
 mod files;
@@ -18,6 +19,7 @@ use std::io;
 
 use crate::plan::Plan;
 
+pub(crate) use cross::CrossOp;
 pub(crate) use even::NO_CORE;
 pub(crate) use local::LocalOp;
 pub(crate) use send::{SendOp, WORKERS};
@@ -125,6 +127,36 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("compio", "local", local::run::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
     own("ringwork", "local", local::run::<local::ringwork::Ringwork>),
+    own("smol", "local", local::run::<local::smol::Smol>),
+    own("tokio", "sleepers", local::sleepers::<local::tokio::LocalSet>),
+    own("monoio", "sleepers", local::sleepers::<local::monoio::Monoio>),
+    own("glommio", "sleepers", local::sleepers::<local::glommio::Glommio>),
+    own("compio", "sleepers", local::sleepers::<local::compio::Compio>),
+    own("smol", "sleepers", local::sleepers::<local::smol::Smol>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "sleepers", local::sleepers::<local::ringwork::Ringwork>),
+    own("tokio", "start", local::start_up::<local::tokio::LocalSet>),
+    own("monoio", "start", local::start_up::<local::monoio::Monoio>),
+    own("glommio", "start", local::start_up::<local::glommio::Glommio>),
+    own("compio", "start", local::start_up::<local::compio::Compio>),
+    own("smol", "start", local::start_up::<local::smol::Smol>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "start", local::start_up::<local::ringwork::Ringwork>),
+    own("tokio", "cross", cross::run::<local::tokio::LocalSet>),
+    own("glommio", "cross", cross::run::<local::glommio::Glommio>),
+    own("compio", "cross", cross::run::<local::compio::Compio>),
+    own("smol", "cross", cross::run::<local::smol::Smol>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "cross", cross::ringwork::run),
+    own("tokio-multi", "remote", send::remote::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "remote", send::remote::<send::ringwork::Stealing>),
+    own("tokio-multi", "blocking", send::blocking::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "blocking", send::blocking::<send::ringwork::Stealing>),
+    own("tokio-multi", "start-two", send::start_up::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "start-two", send::start_up::<send::ringwork::Stealing>),
     own("tokio-multi", "send", send::run::<send::tokio::MultiThread>),
     #[cfg(feature = "ringwork")]
     own("ringwork", "send", send::run::<send::ringwork::Stealing>),

@@ -63,6 +63,8 @@ const STREAM_COLUMNS: &[Column] = &[
 /// Of operations of a scheduler.
 const SCHEDULING_COLUMNS: &[Column] = &[
     WALL_NS,
+    P50,
+    P99,
     CPU_NS,
     ("user", |s| s.user_us_per_op() * 1e3, 1),
     ("sys", |s| s.sys_us_per_op() * 1e3, 1),
@@ -194,6 +196,19 @@ pub(crate) const SHARED_CPUS: Layout =
 /// Of operations of a scheduler.
 pub(crate) const SCHEDULING: Layout =
     Layout { columns: SCHEDULING_COLUMNS, ratios: &[TIME_PER_OP, CPU_PER_OP], is_closed_loop: false };
+
+/// Of runtimes that start and end.
+pub(crate) const STARTING: Layout = Layout {
+    columns: &[
+        ("ms each", |s| s.wall_ns_per_op() / 1e6, 3),
+        ("CPU ms each", |s| s.cpu_ns_per_op() / 1e6, 3),
+        ("switches each", Sample::switches_per_op, 1),
+        RSS,
+        OTHERS,
+    ],
+    ratios: &[TIME_PER_OP, CPU_PER_OP],
+    is_closed_loop: false,
+};
 
 /// Of tasks that are born at once and done in the end.
 pub(crate) const BURST: Layout = Layout {

@@ -5,6 +5,7 @@
 
 mod countdown;
 mod ops;
+mod outside;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 pub(crate) mod tokio;
@@ -17,6 +18,7 @@ use crate::plan::Plan;
 use crate::sample::Counters;
 
 pub(crate) use countdown::Countdown;
+pub(crate) use outside::{blocking, remote, start_up};
 
 /// Workers of each runtime.
 pub(crate) const WORKERS: usize = 2;
@@ -80,6 +82,18 @@ pub(crate) trait Workers: 'static {
 
     /// The same on the worker of that number, as far as the runtime lets one choose.
     fn start_on(worker: usize, future: impl Future<Output = ()> + Send + 'static);
+
+    /// By which a thread that is no worker spawns.
+    type Handle: Clone + Send + 'static;
+
+    /// That of the runtime this thread is in.
+    fn handle() -> Self::Handle;
+
+    /// Spawns a task from wherever this is called.
+    fn start_from(handle: &Self::Handle, future: impl Future<Output = ()> + Send + 'static);
+
+    /// Runs a call that may block, and waits for it.
+    fn blocking(call: impl FnOnce() + Send + 'static) -> impl Future<Output = ()> + Send;
 
     /// Lets other tasks run.
     fn yield_now() -> impl Future<Output = ()> + Send;
