@@ -19,11 +19,10 @@ use crate::plan::Plan;
 use crate::programs::Program;
 use crate::progress;
 use crate::sample::Sample;
-use crate::tracer::Tracer;
 use crate::workloads::Workload;
 
 /// How long a turn apart lasts, in which something is counted that would disturb a measurement.
-const APART: Times = Times { warm: Duration::from_millis(100), measure: Duration::from_millis(400) };
+const APART: Times = Times { warm: Duration::from_millis(200), measure: Duration::from_millis(500) };
 
 /// Connections under way at a time where the rate of connections is measured.
 pub(crate) const CONNECTING: usize = 64;
@@ -95,7 +94,6 @@ pub(crate) struct Bench {
     pub(crate) cpus: Cpus,
     pub(crate) settings: Settings,
     mode: Mode,
-    tracer: Option<Tracer>,
     generator: Option<Generator>,
     bulk: Option<Bulk>,
     connector: Option<Connector>,
@@ -109,9 +107,9 @@ impl Bench {
         cpus::raise_file_limit();
         let cpus = Cpus::choose()?;
         cpus::pin(&[cpus.load])?;
-        let (tracer, generator, bulk, connector, crew) = (None, None, None, None, None);
+        let (generator, bulk, connector, crew) = (None, None, None, None);
         let (mode, known) = (Mode::Measuring, BTreeMap::new());
-        Ok(Bench { cpus, settings, mode, tracer, generator, bulk, connector, crew, known })
+        Ok(Bench { cpus, settings, mode, generator, bulk, connector, crew, known })
     }
 
     /// All rounds of one workload. A peer that fails takes no further part.
@@ -174,11 +172,9 @@ impl Bench {
         if self.settings.trace {
             progress::show(&format!("{} tracing {}", workload.name, outcome.peer));
             self.mode = Mode::Tracing;
-            // From the first request on: what strace counts, it counts from when it has attached.
-            self.settings.times.warm = Duration::ZERO;
-            let sample = workload.work.turn(self, outcome.peer);
-            let calls = self.tracer.take().and_then(|tracer| tracer.finish().ok());
-            outcome.apart.syscalls = sample.ok().zip(calls).map(|(sample, calls)| sample.per_op(calls));
+            if let Ok(sample) = workload.work.turn(self, outcome.peer) {
+                outcome.apart.syscalls = sample.syscalls.map(|calls| sample.per_op(calls));
+            }
         }
         self.mode = Mode::Measuring;
         self.settings.times = times;
@@ -189,8 +185,7 @@ impl Bench {
         let plan = if self.mode == Mode::Counting { plan.with("count", 1) } else { plan };
         let mut running = Running::start(program, cpus, &plan)?;
         if self.mode == Mode::Tracing {
-            running.address()?;
-            self.tracer = Some(Tracer::attach(running.pid())?);
+            running.trace();
         }
         Ok(running)
     }

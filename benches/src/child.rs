@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::plan::Plan;
 use crate::programs::Program;
 use crate::sample::{Reading, Report};
+use crate::tracer::Tracer;
 use crate::usage::Usage;
 
 /// How long a program may take to start.
@@ -33,6 +34,14 @@ pub(crate) struct Running {
     address: Option<SocketAddr>,
     /// Only of somebody else's program: the folder of its configuration.
     scratch: Option<Scratch>,
+    tracing: Tracing,
+}
+
+/// Whether the system calls between two readings are counted.
+enum Tracing {
+    No,
+    Wanted,
+    Going(Tracer),
 }
 
 /// A folder that is deleted with its handle.
@@ -76,7 +85,7 @@ impl Running {
             .spawn()?;
         let stdin = child.stdin.take().expect("asked for above");
         let stdout = BufReader::new(child.stdout.take().expect("asked for above"));
-        Ok(Running { child, stdin, stdout, address: None, scratch })
+        Ok(Running { child, stdin, stdout, address: None, scratch, tracing: Tracing::No })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -116,8 +125,24 @@ impl Running {
     /// What a server has used and counted so far. Asking costs it some microseconds, so it is asked first
     /// at the end and last at the beginning of what is measured.
     pub(crate) fn reading(&mut self) -> io::Result<Reading> {
-        let report = if self.scratch.is_some() { Report::default() } else { self.report()? };
+        let syscalls = match std::mem::replace(&mut self.tracing, Tracing::No) {
+            Tracing::Going(tracer) => Some(tracer.finish()?),
+            wanted_or_not => {
+                self.tracing = wanted_or_not;
+                None
+            }
+        };
+        let mut report = if self.scratch.is_some() { Report::default() } else { self.report()? };
+        report.syscalls = syscalls;
+        if let Tracing::Wanted = self.tracing {
+            self.tracing = Tracing::Going(Tracer::attach(self.pid())?);
+        }
         Ok(Reading { usage: Usage::of(self.pid())?, report })
+    }
+
+    /// Has strace count the system calls between the next two readings.
+    pub(crate) fn trace(&mut self) {
+        self.tracing = Tracing::Wanted;
     }
 
     /// What a server of ours has counted so far.

@@ -3,6 +3,7 @@
 //! memory that is not allocated through Rust's global allocator: rings, mapped pools and stacks are not seen.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 struct Counting;
@@ -25,8 +26,17 @@ pub(crate) fn reading() -> Option<(u64, i64)> {
     COUNTS.load(Relaxed).then(|| (CALLS.load(Relaxed), LIVE_BYTES.load(Relaxed)))
 }
 
+thread_local! {
+    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Counts nothing of what this thread allocates: it is no part of what is measured.
+pub(crate) fn leave_out_this_thread() {
+    IS_ASIDE.set(true);
+}
+
 fn note(calls: u64, bytes: i64) {
-    if COUNTS.load(Relaxed) {
+    if COUNTS.load(Relaxed) && !IS_ASIDE.get() {
         CALLS.fetch_add(calls, Relaxed);
         LIVE_BYTES.fetch_add(bytes, Relaxed);
     }

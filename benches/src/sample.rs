@@ -41,6 +41,9 @@ pub(crate) struct Sample {
     pub(crate) heap_bytes: Option<i64>,
     /// Calls of `io_uring_enter` or `epoll_wait` by a program that counts its own.
     pub(crate) waits: Option<u64>,
+    /// System calls of a turn under strace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) syscalls: Option<u64>,
     /// Of a runtime that counts these.
     pub(crate) counters: Option<Counters>,
     /// What only this kind of work has, by name.
@@ -58,6 +61,9 @@ pub(crate) struct Report {
     pub(crate) heap_bytes: Option<i64>,
     pub(crate) waits: Option<u64>,
     pub(crate) counters: Option<Counters>,
+    /// System calls between two readings, if strace has counted them: the program does not know.
+    #[serde(skip)]
+    pub(crate) syscalls: Option<u64>,
 }
 
 impl Report {
@@ -68,6 +74,7 @@ impl Report {
             heap_bytes: self.heap_bytes,
             waits: difference(self.waits, earlier.waits),
             counters: self.counters.zip(earlier.counters.as_ref()).map(|(now, then)| now.since(then)),
+            syscalls: self.syscalls,
         }
     }
 }
@@ -158,6 +165,7 @@ impl Sample {
             allocations: None,
             heap_bytes: None,
             waits: None,
+            syscalls: None,
             counters: None,
             special: BTreeMap::new(),
             stuck: None,
@@ -170,6 +178,7 @@ impl Sample {
         let mut sample = Sample::new(ops, wall, usage, latency);
         let enters = report.counters.as_ref().map(|counters| counters.enters);
         (sample.allocations, sample.heap_bytes) = (report.allocations, report.heap_bytes);
+        sample.syscalls = report.syscalls;
         (sample.waits, sample.counters) = (report.waits.or(enters), report.counters);
         sample
     }

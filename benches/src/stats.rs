@@ -39,7 +39,8 @@ fn middle(values: &mut [f64]) -> f64 {
 /// Median of `a[i] / b[i]` over the rounds both took part in. The rounds are resampled, not the two
 /// sides: what disturbed a round disturbed both.
 pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
-    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
+    // A round in which one side has no such reading says nothing about the two.
+    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).filter(|ratio| ratio.is_finite()).collect();
     if let [] | [_] = ratios[..] {
         let only = ratios.first().copied().unwrap_or(f64::NAN);
         return Ratio { median: only, low: only, high: only };
@@ -77,6 +78,13 @@ mod tests {
         let r = ratio(&[2.0, 2.2, 1.8, 2.1, 1.9], &[1.0; 5]);
         assert_eq!(r.median, 2.0);
         assert!(1.8 <= r.low && r.low <= 2.0 && 2.0 <= r.high && r.high <= 2.2, "{r:?}");
+    }
+
+    #[test]
+    fn a_round_without_a_reading_is_left_out() {
+        let r = ratio(&[2.0, f64::NAN, 4.0], &[1.0, 1.0, 2.0]);
+        assert_eq!((r.median, r.low, r.high), (2.0, 2.0, 2.0));
+        assert!(ratio(&[f64::NAN], &[1.0]).median.is_nan());
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// How long strace may take to attach.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -40,8 +43,9 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// How many calls there were, once the program has ended.
+    /// Lets the program go. How many calls there were.
     pub(crate) fn finish(mut self) -> io::Result<u64> {
+        kill(Pid::from_raw(self.strace.id() as i32), Signal::SIGINT)?;
         self.strace.wait()?;
         let text = fs::read_to_string(&self.table)?;
         calls(&text).ok_or_else(|| io::Error::other("strace has printed no total"))

@@ -22,6 +22,7 @@ use crate::plan::Plan;
 pub(crate) use cross::CrossOp;
 pub(crate) use even::NO_CORE;
 pub(crate) use local::LocalOp;
+pub(crate) use net::listen;
 pub(crate) use send::{SendOp, WORKERS};
 
 /// One program of this build.

@@ -37,7 +37,10 @@ pub(super) fn say(address: SocketAddr) -> io::Result<()> {
 
 /// Hands each line that comes in to `reply`, on a thread of its own, until the input ends.
 pub(super) fn answer(reply: impl Fn(&str) + Send + 'static) -> io::Result<()> {
-    let work = move || io::stdin().lines().map_while(Result::ok).for_each(|line| reply(&line));
+    let work = move || {
+        counting::leave_out_this_thread();
+        io::stdin().lines().map_while(Result::ok).for_each(|line| reply(&line));
+    };
     thread::Builder::new().name("questions".to_owned()).spawn(work).map(drop)
 }
 
@@ -49,6 +52,7 @@ pub(super) fn report(counters: Option<Counters>) -> Report {
         heap_bytes: heap.map(|(_, live)| live),
         waits: raw::waits(),
         counters,
+        syscalls: None,
     }
 }
 

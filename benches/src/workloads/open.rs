@@ -65,7 +65,8 @@ pub(super) fn slowest(what: &str, rates: &[(&str, f64)]) -> io::Result<f64> {
     progress::clear();
     let all: Vec<String> = rates.iter().map(|(peer, rate)| format!("{peer} {rate:.0}/s")).collect();
     println!("\n{what}: {}", all.join(", "));
-    let lowest = rates.iter().map(|(_, rate)| *rate).min_by(f64::total_cmp);
+    // A peer that answered nothing had no CPU: it says nothing about what it stands.
+    let lowest = rates.iter().map(|(_, rate)| *rate).filter(|rate| *rate >= 1.0).min_by(f64::total_cmp);
     lowest.ok_or_else(|| io::Error::other("no peer could be saturated"))
 }
 

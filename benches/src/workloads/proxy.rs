@@ -1,7 +1,7 @@
 //! A TCP proxy: round trips through it, and bytes in bulk. The load generator is client and upstream.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::echo::{self, bytes, plural};
@@ -9,6 +9,7 @@ use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
+use crate::programs::listen;
 use crate::report::columns::{Layout, SERVING, STREAMING};
 use crate::sample::Sample;
 
@@ -48,7 +49,8 @@ impl Work for Proxy {
     }
 
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
-        let upstream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        // With room for all at once: the proxies connect before anything is accepted.
+        let upstream = listen((Ipv4Addr::LOCALHOST, 0).into())?;
         let (size, connections) = match *self {
             Proxy::RoundTrips { size, connections } => (size, connections),
             Proxy::Bulk { connections } => (BULK_BUFFER, connections),
