@@ -19,13 +19,20 @@ const SMALL: u64 = 32 << 10;
 struct Files {
     root: PathBuf,
     name: String,
-    /// The file stays open; else it is opened and asked for its length for each request.
+    /// The file stays open; else it is opened and asked for its length for each request. Each floor does one
+    /// of the two.
+    #[cfg(feature = "ringwork")]
     cache: bool,
 }
 
 impl Files {
     fn of(plan: &Plan) -> io::Result<Files> {
-        Ok(Files { root: plan.need("root")?, name: plan.need("name")?, cache: plan.is_set("cache")? })
+        Ok(Files {
+            root: plan.need("root")?,
+            name: plan.need("name")?,
+            #[cfg(feature = "ringwork")]
+            cache: plan.is_set("cache")?,
+        })
     }
 
     fn path(&self) -> PathBuf {
