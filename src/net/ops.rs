@@ -14,7 +14,8 @@ use crate::ring::op::{Op, Operation};
 use crate::ring::pool;
 use crate::ring::transfer::{Inward, Outward};
 use crate::ring::{Ring, with_current};
-use crate::sys::sqe::{self, Cqe, Sqe, opcode};
+use crate::sys;
+use crate::sys::sqe::{self, Cqe, RES_GONE, Sqe, opcode};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -210,6 +211,11 @@ impl Operation for SendCopied {
     fn orphaned(mut self, cqe: Cqe) {
         if self.from.is_short(cqe) {
             return drop(launch(self));
+        }
+        if [RES_GONE, -libc::ECANCELED].contains(&cqe.res) {
+            // Bytes that were taken are lost for no fault of the connection's. Its FIN must not say that this
+            // was all.
+            let _ = sys::io::reset(self.shared.fd());
         }
         let (result, bytes) = self.from.finish(cqe);
         poll_write::sent(&self.shared, result, bytes);

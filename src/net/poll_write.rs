@@ -38,7 +38,7 @@
 //!   [`ABANDONED_FOR`] ends it, and a linger time of zero at once.
 //! - *The runtime goes down*: its end gives these ops, and those that follow them, half of its time
 //!   (sched/shutdown.rs). Then they are cancelled like all others; what the socket had no room for is lost,
-//!   and the next call says so.
+//!   the next call says so, and the connection is reset, so that the peer does not take a part for all.
 //! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
 //!   the next call tells it.
 //!

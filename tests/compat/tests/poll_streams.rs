@@ -394,7 +394,7 @@ fn bytes_that_were_taken_leave_although_the_runtime_goes_down() {
 fn a_runtime_that_goes_down_gives_up_what_nobody_takes_and_the_next_call_says_so_once() {
     within(LIMIT, || {
         let runtime = support::runtime(1);
-        let (mut stream, _peer) = half_std_pair();
+        let (mut stream, mut peer) = half_std_pair();
         let taken = runtime.block_on(async { fill(&mut stream).await });
         assert!(taken > 0);
         let report = runtime.shutdown_timeout(Duration::from_secs(2));
@@ -403,6 +403,9 @@ fn a_runtime_that_goes_down_gives_up_what_nobody_takes_and_the_next_call_says_so
         assert!(matches!(told, Poll::Ready(Err(_))), "{told:?}");
         let told = Pin::new(&mut stream).poll_flush(&mut noop());
         assert!(matches!(told, Poll::Ready(Ok(()))), "{told:?}");
+        drop(stream);
+        let ended = peer.read_to_end(&mut Vec::new());
+        assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "a part is not all");
     });
 }
 
