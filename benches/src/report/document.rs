@@ -36,7 +36,7 @@ pub(crate) fn write(
     fs::write(path, serde_json::to_string_pretty(&document)? + "\n")
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 pub(crate) fn read(path: &Path) -> io::Result<Value> {
     let in_file = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| in_file(&error))?;
