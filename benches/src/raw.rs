@@ -95,6 +95,10 @@ fn tolerate(result: io::Result<usize>) -> io::Result<()> {
     }
 }
 
+/// Bytes between two buffers: else all would begin in the same set of the CPU's first cache, and small
+/// messages, of which each touches the beginning of another buffer, would find it there never.
+const GAP: usize = 64;
+
 /// A ring of provided buffers. Its memory is never freed, so no late completion can write into foreign
 /// memory.
 pub(crate) struct BufPool {
@@ -112,7 +116,7 @@ impl BufPool {
     pub(crate) fn new(lanes: &Lanes, group: u16, count: u16, size: u32) -> io::Result<BufPool> {
         assert!(count.is_power_of_two(), "the kernel takes only powers of two");
         let entries = leak(usize::from(count) * size_of::<BufRingEntry>(), PAGE).cast::<BufRingEntry>();
-        let memory = leak(usize::from(count) * size as usize, PAGE);
+        let memory = leak(usize::from(count) * (size as usize + GAP), PAGE);
         // SAFETY: `entries` is page aligned, holds `count` entries and is never freed.
         unsafe { lanes.submitter.register_buf_ring_with_flags(entries as u64, count, group, 0)? };
         let mut pool = BufPool { entries, memory, group, count, size, tail: 0, free: 0 };
@@ -164,8 +168,8 @@ impl BufPool {
     /// Where buffer `bid` begins; valid for as long as the process.
     pub(crate) fn address(&self, bid: u16) -> *const u8 {
         assert!(bid < self.count, "the kernel named a buffer that is not ours");
-        // SAFETY: `bid` is below `count` and `memory` holds `count` buffers of `size` bytes.
-        unsafe { self.memory.add(usize::from(bid) * self.size as usize) }
+        // SAFETY: `bid` is below `count` and `memory` holds `count` buffers of `size` bytes, with gaps.
+        unsafe { self.memory.add(usize::from(bid) * (self.size as usize + GAP)) }
     }
 
     /// The first `len` bytes of buffer `bid`, which a completion has brought and nobody has given back.

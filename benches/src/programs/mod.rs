@@ -125,6 +125,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("tokio", "local", local::run::<local::tokio::LocalSet>),
     own("monoio", "local", local::run::<local::monoio::Monoio>),
     own("glommio", "local", local::run::<local::glommio::Glommio>),
+    own("glommio-queued", "local", local::run::<local::glommio::Queued>),
     own("compio", "local", local::run::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
     own("ringwork", "local", local::run::<local::ringwork::Ringwork>),
@@ -188,6 +189,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("tokio-multi-stuck", "the same with a worker blocked"),
     ("monoio", "monoio on io_uring, a runtime per core"),
     ("glommio", "glommio, an executor per core"),
+    ("glommio-queued", "the same, with tasks that are queued when they are spawned"),
     ("compio", "compio on io_uring, a runtime per core"),
     ("smol", "smol, a local executor per core"),
     ("go", "Go's net and goroutines, GOMAXPROCS as many as cores; where a Go toolchain is found"),
