@@ -4,7 +4,7 @@
 use super::error;
 use super::parts::{Parts, take_apart};
 use super::recv::{Recv, RecvPooled};
-use super::send::{Send, SendAll, send_close};
+use super::send::{Send, SendAll, SendVectored, send_close};
 use super::session::Session;
 use super::state::Inner;
 use crate::buf::{IoBuf, IoBufMut};
@@ -113,6 +113,14 @@ impl TlsStream {
     /// As [`TlsStream::send`].
     pub fn send_all<B: IoBuf>(&self, buf: B) -> SendAll<'_, B> {
         SendAll::new(&self.inner, buf)
+    }
+
+    /// Sends several buffers as one message, of which small ones share a record.
+    ///
+    /// # Errors
+    /// As [`TlsStream::send`].
+    pub fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> SendVectored<'_, B> {
+        SendVectored::new(&self.inner, bufs)
     }
 
     /// Announces the end (close_notify) behind all sends before it and closes the send direction of the
