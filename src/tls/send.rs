@@ -8,8 +8,8 @@
 //! |---|---|
 //! | while it waits for its turn | nothing of it is sent |
 //! | with one piece, in flight | it leaves whole; later sends wait behind it |
-//! | with several pieces, begun, where a runtime is in reach | a task sends the rest; later sends wait |
-//! | with several pieces, begun, no runtime, or the runtime ends | cut: later sends fail |
+//! | with several pieces, begun | a task of the same runtime sends the rest; later sends wait |
+//! | and then the runtime ends | cut: later sends fail |
 //! | and then the last handle | what is in flight is cancelled and the socket closed |
 //!
 //! A send cannot be stopped on purpose, as one on a TCP stream can: half a record on the wire is the end of
