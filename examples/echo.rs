@@ -29,8 +29,8 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("listen") => args.listen = parser.value()?.parse()?,
-            Long("cores") => args.cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("listen") => args.listen = parser.value()?.parse_with(address)?,
+            Long("cores") => args.cores = Some(parser.value()?.parse_with(cores)?),
             Long("balance") => args.balance = parser.value()?.parse_with(balance)?,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(arg.unexpected()),
@@ -39,11 +39,20 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
     Ok(Some(args))
 }
 
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "--listen takes an address such as 127.0.0.1:7000")
+}
+
+fn cores(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or("--cores takes a whole number from 1 to 1024")
+}
+
 fn balance(way: &str) -> Result<Balance, &'static str> {
     match way {
         "kernel" => Ok(Balance::Kernel),
         "least-loaded" => Ok(Balance::LeastLoaded),
-        _ => Err("expected kernel or least-loaded"),
+        _ => Err("--balance takes kernel or least-loaded"),
     }
 }
 

@@ -57,9 +57,9 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("listen") => listen = Some(parser.value()?.parse()?),
-            Long("upstream") => upstream = Some(parser.value()?.parse()?),
-            Long("cores") => cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("listen") => listen = Some(parser.value()?.parse_with(|text| address(text, LISTEN))?),
+            Long("upstream") => upstream = Some(parser.value()?.parse_with(|text| address(text, UPSTREAM))?),
+            Long("cores") => cores = Some(parser.value()?.parse_with(number)?),
             Long("balance") => balance = parser.value()?.parse_with(way)?,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(arg.unexpected()),
@@ -70,11 +70,23 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
     Ok(Some(Args { listen, upstream, cores, balance }))
 }
 
+const LISTEN: &str = "--listen takes an address such as 127.0.0.1:7001";
+const UPSTREAM: &str = "--upstream takes an address such as 127.0.0.1:7000";
+
+fn address(text: &str, expected: &'static str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| expected)
+}
+
+fn number(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or("--cores takes a whole number from 1 to 1024")
+}
+
 fn way(name: &str) -> Result<Balance, &'static str> {
     match name {
         "kernel" => Ok(Balance::Kernel),
         "least-loaded" => Ok(Balance::LeastLoaded),
-        _ => Err("expected kernel or least-loaded"),
+        _ => Err("--balance takes kernel or least-loaded"),
     }
 }
 

@@ -45,6 +45,8 @@
 mod base;
 mod blocking;
 pub mod buf;
+#[cfg(any(feature = "tokio-io", feature = "futures-io", feature = "hyper"))]
+pub mod compat;
 pub mod core;
 pub mod fs;
 pub mod io;

@@ -2,12 +2,44 @@
 
 mod kit;
 
-use kit::{Event, bounded, echo_server, runtime, talk, wait_for};
+use kit::{Event, bounded, echo_server, process, talk, wait_for};
 use ringwork::runtime::{Builder, Pin, Runtime};
 use ringwork::time::{Duration, sleep};
 use ringwork::{CoreMetrics, Metrics};
-use std::sync::mpsc;
+use std::fs;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+
+/// A runtime whose cores' threads can be looked at.
+struct Watched {
+    runtime: Runtime,
+    /// Where the kernel tells of each core's thread.
+    threads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Deref for Watched {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+fn runtime(cores: usize) -> Watched {
+    watched(Builder::new().cores(cores))
+}
+
+fn watched(builder: Builder) -> Watched {
+    let threads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let list = Arc::clone(&threads);
+    let note = move |_| {
+        let own = fs::read_link("/proc/thread-self").expect("/proc is mounted");
+        list.lock().unwrap().push(format!("/proc/{}/status", own.display()));
+    };
+    let runtime = builder.pin(Pin::Off).on_core_start(note).build().expect("a runtime starts");
+    Watched { runtime, threads }
+}
 
 fn metrics(runtime: &Runtime) -> Metrics {
     runtime.handle().metrics()
@@ -17,13 +49,17 @@ fn core(runtime: &Runtime, core: usize) -> CoreMetrics {
     metrics(runtime).cores[core].clone()
 }
 
-/// Waits until the runtime has nothing to do.
-fn settle(runtime: &Runtime) {
+/// Waits until the runtime has nothing to do: its cores sleep, and have not turned for a while. (One that has
+/// to wait for a CPU does not turn either.)
+fn settle(runtime: &Watched) {
     let mut before = metrics(runtime);
     wait_for("a runtime at rest", || {
         thread::sleep(Duration::from_millis(5));
+        let sleeps =
+            |path: &String| process::status(path, "State").is_some_and(|state| state.starts_with('S'));
+        let all_sleep = runtime.threads.lock().unwrap().iter().all(sleeps);
         let now = metrics(runtime);
-        std::mem::replace(&mut before, now.clone()) == now
+        std::mem::replace(&mut before, now.clone()) == now && all_sleep
     });
 }
 
@@ -219,7 +255,7 @@ fn pooled_buffers_are_a_level() {
 #[test]
 fn the_blocking_pool_is_counted() {
     bounded(|| {
-        let runtime = Builder::new().cores(1).pin(Pin::Off).max_blocking_threads(2).build().unwrap();
+        let runtime = watched(Builder::new().cores(1).max_blocking_threads(2));
         assert_eq!(metrics(&runtime).blocking_threads, 0);
         let (release, gate) = mpsc::channel::<()>();
         let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));

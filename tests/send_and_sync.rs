@@ -107,8 +107,8 @@ fn handles_and_timers_may_be_moved_while_they_are_polled() {
     movable::<net::Send<'static, Vec<u8>>>();
     movable::<net::SendAll<'static, Vec<u8>>>();
     movable::<net::Accept<'static>>();
-    movable::<fs::ReadAt<Vec<u8>>>();
-    movable::<fs::WriteAt<Vec<u8>>>();
+    movable::<fs::ReadAt<'static, Vec<u8>>>();
+    movable::<fs::WriteAt<'static, Vec<u8>>>();
     movable::<task::YieldNow>();
 }
 

@@ -1,37 +1,154 @@
-//! A program under measurement as a child process: this same executable, started again with `serve`,
-//! pinned to the CPUs it is given, killed when its handle is dropped or the harness dies.
+//! A program under measurement as a child process: this same executable, started again with `serve`, pinned
+//! to the CPUs it is given, killed when its handle is dropped or the harness dies. Somebody else's program
+//! (nginx, say) is started by one of ours, which announces where it will listen and becomes it. This file
+//! owns the conversation over standard input and output.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::plan::Plan;
+use crate::programs::Program;
+use crate::sample::{Reading, Report};
+use crate::tracer::Tracer;
+use crate::usage::Usage;
+
+/// How long a program may take to start.
+pub(crate) const START: Duration = Duration::from_secs(30);
+/// How long it may take to answer a question.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A running program.
-pub(crate) struct Program {
+pub(crate) struct Running {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    address: Option<SocketAddr>,
+    /// Only of somebody else's program: the folder of its configuration.
+    scratch: Option<Scratch>,
+    tracing: Tracing,
 }
 
-impl Program {
-    /// Starts `serve PROGRAM ARGS..` on `cpus`.
-    pub(crate) fn start(program: &str, cpus: &[usize], args: &[String]) -> io::Result<Program> {
+/// Whether the system calls between two readings are counted.
+enum Tracing {
+    No,
+    Wanted,
+    Going(Tracer),
+}
+
+/// A folder that is deleted with its handle.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new folder for the files of one process.
+    fn new(what: &str) -> io::Result<Scratch> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ringwork-bench-{what}-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(Scratch(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be deleted is in a folder for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Running {
+    /// Starts `program` on `cpus`.
+    pub(crate) fn start(program: &Program, cpus: &[usize], plan: &Plan) -> io::Result<Running> {
         let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+        let mut plan = plan.clone().with("cpu", cpus.join(","));
+        let mut scratch = None;
+        if program.is_foreign() {
+            let folder = Scratch::new(program.role)?;
+            plan = plan.with("scratch", folder.0.display());
+            scratch = Some(folder);
+        }
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", program, "--cpu", &cpus.join(",")])
-            .args(args)
+            .args(["serve", &program.name()])
+            .args(plan.words())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let stdin = child.stdin.take().expect("asked for above");
         let stdout = BufReader::new(child.stdout.take().expect("asked for above"));
-        Ok(Program { child, stdin, stdout })
+        Ok(Running { child, stdin, stdout, address: None, scratch, tracing: Tracing::No })
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where a server listens.
+    pub(crate) fn address(&mut self) -> io::Result<SocketAddr> {
+        if let Some(address) = self.address {
+            return Ok(address);
+        }
+        let line = self.line(START)?;
+        let address = line.parse().map_err(|_| io::Error::other(format!("not an address: {line}")))?;
+        if self.scratch.is_some() {
+            self.await_listener(address)?;
+        }
+        self.address = Some(address);
+        Ok(address)
+    }
+
+    /// Somebody else's program listens some time after its address was announced. It is not asked by
+    /// connecting: a proxy would pass that on.
+    fn await_listener(&mut self, address: SocketAddr) -> io::Result<()> {
+        let deadline = Instant::now() + START;
+        while !listens(&fs::read_to_string("/proc/net/tcp")?, address.port()) {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("ended early: {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("does not listen after {} s", START.as_secs())));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// What a server has used and counted so far. Asking costs it some microseconds, so it is asked first
+    /// at the end and last at the beginning of what is measured.
+    pub(crate) fn reading(&mut self) -> io::Result<Reading> {
+        let syscalls = match std::mem::replace(&mut self.tracing, Tracing::No) {
+            Tracing::Going(tracer) => Some(tracer.finish()?),
+            wanted_or_not => {
+                self.tracing = wanted_or_not;
+                None
+            }
+        };
+        let mut report = if self.scratch.is_some() { Report::default() } else { self.report()? };
+        report.syscalls = syscalls;
+        if let Tracing::Wanted = self.tracing {
+            self.tracing = Tracing::Going(Tracer::attach(self.pid())?);
+        }
+        Ok(Reading { usage: Usage::of(self.pid())?, report })
+    }
+
+    /// Has strace count the system calls between the next two readings.
+    pub(crate) fn trace(&mut self) {
+        self.tracing = Tracing::Wanted;
+    }
+
+    /// What a server of ours has counted so far.
+    fn report(&mut self) -> io::Result<Report> {
+        let line = self.ask("", PATIENCE)?;
+        serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e} in: {line}")))
     }
 
     /// Sends `question` as a line to the program and returns the line that it prints then, within `patience`.
@@ -55,10 +172,37 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for Running {
     fn drop(&mut self) {
         // Either may fail only because the child has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Whether a socket of the kernel's `table` listens on `port`.
+fn listens(table: &str, port: u16) -> bool {
+    table.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().and_then(|local| local.rsplit(':').next());
+        local.is_some_and(|hex| u16::from_str_radix(hex, 16) == Ok(port)) && fields.nth(1) == Some(LISTENING)
+    })
+}
+
+/// The state of a listening socket in that table.
+const LISTENING: &str = "0A";
+
+#[cfg(test)]
+mod tests {
+    use super::listens;
+
+    #[test]
+    fn a_listener_is_found_by_its_port_and_state() {
+        let table = "  sl  local_address rem_address   st\n   \
+                     0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n   \
+                     1: 0100007F:1F91 0100007F:0050 01 00000000:00000000\n";
+        assert!(listens(table, 8080));
+        assert!(!listens(table, 8081));
+        assert!(!listens(table, 80));
     }
 }

@@ -1,9 +1,13 @@
-//! Which CPU serves and which one loads, and pinning a process to one.
+//! Which CPU serves and which one loads, pinning a process to one, and how many files it may open.
 
 use std::io;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
+
+/// Descriptors for 100,000 connections and all else.
+const FILES: u64 = 110_000;
 
 /// The pair of CPUs of one run.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +28,7 @@ impl Cpus {
         }
     }
 
-    /// Those of a program that has no load beside it.
+    /// Those of a program that has no load beside it, or shares them with its load.
     pub(crate) fn both(self) -> [usize; 2] {
         [self.server, self.load]
     }
@@ -37,4 +41,19 @@ pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
         mask.set(*cpu)?;
     }
     Ok(sched_setaffinity(Pid::from_raw(0), &mask)?)
+}
+
+/// How many files this process and its children may open.
+pub(crate) fn file_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// Lets this process and its children open as many files as the system lets it. Whatever needs more than
+/// that says so when it opens them.
+pub(crate) fn raise_file_limit() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    // Above the hard limit only for the superuser.
+    if setrlimit(Resource::RLIMIT_NOFILE, soft.max(FILES), hard.max(FILES)).is_err() {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }

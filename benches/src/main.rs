@@ -1,95 +1,79 @@
 //! `ringwork-bench`: measures ringwork, raw loops and other runtimes side by side on this machine. See
-//! the README beside this package for what the numbers mean. This file reads the command line and hands
-//! over.
+//! the README beside this package for what the numbers mean. This file does what the command line says.
 
+mod args;
+mod bench;
 mod burn;
 mod child;
-mod columns;
-mod compare;
+mod counting;
 mod cpus;
-mod crew;
-mod even;
 mod load;
 mod meter;
-mod pace;
+mod plan;
 mod programs;
+mod progress;
 mod raw;
 mod reads;
 mod report;
 mod sample;
 mod stats;
-mod stuck;
-mod suite;
+mod tracer;
 mod usage;
+mod workloads;
 
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
-use lexopt::prelude::{Long, Value, ValueExt};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
-use compare::{Bench, Settings};
+use args::{Args, USAGE};
+use bench::{Bench, Settings};
 use meter::Times;
-use programs::{Entry, HotPlan};
-use reads::ReadPlan;
-use suite::{HOT_TASKS, HOT_WORK, PEERS, WORKLOADS, Workload};
-
-const USAGE: &str = "\
-usage: ringwork-bench compare [--quick] [--only NAME,..] [--peers PEER,..] [--json FILE] [OPTIONS]
-       ringwork-bench one NAME PEER [OPTIONS]
-       ringwork-bench list
-options: --rounds N         turns of each peer (5; 3 with --quick)
-         --measure MS       length of one turn (1500)
-         --warm MS          warm-up before each turn (300)
-         --file PATH        the 256 MiB file of the read workload, made if missing; on a disk, not tmpfs
-         --tasks N          tasks of the hot-core workloads (20000)
-         --rate N           messages/s that the even workloads take for saturation (measured first)
-         --block MS         how long stuck-core blocks a core (2000)";
+use plan::Plan;
+use programs::{PEERS, PROGRAMS, Program};
+use report::{Measured, diff, document, machine, plots, targets};
+use workloads::Workload;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
-/// The command line, as far as it was given.
-#[derive(Default)]
-struct Args {
-    free: Vec<String>,
-    quick: bool,
-    only: Option<Vec<String>>,
-    peers: Option<Vec<String>>,
-    json: Option<PathBuf>,
-    rounds: Option<usize>,
-    measure: Option<Duration>,
-    warm: Option<Duration>,
-    file: Option<PathBuf>,
-    cpu: Option<Vec<usize>>,
-    listen: Option<SocketAddr>,
-    upstream: Option<SocketAddr>,
-    tasks: Option<usize>,
-    op: Option<String>,
-    turns: Option<u64>,
-    rate: Option<f64>,
-    block: Option<Duration>,
-    balanced: bool,
-}
+/// The workloads of `--quick`: one of each kind that a goal is about.
+const QUICK: &[&str] = &[
+    "echo-64x1",
+    "echo-64x64",
+    "echo-64x512",
+    "echo-4096x64",
+    "echo-64x64-all",
+    "open-70",
+    "proxy-64x64",
+    "file-1k",
+    "read-4096x32",
+    "spawn-join",
+    "spawn-many",
+    "hot-core",
+];
 
 fn main() -> ExitCode {
-    let args = match parse() {
+    let args = match Args::of_process() {
         Ok(args) => args,
         Err(error) => {
-            eprintln!("ringwork-bench: {error}\n{USAGE}");
+            eprintln!("ringwork-bench: {error} (see --help)");
             return ExitCode::from(2);
         }
     };
+    if args.help {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let words: Vec<&str> = args.free.iter().map(String::as_str).collect();
     let result = match words[..] {
-        ["compare"] => run_compare(&args),
-        ["one", workload, peer] => run_one(&args, workload, peer),
+        ["compare"] => compare(&args),
+        ["one", workload, peer] => one(&args, workload, peer),
         ["list"] => list(),
-        ["serve", program] => serve(&args, program),
+        ["diff", before, after] => diff::print(Path::new(before), Path::new(after)).map_err(Into::into),
+        ["serve", program, ..] => serve(program, &args.free[2..]),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -104,44 +88,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse() -> Result<Args, lexopt::Error> {
-    fn list(text: String) -> Vec<String> {
-        text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    }
-    fn numbers(text: &str) -> Result<Vec<usize>, lexopt::Error> {
-        text.split(',')
-            .map(|number| number.parse().map_err(|_| format!("not a CPU: {number}").into()))
-            .collect()
-    }
-    let mut args = Args::default();
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Value(word) => args.free.push(word.string()?),
-            Long("quick") => args.quick = true,
-            Long("only") => args.only = Some(list(parser.value()?.string()?)),
-            Long("peers") => args.peers = Some(list(parser.value()?.string()?)),
-            Long("json") => args.json = Some(parser.value()?.into()),
-            Long("rounds") => args.rounds = Some(parser.value()?.parse()?),
-            Long("measure") => args.measure = Some(Duration::from_millis(parser.value()?.parse()?)),
-            Long("warm") => args.warm = Some(Duration::from_millis(parser.value()?.parse()?)),
-            Long("file") => args.file = Some(parser.value()?.into()),
-            Long("cpu") => args.cpu = Some(numbers(&parser.value()?.string()?)?),
-            Long("listen") => args.listen = Some(parser.value()?.parse()?),
-            Long("upstream") => args.upstream = Some(parser.value()?.parse()?),
-            Long("tasks") => args.tasks = Some(parser.value()?.parse()?),
-            Long("rate") => args.rate = Some(parser.value()?.parse()?),
-            Long("block") => args.block = Some(Duration::from_millis(parser.value()?.parse()?)),
-            Long("turns") => args.turns = Some(parser.value()?.parse()?),
-            Long("balanced") => args.balanced = true,
-            Long("op") => args.op = Some(parser.value()?.string()?),
-            Long("help") => args.free = Vec::new(),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(args)
-}
-
 impl Args {
     fn settings(&self) -> Fallible<Settings> {
         let file = match &self.file {
@@ -149,35 +95,43 @@ impl Args {
             // Beside the executable: a build folder is on a disk as a rule, and never committed.
             None => std::env::current_exe()?.with_file_name("ringwork-bench.data"),
         };
+        let millis = |given: Option<Duration>, quick, full| {
+            given.unwrap_or(Duration::from_millis(if self.quick { quick } else { full }))
+        };
+        let (warm, measure) = (millis(self.warm, 150, 300), millis(self.measure, 500, 1500));
         Ok(Settings {
-            rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1),
-            times: Times {
-                warm: self.warm.unwrap_or(Duration::from_millis(300)),
-                measure: self.measure.unwrap_or(Duration::from_millis(1500)),
-            },
+            rounds: self.rounds.unwrap_or(5),
+            times: Times { warm, measure },
             file,
             tasks: self.tasks,
             rate: self.rate,
             block: self.block.unwrap_or(Duration::from_secs(2)),
+            idle: self.idle,
+            trace: self.trace,
         })
     }
 
     /// The chosen workloads, or an error that names the one that does not exist.
-    fn workloads(&self) -> Fallible<Vec<&'static Workload>> {
-        let Some(only) = &self.only else {
-            return Ok(WORKLOADS.iter().collect());
+    fn workloads(&self) -> Fallible<Vec<Workload>> {
+        let quick = || QUICK.iter().map(|name| (*name).to_owned()).collect();
+        let Some(only) = self.only.clone().or_else(|| self.quick.then(quick)) else {
+            return Ok(workloads::all());
         };
-        only.iter().map(|name| find(name)).collect()
-    }
-
-    /// The operation that a program is asked for.
-    fn op<T: FromStr<Err = String>>(&self) -> Fallible<T> {
-        Ok(self.op.as_ref().ok_or("--op NAME is missing")?.parse()?)
+        let suits = |wanted: &str, name: &str| match wanted.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == wanted,
+        };
+        let all = workloads::all();
+        if let Some(unknown) = only.iter().find(|wanted| !all.iter().any(|w| suits(wanted, &w.name))) {
+            return Err(format!("no workload is called {unknown}: see `list`").into());
+        }
+        Ok(all.into_iter().filter(|w| only.iter().any(|wanted| suits(wanted, &w.name))).collect())
     }
 
     fn chosen_peers(&self, workload: &Workload) -> Fallible<Vec<&'static str>> {
         let chosen = self.peers.as_deref().unwrap_or_default();
-        if let Some(unknown) = chosen.iter().find(|peer| !PEERS.contains(&peer.as_str())) {
+        let is_known = |peer: &&String| PEERS.iter().any(|(known, _)| known == peer);
+        if let Some(unknown) = chosen.iter().find(|peer| !is_known(peer)) {
             return Err(format!("no peer is called {unknown}: see `list`").into());
         }
         let is_chosen = |peer: &&str| chosen.is_empty() || chosen.iter().any(|c| c == peer);
@@ -185,76 +139,102 @@ impl Args {
     }
 }
 
-fn find(name: &str) -> Fallible<&'static Workload> {
-    Workload::find(name).ok_or_else(|| format!("no workload is called {name}: see `list`").into())
-}
-
-fn run_compare(args: &Args) -> Fallible<()> {
+fn compare(args: &Args) -> Fallible<()> {
     let mut bench = Bench::new(args.settings()?)?;
     let Settings { rounds, times, .. } = bench.settings;
-    println!("{}; {rounds} rounds of {:.1} s", report::machine(), times.measure.as_secs_f64());
-    let (mut documents, mut failed) = (Vec::new(), false);
-    for workload in args.workloads()? {
-        let peers = args.chosen_peers(workload)?;
-        let outcomes = bench.rounds(workload, &peers);
-        compare::clear_progress();
-        report::print(workload, &outcomes);
-        documents.push(report::to_json(workload, &outcomes));
-        failed |= outcomes.iter().any(|o| o.failure.is_some());
+    let workloads = args.workloads()?;
+    println!("{}; {rounds} rounds of {:.1} s", machine::line(), times.measure.as_secs_f64());
+    if args.quick && args.only.is_none() {
+        let names: Vec<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
+        println!(
+            "--quick takes {} of {} workloads: {}",
+            names.len(),
+            workloads::all().len(),
+            names.join(", ")
+        );
     }
+    let peers = workloads.iter().map(|w| args.chosen_peers(w)).collect::<Fallible<Vec<_>>>()?;
+    progress::begin(peers.iter().map(Vec::len).sum::<usize>() * rounds);
+    let mut all = Vec::new();
+    for (workload, peers) in workloads.into_iter().zip(peers) {
+        let outcomes = bench.rounds(&workload, &peers);
+        progress::clear();
+        let layout = workload.work.layout();
+        all.push(Measured { name: workload.name, title: workload.title, layout, outcomes });
+        report::print(all.last().expect("just pushed"));
+    }
+    let verdicts = targets::judge(&all);
+    targets::print(&verdicts);
     if let Some(path) = &args.json {
-        report::write_json(path, &bench.settings, documents)?;
+        document::write(path, &bench.settings, &all, &verdicts)?;
     }
-    if failed { Err("at least one peer failed".into()) } else { Ok(()) }
+    if let Some(folder) = &args.plots {
+        let drawn = plots::draw(folder, &all, &machine::line())?;
+        println!("{drawn} plots in {}", folder.display());
+    }
+    if all.iter().any(|measured| measured.outcomes.iter().any(|o| o.failure.is_some())) {
+        return Err("at least one peer failed".into());
+    }
+    Ok(())
 }
 
-fn run_one(args: &Args, workload: &str, peer: &str) -> Fallible<()> {
-    let workload = find(workload)?;
+fn one(args: &Args, name: &str, peer: &str) -> Fallible<()> {
+    let workload = workloads::all().into_iter().find(|workload| workload.name == name);
+    let workload = workload.ok_or_else(|| format!("no workload is called {name}: see `list`"))?;
     let Some(peer) = workload.peers().find(|known| *known == peer) else {
-        return Err(format!("{peer} takes no part in {}: see `list`", workload.name).into());
+        return Err(format!("{peer} takes no part in {name}: see `list`").into());
     };
     let mut settings = args.settings()?;
     settings.rounds = args.rounds.unwrap_or(1);
-    let outcomes = Bench::new(settings)?.rounds(workload, &[peer]);
-    compare::clear_progress();
-    report::print(workload, &outcomes);
-    if outcomes[0].failure.is_some() { Err("it failed".into()) } else { Ok(()) }
+    let outcomes = Bench::new(settings)?.rounds(&workload, &[peer]);
+    progress::clear();
+    let has_failed = !outcomes[0].is_good();
+    let layout = workload.work.layout();
+    report::print(&Measured { name: workload.name, title: workload.title, layout, outcomes });
+    if has_failed { Err("it has not been measured".into()) } else { Ok(()) }
 }
 
 fn list() -> Fallible<()> {
-    for workload in WORKLOADS {
+    println!("workloads (* are those of --quick):");
+    for workload in workloads::all() {
         let peers: Vec<&str> = workload.peers().collect();
-        println!("{:<18} {}\n{:18} peers: {}", workload.name, workload.title, "", peers.join(", "));
+        let mark = if QUICK.contains(&workload.name.as_str()) { "*" } else { "" };
+        println!("{:<22} {}\n{:22} peers: {}", workload.name + mark, workload.title, "", peers.join(", "));
+    }
+    println!("\npeers:");
+    for (peer, what) in PEERS {
+        println!("{peer:<22} {what}");
     }
     Ok(())
 }
 
 /// Becomes one of the programs under measurement; the harness is the usual caller.
-fn serve(args: &Args, program: &str) -> Fallible<()> {
-    set_pdeathsig(Signal::SIGKILL)?;
-    if let Some(cpus) = &args.cpu {
-        cpus::pin(cpus)?;
-    }
-    let Some(entry) = programs::find(program) else {
-        let known: Vec<&str> = programs::PROGRAMS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("no program is called {program}; there are {}", known.join(", ")).into());
+fn serve(name: &str, words: &[String]) -> Fallible<()> {
+    let Some(program) = Program::named(name) else {
+        let known: Vec<String> = PROGRAMS.iter().map(Program::name).collect();
+        return Err(format!("no program is called {name}; there are {}", known.join(", ")).into());
     };
-    let settings = args.settings()?;
-    let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
-    match entry {
-        Entry::Server(run) => run(listen)?,
-        Entry::Proxy(run) => run(listen, args.upstream.ok_or("--upstream ADDR is missing")?)?,
-        Entry::Reader(run) => {
-            let Settings { times, file, .. } = settings;
-            run(ReadPlan { file, tasks: args.tasks.unwrap_or(32), times })?;
-        }
-        Entry::Local(run) => run(args.op()?, settings.times)?,
-        Entry::Send(run) => run(args.op()?, settings.times)?,
-        Entry::Hot(run) => run(HotPlan {
-            tasks: args.tasks.unwrap_or(HOT_TASKS),
-            is_balanced: args.balanced,
-            turns: args.turns.unwrap_or_else(|| burn::turns_for(HOT_WORK)),
-        })?,
+    let plan = Plan::parse(words)?;
+    set_pdeathsig(Signal::SIGKILL)?;
+    if plan.is_set("count")? {
+        counting::start();
     }
-    Ok(())
+    if let Some(cpus) = plan.cpus()? {
+        cpus::pin(&cpus)?;
+    }
+    Ok((program.run)(&plan)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{QUICK, workloads};
+
+    #[test]
+    fn quick_takes_a_dozen_workloads_that_exist() {
+        assert!(QUICK.len() <= 12);
+        let all = workloads::all();
+        for name in QUICK {
+            assert!(all.iter().any(|workload| workload.name == *name), "{name}");
+        }
+    }
 }

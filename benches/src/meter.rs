@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::counting;
 use crate::sample::Sample;
 use crate::usage::Usage;
 
@@ -17,12 +18,26 @@ pub(crate) struct Times {
     pub(crate) measure: Duration,
 }
 
+/// What is read at either end of the measured time.
+struct Mark {
+    at: Instant,
+    used: Usage,
+    /// Allocations and live bytes.
+    heap: Option<(u64, i64)>,
+}
+
+impl Mark {
+    fn set(at: Instant) -> Mark {
+        Mark { at, used: Usage::own(), heap: counting::reading() }
+    }
+}
+
 /// What has been measured so far.
 pub(crate) struct Meter {
     begins: Instant,
     measure: Duration,
-    from: Option<(Instant, Usage)>,
-    to: Option<(Instant, Usage)>,
+    from: Option<Mark>,
+    to: Option<Mark>,
     ops: u64,
     latency: Histogram<u64>,
 }
@@ -44,15 +59,17 @@ impl Meter {
         let now = Instant::now();
         match (&self.from, &self.to) {
             (_, Some(_)) => return false,
-            (None, _) if now >= self.begins => self.from = Some((Instant::now(), Usage::own())),
+            (None, _) if now >= self.begins => {
+                self.from = Some(Mark::set(Instant::now()));
+            }
             (None, _) => {}
-            (Some((start, _)), None) => {
+            (Some(from), None) => {
                 self.ops += ops;
                 if let Some(begun) = begun {
                     self.latency.saturating_record((now - begun).as_nanos() as u64);
                 }
-                if now - *start >= self.measure {
-                    self.to = Some((now, Usage::own()));
+                if now - from.at >= self.measure {
+                    self.to = Some(Mark::set(now));
                     return false;
                 }
             }
@@ -62,10 +79,13 @@ impl Meter {
 
     /// What the measured time came to.
     pub(crate) fn sample(&self) -> io::Result<Sample> {
-        let (Some((start, before)), Some((end, after))) = (&self.from, &self.to) else {
+        let (Some(from), Some(to)) = (&self.from, &self.to) else {
             return Err(io::Error::other("the program ended before its time"));
         };
-        Ok(Sample::new(self.ops, *end - *start, after.since(before), &self.latency))
+        let mut sample = Sample::new(self.ops, to.at - from.at, to.used.since(&from.used), &self.latency);
+        sample.allocations = to.heap.zip(from.heap).map(|((now, _), (then, _))| now - then);
+        sample.heap_bytes = to.heap.map(|(_, live)| live);
+        Ok(sample)
     }
 
     /// Prints the measured time as one line of JSON, which the harness reads.

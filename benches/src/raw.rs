@@ -4,12 +4,24 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::io;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use io_uring::types::BufRingEntry;
-use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, squeue};
+use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue, types};
 
 const PAGE: usize = 4096;
+
+static WAITS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts a call that waits for the kernel.
+pub(crate) fn note_wait() {
+    WAITS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often this process has entered a ring of this file, or an epoll loop of ours; none if it has none.
+pub(crate) fn waits() -> Option<u64> {
+    Some(WAITS.load(Ordering::Relaxed)).filter(|waits| *waits > 0)
+}
 
 /// Both queues of one ring and the way to enter it. The ring lives as long as the process.
 pub(crate) struct Lanes {
@@ -48,9 +60,19 @@ impl Lanes {
         Ok(())
     }
 
+    /// Asks the kernel to end whatever it has of this ring, and brings a completion of its own, with
+    /// `user_data`, when it has looked. What could not be ended at that moment needs another call.
+    pub(crate) fn cancel_all(&mut self, user_data: u64) -> io::Result<()> {
+        let everything = types::CancelBuilder::any().all();
+        let cancel = opcode::AsyncCancel2::new(everything).build().user_data(user_data);
+        // SAFETY: it names no memory and no descriptor.
+        unsafe { self.push(&cancel) }
+    }
+
     /// Submits what is queued and waits until `want` completions are there. An interrupted or busy kernel
     /// counts as a turn that brought nothing.
     pub(crate) fn enter(&mut self, want: usize) -> io::Result<()> {
+        note_wait();
         self.sq.sync();
         self.cq.sync();
         tolerate(self.submitter.submit_and_wait(want))?;

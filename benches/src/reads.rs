@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use crate::meter::Times;
+use crate::plan::Plan;
 
 /// Bytes per read.
 pub(crate) const BLOCK: usize = 4096;
@@ -23,6 +24,13 @@ pub(crate) struct ReadPlan {
     pub(crate) file: PathBuf,
     pub(crate) tasks: usize,
     pub(crate) times: Times,
+}
+
+impl ReadPlan {
+    /// The part of `plan` that a reader needs.
+    pub(crate) fn of(plan: &Plan) -> io::Result<ReadPlan> {
+        Ok(ReadPlan { file: plan.file()?, tasks: plan.need("tasks")?, times: plan.times()? })
+    }
 }
 
 /// Random block offsets; the same sequence for the same task in every run.

@@ -1,5 +1,6 @@
 //! One measured slice of one program, as it travels from a reader to the harness and into the report.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Sample {
     pub(crate) voluntary: u64,
     /// Busy time of the measured process's CPUs, whoever used them.
     pub(crate) busy_ns: u64,
+    /// The part of it in soft interrupts, which the kernel charges to no process.
+    pub(crate) softirq_ns: u64,
     pub(crate) cpus: u64,
     /// Of ops that were timed one by one; none if none were.
     pub(crate) p50_ns: Option<u64>,
@@ -30,10 +33,64 @@ pub(crate) struct Sample {
     pub(crate) p999_ns: Option<u64>,
     /// CPU time of the load generator, where there is one.
     pub(crate) load_cpu_ns: Option<u64>,
+    /// Resident memory at the end, and the part of it that no file backs.
+    pub(crate) rss_kib: u64,
+    pub(crate) anon_kib: u64,
+    /// Of a process that counts them: allocations meanwhile, and live bytes at the end.
+    pub(crate) allocations: Option<u64>,
+    pub(crate) heap_bytes: Option<i64>,
+    /// Calls of `io_uring_enter` or `epoll_wait` by a program that counts its own.
+    pub(crate) waits: Option<u64>,
+    /// System calls of a turn under strace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) syscalls: Option<u64>,
     /// Of a runtime that counts these.
     pub(crate) counters: Option<Counters>,
+    /// What only this kind of work has, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) special: BTreeMap<String, f64>,
     /// What went on while a core was stuck, or might have been.
     pub(crate) stuck: Option<Stuck>,
+}
+
+/// What a server of ours has counted: since it started, or between two readings.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// If it counts them. Bytes are not a difference, but those that live at the last reading.
+    pub(crate) allocations: Option<u64>,
+    pub(crate) heap_bytes: Option<i64>,
+    pub(crate) waits: Option<u64>,
+    pub(crate) counters: Option<Counters>,
+    /// System calls between two readings, if strace has counted them: the program does not know.
+    #[serde(skip)]
+    pub(crate) syscalls: Option<u64>,
+}
+
+impl Report {
+    fn since(self, earlier: &Report) -> Report {
+        let difference = |now: Option<u64>, then: Option<u64>| now.zip(then).map(|(now, then)| now - then);
+        Report {
+            allocations: difference(self.allocations, earlier.allocations),
+            heap_bytes: self.heap_bytes,
+            waits: difference(self.waits, earlier.waits),
+            counters: self.counters.zip(earlier.counters.as_ref()).map(|(now, then)| now.since(then)),
+            syscalls: self.syscalls,
+        }
+    }
+}
+
+/// What a server has used and counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) usage: Usage,
+    pub(crate) report: Report,
+}
+
+impl Reading {
+    /// What was used and counted between `earlier` and this reading.
+    pub(crate) fn since(self, earlier: &Reading) -> Reading {
+        Reading { usage: self.usage.since(&earlier.usage), report: self.report.since(&earlier.report) }
+    }
 }
 
 /// What was done before a core that was blocked in one poll came back from it.
@@ -97,14 +154,49 @@ impl Sample {
             switches: used.switches,
             voluntary: used.voluntary,
             busy_ns: used.busy_ns,
+            softirq_ns: used.softirq_ns,
             cpus: used.cpus,
             p50_ns: quantile(0.50),
             p99_ns: quantile(0.99),
             p999_ns: quantile(0.999),
             load_cpu_ns: None,
+            rss_kib: used.rss_kib,
+            anon_kib: used.anon_kib,
+            allocations: None,
+            heap_bytes: None,
+            waits: None,
+            syscalls: None,
             counters: None,
+            special: BTreeMap::new(),
             stuck: None,
         }
+    }
+
+    /// The sample of a server that used and counted `reading` while it was measured.
+    pub(crate) fn of_server(ops: u64, wall: Duration, reading: Reading, latency: &Histogram<u64>) -> Sample {
+        let Reading { usage, report } = reading;
+        let mut sample = Sample::new(ops, wall, usage, latency);
+        let enters = report.counters.as_ref().map(|counters| counters.enters);
+        (sample.allocations, sample.heap_bytes) = (report.allocations, report.heap_bytes);
+        sample.syscalls = report.syscalls;
+        (sample.waits, sample.counters) = (report.waits.or(enters), report.counters);
+        sample
+    }
+
+    /// The same sample with a reading that only its kind of work has.
+    pub(crate) fn with(mut self, name: &str, value: f64) -> Sample {
+        self.special.insert(name.to_owned(), value);
+        self
+    }
+
+    /// What only this kind of work has; not a number if it has no such thing.
+    pub(crate) fn special(&self, name: &str) -> f64 {
+        self.special.get(name).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Something that is not counted everywhere, per op.
+    pub(crate) fn maybe_per_op(&self, total: Option<u64>) -> f64 {
+        total.map_or(f64::NAN, |total| self.per_op(total))
     }
 
     /// Prints it as one line of JSON, which the harness reads.
@@ -162,10 +254,15 @@ impl Sample {
     }
 
     /// Share of the measured process's CPUs that others used meanwhile, in percent: a quiet machine has next
-    /// to none.
+    /// to none, but for the kernel's own threads.
     pub(crate) fn others_percent(&self) -> f64 {
         let all = (self.wall_ns * self.cpus).max(1);
-        self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / all as f64
+        self.busy_ns.saturating_sub(self.cpu_ns + self.softirq_ns) as f64 * 100.0 / all as f64
+    }
+
+    /// Share of those CPUs that the kernel spent in soft interrupts, charged to nobody, in percent.
+    pub(crate) fn softirq_percent(&self) -> f64 {
+        self.softirq_ns as f64 * 100.0 / (self.wall_ns * self.cpus).max(1) as f64
     }
 
     /// Share of all polls that the core with most of them did, in percent.

@@ -1,22 +1,34 @@
 //! Medians, and a bootstrap interval for the ratio of two peers that took turns.
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 /// Resamples per interval.
 const RESAMPLES: usize = 4000;
 
 /// A ratio and the interval that holds 95 % of its resamples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
 }
 
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} [{:.2}–{:.2}]", self.median, self.low, self.high)
+    }
+}
+
 /// The middle value; of an even number, the mean of the middle two.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
+    middle(&mut values.into_iter().collect::<Vec<f64>>())
+}
+
+/// The same of values whose order is of no use any more.
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
         n if n % 2 == 1 => values[n / 2],
@@ -27,9 +39,11 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 /// Median of `a[i] / b[i]` over the rounds both took part in. The rounds are resampled, not the two
 /// sides: what disturbed a round disturbed both.
 pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
-    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
-    if ratios.is_empty() {
-        return Ratio { median: f64::NAN, low: f64::NAN, high: f64::NAN };
+    // A round in which one side has no such reading says nothing about the two.
+    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).filter(|ratio| ratio.is_finite()).collect();
+    if let [] | [_] = ratios[..] {
+        let only = ratios.first().copied().unwrap_or(f64::NAN);
+        return Ratio { median: only, low: only, high: only };
     }
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut pick = || {
@@ -38,10 +52,15 @@ pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
         state ^= state << 17;
         ratios[(state >> 33) as usize % ratios.len()]
     };
-    let mut medians: Vec<f64> = (0..RESAMPLES).map(|_| median((0..ratios.len()).map(|_| pick()))).collect();
-    medians.sort_by(f64::total_cmp);
+    let mut resample = ratios.clone();
+    let mut medians = Vec::with_capacity(RESAMPLES);
+    for _ in 0..RESAMPLES {
+        resample.fill_with(&mut pick);
+        medians.push(middle(&mut resample));
+    }
+    medians.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| medians[(share * (RESAMPLES - 1) as f64).round() as usize];
-    Ratio { median: median(ratios.iter().copied()), low: at(0.025), high: at(0.975) }
+    Ratio { median: median(ratios), low: at(0.025), high: at(0.975) }
 }
 
 #[cfg(test)]
@@ -59,6 +78,13 @@ mod tests {
         let r = ratio(&[2.0, 2.2, 1.8, 2.1, 1.9], &[1.0; 5]);
         assert_eq!(r.median, 2.0);
         assert!(1.8 <= r.low && r.low <= 2.0 && 2.0 <= r.high && r.high <= 2.2, "{r:?}");
+    }
+
+    #[test]
+    fn a_round_without_a_reading_is_left_out() {
+        let r = ratio(&[2.0, f64::NAN, 4.0], &[1.0, 1.0, 2.0]);
+        assert_eq!((r.median, r.low, r.high), (2.0, 2.0, 2.0));
+        assert!(ratio(&[f64::NAN], &[1.0]).median.is_nan());
     }
 
     #[test]

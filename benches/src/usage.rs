@@ -1,4 +1,4 @@
-//! What a process has used so far: CPU time in nanoseconds, user and system apart, and context switches,
+//! What a process has used so far: CPU time in nanoseconds, user and system apart, context switches, memory,
 //! of all its threads, and how busy its CPUs were. The split of the CPU time comes from the kernel's tick
 //! samples and is coarse; the sum is exact.
 
@@ -20,7 +20,13 @@ pub(crate) struct Usage {
     pub(crate) voluntary: u64,
     /// Busy time of the CPUs that its first thread may use, whoever used them, and how many they are.
     pub(crate) busy_ns: u64,
+    /// The part of it in which the kernel handled interrupts of its own, network mostly, that it charges to
+    /// no process.
+    pub(crate) softirq_ns: u64,
     pub(crate) cpus: u64,
+    /// Resident memory, and the part of it that no file backs. Not a difference, but what was read last.
+    pub(crate) rss_kib: u64,
+    pub(crate) anon_kib: u64,
 }
 
 impl Usage {
@@ -30,7 +36,8 @@ impl Usage {
         let micros = |t: nix::sys::time::TimeVal| (t.tv_sec() * 1_000_000 + t.tv_usec()) as u64;
         let voluntary = usage.voluntary_context_switches() as u64;
         // Of the first thread: a runtime may have pinned this one to less.
-        let (busy_ns, cpus) = busy(Pid::this()).unwrap_or_default();
+        let (busy_ns, softirq_ns, cpus) = busy(Pid::this()).unwrap_or_default();
+        let (rss_kib, anon_kib) = memory("self");
         Usage {
             cpu_ns: clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("this clock always exists"),
             user: micros(usage.user_time()),
@@ -38,7 +45,10 @@ impl Usage {
             switches: voluntary + usage.involuntary_context_switches() as u64,
             voluntary,
             busy_ns,
+            softirq_ns,
             cpus,
+            rss_kib,
+            anon_kib,
         }
     }
 
@@ -56,18 +66,15 @@ impl Usage {
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             // A thread may end between the listing and the reading.
             let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-            let count = |name: &str| -> u64 {
-                let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-                text.trim().parse().unwrap_or_default()
-            };
-            let willing = count("voluntary_ctxt_switches:");
+            let willing = count(&status, "voluntary_ctxt_switches:");
             voluntary += willing;
-            switches += willing + count("nonvoluntary_ctxt_switches:");
+            switches += willing + count(&status, "nonvoluntary_ctxt_switches:");
         }
+        let (rss_kib, anon_kib) = memory(&pid.to_string());
         let pid = Pid::from_raw(pid as i32);
-        let (busy_ns, cpus) = busy(pid)?;
+        let (busy_ns, softirq_ns, cpus) = busy(pid)?;
         let cpu_ns = clock_ns(clock_getcpuclockid(pid)?)?;
-        Ok(Usage { cpu_ns, user, system, switches, voluntary, busy_ns, cpus })
+        Ok(Usage { cpu_ns, user, system, switches, voluntary, busy_ns, softirq_ns, cpus, rss_kib, anon_kib })
     }
 
     /// What was used between `earlier` and this reading.
@@ -79,7 +86,8 @@ impl Usage {
             switches: self.switches.saturating_sub(earlier.switches),
             voluntary: self.voluntary.saturating_sub(earlier.voluntary),
             busy_ns: self.busy_ns.saturating_sub(earlier.busy_ns),
-            cpus: self.cpus,
+            softirq_ns: self.softirq_ns.saturating_sub(earlier.softirq_ns),
+            ..*self
         }
     }
 
@@ -95,12 +103,24 @@ pub(crate) fn own_thread_ns() -> u64 {
     clock_ns(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("this clock always exists")
 }
 
+/// The number behind `name` in a status file of the kernel; 0 if it is not there.
+fn count(status: &str, name: &str) -> u64 {
+    let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    text.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+}
+
+/// Resident memory of `process`, and the part of it that no file backs, in KiB.
+fn memory(process: &str) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    (count(&status, "VmRSS:"), count(&status, "RssAnon:"))
+}
+
 /// Time that the CPUs of `pid` have not been idle, in steps of 10 ms (the kernel counts hundredths of seconds
-/// here), and how many they are.
-fn busy(pid: Pid) -> nix::Result<(u64, u64)> {
+/// here), the part of it in soft interrupts, and how many CPUs they are.
+fn busy(pid: Pid) -> nix::Result<(u64, u64, u64)> {
     let mask = sched_getaffinity(pid)?;
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let (mut busy, mut cpus) = (0, 0);
+    let (mut busy, mut soft, mut cpus) = (0, 0, 0);
     for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {
         let mut fields = line.split_ascii_whitespace();
         // The first line is the sum of all CPUs and has no number.
@@ -108,11 +128,13 @@ fn busy(pid: Pid) -> nix::Result<(u64, u64)> {
         if number.is_some_and(|cpu| cpu < CpuSet::count() && mask.is_set(cpu) == Ok(true)) {
             cpus += 1;
             // user nice system idle iowait irq softirq steal; what follows is counted in these already.
-            let ticks = fields.take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at));
-            busy += ticks.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum::<u64>();
+            let ticks: Vec<u64> = fields.take(8).filter_map(|ticks| ticks.parse().ok()).collect();
+            busy +=
+                ticks.iter().enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, n)| n).sum::<u64>();
+            soft += ticks.get(6).copied().unwrap_or(0);
         }
     }
-    Ok((busy * 10_000_000, cpus))
+    Ok((busy * 10_000_000, soft * 10_000_000, cpus))
 }
 
 fn clock_ns(clock: ClockId) -> nix::Result<u64> {

@@ -14,15 +14,31 @@ const ECHOES: &[&str] = &[
     "floor_echo",
     "epoll_echo",
     "tokio_echo",
+    "tokio-multi_echo",
+    "monoio_echo",
+    "glommio_echo",
+    "compio_echo",
+    "smol_echo",
     #[cfg(feature = "ringwork")]
     "ringwork_echo",
 ];
 const PROXIES: &[&str] = &[
     "floor_proxy",
     "tokio_proxy",
+    "tokio-multi_proxy",
+    "monoio_proxy",
+    "glommio_proxy",
+    "compio_proxy",
+    "smol_proxy",
     #[cfg(feature = "ringwork")]
     "ringwork_proxy",
 ];
+/// Peers of every workload that need nothing but this package.
+#[cfg(feature = "ringwork")]
+const NO_FOREIGN: &str =
+    "floor,epoll,pread,tokio,tokio-multi,monoio,glommio,compio,smol,ringwork,ringwork-bare";
+#[cfg(not(feature = "ringwork"))]
+const NO_FOREIGN: &str = "floor,epoll,pread,tokio,tokio-multi,monoio,glommio,compio,smol";
 /// More than sockets and buffer pools hold together.
 const LENGTH: usize = 24 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +50,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
             .args(["serve", program])
             .args(args)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the harness starts");
@@ -90,9 +107,12 @@ fn there_and_back(address: SocketAddr) -> Vec<u8> {
     });
     let (mut received, mut piece) = (Vec::new(), [0; 1024]);
     loop {
-        match reader.read(&mut piece).expect("the stream goes on") {
-            0 => break,
-            n => received.extend_from_slice(&piece[..n]),
+        match reader.read(&mut piece) {
+            // A process that is stopped and goes on: a socket with a time limit is not read again by itself.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => break,
+            Ok(n) => received.extend_from_slice(&piece[..n]),
+            Err(error) => panic!("the stream goes on: {error}"),
         }
     }
     sending.join().expect("no panic").expect("all was sent");
@@ -113,7 +133,7 @@ fn proxy_passes_bytes_and_half_closes_on_both_ways() {
     for program in PROXIES {
         let upstream = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let upstream_address = upstream.local_addr().expect("bound").to_string();
-        let (_server, address) = Server::start(program, &["--upstream", &upstream_address]);
+        let (_server, address) = Server::start(program, &[&format!("upstream={upstream_address}")]);
         let serving = thread::spawn(move || {
             let (mut stream, _) = upstream.accept().expect("the proxy connects");
             let mut all = Vec::new();
@@ -130,7 +150,7 @@ fn proxy_passes_bytes_and_half_closes_on_both_ways() {
 fn proxy_closes_the_client_when_the_upstream_refuses() {
     for program in PROXIES {
         let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
-        let (_server, address) = Server::start(program, &["--upstream", &closed.to_string()]);
+        let (_server, address) = Server::start(program, &[&format!("upstream={closed}")]);
         for _ in 0..20 {
             let mut rest = Vec::new();
             // Reset or end: either tells the client.
@@ -204,7 +224,12 @@ fn samples(document: &serde_json::Value) -> Vec<(String, serde_json::Value)> {
     for workload in array(&document["workloads"]) {
         for peer in array(&workload["peers"]) {
             let name = format!("{} {}", workload["name"], peer["peer"]);
-            assert_eq!(array(&peer["samples"]).len(), 1, "{name}");
+            // Somebody else's program may be missing on this machine, and one of ours not built.
+            if peer["skipped"].is_null() {
+                assert_eq!(array(&peer["samples"]).len(), 1, "{name}");
+            } else {
+                continue;
+            }
             all.push((name, peer["samples"][0].clone()));
         }
     }
@@ -213,9 +238,9 @@ fn samples(document: &serde_json::Value) -> Vec<(String, serde_json::Value)> {
 
 #[test]
 fn operations_of_local_tasks_are_done_by_every_peer() {
-    let document = short_comparison("spawn-join,yield,ping-pong,chained-spawn", &[]);
+    let document = short_comparison("spawn-join,yield,ping-pong,chained-spawn,timers", &["--idle", "1000"]);
     let samples = samples(&document);
-    assert_eq!(samples.len(), 4 * (4 + usize::from(cfg!(feature = "ringwork"))));
+    assert_eq!(samples.len(), 5 * (5 + usize::from(cfg!(feature = "ringwork"))));
     for (name, sample) in samples {
         let ops = sample["ops"].as_u64().expect("a number");
         assert!(ops >= 1000 && ops.is_multiple_of(1000), "{name}: {ops} ops");
@@ -287,6 +312,95 @@ fn a_worker_that_is_blocked_in_a_poll_is_no_reason_to_fail() {
         let is_told = stuck["culprit"]["reported_ns"].is_u64();
         assert!(is_told || !name.contains("ringwork-stuck"), "{name}: {sample}");
         assert!(!is_told || name.contains("ringwork"), "{name}: {sample}");
+    }
+}
+
+#[test]
+fn work_from_outside_the_workers_and_between_threads_is_done_by_every_peer() {
+    // Not glommio: on a busy machine one of its threads was seen to miss a wake from another.
+    let peers = if cfg!(feature = "ringwork") { "ringwork," } else { "" }.to_owned()
+        + "tokio,tokio-multi,compio,smol";
+    let work = "remote-8,blocking-8,cross-ping-pong,cross-stream,start-*";
+    let document = short_comparison(work, &["--peers", &peers, "--measure", "100"]);
+    let samples = samples(&document);
+    // remote, blocking, start-two: tokio multi-thread; between threads and start-one the others.
+    assert_eq!(samples.len(), 3 + 3 * 3 + 6 * usize::from(cfg!(feature = "ringwork")));
+    for (name, sample) in samples {
+        assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
+    }
+}
+
+#[test]
+fn idle_connections_and_sleeping_tasks_are_weighed_in_every_peer() {
+    let document = short_comparison("idle-10k,sleepers-10k", &["--idle", "300", "--peers", NO_FOREIGN]);
+    for (name, sample) in samples(&document) {
+        let heap = sample["special"]["heap each"].as_f64();
+        assert!(heap > Some(0.0) && heap < Some(65536.0), "{name}: {sample}");
+    }
+}
+
+#[test]
+fn a_file_is_read_written_and_served_by_every_peer() {
+    let work = "read-4096x1,write-4096x32,log-x64,file-1k,file-64k-nocache,file-10m";
+    let document = short_comparison(work, &["--peers", NO_FOREIGN, "--measure", "100"]);
+    for (name, sample) in samples(&document) {
+        // A turn this short may be too short for 10 MiB on a busy machine; what came was compared all the
+        // same.
+        assert!(sample["ops"].as_u64() > Some(0) || name.contains("10m"), "{name}: {sample}");
+        assert!(sample["cpu_ns"].as_u64() > Some(0), "{name}: {sample}");
+    }
+}
+
+#[test]
+fn streams_connections_and_open_loops_are_served_by_every_peer() {
+    let work = "stream-x1,proxy-bulk-x1,connect,open-10,echo-64x64-p16,echo-65536x64,echo-64x64-all";
+    let options = ["--peers", NO_FOREIGN, "--rate", "20000", "--measure", "300"];
+    for (name, sample) in samples(&short_comparison(work, &options)) {
+        let ops = sample["ops"].as_u64();
+        if name.contains("open-10") {
+            // A tenth of 20,000 a second, for three tenths of a second: in closed loop it would be thousands.
+            assert!(ops < Some(1200), "{name}: {sample}");
+        } else {
+            assert!(ops > Some(0), "{name}: {sample}");
+        }
+    }
+}
+
+#[test]
+fn a_run_can_be_compared_with_itself_and_drawn() {
+    let folder = std::env::temp_dir().join(format!("ringwork-bench-plots-{}", std::process::id()));
+    let json = folder.join("run.json");
+    fs::create_dir_all(&folder).expect("a folder for temporary files");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"));
+        let output = command.args(args).current_dir(&folder).output().expect("the harness starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    };
+    let short = ["--rounds", "2", "--warm", "5", "--measure", "20", "--peers", "tokio,compio"];
+    let args = ["compare", "--only", "yield", "--json", "run.json", "--plots", "."];
+    run(&[&args[..], &short].concat());
+    let path = json.to_str().expect("a plain path");
+    let diff = run(&["diff", path, path]);
+    assert!(diff.contains("0 of 2 ratios have changed"), "{diff}");
+    let drawn = fs::read_to_string(folder.join("yield.svg")).expect("it was drawn");
+    assert!(drawn.starts_with("<svg") && drawn.contains("compio"), "{drawn}");
+    fs::remove_dir_all(&folder).expect("it was ours");
+}
+
+#[test]
+fn help_goes_to_standard_output_and_zero_is_refused_by_name() {
+    let run = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_ringwork-bench")).args(args).output().expect("it starts")
+    };
+    let help = run(&["--help"]);
+    assert!(help.status.success() && help.stderr.is_empty());
+    assert!(String::from_utf8_lossy(&help.stdout).contains("compare"));
+    for option in ["--tasks", "--rounds"] {
+        let refused = run(&["compare", option, "0"]);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && text.contains(option), "{text}");
     }
 }
 

@@ -38,12 +38,17 @@ fn parse() -> Result<Option<Option<usize>>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("cores") => cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("cores") => cores = Some(parser.value()?.parse_with(number)?),
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(arg.unexpected()),
         }
     }
     Ok(Some(cores))
+}
+
+fn number(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or("--cores takes a whole number from 1 to 1024")
 }
 
 fn main() -> ExitCode {

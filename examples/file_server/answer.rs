@@ -17,26 +17,41 @@ use crate::range::{self, Wanted};
 use crate::request::{Method, Request};
 use crate::response::{Head, Persistence, Status, http_time};
 
-/// What is known about an open file.
+/// What is known about an open file, and the fields that say it, which are written once for all answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) len: u64,
-    pub(crate) modified: SystemTime,
+    /// In whole seconds, if HTTP can write it.
+    last_modified: Option<SystemTime>,
     /// Strong: another size, time of change or file is another tag.
     pub(crate) etag: String,
-    pub(crate) content_type: &'static str,
+    content_type: &'static str,
+    /// The fields that tell one version from another; 304 repeats them.
+    version: Vec<u8>,
+    /// The fields about the bytes, if all of them follow.
+    whole: Vec<u8>,
 }
 
 impl Facts {
-    /// From a file's metadata; the path only says what its bytes mean.
-    pub(crate) fn new(path: &Path, len: u64, modified: SystemTime, inode: u64) -> Facts {
+    /// From a file's metadata as it is `now`; the path only says what its bytes mean.
+    pub(crate) fn new(path: &Path, len: u64, modified: SystemTime, inode: u64, now: SystemTime) -> Facts {
         let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
         let changed = match modified.duration_since(UNIX_EPOCH) {
             Ok(after) => after.as_nanos() as i128,
             Err(before) => -(before.duration().as_nanos() as i128),
         };
         let etag = format!("\"{len:x}-{:x}-{inode:x}\"", changed as u64);
-        Facts { len, modified, etag, content_type: media::type_of(name) }
+        // A file from the future is said to be of now: RFC 9110, section 8.8.2.1.
+        let last_modified = http_time(modified.min(now));
+        let content_type = media::type_of(name);
+        let version = Head::fields_only().field("ETag", &etag);
+        let version = match last_modified {
+            Some(modified) => version.field("Last-Modified", httpdate::HttpDate::from(modified)),
+            None => version,
+        };
+        let whole = content_fields(Head::fields_only(), content_type, len);
+        let (version, whole) = (version.into_lines(), whole.into_lines());
+        Facts { len, last_modified, etag, content_type, version, whole }
     }
 }
 
@@ -64,14 +79,12 @@ pub(crate) struct Reply<'a> {
 impl Reply<'_> {
     /// A file was found: 200, 206, 304, 412 or 416.
     pub(crate) fn file(&self, out: Vec<u8>, request: &Request<'_>, facts: &Facts) -> Answer {
-        // A file from the future is said to be of now: RFC 9110, section 8.8.2.1.
-        let last_modified = http_time(facts.modified.min(self.now));
-        let validators = Validators { etag: Some(&facts.etag), last_modified };
+        let validators = Validators { etag: Some(&facts.etag), last_modified: facts.last_modified };
         match request.conditions.evaluate(validators) {
             Verdict::Failed => return self.error(out, Status::PreconditionFailed),
             Verdict::NotModified => {
                 let head = Head::start(out, Status::NotModified, self.date);
-                return self.head_answer(version_fields(head, validators));
+                return self.head_answer(head.lines(&facts.version));
             }
             Verdict::Send => {}
         }
@@ -81,12 +94,16 @@ impl Reply<'_> {
             _ => Wanted::All,
         };
         let (head, part) = match wanted {
-            Wanted::All => (Head::start(out, Status::Ok, self.date), 0..facts.len),
+            Wanted::All => {
+                let head = Head::start(out, Status::Ok, self.date);
+                (head.lines(&facts.version).lines(&facts.whole), 0..facts.len)
+            }
             Wanted::Part(part) => {
                 let Range { start, end } = part;
                 let head = Head::start(out, Status::PartialContent, self.date)
-                    .field("Content-Range", format_args!("bytes {start}-{}/{}", end - 1, facts.len));
-                (head, part)
+                    .field("Content-Range", format_args!("bytes {start}-{}/{}", end - 1, facts.len))
+                    .lines(&facts.version);
+                (content_fields(head, facts.content_type, end - start), part)
             }
             Wanted::Nothing => {
                 let head = Head::start(out, Status::RangeNotSatisfiable, self.date)
@@ -94,11 +111,6 @@ impl Reply<'_> {
                 return self.with_page(head, &Status::RangeNotSatisfiable.page());
             }
         };
-        let head = version_fields(head, validators)
-            .field("Content-Type", facts.content_type)
-            .field("Content-Length", part.end - part.start)
-            .field("Accept-Ranges", "bytes")
-            .field("X-Content-Type-Options", "nosniff");
         let file = (!self.head_only && !part.is_empty()).then_some(part);
         Answer { file, ..self.head_answer(head) }
     }
@@ -151,16 +163,12 @@ impl Reply<'_> {
     }
 }
 
-/// The fields that tell one version of a file from another; 304 repeats them.
-fn version_fields(head: Head, validators: Validators<'_>) -> Head {
-    let head = match validators.etag {
-        Some(etag) => head.field("ETag", etag),
-        None => head,
-    };
-    match validators.last_modified {
-        Some(modified) => head.field("Last-Modified", httpdate::HttpDate::from(modified)),
-        None => head,
-    }
+/// The fields about `length` bytes of a file that follow.
+fn content_fields(head: Head, content_type: &str, length: u64) -> Head {
+    head.field("Content-Type", content_type)
+        .field("Content-Length", length)
+        .field("Accept-Ranges", "bytes")
+        .field("X-Content-Type-Options", "nosniff")
 }
 
 const ALLOWED: &str = "GET, HEAD, OPTIONS";

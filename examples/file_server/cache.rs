@@ -150,7 +150,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn entry(number: u32, checked_at: Instant) -> Rc<Entry<u32>> {
-        Rc::new(Entry { file: number, facts: Facts::new(Path::new("x"), 1, UNIX_EPOCH, 1), checked_at })
+        Rc::new(Entry {
+            file: number,
+            facts: Facts::new(Path::new("x"), 1, UNIX_EPOCH, 1, UNIX_EPOCH),
+            checked_at,
+        })
     }
 
     /// The files from most to least recently used, found by walking both ways.

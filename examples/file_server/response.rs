@@ -7,7 +7,7 @@
 //! It is not where a status is chosen: see `answer.rs`.
 
 use std::fmt::{Display, Write as _};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The status codes this server uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,23 @@ impl Head {
         Head { out }
     }
 
+    /// No status line: fields that are written once, for many heads.
+    pub(crate) fn fields_only() -> Head {
+        // Room for the fields of a file, so that the buffer does not grow five times.
+        Head { out: Vec::with_capacity(192) }
+    }
+
+    /// The fields so far, for [`Head::lines`].
+    pub(crate) fn into_lines(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Appends fields that were written before.
+    pub(crate) fn lines(mut self, written: &[u8]) -> Head {
+        self.out.extend_from_slice(written);
+        self
+    }
+
     /// Appends one field. The value must not hold a line break.
     pub(crate) fn field(mut self, name: &str, value: impl Display) -> Head {
         let start = self.out.len();
@@ -155,23 +172,33 @@ impl std::fmt::Write for Ascii<'_> {
     }
 }
 
-/// The current time as HTTP writes it, formatted once a second.
-#[derive(Default)]
+/// The date as HTTP writes it, looked up and formatted once a second.
 pub(crate) struct DateCache {
-    second: u64,
+    /// In whole seconds.
+    second: SystemTime,
     text: String,
+    /// When the next second begins.
+    until: Option<Instant>,
+}
+
+impl Default for DateCache {
+    fn default() -> DateCache {
+        DateCache { second: UNIX_EPOCH, text: String::new(), until: None }
+    }
 }
 
 impl DateCache {
-    /// The text for `now`, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-    pub(crate) fn at(&mut self, now: SystemTime) -> &str {
-        let now = http_time(now).unwrap_or(UNIX_EPOCH);
-        let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if self.text.is_empty() || self.second != second {
-            self.second = second;
-            self.text = httpdate::fmt_http_date(now);
+    /// The second that `now` is in, and its text, such as `Sun, 06 Nov 1994 08:49:37 GMT`. `look` is asked
+    /// for the date if it may be another one than last time.
+    pub(crate) fn at(&mut self, now: Instant, look: impl FnOnce() -> SystemTime) -> (SystemTime, &str) {
+        if self.until.is_none_or(|until| now >= until) {
+            let date = look();
+            self.second = http_time(date).unwrap_or(UNIX_EPOCH);
+            self.text = httpdate::fmt_http_date(self.second);
+            let into = date.duration_since(self.second).unwrap_or_default();
+            self.until = now.checked_add(Duration::from_secs(1).saturating_sub(into));
         }
-        &self.text
+        (self.second, &self.text)
     }
 }
 
@@ -222,13 +249,14 @@ mod tests {
 
     #[test]
     fn the_date_is_formatted_again_only_in_another_second() {
-        let mut cache = DateCache::default();
-        assert_eq!(cache.at(at(784_111_777)), DATE);
-        let kept = cache.text.as_ptr();
-        assert_eq!(cache.at(at(784_111_777) + Duration::from_millis(999)), DATE);
-        assert_eq!(cache.text.as_ptr(), kept);
-        assert_eq!(cache.at(at(784_111_778)), "Sun, 06 Nov 1994 08:49:38 GMT");
-        assert_eq!(cache.at(at(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
+        let (mut cache, start) = (DateCache::default(), Instant::now());
+        let second = at(784_111_777);
+        let half = Duration::from_millis(500);
+        assert_eq!(cache.at(start, || second + half), (second, DATE));
+        let later = start + half * 9 / 10;
+        assert_eq!(cache.at(later, || unreachable!("it is the same second")), (second, DATE));
+        assert_eq!(cache.at(start + half, || at(784_111_778)).1, "Sun, 06 Nov 1994 08:49:38 GMT");
+        assert_eq!(cache.at(start + half * 4, || at(0)).1, "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]

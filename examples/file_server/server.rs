@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::answer::{Answer, Reply};
 use crate::body;
@@ -33,14 +33,18 @@ impl Server {
 
     /// Answers a request: the bytes to send, and the file whose part follows them.
     pub(crate) async fn answer(&self, request: &Request<'_>) -> (Answer, Option<OpenFile>) {
+        // The clock is read once for a request.
+        let now = Instant::now();
         let outcome = match request.method {
-            Method::Get | Method::Head => self.find(&request.target).await.unwrap_or_else(Outcome::Error),
+            Method::Get | Method::Head => {
+                self.find(&request.target, now).await.unwrap_or_else(Outcome::Error)
+            }
             Method::Options => Outcome::Allowed,
             Method::NotAllowed => Outcome::Error(Status::MethodNotAllowed),
             Method::Unknown => Outcome::Error(Status::NotImplemented),
         };
         let persistence = if self.stop.is_stopping() { Persistence::Close } else { request.persistence };
-        self.reply(request.method == Method::Head, persistence, |reply, out| match outcome {
+        self.reply(now, request.method == Method::Head, persistence, |reply, out| match outcome {
             Outcome::File(file) => (reply.file(out, request, &file.facts), Some(file)),
             Outcome::Listing(html) => (reply.listing(out, request, &html), None),
             Outcome::Moved(location) => (reply.moved(out, &location), None),
@@ -51,7 +55,7 @@ impl Server {
 
     /// The answer to something that is no request; the connection ends behind it.
     pub(crate) fn refuse(&self, status: Status) -> Answer {
-        self.reply(false, Persistence::Close, |reply, out| reply.error(out, status))
+        self.reply(Instant::now(), false, Persistence::Close, |reply, out| reply.error(out, status))
     }
 
     /// Takes back a buffer for the next answer.
@@ -64,7 +68,7 @@ impl Server {
         }
     }
 
-    async fn find(&self, target: &Target<'_>) -> Result<Outcome, Status> {
+    async fn find(&self, target: &Target<'_>, now: Instant) -> Result<Outcome, Status> {
         let Target::Path { path, query } = target else {
             return Err(Status::BadRequest);
         };
@@ -72,7 +76,7 @@ impl Server {
             PathError::Malformed => Status::BadRequest,
             PathError::Unnameable => Status::NotFound,
         })?;
-        if let Some(file) = self.site.find_open(&path) {
+        if let Some(file) = self.site.find_open(&path, now) {
             return Ok(Outcome::File(file));
         }
         // In a box: a task is as large as its largest wait, and this one is large and seldom.
@@ -88,14 +92,15 @@ impl Server {
 
     fn reply<T>(
         &self,
+        now: Instant,
         head_only: bool,
         persistence: Persistence,
         write: impl FnOnce(Reply<'_>, Vec<u8>) -> T,
     ) -> T {
         let out = self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER));
-        let now = SystemTime::now();
         let mut date = self.date.borrow_mut();
-        write(Reply { head_only, persistence, now, date: date.at(now) }, out)
+        let (now, date) = date.at(now, SystemTime::now);
+        write(Reply { head_only, persistence, now, date }, out)
     }
 }
 

@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ringwork::fs::{Dir, File};
 
@@ -50,10 +50,10 @@ impl Site {
     }
 
     /// What `path` names, if it is a file that is open already: the usual case, and no wait.
-    pub(crate) fn find_open(&self, path: &SitePath) -> Option<OpenFile> {
+    pub(crate) fn find_open(&self, path: &SitePath, now: Instant) -> Option<OpenFile> {
         let index = path.folder.then(|| path.index());
         let key = key(index.as_ref().unwrap_or(path));
-        self.cache.borrow_mut().find(key, Instant::now())
+        self.cache.borrow_mut().find(key, now)
     }
 
     /// Finds what `path` names; the error is the status to answer with.
@@ -79,7 +79,7 @@ impl Site {
             return Err(Status::Forbidden);
         }
         let modified = metadata.modified().map_err(|error| status_of(&error))?;
-        let facts = Facts::new(path.relative(), metadata.len(), modified, metadata.ino());
+        let facts = Facts::new(path.relative(), metadata.len(), modified, metadata.ino(), SystemTime::now());
         let entry = Rc::new(Entry { file, facts, checked_at });
         self.cache.borrow_mut().insert(key(path), Rc::clone(&entry));
         self.sweep_later();

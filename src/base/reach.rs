@@ -71,6 +71,11 @@ pub(crate) fn pick() -> Option<Arc<Inbox>> {
     ENTERED.try_with(|entered| entered.borrow().last().map(|(_, cores)| Arc::clone(cores.pick()))).ok()?
 }
 
+/// Whether [`pick`] would find one.
+pub(crate) fn has_core() -> bool {
+    ENTERED.try_with(|entered| !entered.borrow().is_empty()).unwrap_or(false)
+}
+
 /// What to tell a caller who uses an op or a timer with no runtime in reach.
 pub(crate) const NO_RUNTIME: &str = "no ringwork runtime in reach: call this from a task, inside \
      `Runtime::block_on` or `Handle::block_on`, or after `let _guard = handle.enter();` (`Handle::enter`)";

@@ -4,31 +4,47 @@
 //! polled).
 //!
 //! ```text
-//! (1) poll stores a waker            (3) set EMPTY ───────────────────────────▶ WAKER ───────────▶
-//! DONE|WAKER   the producer owns the waker and wakes it │  ◀─────────────────────────────  │ │      (2) poll
-//! swaps the waker    │ └───────────── (3) set ───────────▶ DONE             the next poll finds the value
+//!          (1) poll, arm            (3) set
+//! EMPTY ─────────────────▶ WAKER ───────────▶ DONE   the producer has the waker, and wakes it
+//!  │ │ ▲                    │ │
+//!  │ │ └─── (2) clear ──────┘ │ (4) abandon
+//!  │ └─────── (4) abandon ────┴────────────▶ GONE    a set that comes now disposes of the value
+//!  │ (3) set
+//!  └─────────▶ DONE   the next poll finds the value
 //! ```
 //!
 //! Who may touch what:
 //! - `value`: the producer before it sets DONE; the consumer after it has seen DONE.
-//! - `waker`: the consumer while WAKER is clear; nobody writes it while WAKER is set; the producer reads it
-//!   out once, if its `set` found WAKER, and from then on owns it. The consumer may compare it (`will_wake`)
-//!   while WAKER is set, because comparing only reads the two words that nobody writes.
-//! - GONE is set by a consumer that will not come back. The side that is second (the `set` that finds GONE,
-//!   the `abandon` that finds DONE) has the value to dispose of, the other one has nothing more to do with
-//!   it.
-//! - The consumer clears WAKER with a compare-exchange that fails once DONE is there, so the two sides never
-//!   both own the waker.
+//! - `waker`, two words: written by the consumer while WAKER is clear. While WAKER is set both sides may read
+//!   them, and whoever takes WAKER out of play has the waker: the producer by setting DONE, the consumer by
+//!   clearing WAKER, which fails once DONE is there.
+//! - The producer reads the words *before* it sets DONE, and sets it by a compare-exchange that succeeds only
+//!   if WAKER has not been touched meanwhile (the rest of the state counts how often a waker was stored). So
+//!   **its compare-exchange is the last that the producer does to the slot**: from then on the consumer may
+//!   free it, and one read-modify-write is all that a result costs.
+//! - GONE is set by a consumer that will not come back, and is the last that *it* does to the slot. The side
+//!   that is second (the `set` that finds GONE, the `abandon` that finds DONE) has the value to dispose of
+//!   and the slot to itself; the other one has nothing more to do with it.
 //!
-//! `tests/loom` checks these sentences (`slot_*`). It is not a channel: one value, once, until `reset`.
+//! `tests/loom` checks these sentences (`slot_*`, `cell_*`). It is not a channel: one value, once.
+//!
+//! Rejected: setting DONE first and reading the waker out afterwards. Whoever finds the value must then leave
+//! the slot alone until the producer is out of it, which takes a reference of the producer's own, and a
+//! second read-modify-write to give that up.
 
-use super::sync::{AtomicU32, Ordering, UnsafeCell};
-use std::mem::MaybeUninit;
-use std::task::{Context, Poll, Waker};
+use super::sync::{AtomicPtr, AtomicU64, Ordering, UnsafeCell, last_of};
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::ptr;
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
-const WAKER: u32 = 1;
-const DONE: u32 = 2;
-const GONE: u32 = 4;
+/// The two words of the waker are one that waits. Set and cleared by the consumer, not any more once DONE.
+const WAKER: u64 = 1;
+/// The value is there. Set by the producer, never cleared.
+const DONE: u64 = 2;
+/// The consumer will not come back. Set by the consumer, not any more once DONE.
+const GONE: u64 = 4;
+/// One waker that was stored: no two of them leave the same state behind.
+const STORED: u64 = 8;
 
 /// What a producer finds when it sets the value.
 #[must_use = "the waiting task sleeps for ever unless its waker is woken"]
@@ -42,11 +58,55 @@ pub(crate) enum Set {
     Abandoned,
 }
 
+/// A waker in two words that both sides may read while neither knows whose it is.
+#[derive(Debug)]
+struct Parts {
+    data: AtomicPtr<()>,
+    vtable: AtomicPtr<RawWakerVTable>,
+}
+
+impl Parts {
+    fn none() -> Self {
+        Self { data: AtomicPtr::new(ptr::null_mut()), vtable: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Consumer, WAKER clear: the waker is in the slot's keeping. What follows publishes it.
+    #[inline]
+    fn put(&self, waker: Waker) {
+        let waker = ManuallyDrop::new(waker);
+        self.data.store(waker.data().cast_mut(), Ordering::Relaxed);
+        self.vtable.store(ptr::from_ref(waker.vtable()).cast_mut(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn read(&self) -> (*mut (), *mut RawWakerVTable) {
+        (self.data.load(Ordering::Relaxed), self.vtable.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    fn are_those_of(&self, waker: &Waker) -> bool {
+        // What `Waker::will_wake` compares.
+        self.read() == (waker.data().cast_mut(), ptr::from_ref(waker.vtable()).cast_mut())
+    }
+}
+
+/// Makes a waker of what was read.
+///
+/// # Safety
+/// The words are those of one call of `put` and the caller has taken that waker out of play: no one else
+/// makes a waker of them.
+#[inline]
+unsafe fn whole((data, vtable): (*mut (), *mut RawWakerVTable)) -> Waker {
+    // SAFETY: per contract these are the parts of a waker that `put` kept from being dropped, whose virtual
+    // table is a `&'static` one.
+    unsafe { Waker::new(data, &*vtable) }
+}
+
 /// A result that will come, and the waker to call then.
 #[derive(Debug)]
 pub(crate) struct Slot<T> {
-    state: AtomicU32,
-    waker: UnsafeCell<MaybeUninit<Waker>>,
+    state: AtomicU64,
+    waker: Parts,
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
@@ -58,12 +118,9 @@ unsafe impl<T: Send> Send for Slot<T> {}
 
 impl<T: Copy> Slot<T> {
     /// An empty slot.
+    #[inline]
     pub(crate) fn new() -> Self {
-        Self {
-            state: AtomicU32::new(0),
-            waker: UnsafeCell::new(MaybeUninit::uninit()),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-        }
+        Self { state: AtomicU64::new(0), waker: Parts::none(), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
     /// Whether the value is there.
@@ -91,10 +148,7 @@ impl<T: Copy> Slot<T> {
             return Poll::Ready(value);
         }
         if self.state.load(Ordering::Relaxed) & WAKER != 0 {
-            // SAFETY: WAKER is set and only this side ever clears it, so the stored waker is initialised and
-            // unwritten; the producer may read it at the same time, which is no conflict.
-            let same = self.waker.with(|waker| unsafe { (*waker).assume_init_ref().will_wake(cx.waker()) });
-            if same {
+            if self.waker.are_those_of(cx.waker()) {
                 return Poll::Pending;
             }
             self.clear();
@@ -102,16 +156,15 @@ impl<T: Copy> Slot<T> {
                 return Poll::Ready(value);
             }
         }
-        let waker = cx.waker().clone();
-        // SAFETY: WAKER is clear and only this side sets it, so the cell is ours.
-        self.waker.with_mut(|place| unsafe { (*place).write(waker) });
-        let before = self.state.fetch_or(WAKER, Ordering::AcqRel);
+        self.waker.put(cx.waker().clone());
+        let before = self.state.fetch_add(WAKER + STORED, Ordering::AcqRel);
         if before & DONE == 0 {
             return Poll::Pending;
         }
-        // SAFETY: DONE came before our WAKER, so the producer saw no waker and will not touch it: still ours.
-        self.waker.with_mut(|place| unsafe { (*place).assume_init_drop() });
+        // DONE came before our WAKER: the producer saw no waker, and this one is still ours.
         self.state.store(DONE, Ordering::Relaxed);
+        // SAFETY: stored above, and the producer is through.
+        drop(unsafe { whole(self.waker.read()) });
         Poll::Ready(self.get().expect("DONE was seen"))
     }
 
@@ -119,52 +172,113 @@ impl<T: Copy> Slot<T> {
     #[inline]
     pub(crate) fn arm(&mut self, waker: Waker) {
         debug_assert_eq!(self.state.load(Ordering::Relaxed), 0, "only an empty slot can be armed");
-        // SAFETY: `&mut self`: nobody else sees the slot, and WAKER is clear.
-        self.waker.with_mut(|place| unsafe { (*place).write(waker) });
+        self.waker.put(waker);
         self.state.store(WAKER, Ordering::Relaxed);
     }
 
     /// Consumer: takes the waker back, if the producer has not taken it; it is dropped here.
     pub(crate) fn clear(&self) {
-        let swapped = self.state.compare_exchange(WAKER, 0, Ordering::AcqRel, Ordering::Acquire);
-        if swapped.is_ok() {
-            // SAFETY: WAKER was set and DONE was not: the producer can no longer see this waker, it is ours.
-            self.waker.with_mut(|waker| unsafe { (*waker).assume_init_drop() });
+        if self.state.load(Ordering::Relaxed) & WAKER != 0 {
+            // SAFETY: `self` outlives the call.
+            drop(unsafe { Self::withdraw(self, 0) });
         }
     }
 
-    /// Consumer: will not come back. Returns the value if it is there (then it is the consumer's to dispose
-    /// of).
-    pub(crate) fn abandon(&self) -> Option<T> {
-        self.clear();
-        let before = self.state.fetch_or(GONE, Ordering::AcqRel);
-        if before & DONE == 0 { None } else { self.get() }
+    /// Consumer: will not come back. Returns the value if it is there: then it is the consumer's to dispose
+    /// of, and so is the slot. Else both are the producer's, who may free the slot before this returns: hence
+    /// a pointer and no reference.
+    ///
+    /// # Safety
+    /// `slot` is alive until GONE or DONE is set.
+    #[inline]
+    pub(crate) unsafe fn abandon(slot: *const Self) -> Option<T> {
+        // SAFETY: per contract.
+        match unsafe { Self::withdraw(slot, GONE) } {
+            Ok(_waker) => None,
+            // SAFETY: DONE without GONE: the slot is the consumer's.
+            Err(Late) => unsafe { (*slot).get() },
+        }
     }
 
-    /// Producer: publishes the value; returns who has to be told, once the caller holds nothing.
+    /// Takes the waker out of play, if there is one, and sets `bits`.
+    ///
+    /// # Safety
+    /// As [`Slot::abandon`].
+    unsafe fn withdraw(slot: *const Self, bits: u64) -> Result<Option<Waker>, Late> {
+        // SAFETY: per contract; the reference ends with this line.
+        let mut now = unsafe { (*slot).state.load(Ordering::Acquire) };
+        loop {
+            if now & DONE != 0 {
+                return Err(Late);
+            }
+            // SAFETY: neither DONE nor GONE is set.
+            let parts = unsafe { (*slot).waker.read() };
+            let next = (now & !WAKER) | bits;
+            // SAFETY: as above; nothing of the slot is touched once this has succeeded.
+            let set = unsafe {
+                let state = &(*slot).state;
+                state.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire)
+            };
+            match set {
+                // SAFETY: WAKER was set and DONE was not, so this waker is ours.
+                Ok(_) => return Ok((now & WAKER != 0).then(|| unsafe { whole(parts) })),
+                Err(changed) => now = changed,
+            }
+        }
+    }
+
+    /// Producer: publishes the value; returns who has to be told, once the caller holds nothing. For a slot
+    /// that outlives the call.
     #[inline]
     pub(crate) fn set(&self, value: T) -> Set {
-        // SAFETY: DONE is clear until the line below and the consumer reads the value only after it.
-        self.value.with_mut(|place| unsafe { (*place).write(value) });
-        let before = self.state.fetch_or(DONE, Ordering::AcqRel);
-        debug_assert_eq!(before & DONE, 0, "a slot is set once");
-        if before & GONE != 0 {
-            return Set::Abandoned;
+        // SAFETY: `self` outlives the call.
+        unsafe { Self::set_last(self, value) }
+    }
+
+    /// As [`Slot::set`], for a slot that the consumer may free as soon as it finds the value: hence a pointer
+    /// and no reference. If the answer is [`Set::Abandoned`], the slot is the caller's.
+    ///
+    /// # Safety
+    /// `slot` is alive until its value is set.
+    #[inline]
+    pub(crate) unsafe fn set_last(slot: *const Self, value: T) -> Set {
+        // SAFETY: per contract; the reference ends with this line.
+        let mut now = unsafe { (*slot).state.load(Ordering::Acquire) };
+        debug_assert_eq!(now & DONE, 0, "a slot is set once");
+        // SAFETY: DONE is clear until the compare-exchange below and the consumer reads the value only after
+        // it.
+        unsafe { (*slot).value.with_mut(|place| (*place).write(value)) };
+        loop {
+            if now & GONE != 0 {
+                return Set::Abandoned;
+            }
+            // SAFETY: DONE is clear, so the slot is alive.
+            let parts = unsafe { (*slot).waker.read() };
+            // SAFETY: as above; nothing of the slot is touched once this has succeeded.
+            let set = unsafe {
+                let state = &(*slot).state;
+                state.compare_exchange_weak(now, now | DONE, Ordering::Release, Ordering::Acquire)
+            };
+            match set {
+                // SAFETY: WAKER was set from before `parts` was read until DONE was: the waker is ours.
+                Ok(_) if now & WAKER != 0 => return Set::Waiting(unsafe { whole(parts) }),
+                Ok(_) => return Set::Early,
+                Err(changed) => now = changed,
+            }
         }
-        if before & WAKER == 0 {
-            return Set::Early;
-        }
-        // SAFETY: WAKER was set when DONE came: the consumer's clear fails from now on, so this read is the
-        // one move out of the waker.
-        Set::Waiting(self.waker.with(|waker| unsafe { (*waker).assume_init_read() }))
     }
 }
 
+/// The producer has set the value.
+struct Late;
+
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
-        if self.state.load(Ordering::Relaxed) == WAKER {
-            // SAFETY: `&mut self`, WAKER without DONE: the waker was stored and never moved out.
-            self.waker.with_mut(|waker| unsafe { (*waker).assume_init_drop() });
+        // In any case: the producer is through with them.
+        let parts = (last_of(&mut self.waker.data), last_of(&mut self.waker.vtable));
+        if self.state.load(Ordering::Relaxed) & (WAKER | DONE) == WAKER {
+            // SAFETY: `&mut self`, WAKER without DONE: the waker was stored and is in nobody else's hands.
+            drop(unsafe { whole(parts) });
         }
     }
 }
@@ -194,7 +308,8 @@ mod tests {
     #[test]
     fn the_second_of_set_and_abandon_disposes_of_the_value() {
         let slot = Slot::new();
-        assert_eq!(slot.abandon(), None);
+        // SAFETY: the slot lives on.
+        assert_eq!(unsafe { Slot::abandon(&slot) }, None);
         assert!(matches!(slot.set(3), Set::Abandoned));
     }
 
@@ -209,7 +324,8 @@ mod tests {
         let Set::Waiting(waker) = slot.set(1) else { panic!("a waker was stored") };
         waker.wake();
         assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
-        assert_eq!(slot.abandon(), Some(1));
+        // SAFETY: the slot lives on.
+        assert_eq!(unsafe { Slot::abandon(&slot) }, Some(1));
         drop(slot);
         assert_eq!((Arc::strong_count(&first), Arc::strong_count(&second)), (1, 1));
     }

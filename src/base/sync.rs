@@ -3,7 +3,7 @@
 //! This is the std half of a pair: `tests/loom/src/sync.rs` has the same names over loom, and the files of
 //! this room compile against either without a `cfg`. It is not a place for new primitives.
 
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use std::sync::{Arc, Mutex};
 
 /// `UnsafeCell` with loom's closure-shaped access, so that loom can see every read and write.
@@ -28,6 +28,13 @@ impl<T> UnsafeCell<T> {
     pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
         write(self.0.get())
     }
+}
+
+/// What an atomic pointer holds, for one that nobody else can reach any more. In a model this is also the
+/// claim that nobody does.
+#[inline(always)]
+pub(crate) fn last_of<T>(pointer: &mut AtomicPtr<T>) -> *mut T {
+    *pointer.get_mut()
 }
 
 thread_local! {

@@ -12,6 +12,7 @@ mod aligned;
 mod impls;
 pub(crate) mod pooled;
 mod slice;
+pub(crate) mod spare;
 
 pub use aligned::AlignedBuf;
 pub use pooled::PooledBuf;

@@ -4,9 +4,13 @@
 //! of returned buffers. The ring side (which buffers the kernel has) is `ring::pool`.
 //!
 //! # Protocol
-//! - A buffer is in exactly one place: with the kernel's ring, in a `PooledBuf`, or on the returns stack.
-//! - Any thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set, send
-//!   the pool's parcel to the home inbox (which rings a parked core).
+//! - A buffer is in exactly one place: with the kernel's ring, in a `PooledBuf`, on the core's [`Desk`], or
+//!   on the returns stack.
+//! - The home core returns over its desk, a thread-local: the buffer's number, and the reference to the pool
+//!   that it had, for the next one to be picked. So a buffer that is used and dropped at home costs no
+//!   read-modify-write. The core takes what is there before each enter, and so before it sleeps.
+//! - Any other thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set,
+//!   send the pool's parcel to the home inbox (which rings a parked core).
 //! - The home core takes: (T1) swap the stack's head for empty; and before it may sleep without buffers: (S1)
 //!   set `starved`, (S2) take once more.
 //!
@@ -17,7 +21,10 @@ use super::{IoBuf, IoBufMut};
 use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::sys::map::Map;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::{RefCell, UnsafeCell};
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -25,17 +32,50 @@ use std::sync::{Arc, Weak};
 
 const NONE: u32 = u32::MAX;
 
+/// Bytes between two buffers. Buffers of a power of two would all begin in the same set of the CPU's cache,
+/// of which a request uses little more than the beginning.
+const GAP: usize = 64;
+
+/// What a [`PooledBuf`] has to say, at a place that does not move: so the buffer itself is one word, which
+/// travels in a register through all the layers between a completion and a send.
+struct Head {
+    start: NonNull<u8>,
+    /// Bytes consumed at the front.
+    from: u32,
+    /// End of the bytes.
+    to: u32,
+    capacity: u32,
+    id: u16,
+    /// The pool, while the buffer is out; none of a heap buffer, whose bytes are behind this.
+    origin: Option<Arc<Origin>>,
+}
+
+impl Head {
+    /// Of an empty heap buffer at `start`.
+    fn of_heap(start: NonNull<u8>, capacity: u32) -> Self {
+        Self { start, from: 0, to: 0, capacity, id: 0, origin: None }
+    }
+}
+
 /// The part of a pool that all its buffers share.
-#[derive(Debug)]
 pub(crate) struct Origin {
     memory: Map,
     buffer_size: u32,
+    /// Of each buffer; who has the buffer has this.
+    heads: Box<[UnsafeCell<Head>]>,
     head: AtomicU32,
     next: Box<[AtomicU32]>,
     starved: AtomicBool,
     home: Arc<Inbox>,
     parcel: Arc<Parcel<Comeback>>,
 }
+
+// SAFETY: `heads[id]` is touched by whoever has buffer `id`: its one `PooledBuf`, or the home core; all else
+// is
+// `Sync` by itself.
+unsafe impl Sync for Origin {}
+// SAFETY: as above; what a head refers to is `Send`.
+unsafe impl Send for Origin {}
 
 /// The message that says "buffers came home". Being delivered is all it does: the turn that follows refills.
 #[derive(Debug)]
@@ -54,16 +94,28 @@ impl Deliver for Comeback {
 impl Origin {
     /// The shared part of a pool of `count` buffers of `buffer_size` bytes in `memory`.
     pub(crate) fn new(memory: Map, buffer_size: u32, count: u16, home: Arc<Inbox>) -> Arc<Self> {
-        assert!(memory.len() >= buffer_size as usize * usize::from(count), "the buffers fit their memory");
+        assert!(memory.len() >= Self::memory_for(buffer_size, count), "the buffers fit their memory");
+        let start = |id| {
+            // SAFETY: `id` is below `count`, so the address is within the memory (asserted).
+            unsafe { memory.start().add(usize::from(id) * (buffer_size as usize + GAP)) }
+        };
+        let heads = (0..count).map(|id| Head { id, ..Head::of_heap(start(id), buffer_size) });
+        let heads = heads.map(UnsafeCell::new).collect();
         Arc::new_cyclic(|origin| Self {
             memory,
             buffer_size,
+            heads,
             head: AtomicU32::new(NONE),
             next: (0..count).map(|_| AtomicU32::new(NONE)).collect(),
             starved: AtomicBool::new(false),
             home,
             parcel: Parcel::new(Comeback(Weak::clone(origin))),
         })
+    }
+
+    /// Bytes that `count` buffers take.
+    pub(crate) fn memory_for(buffer_size: u32, count: u16) -> usize {
+        usize::from(count) * (buffer_size as usize + GAP)
     }
 
     /// Bytes in one buffer.
@@ -73,13 +125,31 @@ impl Origin {
 
     /// Where buffer `id` starts.
     pub(crate) fn address(&self, id: u16) -> NonNull<u8> {
-        assert!(usize::from(id) < self.next.len(), "the pool has no buffer {id}");
+        assert!(usize::from(id) < self.heads.len(), "the pool has no buffer {id}");
         // SAFETY: `id` is within the pool (asserted), so the address is within its memory.
-        unsafe { self.memory.start().add(usize::from(id) * self.buffer_size as usize) }
+        unsafe { self.memory.start().add(usize::from(id) * (self.buffer_size as usize + GAP)) }
+    }
+
+    /// Buffer `id` is free, and so is this reference.
+    #[inline]
+    fn give_back(self: Arc<Self>, id: u16) {
+        let mut origin = Some(self);
+        // Nothing in here is foreign code. On a thread whose thread-locals are gone, nobody is at home.
+        let _ = DESK.try_with(|desk| {
+            let mut desk = desk.borrow_mut();
+            let Some(desk) = desk.as_mut() else { return };
+            if origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, &desk.origin)) {
+                desk.returned.push(id);
+                desk.spare.extend(origin.take());
+            }
+        });
+        if let Some(origin) = origin {
+            origin.send_back(id);
+        }
     }
 
     /// Any thread: buffer `id` is free (R1, R2).
-    fn give_back(&self, id: u16) {
+    fn send_back(&self, id: u16) {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             self.next[usize::from(id)].store(head, Ordering::Relaxed);
@@ -93,12 +163,14 @@ impl Origin {
         }
     }
 
-    /// Home core: takes all returned buffers (T1).
+    /// Home core: whether other threads have returned any. SeqCst, because after `starve` this is S2.
+    #[inline]
+    pub(crate) fn has_returned(&self) -> bool {
+        self.head.load(Ordering::SeqCst) != NONE
+    }
+
+    /// Home core: takes all that other threads have returned (T1).
     pub(crate) fn take_returned(&self, mut each: impl FnMut(u16)) {
-        // SeqCst, because after `starve` this load is S2.
-        if self.head.load(Ordering::SeqCst) == NONE {
-            return;
-        }
         let mut at = self.head.swap(NONE, Ordering::SeqCst);
         while at != NONE {
             // Read before the buffer is handed out: from then on its link may be written by a return.
@@ -121,10 +193,76 @@ impl Origin {
     }
 }
 
-#[derive(Debug)]
-enum Owner {
-    Pool(Arc<Origin>, u16),
-    Heap,
+/// Where the buffers of a core's pool come back that are dropped on the core.
+struct Desk {
+    origin: Arc<Origin>,
+    /// Free buffers.
+    returned: Vec<u16>,
+    /// References that buffers have had and will have.
+    spare: Vec<Arc<Origin>>,
+}
+
+thread_local! {
+    static DESK: RefCell<Option<Desk>> = const { RefCell::new(None) };
+}
+
+/// Says that this thread is the home of a pool.
+#[must_use = "buffers come home over the desk only while the guard lives"]
+pub(crate) struct Home {
+    // A thread-local was set: the guard must end on the same thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Home {
+    /// This thread is the home of `origin`'s buffers, of which there are `count`.
+    pub(crate) fn of(origin: &Arc<Origin>, count: u16) -> Self {
+        let (returned, spare) = (Vec::with_capacity(count.into()), Vec::with_capacity(count.into()));
+        let desk = Desk { origin: Arc::clone(origin), returned, spare };
+        let before = DESK.with_borrow_mut(|place| place.replace(desk));
+        assert!(before.is_none(), "a thread is the home of one pool");
+        Self { _here: PhantomData }
+    }
+
+    /// A reference for a buffer that was picked.
+    #[inline]
+    fn reference(&self) -> Option<Arc<Origin>> {
+        DESK.with_borrow_mut(|desk| {
+            let desk = desk.as_mut()?;
+            Some(desk.spare.pop().unwrap_or_else(|| Arc::clone(&desk.origin)))
+        })
+    }
+
+    /// Takes a buffer that has come back over the desk.
+    #[inline]
+    pub(crate) fn next_returned(&self) -> Option<u16> {
+        DESK.with_borrow_mut(|desk| desk.as_mut()?.returned.pop())
+    }
+
+    /// Buffer `id` of the pool, of which the kernel has filled `len` bytes.
+    ///
+    /// # Safety
+    /// The kernel has just given it out: it is in no other place.
+    #[inline]
+    pub(crate) unsafe fn picked(&self, id: u16, len: u32) -> PooledBuf {
+        let origin = self.reference().expect("set until the guard is dropped");
+        assert!(len <= origin.buffer_size, "the kernel fills no more than the buffer");
+        let place = NonNull::from(&origin.heads[usize::from(id)]).cast::<Head>();
+        // SAFETY: the buffer is ours (per contract), and with it its head; the reference that is put there
+        // keeps it alive.
+        unsafe {
+            (*place.as_ptr()).from = 0;
+            (*place.as_ptr()).to = len;
+            (*place.as_ptr()).origin = Some(origin);
+        }
+        PooledBuf { head: place }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What is still out comes back to a pool that nobody takes from.
+        let _ = DESK.try_with(RefCell::take);
+    }
 }
 
 /// Received bytes in a buffer that the runtime owns.
@@ -132,13 +270,7 @@ enum Owner {
 /// It derefs to the bytes, can be sent as it is, and goes back to its pool when dropped, on whatever thread,
 /// also after the runtime. An empty one means the end of the stream.
 pub struct PooledBuf {
-    start: NonNull<u8>,
-    /// Bytes consumed at the front.
-    from: u32,
-    /// End of the bytes.
-    to: u32,
-    capacity: u32,
-    owner: Owner,
+    head: NonNull<Head>,
 }
 
 // SAFETY: a `PooledBuf` is the only one with access to its bytes, and its owner may be given back to from any
@@ -148,19 +280,28 @@ unsafe impl Send for PooledBuf {}
 unsafe impl Sync for PooledBuf {}
 
 impl PooledBuf {
-    /// Buffer `id` of a pool, of which the kernel has filled `len` bytes.
-    pub(crate) fn picked(origin: Arc<Origin>, id: u16, len: u32) -> Self {
-        let (start, capacity) = (origin.address(id), origin.buffer_size);
-        assert!(len <= capacity, "the kernel fills no more than the buffer");
-        Self { start, from: 0, to: len, capacity, owner: Owner::Pool(origin, id) }
-    }
-
     /// An empty buffer of `capacity` bytes from the heap.
     pub(crate) fn heap(capacity: usize) -> Self {
-        let mut memory = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(capacity));
-        let start = NonNull::new(memory.as_mut_ptr()).expect("a vector's pointer is not null");
-        let capacity = u32::try_from(memory.capacity()).expect("receive buffers are below 4 GiB");
-        Self { start, from: 0, to: 0, capacity, owner: Owner::Heap }
+        let capacity = u32::try_from(capacity).expect("receive buffers are below 4 GiB");
+        let (layout, bytes) = heap_layout(capacity);
+        // SAFETY: a head is part of it, so its size is not 0.
+        let Some(block) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        let head = block.cast::<Head>();
+        // SAFETY: the block has room for a head and `capacity` bytes behind it.
+        unsafe { head.write(Head::of_heap(block.add(bytes), capacity)) };
+        Self { head }
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        // SAFETY: the head lives as long as its buffer, and by `&self` nobody changes it.
+        unsafe { self.head.as_ref() }
+    }
+
+    #[inline]
+    fn head_mut(&mut self) -> &mut Head {
+        // SAFETY: as above, and by `&mut self` nobody else reads it.
+        unsafe { self.head.as_mut() }
     }
 
     /// A heap buffer with these bytes.
@@ -177,7 +318,18 @@ impl PooledBuf {
 
     /// Whether the bytes lie in a pool's buffer (and not in a heap buffer, which stood in for an empty pool).
     pub fn is_from_pool(&self) -> bool {
-        matches!(self.owner, Owner::Pool(..))
+        self.head().origin.is_some()
+    }
+
+    /// Empties a heap buffer for another use, if it has room for `least` bytes then; false if it is a
+    /// pool's or too small.
+    pub(crate) fn reset(&mut self, least: usize) -> bool {
+        let head = self.head_mut();
+        if head.origin.is_some() || (head.capacity as usize) < least {
+            return false;
+        }
+        (head.from, head.to) = (0, 0);
+        true
     }
 
     /// Forgets the first `n` bytes.
@@ -186,58 +338,70 @@ impl PooledBuf {
     /// If there are fewer.
     pub fn advance(&mut self, n: usize) {
         assert!(n <= self.len(), "advance by {n} in {} bytes", self.len());
-        self.from += n as u32;
+        self.head_mut().from += n as u32;
     }
 
     /// Keeps the first `n` bytes, if there are more.
     pub fn truncate(&mut self, n: usize) {
-        self.to = self.to.min(self.from.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
+        let head = self.head_mut();
+        head.to = head.to.min(head.from.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
     }
 }
 
 impl Drop for PooledBuf {
+    #[inline]
     fn drop(&mut self) {
-        match &self.owner {
-            Owner::Pool(origin, id) => origin.give_back(*id),
-            Owner::Heap => {
-                let capacity = self.capacity as usize;
-                // SAFETY: `heap` took these parts out of a vector of bytes and they have not changed.
-                drop(unsafe { Vec::from_raw_parts(self.start.as_ptr(), 0, capacity) });
-            }
+        let Head { id, capacity, ref mut origin, .. } = *self.head_mut();
+        match origin.take() {
+            // The head is another's from here on.
+            Some(origin) => origin.give_back(id),
+            // SAFETY: `heap` allocated it so, and nothing in it needs to be dropped.
+            None => unsafe { dealloc(self.head.as_ptr().cast(), heap_layout(capacity).0) },
         }
     }
+}
+
+/// The layout of a heap buffer, and where in it the bytes begin.
+fn heap_layout(capacity: u32) -> (Layout, usize) {
+    let bytes = Layout::array::<u8>(capacity as usize).expect("below 4 GiB");
+    Layout::new::<Head>().extend(bytes).expect("below 4 GiB and a head")
 }
 
 // SAFETY: `from..to` has been written by the kernel or by `fill`; the memory is the pool's or the heap's and
 // does not move with the value.
 unsafe impl IoBuf for PooledBuf {
     fn as_ptr(&self) -> *const u8 {
+        let head = self.head();
         // SAFETY: `from <= to <= capacity`.
-        unsafe { self.start.as_ptr().add(self.from as usize) }
+        unsafe { head.start.as_ptr().add(head.from as usize) }
     }
 
     fn len(&self) -> usize {
-        (self.to - self.from) as usize
+        let head = self.head();
+        (head.to - head.from) as usize
     }
 }
 
 // SAFETY: `capacity - from` bytes behind `from` may be written; reads land behind the bytes that are there.
 unsafe impl IoBufMut for PooledBuf {
     fn as_mut_ptr(&mut self) -> *mut u8 {
+        let head = self.head();
         // SAFETY: `from <= capacity`.
-        unsafe { self.start.as_ptr().add(self.from as usize) }
+        unsafe { head.start.as_ptr().add(head.from as usize) }
     }
 
     fn capacity(&self) -> usize {
-        (self.capacity - self.from) as usize
+        let head = self.head();
+        (head.capacity - head.from) as usize
     }
 
     fn fill_from(&self) -> usize {
-        (self.to - self.from) as usize
+        self.len()
     }
 
     unsafe fn assume_init(&mut self, end: usize) {
-        self.to = self.to.max(self.from + end as u32);
+        let head = self.head_mut();
+        head.to = head.to.max(head.from + end as u32);
     }
 }
 
@@ -266,5 +430,50 @@ impl AsRef<[u8]> for PooledBuf {
 impl fmt::Debug for PooledBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledBuf").field("len", &self.len()).field("pool", &self.is_from_pool()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Arc<Origin> {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        Origin::new(Map::new(Origin::memory_for(4096, 4)).unwrap(), 4096, 4, inbox)
+    }
+
+    #[test]
+    fn a_buffer_comes_home_over_the_desk_with_its_reference_and_from_elsewhere_over_the_stack() {
+        let origin = pool();
+        let home = Home::of(&origin, 4);
+        // SAFETY: there is no kernel, and each number is picked once.
+        let (here, there) = unsafe { (home.picked(0, 10), home.picked(1, 5)) };
+        let references = Arc::strong_count(&origin);
+        drop(here);
+        assert_eq!((home.next_returned(), home.next_returned()), (Some(0), None));
+        assert!(!origin.has_returned());
+        // SAFETY: as above.
+        let again = unsafe { home.picked(2, 1) };
+        assert_eq!(Arc::strong_count(&origin), references, "it has the reference of the first one");
+        std::thread::spawn(move || drop(there)).join().unwrap();
+        assert_eq!(home.next_returned(), None);
+        let mut returned = Vec::new();
+        origin.take_returned(|id| returned.push(id));
+        assert_eq!((returned, origin.has_returned()), (vec![1], false));
+        drop((again, home));
+        assert_eq!(Arc::strong_count(&origin), 1);
+    }
+
+    #[test]
+    fn a_buffer_of_another_pool_is_not_taken_for_ones_own() {
+        let (own, other) = (pool(), pool());
+        let elsewhere = Arc::clone(&other);
+        // SAFETY: picked once, as above.
+        let pick = move || unsafe { Home::of(&elsewhere, 4).picked(3, 1) };
+        let buffer = std::thread::spawn(pick).join().unwrap();
+        let home = Home::of(&own, 4);
+        drop(buffer);
+        assert_eq!(home.next_returned(), None);
+        assert!(other.has_returned());
     }
 }

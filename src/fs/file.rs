@@ -2,22 +2,30 @@
 #![forbid(unsafe_code)]
 
 use super::ops::{Allocate, Sync};
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use super::transfer::{self, OwnedRead, OwnedWrite};
 use super::transfer::{ReadAt, WriteAt};
 use super::{Metadata, OpenOptions};
 use crate::blocking;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::{FileSource, sealed};
-use crate::ring::op::Op;
+use crate::ring::lease::Leasable;
+use crate::ring::op::InFlight;
+use crate::ring::{begin_use, with_current};
 use crate::sys;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// An open file.
 ///
 /// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be
-/// in flight. The descriptor closes when the last clone is gone and the last op has completed.
+/// in flight. The descriptor closes when the last clone is gone and the last op has completed; if the last
+/// clone is dropped on a thread other than the core that has just used it, then at the end of that core's
+/// turn.
 ///
 /// ```
 /// use ringwork::fs::File;
@@ -31,12 +39,12 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct File {
-    fd: Arc<OwnedFd>,
+    fd: Arc<Leasable<OwnedFd>>,
 }
 
 impl File {
     pub(super) fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd: Arc::new(fd) }
+        Self { fd: Leasable::new(fd) }
     }
 
     /// Opens for reading.
@@ -70,16 +78,28 @@ impl File {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<B> {
-        ReadAt::new(Arc::clone(&self.fd), buf, offset)
+    pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<'_, B> {
+        ReadAt::new(&self.fd, buf, offset)
     }
 
     /// Writes once at `offset`.
     ///
     /// # Errors
     /// The kernel's, for example ENOSPC.
-    pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<B> {
-        WriteAt::new(Arc::clone(&self.fd), buf, offset)
+    pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<'_, B> {
+        WriteAt::new(&self.fd, buf, offset)
+    }
+
+    /// As [`File::read_at`], for one who keeps the op beside the file.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn owned_read<B: IoBufMut>(&self, buf: B, offset: u64) -> OwnedRead<B> {
+        transfer::owned_read(&self.fd, buf, offset)
+    }
+
+    /// As [`File::write_at`], likewise; it goes on when the op is dropped.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn owned_write<B: IoBuf>(&self, buf: B, offset: u64) -> OwnedWrite<B> {
+        transfer::owned_write(&self.fd, buf, offset)
     }
 
     /// Reads at `offset` until the buffer is full.
@@ -125,7 +145,7 @@ impl File {
     /// # Errors
     /// The device's; after EIO the fate of earlier writes is unknown (`fsync(2)`).
     pub async fn sync_all(&self) -> io::Result<()> {
-        Op::new(Sync { fd: Arc::clone(&self.fd), data_only: false }).await
+        self.sync(false).await
     }
 
     /// As [`File::sync_all`], but only with the metadata needed to read the content back (`fdatasync(2)`).
@@ -133,7 +153,7 @@ impl File {
     /// # Errors
     /// As [`File::sync_all`].
     pub async fn sync_data(&self) -> io::Result<()> {
-        Op::new(Sync { fd: Arc::clone(&self.fd), data_only: true }).await
+        self.sync(true).await
     }
 
     /// Size, times and kind. Answered on the spot: the kernel has them.
@@ -159,14 +179,30 @@ impl File {
     /// # Errors
     /// ENOSPC, EOPNOTSUPP, …
     pub async fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        Op::new(Allocate { fd: Arc::clone(&self.fd), offset, len }).await
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        InFlight::begin(&waker, |ring| Allocate { fd: begin_use(ring, &self.fd), offset, len }).await
+    }
+
+    async fn sync(&self, data_only: bool) -> io::Result<()> {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        InFlight::begin(&waker, |ring| Sync { fd: begin_use(ring, &self.fd), data_only }).await
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        with_current(|ring| {
+            if let Some(ring) = ring {
+                ring.leases().leave(&self.fd);
+            }
+        });
     }
 }
 
 impl sealed::Sealed for File {}
 
 impl FileSource for File {
-    fn descriptor(&self) -> &Arc<OwnedFd> {
+    fn descriptor(&self) -> &Arc<Leasable<OwnedFd>> {
         &self.fd
     }
 }

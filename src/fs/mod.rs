@@ -20,5 +20,7 @@ pub use dir::Dir;
 pub use file::File;
 pub use metadata::Metadata;
 pub use open::OpenOptions;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) use transfer::{OwnedRead, OwnedWrite};
 pub use transfer::{ReadAt, WriteAt};
 pub use whole::{metadata, read, write};

@@ -6,6 +6,7 @@
 
 use crate::buf::IoBuf;
 use crate::ring::Ring;
+use crate::ring::lease::Use;
 use crate::ring::op::Operation;
 use crate::ring::opened::descriptor;
 use crate::ring::transfer::Outward;
@@ -16,8 +17,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 /// `pwrite(2)`.
-pub(super) struct Write<B> {
-    pub(super) fd: Arc<OwnedFd>,
+pub(crate) struct Write<B> {
+    pub(super) fd: Use<OwnedFd>,
     pub(super) from: Outward<B>,
     pub(super) offset: u64,
 }
@@ -27,7 +28,11 @@ impl<B: IoBuf> Operation for Write<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).file_offset(self.offset)
+        self.from.describe(Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd())).file_offset(self.offset)
+    }
+
+    fn settle(&mut self, ring: &Ring) {
+        ring.leases().end(&mut self.fd);
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -37,7 +42,7 @@ impl<B: IoBuf> Operation for Write<B> {
 
 /// `fsync(2)` or `fdatasync(2)`.
 pub(super) struct Sync {
-    pub(super) fd: Arc<OwnedFd>,
+    pub(super) fd: Use<OwnedFd>,
     pub(super) data_only: bool,
 }
 
@@ -47,7 +52,11 @@ impl Operation for Sync {
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         let flags = if self.data_only { FSYNC_DATASYNC } else { 0 };
-        Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).op_flags(flags)
+        Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).op_flags(flags)
+    }
+
+    fn settle(&mut self, ring: &Ring) {
+        ring.leases().end(&mut self.fd);
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -57,7 +66,7 @@ impl Operation for Sync {
 
 /// `fallocate(2)`.
 pub(super) struct Allocate {
-    pub(super) fd: Arc<OwnedFd>,
+    pub(super) fd: Use<OwnedFd>,
     pub(super) offset: u64,
     pub(super) len: u64,
 }
@@ -67,10 +76,14 @@ impl Operation for Allocate {
     type Output = io::Result<()>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let mut sqe = Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).file_offset(self.offset);
+        let mut sqe = Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).file_offset(self.offset);
         // The length travels in the address field (`io_uring_prep_fallocate(3)`); mode 0 in `len`.
         sqe.addr = self.len;
         sqe
+    }
+
+    fn settle(&mut self, ring: &Ring) {
+        ring.leases().end(&mut self.fd);
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {

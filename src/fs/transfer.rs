@@ -1,11 +1,21 @@
 //! The futures of positional reads and writes.
+//!
+//! They borrow their file until they are polled for the first time; from then on the op itself holds the
+//! descriptor open, also if the future is dropped or forgotten (ring/lease.rs). Who keeps an op beside its
+//! file takes one that holds the descriptor from the start ([`owned_read`], [`owned_write`]).
 #![forbid(unsafe_code)]
 
 use super::ops::Write;
 use crate::base::coop;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::{Read, Stop, explain, stoppable, stopped};
+use crate::ring::begin_use;
+use crate::ring::lease::Leasable;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use crate::ring::lease::Use;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 use crate::ring::op::Op;
+use crate::ring::op::{InFlight, Operation};
 use crate::ring::transfer::{Inward, Outward};
 use std::future::Future;
 use std::io;
@@ -14,79 +24,157 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+/// How far a read or write has come.
+enum State<B, P: Operation> {
+    Idle(B),
+    InFlight(InFlight<P>),
+    Done,
+}
+
+impl<B, P: Operation> State<B, P> {
+    /// The buffer of an op that has not been submitted.
+    #[inline]
+    fn take_idle(&mut self) -> Option<B> {
+        if !matches!(self, State::Idle(_)) {
+            return None;
+        }
+        match std::mem::replace(self, State::Done) {
+            State::Idle(buf) => Some(buf),
+            State::InFlight(_) | State::Done => unreachable!("just seen"),
+        }
+    }
+
+    fn cancel(&self) {
+        if let State::InFlight(op) = self {
+            op.cancel();
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<P::Output> {
+        let State::InFlight(op) = self else { panic!("a read or write was polled after it had completed") };
+        let output = ready!(Pin::new(op).poll(cx));
+        *self = State::Done;
+        Poll::Ready(output)
+    }
+}
+
+/// A read that borrows nothing; to be had with [`owned_read`].
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) type OwnedRead<B> = Op<Read<B>>;
+/// A write that borrows nothing; to be had with [`owned_write`].
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) type OwnedWrite<B> = Op<Write<B>>;
+
+/// A read that borrows nothing.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(super) fn owned_read<B: IoBufMut>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedRead<B> {
+    Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset })
+}
+
+/// A write that borrows nothing, and that goes on when its future is dropped.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(super) fn owned_write<B: IoBuf>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedWrite<B> {
+    Op::new(Write { fd: Use::counted(file), from: Outward::new(buf), offset }).detach()
+}
+
 /// The future of [`File::read_at`](super::File::read_at). Dropping it cancels the read.
 #[must_use = "a read does nothing unless it is awaited"]
-pub struct ReadAt<B: IoBufMut> {
-    op: Op<Read<B>>,
+pub struct ReadAt<'a, B: IoBufMut> {
+    file: &'a Arc<Leasable<OwnedFd>>,
+    offset: u64,
+    state: State<B, Read<B>>,
     why: Option<io::ErrorKind>,
 }
 
-impl<B: IoBufMut> ReadAt<B> {
-    pub(super) fn new(fd: Arc<OwnedFd>, buf: B, offset: u64) -> Self {
-        Self { op: Op::new(Read { fd, into: Inward::new(buf), offset }), why: None }
+impl<'a, B: IoBufMut> ReadAt<'a, B> {
+    pub(super) fn new(file: &'a Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> Self {
+        Self { file, offset, state: State::Idle(buf), why: None }
     }
 }
 
-impl<B: IoBufMut> Future for ReadAt<B> {
+// The buffer moves into the op's cell before the kernel sees it: nothing in the future is pointed at.
+impl<B: IoBufMut> Unpin for ReadAt<'_, B> {}
+
+impl<B: IoBufMut> Future for ReadAt<'_, B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
         let budget = ready!(coop::poll_proceed(cx));
-        if let Some(why) = self.why
-            && let Some(read) = self.op.take_idle()
-        {
-            return Poll::Ready((Err(stopped(why)), read.into.into_inner()));
+        if let Some(buf) = this.state.take_idle() {
+            if let Some(why) = this.why {
+                return Poll::Ready((Err(stopped(why)), buf));
+            }
+            let (file, offset) = (this.file, this.offset);
+            this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Read {
+                fd: begin_use(ring, file),
+                into: Inward::new(buf),
+                offset,
+            }));
         }
-        let (result, buf) = ready!(Pin::new(&mut self.op).poll(cx));
+        let (result, buf) = ready!(this.state.poll(cx));
         budget.made_progress();
-        Poll::Ready((explain(result, self.why), buf))
+        Poll::Ready((explain(result, this.why), buf))
     }
 }
 
-impl<B: IoBufMut> Stop for ReadAt<B> {
+impl<B: IoBufMut> Stop for ReadAt<'_, B> {
     fn stop(&mut self, why: io::ErrorKind) {
         self.why = Some(why);
-        self.op.cancel();
+        self.state.cancel();
     }
 }
 
-stoppable!(ReadAt<B: IoBufMut>);
+stoppable!(ReadAt<'a, B: IoBufMut>);
 
 /// The future of [`File::write_at`](super::File::write_at). Dropping it cancels the write; how much was
 /// written is then unknown.
 #[must_use = "a write does nothing unless it is awaited"]
-pub struct WriteAt<B: IoBuf> {
-    op: Op<Write<B>>,
+pub struct WriteAt<'a, B: IoBuf> {
+    file: &'a Arc<Leasable<OwnedFd>>,
+    offset: u64,
+    state: State<B, Write<B>>,
     why: Option<io::ErrorKind>,
 }
 
-impl<B: IoBuf> WriteAt<B> {
-    pub(super) fn new(fd: Arc<OwnedFd>, buf: B, offset: u64) -> Self {
-        Self { op: Op::new(Write { fd, from: Outward::new(buf), offset }), why: None }
+impl<'a, B: IoBuf> WriteAt<'a, B> {
+    pub(super) fn new(file: &'a Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> Self {
+        Self { file, offset, state: State::Idle(buf), why: None }
     }
 }
 
-impl<B: IoBuf> Future for WriteAt<B> {
+// As for `ReadAt`.
+impl<B: IoBuf> Unpin for WriteAt<'_, B> {}
+
+impl<B: IoBuf> Future for WriteAt<'_, B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
         let budget = ready!(coop::poll_proceed(cx));
-        if let Some(why) = self.why
-            && let Some(write) = self.op.take_idle()
-        {
-            return Poll::Ready((Err(stopped(why)), write.from.into_inner()));
+        if let Some(buf) = this.state.take_idle() {
+            if let Some(why) = this.why {
+                return Poll::Ready((Err(stopped(why)), buf));
+            }
+            let (file, offset) = (this.file, this.offset);
+            this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Write {
+                fd: begin_use(ring, file),
+                from: Outward::new(buf),
+                offset,
+            }));
         }
-        let (result, buf) = ready!(Pin::new(&mut self.op).poll(cx));
+        let (result, buf) = ready!(this.state.poll(cx));
         budget.made_progress();
-        Poll::Ready((explain(result, self.why), buf))
+        Poll::Ready((explain(result, this.why), buf))
     }
 }
 
-impl<B: IoBuf> Stop for WriteAt<B> {
+impl<B: IoBuf> Stop for WriteAt<'_, B> {
     fn stop(&mut self, why: io::ErrorKind) {
         self.why = Some(why);
-        self.op.cancel();
+        self.state.cancel();
     }
 }
 
-stoppable!(WriteAt<B: IoBuf>);
+stoppable!(WriteAt<'a, B: IoBuf>);

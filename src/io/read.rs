@@ -6,6 +6,7 @@
 
 use crate::buf::IoBufMut;
 use crate::ring::Ring;
+use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Operation;
 use crate::ring::transfer::Inward;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 pub trait FileSource: sealed::Sealed {
     /// The descriptor, shared with the ops that use it.
     #[doc(hidden)]
-    fn descriptor(&self) -> &Arc<OwnedFd>;
+    fn descriptor(&self) -> &Arc<Leasable<OwnedFd>>;
 }
 
 pub(crate) mod sealed {
@@ -29,7 +30,7 @@ pub(crate) mod sealed {
 
 /// `pread(2)`.
 pub(crate) struct Read<B> {
-    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) fd: Use<OwnedFd>,
     pub(crate) into: Inward<B>,
     pub(crate) offset: u64,
 }
@@ -39,9 +40,14 @@ impl<B: IoBufMut> Operation for Read<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).file_offset(self.offset)
+        self.into.describe(Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd())).file_offset(self.offset)
     }
 
+    fn settle(&mut self, ring: &Ring) {
+        ring.leases().end(&mut self.fd);
+    }
+
+    #[inline(always)]
     fn finish(self, cqe: Cqe) -> Self::Output {
         self.into.finish(cqe)
     }

@@ -12,6 +12,7 @@ use super::turn::SendTurn;
 use crate::base::coop;
 use crate::buf::IoBuf;
 use crate::io::Read;
+use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Op;
 use crate::ring::transfer::{Inward, Outward};
 use crate::sys;
@@ -30,7 +31,7 @@ const RING_PIECE: usize = 128 * 1024;
 /// Sends `len` bytes of `file` from `offset`; fewer if the file ends before.
 pub(super) async fn send_file(
     shared: &Arc<Shared>,
-    file: &Arc<OwnedFd>,
+    file: &Arc<Leasable<OwnedFd>>,
     offset: u64,
     len: u64,
 ) -> io::Result<u64> {
@@ -53,7 +54,7 @@ pub(super) async fn send_file(
     Ok(sent)
 }
 
-async fn inline(turn: &SendTurn<'_>, file: &Arc<OwnedFd>, at: u64, piece: u64) -> io::Result<u64> {
+async fn inline(turn: &SendTurn<'_>, file: &OwnedFd, at: u64, piece: u64) -> io::Result<u64> {
     loop {
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -67,12 +68,12 @@ async fn inline(turn: &SendTurn<'_>, file: &Arc<OwnedFd>, at: u64, piece: u64) -
 
 async fn through_the_ring(
     turn: &mut SendTurn<'_>,
-    file: &Arc<OwnedFd>,
+    file: &Arc<Leasable<OwnedFd>>,
     at: u64,
     piece: usize,
 ) -> io::Result<u64> {
     let into = Inward::new(Vec::with_capacity(piece.min(RING_PIECE)));
-    let (read, bytes) = Op::new(Read { fd: Arc::clone(file), into, offset: at }).await;
+    let (read, bytes) = Op::new(Read { fd: Use::counted(file), into, offset: at }).await;
     if read? == 0 {
         return Ok(0);
     }

@@ -15,6 +15,12 @@ mod lane;
 mod listener;
 mod ops;
 mod permit;
+// Nothing but the adapters of `compat` calls these two. They are there without any of them too: no feature
+// changes what a stream is.
+#[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
+pub(crate) mod poll_read;
+#[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
+pub(crate) mod poll_write;
 mod receive;
 mod recv;
 mod send;

@@ -4,7 +4,9 @@
 //! which they may be in flight is the lanes' (turn.rs, recv.rs).
 #![forbid(unsafe_code)]
 
+use super::poll_write;
 use super::shared::Shared;
+use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
@@ -53,6 +55,36 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
             side.keep_end(cqe, asked);
             side.single_done(cqe)
         });
+    }
+}
+
+/// A one-shot receive that belongs to the stream and to no future: its bytes go to the queue.
+pub(super) struct RecvAhead {
+    pub(super) shared: Arc<Shared>,
+    pub(super) into: Inward<PooledBuf>,
+    pub(super) poll_first: bool,
+}
+
+impl Operation for RecvAhead {
+    const OPCODE: u8 = opcode::RECV;
+    type Output = ();
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        let mut sqe = self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd()));
+        if self.poll_first {
+            sqe.ioprio |= sqe::RECV_POLL_FIRST;
+        }
+        sqe
+    }
+
+    fn finish(self, cqe: Cqe) {
+        self.orphaned(cqe);
+    }
+
+    fn orphaned(self, cqe: Cqe) {
+        let asked = self.into.room();
+        let (_, bytes) = self.into.finish(cqe);
+        self.shared.change_recv(|side| side.ahead_done(cqe, asked, bytes));
     }
 }
 
@@ -133,12 +165,69 @@ impl<B: IoBuf> Operation for SendWhole<B> {
             return self.shared.orphan_sent();
         }
         let shared = Arc::clone(&self.shared);
-        let mut rest = Op::new(self).detach();
-        let _ = Pin::new(&mut rest).poll(&mut Context::from_waker(Waker::noop()));
-        if let Some(cell) = rest.cell() {
+        if let Some(cell) = launch(self).cell() {
             shared.note_orphan(cell.clone());
         }
     }
+}
+
+/// A send of bytes that were copied from a writer without a future (poll_write.rs). Nobody waits for the op:
+/// its completion goes on by itself.
+pub(super) struct SendCopied {
+    shared: Arc<Shared>,
+    from: Outward<Vec<u8>>,
+    /// The ring knows that these bytes were promised to leave.
+    owed: bool,
+}
+
+impl SendCopied {
+    pub(super) fn new(shared: &Arc<Shared>, bytes: Vec<u8>) -> Self {
+        Self { shared: Arc::clone(shared), from: Outward::new(bytes), owed: false }
+    }
+}
+
+impl Operation for SendCopied {
+    const OPCODE: u8 = opcode::SEND;
+    type Output = ();
+
+    fn describe(&mut self, ring: &Ring) -> Sqe {
+        ring.owes();
+        self.owed = true;
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+    }
+
+    fn settle(&mut self, ring: &Ring) {
+        if std::mem::take(&mut self.owed) {
+            ring.has_paid();
+        }
+    }
+
+    fn finish(self, cqe: Cqe) {
+        self.orphaned(cqe);
+    }
+
+    fn orphaned(mut self, cqe: Cqe) {
+        if self.from.is_short(cqe) {
+            return drop(launch(self));
+        }
+        let (result, bytes) = self.from.finish(cqe);
+        poll_write::sent(&self.shared, result, bytes);
+    }
+}
+
+/// Submits an op that completes as an orphan: what comes back is to be dropped, and is good for its cell
+/// before.
+pub(super) fn launch<P: Operation>(operation: P) -> Op<P> {
+    let mut op = Op::new(operation).detach();
+    let _ = Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop()));
+    op
+}
+
+/// Panics if an op could not be submitted from here, before anything depends on it.
+pub(super) fn assert_reach() {
+    let has_core = with_current(|ring| ring.is_some()) || reach::has_core();
+    assert!(has_core, "{}", reach::NO_RUNTIME);
 }
 
 /// A send of several buffers as one message.

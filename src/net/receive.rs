@@ -6,7 +6,7 @@
 
 use super::ops::{RecvMany, RecvOne, heap_buffer};
 use super::recv::{Next, pour};
-use super::shared::{Shared, here};
+use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::{IoBufMut, PooledBuf};
@@ -46,8 +46,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     /// The turn, then the next step.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
-        let here = here();
-        Poll::Ready(self.shared.recv().next(here.as_ref(), cx.waker()))
+        Poll::Ready(self.shared.recv().next(cx.waker()))
     }
 
     fn start(&mut self, buf: B) {
@@ -191,26 +190,28 @@ impl<'a> RecvPooled<'a> {
     /// Nobody receives: arms a multishot if this core and its pool can, else receives once into a heap
     /// buffer.
     fn start(&mut self) -> io::Result<()> {
-        let shared = self.receiver.shared;
-        let size = {
-            let side = shared.recv();
-            let wants = side.wants_multishot();
-            let size = side.single_size();
-            drop(side);
-            if wants && with_current(|ring| ring.is_some_and(|ring| ring.pool_can_arm())) {
-                let armed = multi::arm(RecvMany { shared: Arc::clone(shared) });
-                let armed = armed.expect("this thread is a core")?;
-                shared.recv().start_armed(armed);
-                return Ok(());
-            }
-            if wants {
-                with_current(|ring| ring.map(|ring| ring.counters().pool_misses.add(1)));
-            }
-            size
-        };
-        self.receiver.start(heap_buffer(size));
+        if !arm(self.receiver.shared)? {
+            let size = self.receiver.shared.recv().single_size();
+            self.receiver.start(heap_buffer(size));
+        }
         Ok(())
     }
+}
+
+/// Arms a multishot on this core, if the stream wants one and the core and its pool have one to give. The
+/// caller has the turn, and nobody receives.
+pub(super) fn arm(shared: &Arc<Shared>) -> io::Result<bool> {
+    if !shared.recv().wants_multishot() {
+        return Ok(false);
+    }
+    if with_current(|ring| ring.is_some_and(|ring| ring.pool_can_arm())) {
+        let armed = multi::arm(RecvMany { shared: Arc::clone(shared) });
+        let armed = armed.expect("this thread is a core")?;
+        shared.recv().start_armed(armed);
+        return Ok(true);
+    }
+    with_current(|ring| ring.map(|ring| ring.counters().pool_misses.add(1)));
+    Ok(false)
 }
 
 impl Future for RecvPooled<'_> {

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | Disarmed | nobody | the queue |
 //! | Single | one ring, one-shot (a future's, or an orphan being cancelled) | queue, then the op's buffer |
+//! | Ahead | one ring, one-shot, the stream's own (poll_read.rs) | queue, then the op's buffer |
 //! | Armed | one ring, multishot, home core A | A appends to the queue |
 //! | Cancelling | the same ring, until the final CQE | A appends to the queue |
 //!
@@ -16,27 +17,32 @@
 //! | Disarmed | pooled receive, pool has buffers, no bulk | Armed(this core) | `RecvPooled::start` |
 //! | Disarmed | receive into a buffer; or bulk, empty pool, no read-ahead | Single | `Receiver::start` |
 //! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
+//! | Disarmed | `poll_read`: bulk, empty pool, no read-ahead | Ahead | `poll_read::start` |
+//! | Ahead, Cancelling | its one CQE | Disarmed | `ahead_done`; the bytes go to the queue |
 //! | Armed | CQE with more to come | Armed | append, wake the reader |
 //! | Armed | over the high-water mark; a run of full buffers | Cancelling | `appended` |
 //! | Armed | the reader's task has moved, not for `SETTLE` | Cancelling | `move_on` |
-//! | Armed | last handle dropped; `release`; `read_ahead(false)` | Cancelling | `disarm` |
+//! | Armed, Ahead | last handle dropped; `release`; `read_ahead(false)` | Cancelling | `disarm` |
 //! | Armed, Cancelling | final CQE: data, end, ENOBUFS, ECANCELED, error | Disarmed | `completed` |
 //!
 //! Only the final CQE, seen by the home core and published behind the last byte (all of this is under one
 //! lock), leaves Cancelling. At no time do two rings hold a receive for one socket: Disarmed is the one state
 //! from which an op is started, and the lane's turn admits one starter.
 //!
+//! Two may wait for one stream: the future that has the turn (`reader`) and whoever polls it without a future
+//! (`polled`). Every completion wakes both, because it may have been the one that both were waiting for.
+//!
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
 #![forbid(unsafe_code)]
 
-use crate::base::inbox::Inbox;
+use super::poll_read::PollRead;
 use crate::buf::{self, IoBufMut, PooledBuf};
+use crate::ring::cell::CellRef;
 use crate::ring::multi::Armed;
 use crate::ring::pool::BUFFER_SIZE;
 use crate::sys::sqe::{Cqe, RES_GONE};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -61,8 +67,31 @@ pub(crate) enum Mode {
     Single,
     /// A multishot receive, since then.
     Armed(Armed, Instant),
-    /// A multishot receive that was told to end.
+    /// A one-shot receive into the queue; its cell as soon as it has been submitted.
+    Ahead(Option<CellRef>),
+    /// A multishot receive, or one of those, that was told to end.
     Cancelling,
+}
+
+/// Whom a completion concerns, to be woken once the lock is gone.
+#[derive(Default)]
+#[must_use = "they sleep until they are woken"]
+pub(crate) struct Concerned(Option<Waker>, Option<Waker>);
+
+impl Concerned {
+    /// Wakes them.
+    pub(crate) fn wake(self) {
+        self.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl IntoIterator for Concerned {
+    type Item = Waker;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Waker>, std::option::IntoIter<Waker>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter().chain(self.1)
+    }
 }
 
 /// What ended the receive side.
@@ -92,6 +121,8 @@ pub(crate) struct RecvSide {
     mode: Mode,
     end: Option<End>,
     reader: Option<Waker>,
+    /// What poll-shaped receiving needs, from the first time on that it had to wait.
+    pub(super) polled: Option<Box<PollRead>>,
     /// Receives are one-shot and no more than asked for.
     one_shot_only: bool,
     /// Bytes come in bulk: one-shot into large buffers.
@@ -103,7 +134,16 @@ pub(crate) struct RecvSide {
 
 impl RecvSide {
     /// What the reader does next. Stores its waker if it is to wait.
-    pub(crate) fn next(&mut self, here: Option<&Arc<Inbox>>, waker: &Waker) -> Next {
+    pub(crate) fn next(&mut self, waker: &Waker) -> Next {
+        let next = self.look();
+        if matches!(next, Next::Wait) {
+            self.reader = Some(waker.clone());
+        }
+        next
+    }
+
+    /// What a reader does next.
+    pub(super) fn look(&mut self) -> Next {
         if let Some(chunk) = self.queue.pop_front() {
             return Next::Chunk(chunk);
         }
@@ -118,31 +158,67 @@ impl RecvSide {
         if matches!(self.mode, Mode::Disarmed) {
             return Next::Start;
         }
-        self.reader = Some(waker.clone());
-        self.move_on(here);
+        self.move_on();
         Next::Wait
     }
 
     /// The reader waits on another core than the one that is armed: after a while the receive follows it.
-    fn move_on(&mut self, here: Option<&Arc<Inbox>>) {
-        let Some(here) = here else { return };
+    fn move_on(&mut self) {
         if let Mode::Armed(armed, since) = &self.mode
-            && !armed.is_at(here)
+            && armed.is_elsewhere()
             && since.elapsed() >= SETTLE
         {
             self.disarm();
         }
     }
 
-    /// Tells a multishot to end; the final CQE does it.
+    /// Tells a receive that is the stream's own to end; the final CQE does it.
     pub(crate) fn disarm(&mut self) {
         self.mode = match std::mem::take(&mut self.mode) {
             Mode::Armed(armed, _) => {
                 armed.cancel();
                 Mode::Cancelling
             }
+            Mode::Ahead(cell) => {
+                // One that is just being submitted is cancelled by who submits it (`ahead_submitted`).
+                if let Some(cell) = cell {
+                    cell.cancel();
+                }
+                Mode::Cancelling
+            }
             mode => mode,
         };
+    }
+
+    /// Starts a one-shot receive into the queue.
+    pub(super) fn start_ahead(&mut self) {
+        debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
+        self.mode = Mode::Ahead(None);
+    }
+
+    /// The receive has been given to a ring. It may have completed by now, or been told to end.
+    pub(super) fn ahead_submitted(&mut self, submitted: CellRef) {
+        match &mut self.mode {
+            Mode::Ahead(cell) => *cell = Some(submitted),
+            Mode::Cancelling => submitted.cancel(),
+            _ => {}
+        }
+    }
+
+    /// The receive into the queue is over, with these bytes; returns whom to wake.
+    pub(crate) fn ahead_done(&mut self, cqe: Cqe, asked: usize, bytes: PooledBuf) -> Concerned {
+        debug_assert!(matches!(self.mode, Mode::Ahead(_) | Mode::Cancelling), "it was in flight");
+        self.mode = Mode::Disarmed;
+        if !bytes.is_empty() {
+            self.queue.push_back(bytes);
+        }
+        self.keep_end(cqe, asked);
+        self.note(cqe);
+        self.concerned()
+    }
+
+    fn concerned(&mut self) -> Concerned {
+        Concerned(self.reader.take(), self.polled.as_mut().and_then(|polled| polled.waiter.take()))
     }
 
     /// Starts a one-shot receive.
@@ -156,11 +232,35 @@ impl RecvSide {
         debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
         self.mode = Mode::Armed(armed, Instant::now());
         self.run = 0;
+        // Chosen by another thread while this one was arming.
+        if self.one_shot_only {
+            self.disarm();
+        }
     }
 
     /// Whether a pooled receive should arm a multishot (if the pool has buffers).
     pub(crate) fn wants_multishot(&self) -> bool {
         !self.bulk && !self.one_shot_only
+    }
+
+    /// Whether receives take no more than they are asked for.
+    pub(super) fn is_one_shot_only(&self) -> bool {
+        self.one_shot_only
+    }
+
+    /// Whether bytes come in bulk.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.bulk
+    }
+
+    /// Whether nobody receives.
+    pub(super) fn is_disarmed(&self) -> bool {
+        matches!(self.mode, Mode::Disarmed)
+    }
+
+    /// Whether there are bytes to take.
+    pub(super) fn has_chunk(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// How large a heap buffer a pooled one-shot receive takes.
@@ -174,11 +274,11 @@ impl RecvSide {
     }
 
     /// The one-shot receive is over; returns whom to wake.
-    pub(crate) fn single_done(&mut self, cqe: Cqe) -> Option<Waker> {
+    pub(crate) fn single_done(&mut self, cqe: Cqe) -> Concerned {
         debug_assert!(matches!(self.mode, Mode::Single), "only a one-shot receive ends like this");
         self.mode = Mode::Disarmed;
         self.note(cqe);
-        self.reader.take()
+        self.concerned()
     }
 
     /// Bytes of an orphaned one-shot receive stay with the stream.
@@ -203,7 +303,7 @@ impl RecvSide {
     }
 
     /// A completion of the multishot, in order; returns whom to wake.
-    pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>) -> Option<Waker> {
+    pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>) -> Concerned {
         if let Some(chunk) = chunk {
             self.appended(chunk);
         }
@@ -217,7 +317,7 @@ impl RecvSide {
                 _ => {}
             }
         }
-        self.reader.take()
+        self.concerned()
     }
 
     fn appended(&mut self, chunk: PooledBuf) {
@@ -298,8 +398,8 @@ mod tests {
             let mut side = RecvSide::default();
             side.start_single();
             side.keep_end(Cqe::made_up(res), 100);
-            side.single_done(Cqe::made_up(res));
-            assert!(matches!(side.next(None, Waker::noop()), Next::Start));
+            let _ = side.single_done(Cqe::made_up(res));
+            assert!(matches!(side.next(Waker::noop()), Next::Start));
         }
     }
 
@@ -309,10 +409,10 @@ mod tests {
             let mut side = RecvSide::default();
             side.start_single();
             side.keep_end(Cqe::made_up(res), asked);
-            side.single_done(Cqe::made_up(res));
-            let next = side.next(None, Waker::noop());
+            let _ = side.single_done(Cqe::made_up(res));
+            let next = side.next(Waker::noop());
             assert_eq!(matches!(next, Next::End(_)), ends, "{res}");
-            let again = side.next(None, Waker::noop());
+            let again = side.next(Waker::noop());
             assert_eq!(matches!(again, Next::End(Ok(()))), ends && res == 0, "{res}");
         }
     }

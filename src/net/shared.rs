@@ -3,21 +3,19 @@
 //! Owns the descriptor, both lanes and the receive side. Cells in flight hold a reference, so the descriptor
 //! closes when the last op is done and the last handle gone, and no SQE ever names a number that was reused.
 //! Handles are counted apart from references: with the last *handle* whatever is still in flight is
-//! cancelled.
+//! cancelled, except bytes that a writer without a future was told are written (poll_write.rs).
 #![forbid(unsafe_code)]
 
 use super::permit::Permit;
-use super::recv::RecvSide;
+use super::poll_write::{self, PollWrite};
+use super::recv::{Concerned, RecvSide};
 use super::turn::{Place, Turnstile};
-use crate::base::inbox::Inbox;
 use crate::ring::cell::CellRef;
-use crate::ring::with_current;
 use socket2::SockRef;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 
 /// The shared part of a stream.
 pub(crate) struct Shared {
@@ -28,16 +26,21 @@ pub(crate) struct Shared {
     pub(crate) recv_turn: Turnstile,
     /// The order of senders.
     pub(crate) send_turn: Turnstile,
-    /// A send whose future was dropped: it goes on unless the last handle goes.
-    orphan: Mutex<Option<CellRef>>,
+    send: Mutex<SendSide>,
+    /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
+    pub(super) unsettled: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
     _permit: Option<Permit>,
 }
 
-/// The inbox of the core this thread is, if it is one.
-pub(crate) fn here() -> Option<Arc<Inbox>> {
-    with_current(|ring| ring.map(|ring| ring.inbox()))
+/// The send side of one stream, under its lock.
+#[derive(Default)]
+pub(super) struct SendSide {
+    /// A send whose future was dropped: it goes on unless the last handle goes.
+    orphan: Option<CellRef>,
+    /// What poll-shaped sending needs, from the first time on that it is used.
+    pub(super) polled: Option<Box<PollWrite>>,
 }
 
 impl Shared {
@@ -48,7 +51,8 @@ impl Shared {
             recv: Mutex::default(),
             recv_turn: Turnstile::default(),
             send_turn: Turnstile::default(),
-            orphan: Mutex::new(None),
+            send: Mutex::default(),
+            unsettled: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             _permit: permit,
         }
@@ -65,15 +69,14 @@ impl Shared {
     }
 
     /// Changes the receive side and wakes whom the change concerns, once the lock is gone.
-    pub(crate) fn change_recv(&self, change: impl FnOnce(&mut RecvSide) -> Option<Waker>) {
-        let waker = change(&mut self.recv());
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+    pub(crate) fn change_recv(&self, change: impl FnOnce(&mut RecvSide) -> Concerned) {
+        let concerned = change(&mut self.recv());
+        concerned.wake();
     }
 
-    fn orphan(&self) -> MutexGuard<'_, Option<CellRef>> {
-        self.orphan.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The send side. Held for a few instructions and a copy only.
+    pub(super) fn send_side(&self) -> MutexGuard<'_, SendSide> {
+        self.send.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A send's future was dropped while the send is in flight.
@@ -81,7 +84,7 @@ impl Shared {
         if self.handles.load(Ordering::SeqCst) == 0 {
             cell.cancel();
         }
-        *self.orphan() = Some(cell);
+        self.send_side().orphan = Some(cell);
         // The last handle may have gone between the check and the note.
         if self.handles.load(Ordering::SeqCst) == 0 {
             self.cancel_orphan();
@@ -102,7 +105,7 @@ impl Shared {
 
     /// As [`Shared::sent`], for an op whose future is gone.
     pub(crate) fn orphan_sent(&self) {
-        let cell = self.orphan().take();
+        let cell = self.send_side().orphan.take();
         drop(cell);
         self.sent();
     }
@@ -121,7 +124,7 @@ impl Shared {
     }
 
     fn cancel_orphan(&self) {
-        let cell = self.orphan().take();
+        let cell = self.send_side().orphan.take();
         if let Some(cell) = cell {
             cell.cancel();
         }
@@ -181,6 +184,7 @@ impl Drop for Handle {
         if self.0.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.recv().disarm();
             self.0.cancel_orphan();
+            poll_write::abandoned(&self.0);
         }
     }
 }

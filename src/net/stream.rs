@@ -57,7 +57,7 @@ impl TcpStream {
         &self.handle
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         self.handle.shared()
     }
 

@@ -3,26 +3,54 @@
 //! Owns the order of callers. Whoever has the turn may put an op into a ring; it passes on only when that op
 //! has had its final CQE (also if its future is long gone). It is not a mutex for users: a turn can outlive
 //! the future that took it.
+//!
+//! Callers without a future (poll_read.rs, poll_write.rs) have no place in the order, because nobody would
+//! give it up if they were never polled again. They take the turn if the lane is free, and stand by if it is
+//! not: they are woken when the last of those with a place has gone. One of them per direction is remembered,
+//! the last to ask.
+//!
+//! # The word and the list
+//! | word | the turn | the list | left by |
+//! |---|---|---|---|
+//! | `FREE` | nobody has it | empty | whoever takes it: to `TAKEN` |
+//! | `TAKEN` | somebody has it | empty | a pass: to `FREE`; who enters the list: to `LISTED` |
+//! | `LISTED` | somebody's, or granted | to be looked into | a pass that finds it empty: to `FREE` |
+//! | | | | the last in the list, when it comes for its turn: to `TAKEN` |
+//!
+//! `LISTED` is entered and left under the list's lock only, so a pass that finds it finds the list complete.
+//! Whoever has the turn and meets nobody pays one read-modify-write to take it and one to pass it on.
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+const LISTED: u32 = 2;
+
+/// Who waits. Under its lock.
 #[derive(Debug, Default)]
-struct Turns {
-    taken: bool,
+struct List {
     /// The waiter to whom the turn was passed and who has not come for it yet.
     granted: Option<u64>,
     next_ticket: u64,
     waiting: VecDeque<(u64, Waker)>,
+    /// Who is to be told when the lane is free.
+    standby: Option<Waker>,
 }
 
 /// A lane's order.
 #[derive(Debug, Default)]
-pub(crate) struct Turnstile(Mutex<Turns>);
+pub(crate) struct Turnstile {
+    /// SeqCst throughout: `Shared::close_write` stores a wish and then looks here, and who passes the turn on
+    /// looks for the wish afterwards.
+    word: AtomicU32,
+    list: Mutex<List>,
+}
 
 /// A caller's place in the order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,59 +65,128 @@ pub(crate) enum Place {
 }
 
 impl Turnstile {
-    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+    fn list(&self) -> MutexGuard<'_, List> {
         // Nothing in here panics half-way; a poisoned lock still holds a whole state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the turn if nobody has it.
+    fn take(&self) -> bool {
+        self.word.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Under the list's lock: takes the turn, or makes sure that whoever has it looks into the list.
+    fn take_or_list(&self) -> bool {
+        loop {
+            if self.take() {
+                return true;
+            }
+            let before = self.word.compare_exchange(TAKEN, LISTED, Ordering::SeqCst, Ordering::SeqCst);
+            if before.is_ok() || before == Err(LISTED) {
+                return false;
+            }
+        }
     }
 
     /// Takes the turn, or waits for it.
     pub(crate) fn poll_enter(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
-        if *place == Place::Through {
-            return Poll::Ready(());
-        }
-        let mut turns = self.turns();
         match *place {
-            Place::Outside if !turns.taken => {
-                turns.taken = true;
+            Place::Through => return Poll::Ready(()),
+            Place::Outside if self.take() => {
                 *place = Place::Through;
-                Poll::Ready(())
+                return Poll::Ready(());
             }
-            Place::Waiting(ticket) if turns.granted == Some(ticket) => {
-                turns.granted = None;
+            _ => {}
+        }
+        let mut list = self.list();
+        match *place {
+            Place::Waiting(ticket) if list.granted == Some(ticket) => {
+                list.granted = None;
+                if list.waiting.is_empty() && list.standby.is_none() {
+                    self.word.store(TAKEN, Ordering::SeqCst);
+                }
                 *place = Place::Through;
                 Poll::Ready(())
             }
             Place::Waiting(ticket) => {
-                let mut waiting = turns.waiting.iter_mut();
+                let mut waiting = list.waiting.iter_mut();
                 if let Some((_, waker)) = waiting.find(|(waiting, _)| *waiting == ticket) {
                     let before = std::mem::replace(waker, cx.waker().clone());
                     // Foreign code: not under the lock.
-                    drop(turns);
+                    drop(list);
                     drop(before);
                 }
                 Poll::Pending
             }
+            _ if self.take_or_list() => {
+                *place = Place::Through;
+                Poll::Ready(())
+            }
             _ => {
-                let ticket = turns.next_ticket;
-                turns.next_ticket += 1;
-                turns.waiting.push_back((ticket, cx.waker().clone()));
+                let ticket = list.next_ticket;
+                list.next_ticket += 1;
+                list.waiting.push_back((ticket, cx.waker().clone()));
                 *place = Place::Waiting(ticket);
                 Poll::Pending
             }
         }
     }
 
+    /// Takes the turn if the lane is free; if not, wakes `waker` once it is.
+    ///
+    /// # Errors
+    /// The waker that stood by until now, if it is another one: dropping it is foreign code, which is not
+    /// for under a lock.
+    pub(super) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
+        if self.take() {
+            return Ok(());
+        }
+        let mut list = self.list();
+        if self.take_or_list() {
+            return Ok(());
+        }
+        let same = list.standby.as_ref().is_some_and(|standby| standby.will_wake(waker));
+        Err(if same { None } else { list.standby.replace(waker.clone()) })
+    }
+
+    /// Has `waker` woken when the lane is next free; false if it is now.
+    pub(super) fn stand_by(&self, waker: &Waker) -> bool {
+        let entered = self.try_enter(waker);
+        if entered.is_ok() {
+            self.pass();
+        }
+        entered.is_err()
+    }
+
+    /// Whether callers with a place wait for the turn.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.word.load(Ordering::SeqCst) == LISTED && {
+            let list = self.list();
+            list.granted.is_some() || !list.waiting.is_empty()
+        }
+    }
+
     /// Passes the turn to the next in line. Called once by whoever had it.
     pub(crate) fn pass(&self) {
-        let mut turns = self.turns();
-        debug_assert!(turns.taken && turns.granted.is_none(), "only who has the turn passes it");
-        match turns.waiting.pop_front() {
+        if self.word.compare_exchange(TAKEN, FREE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            return;
+        }
+        let mut list = self.list();
+        debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
+        debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
+        let next = match list.waiting.pop_front() {
             Some((ticket, waker)) => {
-                turns.granted = Some(ticket);
-                drop(turns);
-                waker.wake();
+                list.granted = Some(ticket);
+                Some(waker)
             }
-            None => turns.taken = false,
+            None => {
+                self.word.store(FREE, Ordering::SeqCst);
+                list.standby.take()
+            }
+        };
+        drop(list);
+        if let Some(waker) = next {
+            waker.wake();
         }
     }
 
@@ -101,23 +198,24 @@ impl Turnstile {
             }
             return;
         };
-        let mut turns = self.turns();
-        if turns.granted == Some(ticket) {
-            turns.granted = None;
-            drop(turns);
+        let mut list = self.list();
+        if list.granted == Some(ticket) {
+            // The word still says `LISTED`, so the pass looks into the list.
+            list.granted = None;
+            drop(list);
             self.pass();
         } else {
-            let at = turns.waiting.iter().position(|(waiting, _)| *waiting == ticket);
-            let left = at.and_then(|at| turns.waiting.remove(at));
+            let at = list.waiting.iter().position(|(waiting, _)| *waiting == ticket);
+            let left = at.and_then(|at| list.waiting.remove(at));
             // A waker's drop is foreign code: not under the lock.
-            drop(turns);
+            drop(list);
             drop(left);
         }
     }
 
     /// Whether nobody has the turn.
     pub(crate) fn is_free(&self) -> bool {
-        !self.turns().taken
+        self.word.load(Ordering::SeqCst) == FREE
     }
 }
 
@@ -155,6 +253,37 @@ impl Drop for SendTurn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[test]
+    fn who_stands_by_is_woken_when_the_last_with_a_place_has_gone_and_blocks_nobody() {
+        let woken = Arc::new(Count::default());
+        let lane = Turnstile::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (Place::default(), Place::default());
+        assert!(lane.poll_enter(&mut first, &mut cx).is_ready());
+        assert!(lane.try_enter(&Waker::from(Arc::clone(&woken))).is_err());
+        assert!(lane.poll_enter(&mut second, &mut cx).is_pending());
+        assert!(lane.has_waiting());
+        lane.leave(std::mem::take(&mut first));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0, "one with a place comes first");
+        assert!(lane.poll_enter(&mut second, &mut cx).is_ready());
+        lane.leave(std::mem::take(&mut second));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        // It does not come. The lane is free all the same.
+        assert!(lane.is_free());
+        assert!(lane.try_enter(Waker::noop()).is_ok());
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 
     #[test]
     fn callers_pass_in_the_order_they_came_and_a_leaver_is_skipped() {

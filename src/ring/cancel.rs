@@ -5,7 +5,7 @@
 //! cancel, sends the cancel, and repeats it from time to time until the cell has had its final CQE. It is not
 //! the policy of when to cancel.
 
-use super::cell::{CANCEL, CellRef, Flight};
+use super::cell::{CellRef, Flight, KernelRef};
 use super::{Ring, TAG_CANCEL};
 use crate::base::guard::contained;
 use crate::sys::fork;
@@ -38,7 +38,7 @@ pub(crate) struct Cancels {
     pending: Vec<Pending>,
     /// Ops taken off the backlog. Who cancels may hold what a completion needs, so they complete with the
     /// others.
-    withdrawn: Vec<CellRef>,
+    withdrawn: Vec<KernelRef>,
 }
 
 impl Cancels {
@@ -67,7 +67,7 @@ impl Ring {
         match target.flight(self) {
             Flight::Withdrawn | Flight::Final => {}
             // It is still on its way here from a thread that is no core: the request travels with it.
-            Flight::Fresh => target.request(CANCEL),
+            Flight::Fresh => target.cancel_on_arrival(),
             Flight::Backlogged => self.withdraw(target),
             Flight::Submitted => {
                 let sent = self.send_cancel(target).then(Instant::now);
@@ -84,16 +84,17 @@ impl Ring {
     fn withdraw(&self, target: &CellRef) {
         target.set_flight(self, Flight::Withdrawn);
         let wanted = target.user_data();
-        self.backlog.borrow_mut().retain(|cell| cell.user_data() != wanted);
-        self.cancels.borrow_mut().withdrawn.push(target.clone());
+        let mut backlog = self.backlog.borrow_mut();
+        let at = backlog.iter().position(|kernels| kernels.user_data() == wanted);
+        let kernels = at.and_then(|at| backlog.remove(at)).expect("it is on the backlog");
+        self.cancels.borrow_mut().withdrawn.push(kernels);
     }
 
     /// Completes what was withdrawn since the last turn.
     pub(super) fn complete_withdrawn(&self, wakers: &mut Vec<Waker>) {
         let withdrawn = std::mem::take(&mut self.cancels.borrow_mut().withdrawn);
-        for cell in withdrawn {
-            contained(|| cell.complete(Cqe::made_up(-libc::ECANCELED), Some(self), wakers));
-            contained(|| drop(cell));
+        for kernels in withdrawn {
+            kernels.complete(Cqe::made_up(-libc::ECANCELED), Some(self), wakers);
         }
     }
 

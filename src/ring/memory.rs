@@ -1,41 +1,41 @@
-//! Memory for cells, recycled per thread.
+//! Memory for cells, recycled by each ring.
 //!
 //! Owns free lists by size class (multiples of 64 bytes), so that an op in steady state costs no call of the
-//! allocator. A cell that is freed on another thread than it was made on stays with that thread's list. Each
-//! block keeps a generation that grows with every use. It is not the arena for variable-length payloads
-//! ([`super::arena`]).
+//! allocator. What a block begins with, its [`Ground`], outlives the cells in it: a reference to the inbox of
+//! the ring's core, so that an op does not touch the inbox's count either; a generation that grows with every
+//! use; and the link of the list. A cell that ends on another thread, or was made on one that has no ring,
+//! gives its memory to the allocator. It is not the arena for variable-length payloads ([`super::arena`]).
 
 use super::cell::ALIGN;
+use super::with_current;
+use crate::base::inbox::{Inbox, Node};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::RefCell;
-use std::ptr::NonNull;
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// Sizes above `CLASSES * 64` bytes go to the allocator each time.
 const CLASSES: usize = 16;
-/// Blocks kept per class and thread: a burst beyond it gives memory back.
+/// Blocks kept per class and ring: a burst beyond it gives memory back.
 const KEPT: usize = 256;
 
-/// A recycled block and the generation its next user gets.
-struct Spare(NonNull<u8>, u16);
-
-struct Lists([Vec<Spare>; CLASSES]);
-
-impl Drop for Lists {
-    fn drop(&mut self) {
-        for (class, list) in self.0.iter_mut().enumerate() {
-            for Spare(block, _) in list.drain(..) {
-                // SAFETY: the block came from `fresh` with this class's layout and is in use by nobody.
-                unsafe { dealloc(block.as_ptr(), layout(class)) };
-            }
-        }
-    }
+/// What a block of 64-byte aligned memory begins with. Who has the block has this to himself, but for what is
+/// constant as long as a cell is there: `generation` and `home`.
+#[repr(C)]
+pub(crate) struct Ground {
+    /// The cell's, which is found by it: hence in front.
+    pub(crate) node: MaybeUninit<Node>,
+    /// Of the cell that is there, or will be.
+    pub(crate) generation: u16,
+    /// The core that the cell belongs to.
+    pub(crate) home: Arc<Inbox>,
+    /// In a list: the next block.
+    next: Option<NonNull<Ground>>,
 }
 
-thread_local! {
-    static LISTS: RefCell<Lists> = const { RefCell::new(Lists([const { Vec::new() }; CLASSES])) };
-}
-
-const fn class(size: usize) -> usize {
+/// The class of a cell of `size` bytes.
+pub(crate) const fn class(size: usize) -> usize {
+    assert!(size >= size_of::<Ground>());
     size.div_ceil(ALIGN) - 1
 }
 
@@ -43,60 +43,139 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align((class + 1) * ALIGN, ALIGN).expect("cells are small")
 }
 
-fn fresh(class: usize) -> NonNull<u8> {
+/// Memory for a cell of this class from the allocator.
+#[cold]
+pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
     let layout = layout(class);
     // SAFETY: the layout has a size above zero.
     let block = unsafe { alloc(layout) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+    let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout)).cast::<Ground>();
+    // SAFETY: fresh memory, aligned, and larger than this (`class`).
+    unsafe { block.write(Ground { node: MaybeUninit::uninit(), generation: 0, home, next: None }) };
+    block
 }
 
-/// A block of at least `size` bytes, 64-byte aligned, and its generation.
+/// Takes the memory of a cell that is over to the lists of this thread's ring, if that is the cell's home.
+///
+/// # Safety
+/// The block is of this class, from [`fresh`] or [`Memory::take`], and nobody uses it any more.
 #[inline]
-pub(crate) fn take(size: usize) -> (NonNull<u8>, u16) {
-    let class = class(size);
-    let spare = LISTS.try_with(|lists| lists.borrow_mut().0.get_mut(class).and_then(Vec::pop)).ok().flatten();
-    match spare {
-        Some(Spare(block, generation)) => (block, generation),
-        None => (fresh(class), 0),
+pub(crate) unsafe fn give_back(block: NonNull<Ground>, class: usize) {
+    let kept = with_current(|ring| {
+        let Some(ring) = ring else { return false };
+        // SAFETY: per contract the block is ours.
+        let is_home = unsafe { Arc::ptr_eq(&ring.inbox, &block.as_ref().home) };
+        // SAFETY: as above.
+        is_home && unsafe { ring.memory.borrow_mut().keep(block, class) }
+    });
+    if !kept {
+        // SAFETY: per contract.
+        unsafe { free(block, class) };
     }
 }
 
-/// Takes a block back.
-///
 /// # Safety
-/// `block` came from [`take`] with the same `size` and nobody uses it any more.
-#[inline]
-pub(crate) unsafe fn give_back(block: NonNull<u8>, size: usize, generation: u16) {
-    let class = class(size);
-    let kept = LISTS.try_with(|lists| {
-        let mut lists = lists.borrow_mut();
-        match lists.0.get_mut(class) {
-            Some(list) if list.len() < KEPT => {
-                list.push(Spare(block, generation.wrapping_add(1)));
-                true
+/// As [`give_back`].
+#[cold]
+unsafe fn free(block: NonNull<Ground>, class: usize) {
+    // SAFETY: per contract the block is ours, and all blocks come from `fresh`, with the layout of their
+    // class.
+    unsafe {
+        ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
+        dealloc(block.as_ptr().cast(), layout(class));
+    }
+}
+
+/// Blocks of one class that nobody uses.
+#[derive(Default)]
+struct List {
+    first: Option<NonNull<Ground>>,
+    count: usize,
+}
+
+impl List {
+    #[inline]
+    fn pop(&mut self) -> Option<NonNull<Ground>> {
+        let block = self.first?;
+        // SAFETY: what is in the list is the list's.
+        self.first = unsafe { block.as_ref() }.next;
+        self.count -= 1;
+        Some(block)
+    }
+}
+
+/// The free lists of one ring.
+#[derive(Default)]
+pub(crate) struct Memory([List; CLASSES]);
+
+impl Memory {
+    /// Memory that a cell of this class, of this ring, has used before.
+    #[inline]
+    pub(crate) fn take(&mut self, class: usize) -> Option<NonNull<Ground>> {
+        self.0.get_mut(class)?.pop()
+    }
+
+    /// Keeps a block for the next cell of its class. False if there is no room.
+    ///
+    /// # Safety
+    /// As [`give_back`].
+    #[inline]
+    unsafe fn keep(&mut self, mut block: NonNull<Ground>, class: usize) -> bool {
+        let Some(list) = self.0.get_mut(class).filter(|list| list.count < KEPT) else { return false };
+        // SAFETY: per contract the block is ours.
+        let ground = unsafe { block.as_mut() };
+        ground.generation = ground.generation.wrapping_add(1);
+        ground.next = list.first.replace(block);
+        list.count += 1;
+        true
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for (class, list) in self.0.iter_mut().enumerate() {
+            while let Some(block) = list.pop() {
+                // SAFETY: the lists are by class, and what is in them is in use by nobody.
+                unsafe { free(block, class) };
             }
-            _ => false,
         }
-    });
-    if !kept.unwrap_or(false) {
-        // SAFETY: per contract the block is unused and has this layout.
-        unsafe { dealloc(block.as_ptr(), layout(class)) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::{enter, stub};
+    use std::rc::Rc;
 
     #[test]
-    fn a_block_comes_back_with_the_next_generation() {
-        let (block, generation) = take(100);
+    fn a_block_comes_back_with_the_next_generation_and_its_inbox_uncounted() {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let (ring, _kernel) = stub::ring(Arc::clone(&inbox));
+        let entered = enter(Rc::clone(&ring));
+        let block = fresh(class(100), Arc::clone(&inbox));
         assert_eq!(block.addr().get() % ALIGN, 0);
+        let references = Arc::strong_count(&inbox);
+        // SAFETY: just taken with this size and unused; 100 and 128 bytes are one class.
+        unsafe { give_back(block, class(100)) };
+        let again = ring.memory.borrow_mut().take(class(128)).expect("kept");
+        // SAFETY: nobody else has it.
+        assert_eq!((again, unsafe { again.as_ref() }.generation), (block, 1));
+        assert_eq!(Arc::strong_count(&inbox), references);
+        // SAFETY: as above.
+        unsafe { give_back(again, class(128)) };
+        drop((entered, ring));
+        assert_eq!(Arc::strong_count(&inbox), 1, "the ring has let go of what it kept");
+    }
+
+    #[test]
+    fn what_ends_where_its_ring_is_not_keeps_no_inbox_alive() {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let (elsewhere, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        let _entered = enter(Rc::clone(&elsewhere));
         // SAFETY: just taken with this size and unused.
-        unsafe { give_back(block, 100, generation) };
-        let (again, next) = take(128);
-        assert_eq!((again, next), (block, generation.wrapping_add(1)));
-        // SAFETY: as above (100 and 128 bytes are one class).
-        unsafe { give_back(again, 128, next) };
+        unsafe { give_back(fresh(class(64), Arc::clone(&inbox)), class(64)) };
+        assert!(elsewhere.memory.borrow_mut().take(class(64)).is_none());
+        assert_eq!(Arc::strong_count(&inbox), 1);
     }
 }

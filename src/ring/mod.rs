@@ -7,11 +7,11 @@
 //! 3. The worker enters once per turn ([`Ring::enter`]), which hands the SQEs over and waits.
 //! 4. [`Ring::reap`] copies all CQEs aside, and only then acts on them: each finds its cell by `user_data`,
 //!    the cell's body stores the result in its slot, and the wakers are collected for the worker to wake.
-//! 5. The final CQE gives the kernel's reference back. Nothing the kernel may touch is freed before.
+//! 5. The final CQE ends the kernel's hold on the cell. Nothing the kernel may touch is freed before.
 //!
 //! # Rules
 //! - Only the home core touches a ring; everyone else sends a message to its inbox
-//!   (`cell::CellRef::request`).
+//!   (`cell::CellRef::cancel`, `cell::KernelRef::submit_at_home`).
 //! - A cancel proves nothing; the final CQE does. Cancels go out before backlogged ops, and a cancel whose
 //!   target is still in flight is repeated ([`cancel`]).
 //! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
@@ -29,6 +29,8 @@ pub(crate) mod backend;
 pub(crate) mod cancel;
 pub(crate) mod cell;
 pub(crate) mod gather;
+mod holds;
+pub(crate) mod lease;
 mod memory;
 pub(crate) mod multi;
 pub(crate) mod op;
@@ -50,11 +52,12 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, POLL_ADD_MULTI, RES_FORKED, RES_GONE, Sqe, opcode};
 use backend::{Backend, Wait};
-use cell::{CellRef, Flight};
+use cell::{CellRef, Flight, KernelRef};
+use lease::{Leasable, Leases, Use};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,13 +76,16 @@ pub(crate) struct Ring {
     bell: Arc<EventFd>,
     bell_armed: Cell<bool>,
     counters: Arc<Counters>,
-    backlog: RefCell<VecDeque<CellRef>>,
+    backlog: RefCell<VecDeque<KernelRef>>,
     cancels: RefCell<cancel::Cancels>,
     in_flight: Cell<usize>,
+    owed: Cell<usize>,
     closing: Cell<bool>,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
     arena: RefCell<arena::Arena>,
+    memory: RefCell<memory::Memory>,
+    leases: Leases<OwnedFd>,
 }
 
 thread_local! {
@@ -88,7 +94,8 @@ thread_local! {
 }
 
 /// Calls `use_it` with the ring of this thread, if the thread is a core.
-#[inline]
+// Always: what the closure has captured would else be written to memory in pieces and read as a whole.
+#[inline(always)]
 pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Ring>) -> R) -> R {
     let ring = CURRENT.get();
     // SAFETY: a pointer that is set belongs to an `Entered` guard further down on this thread's stack, which
@@ -115,6 +122,12 @@ impl Drop for Entered {
     }
 }
 
+/// An op begins to use a descriptor: under the lease of the core that submits it, if there is a ring to end
+/// it on.
+pub(crate) fn begin_use(ring: Option<&Ring>, fd: &Arc<Leasable<OwnedFd>>) -> Use<OwnedFd> {
+    ring.map_or_else(|| Use::counted(fd), |ring| ring.leases.begin(fd))
+}
+
 impl Ring {
     /// A ring over `backend` for the core behind `inbox`, whose doorbell is `bell`.
     pub(crate) fn new(
@@ -123,6 +136,7 @@ impl Ring {
         bell: Arc<EventFd>,
         counters: Arc<Counters>,
     ) -> Self {
+        let leases = Leases::new(Arc::as_ptr(&inbox).addr());
         Self {
             backend: RefCell::new(backend),
             inbox,
@@ -132,10 +146,13 @@ impl Ring {
             backlog: RefCell::default(),
             cancels: RefCell::default(),
             in_flight: Cell::new(0),
+            owed: Cell::new(0),
             closing: Cell::new(false),
             reaped: RefCell::default(),
             pool: RefCell::new(None),
             arena: RefCell::default(),
+            memory: RefCell::default(),
+            leases,
         }
     }
 
@@ -149,6 +166,11 @@ impl Ring {
         Arc::ptr_eq(&self.inbox, cell.home())
     }
 
+    /// Descriptors that this core's ops use.
+    pub(crate) fn leases(&self) -> &Leases<OwnedFd> {
+        &self.leases
+    }
+
     /// The core's counters.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
@@ -157,6 +179,22 @@ impl Ring {
     /// Ops that have not completed: on the backlog, withdrawn from it, or with the kernel.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.get() + self.backlog.borrow().len() + self.cancels.borrow().withdrawn()
+    }
+
+    /// Counts an op that was promised to succeed to somebody who does not wait for it: the runtime's end
+    /// gives it time.
+    pub(crate) fn owes(&self) {
+        self.owed.set(self.owed.get() + 1);
+    }
+
+    /// One of those has had its final CQE.
+    pub(crate) fn has_paid(&self) {
+        self.owed.set(self.owed.get() - 1);
+    }
+
+    /// How many of them are in flight.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.get()
     }
 
     /// Why the ring takes no ops any more, as the result they get.
@@ -171,50 +209,54 @@ impl Ring {
         }
     }
 
-    /// Takes an op: into the submission queue, or onto the backlog. The reference becomes the kernel's.
+    /// Takes an op: into the submission queue, or onto the backlog.
     #[inline]
-    pub(crate) fn submit(&self, cell: CellRef) {
+    pub(crate) fn submit(&self, kernels: KernelRef) {
         if let Some(refusal) = self.refusal() {
-            return self.refuse(&cell, refusal);
+            return self.refuse(kernels, refusal);
         }
-        let refused = if self.backlog.borrow().is_empty() { self.try_push(cell) } else { Err(cell) };
-        if let Err(cell) = refused {
-            cell.set_flight(self, Flight::Backlogged);
-            self.backlog.borrow_mut().push_back(cell);
+        let refused = if self.backlog.borrow().is_empty() { self.try_push(kernels) } else { Err(kernels) };
+        if let Err(kernels) = refused {
+            kernels.set_flight(self, Flight::Backlogged);
+            self.backlog.borrow_mut().push_back(kernels);
         }
     }
 
-    /// Writes the cell's SQE and gives the reference to the kernel. A full queue is flushed once. An op is
-    /// described only when it goes out, because describing it may take memory of the arena.
+    /// Writes the cell's SQE; the kernel has the op then. A full queue is flushed once. An op is described
+    /// only when it goes out, because describing it may take memory of the arena.
     ///
     /// # Errors
-    /// The cell, if there is no room.
+    /// The op, if there is no room.
     #[inline]
-    fn try_push(&self, cell: CellRef) -> Result<(), CellRef> {
+    fn try_push(&self, kernels: KernelRef) -> Result<(), KernelRef> {
         if !self.make_room() {
-            return Err(cell);
+            return Err(kernels);
         }
-        let mut sqe = None;
+        let mut sqe = Sqe::new(opcode::NOP, -1);
+        let mut described = false;
         // Describing asks the buffer where it is, and a buffer may be foreign code.
-        contained(|| sqe = Some(cell.fill(self)));
-        let Some(sqe) = sqe else {
-            self.refuse(&cell, -libc::EFAULT);
+        contained(|| {
+            kernels.fill(self, &mut sqe);
+            described = true;
+        });
+        if !described {
+            self.refuse(kernels, -libc::EFAULT);
             return Ok(());
-        };
+        }
         if !self.backend.borrow_mut().push(&sqe) {
             broken("a submission queue with room refused an entry");
         }
-        cell.set_flight(self, Flight::Submitted);
+        kernels.set_flight(self, Flight::Submitted);
         self.in_flight.set(self.in_flight.get() + 1);
-        cell.into_kernel();
+        kernels.stay();
         Ok(())
     }
 
     /// Completes an op that the kernel never hears of.
-    fn refuse(&self, cell: &CellRef, res: i32) {
-        cell.set_flight(self, Flight::Final);
+    fn refuse(&self, kernels: KernelRef, res: i32) {
+        kernels.set_flight(self, Flight::Final);
         let mut wakers = Vec::new();
-        contained(|| cell.complete(Cqe::made_up(res), Some(self), &mut wakers));
+        kernels.complete(Cqe::made_up(res), Some(self), &mut wakers);
         for waker in wakers {
             contained(|| waker.wake());
         }
@@ -255,6 +297,9 @@ impl Ring {
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
     pub(crate) fn enter(&self, wait: Wait) {
         self.prepare();
+        if wait != Wait::No {
+            self.leases.give_back();
+        }
         self.enter_backend(wait);
     }
 
@@ -274,9 +319,9 @@ impl Ring {
 
     fn drain_backlog(&self) {
         loop {
-            let Some(cell) = self.backlog.borrow_mut().pop_front() else { return };
-            if let Err(cell) = self.try_push(cell) {
-                self.backlog.borrow_mut().push_front(cell);
+            let Some(kernels) = self.backlog.borrow_mut().pop_front() else { return };
+            if let Err(kernels) = self.try_push(kernels) {
+                self.backlog.borrow_mut().push_front(kernels);
                 return;
             }
         }
@@ -319,6 +364,7 @@ impl Ring {
         if fork::is_child() {
             return 0;
         }
+        self.leases.sweep();
         self.complete_withdrawn(wakers);
         let mut reaped = self.reaped.take();
         self.backend.borrow_mut().reap(&mut reaped);
@@ -340,18 +386,16 @@ impl Ring {
         }
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {
-                // SAFETY: only `try_push` puts cells into the kernel, each with a reference; the kernel's is
-                // given back below, at the final CQE and not before.
-                let cell = unsafe { CellRef::from_kernel(cqe.user_data) };
+                // SAFETY: only `try_push` gives cells to the kernel, each with the kernel's hold, which is
+                // used up below, at the final CQE and not before.
+                let kernels = unsafe { KernelRef::from_user_data(cqe.user_data) };
                 if cqe.more() {
-                    contained(|| cell.complete(cqe, Some(self), wakers));
-                    cell.into_kernel();
-                    return;
+                    kernels.progress(cqe, self, wakers);
+                    return kernels.stay();
                 }
-                cell.set_flight(self, Flight::Final);
+                kernels.set_flight(self, Flight::Final);
                 self.in_flight.set(self.in_flight.get() - 1);
-                contained(|| cell.complete(cqe, Some(self), wakers));
-                contained(|| drop(cell));
+                kernels.complete(cqe, Some(self), wakers);
             }
             TAG_BELL => self.bell_armed.set(cqe.more() && self.bell_armed.get()),
             tag => debug_assert_eq!(tag, TAG_CANCEL, "no other tag is ever submitted"),
@@ -367,11 +411,11 @@ impl Ring {
     /// Shutdown phase 3: takes no more ops and asks the kernel to cancel all it has.
     pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
         self.closing.set(true);
+        self.leases.give_back();
         let waiting = self.backlog.take();
-        for cell in waiting {
-            cell.set_flight(self, Flight::Final);
-            contained(|| cell.complete(Cqe::made_up(RES_GONE), Some(self), wakers));
-            contained(|| drop(cell));
+        for kernels in waiting {
+            kernels.set_flight(self, Flight::Final);
+            kernels.complete(Cqe::made_up(RES_GONE), Some(self), wakers);
         }
         if !fork::is_child() {
             self.flush();
@@ -388,6 +432,7 @@ impl Ring {
         let _ = self.backend.borrow_mut().cancel_all();
         self.enter_backend(Wait::Until(Some(step)));
         self.reap(wakers);
+        self.leases.give_back();
         self.in_flight() == 0
     }
 }

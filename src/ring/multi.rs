@@ -5,12 +5,10 @@
 //! CQE, and [`Armed`] is the handle by which the op is cancelled. Only a CQE without F_MORE is final; a
 //! cancel that finds nothing is repeated until then ([`super::Ring`]).
 
-use super::cell::{Body, CellRef};
+use super::cell::{Body, CellRef, Hold, Site};
 use super::{Ring, with_current};
-use crate::base::inbox::Inbox;
 use crate::sys::sqe::{Cqe, Sqe};
 use std::io;
-use std::sync::Arc;
 use std::task::Waker;
 
 /// What a multishot does with its completions. Called on the home core only.
@@ -28,17 +26,18 @@ pub(crate) trait Handler: Send + Sync + 'static {
 struct Volley<H>(H);
 
 impl<H: Handler> Body for Volley<H> {
-    fn fill(&self, ring: &Ring) -> Sqe {
-        let sqe = self.0.describe(ring);
+    fn fill(&self, ring: &Ring, sqe: &mut Sqe) {
+        *sqe = self.0.describe(ring);
         debug_assert_eq!(sqe.opcode, H::OPCODE);
-        sqe
     }
 
-    fn complete(&self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+    unsafe fn complete(body: *const Self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Hold {
         // A multishot is only ever submitted by its home core, so it cannot complete without a ring.
         if let Some(ring) = ring {
-            self.0.complete(cqe, ring, wakers);
+            // SAFETY: per contract the body is alive, and so it stays: the kernel's hold is its own.
+            unsafe { &*body }.0.complete(cqe, ring, wakers);
         }
+        Hold::Kernels
     }
 }
 
@@ -50,9 +49,9 @@ pub(crate) struct Armed {
 }
 
 impl Armed {
-    /// Whether the core behind `inbox` is its home.
-    pub(crate) fn is_at(&self, inbox: &Arc<Inbox>) -> bool {
-        Arc::ptr_eq(self.cell.home(), inbox)
+    /// Whether this thread is a core, and another one than its home.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        with_current(|ring| ring.is_some_and(|ring| !ring.is_home(&self.cell)))
     }
 
     /// Asks for the end; it comes as a final completion.
@@ -74,7 +73,7 @@ pub(crate) fn arm<H: Handler>(handler: H) -> Option<io::Result<Armed>> {
         if let Some(refusal) = ring.refusal() {
             return Some(Err(Cqe::made_up(refusal).result().expect_err("a refusal is an error")));
         }
-        let (cell, kernels) = CellRef::pair(ring.inbox(), Volley(handler));
+        let (cell, kernels) = CellRef::pair(Site::Here(ring), Volley(handler));
         ring.submit(kernels);
         Some(Ok(Armed { cell }))
     })

@@ -8,9 +8,10 @@
 //!     ▼                    orphan ── final CQE at home ──▶ op.orphaned(result)
 //! ```
 //!
-//! Who has the operation's resources: the future while Idle; the cell from then on. At DONE without GONE they
-//! are the future's (it takes them out when polled, or disposes of them when dropped); at DONE with GONE the
-//! home core's. The slot decides which of the two it is (base/slot.rs), so exactly one side takes them.
+//! Who has the operation's resources: the future while Idle; the cell from then on. When the result meets a
+//! future that waits, they are the future's (it takes them out when polled, or disposes of them when
+//! dropped); when it meets a future that is gone, the home core's. The slot decides which of the two it is
+//! (base/slot.rs), so exactly one side takes them, and the cell with them (ring/cell.rs).
 //!
 //! # What it costs
 //! Atomic read-modify-writes of one read of a file, all on its home core (`tests/read_modify_writes` counts
@@ -18,21 +19,25 @@
 //!
 //! | | local task | `Send` task | of which |
 //! |---|---|---|---|
-//! | the future is made | 1 | 1 | a reference to the descriptor |
-//! | submitted | 1 | 2 | a reference to the inbox, for cancels from elsewhere; the waker |
-//! | completed | 2 | 2 | the slot; the kernel's reference to the cell |
+//! | the future is made | 0 | 0 | |
+//! | submitted | 0 | 1 | the waker |
+//! | completed | 1 | 1 | the slot |
 //! | its task is woken | 0 | 1 | the task's state word |
-//! | the result is taken | 2 | 2 | the two references are given up |
+//! | the result is taken | 0 | 0 | |
 //!
-//! The cell itself is given up without one, because it has one owner by then. Memory comes from a list of the
-//! thread's own (`memory.rs`).
+//! The cell costs none, because kernel and future share a hold (`cell.rs`), and neither does its memory or
+//! its inbox, which the ring keeps from one op to the next (`memory.rs`), nor the descriptor, of which the
+//! core has one reference for all its ops (`lease.rs`). The first op on a file that has been idle for a turn
+//! takes that reference, which is two, and it is given up with one. Ops that do not borrow their file until
+//! they are submitted, and those of streams, count a reference each, which is two per op.
 
-use super::cell::{Body, CellRef};
+use super::cell::{Body, CellRef, Hold, Site, WaitRef};
 use super::{Ring, with_current};
+use crate::base::guard::contained;
 use crate::base::reach;
 use crate::base::slot::{Set, Slot};
+use crate::base::sync::UnsafeCell;
 use crate::sys::sqe::{Cqe, Sqe};
-use std::cell::UnsafeCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -79,41 +84,155 @@ impl<P: Operation> Shot<P> {
     /// Takes the operation out.
     ///
     /// # Safety
-    /// The caller is the side that owns it: the future after DONE, the producer after it found GONE.
+    /// The caller is the side that has the hold: the future that found the result, the producer that found
+    /// the future gone.
     unsafe fn take(&self) -> P {
         // SAFETY: per contract nobody else looks.
-        unsafe { (*self.operation.get()).take() }.expect("the operation is taken once")
+        self.operation
+            .with_mut(|operation| unsafe { (*operation).take() })
+            .expect("the operation is taken once")
     }
 }
 
 impl<P: Operation> Body for Shot<P> {
-    fn fill(&self, ring: &Ring) -> Sqe {
-        // SAFETY: called on the home core before the op is in flight: the operation is the home core's.
-        let operation = unsafe { (*self.operation.get()).as_mut() };
-        let sqe = operation.expect("an op is filled before it completes").describe(ring);
+    fn fill(&self, ring: &Ring, sqe: &mut Sqe) {
+        self.operation.with_mut(|operation| {
+            // SAFETY: called on the home core before the op is in flight: the operation is the home core's.
+            let operation = unsafe { (*operation).as_mut() };
+            *sqe = operation.expect("an op is filled before it completes").describe(ring);
+        });
         debug_assert_eq!(sqe.opcode, P::OPCODE);
-        sqe
     }
 
-    fn complete(&self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+    unsafe fn complete(body: *const Self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Hold {
         debug_assert!(!cqe.more(), "a one-CQE op has one CQE");
         if let Some(ring) = ring {
-            // SAFETY: the slot is not DONE: the operation is still the home core's.
-            let operation = unsafe { (*self.operation.get()).as_mut() };
-            operation.expect("an op completes once").settle(ring);
+            // SAFETY: the result is not published: the body is alive …
+            unsafe { &(*body).operation }.with_mut(|operation| {
+                // SAFETY: … and the operation the home core's.
+                let operation = unsafe { (*operation).as_mut() };
+                operation.expect("an op completes once").settle(ring);
+            });
         }
-        match self.slot.set(cqe) {
+        // SAFETY: alive until the result is published; afterwards only if the slot says that it is ours.
+        match unsafe { Slot::set_last(&raw const (*body).slot, cqe) } {
             Set::Waiting(waker) => wakers.push(waker),
             Set::Early => {}
-            // SAFETY: the slot says that the future is gone, so the operation is ours.
-            Set::Abandoned => unsafe { self.take() }.orphaned(cqe),
+            Set::Abandoned => {
+                // SAFETY: the future is gone, so body and operation are ours.
+                let operation = unsafe { (*body).take() };
+                // Foreign code must not keep the hold from being given up.
+                contained(|| operation.orphaned(cqe));
+                return Hold::Kernels;
+            }
+        }
+        Hold::Waiters
+    }
+}
+
+/// An operation that has been submitted: the future's side of a cell.
+pub(crate) struct InFlight<P: Operation> {
+    /// Always there, until the result has been taken.
+    waits: Option<WaitRef>,
+    detached: bool,
+    _made_with: PhantomData<P>,
+}
+
+// The operation is moved into its cell before the kernel sees it; the future itself holds no self-reference.
+impl<P: Operation> Unpin for InFlight<P> {}
+
+impl<P: Operation> InFlight<P> {
+    /// Submits what `make` makes: to this thread's ring, or to a core that the thread can reach. The ring, if
+    /// there is one, is lent to `make`: it is the one on which the operation will settle.
+    ///
+    /// # Panics
+    /// If no runtime is in reach.
+    #[inline(always)]
+    pub(crate) fn begin(waker: &Waker, make: impl FnOnce(Option<&Ring>) -> P) -> Self {
+        let mut slot = Slot::new();
+        // Foreign code: while there is nothing yet that could be lost.
+        slot.arm(waker.clone());
+        let body = |operation| Shot { slot, operation: UnsafeCell::new(Some(operation)) };
+        let waits = with_current(|ring| match ring {
+            Some(ring) => {
+                let (waits, kernels) = CellRef::joint(Site::Here(ring), body(make(Some(ring))));
+                ring.submit(kernels);
+                waits
+            }
+            None => {
+                let home = reach::pick().unwrap_or_else(|| panic!("{}", reach::NO_RUNTIME));
+                let (waits, kernels) = CellRef::joint(Site::At(home), body(make(None)));
+                kernels.submit_at_home();
+                waits
+            }
+        });
+        Self { waits: Some(waits), detached: false, _made_with: PhantomData }
+    }
+
+    /// Asks the kernel to stop; the op still completes.
+    pub(crate) fn cancel(&self) {
+        if let Some(waits) = &self.waits {
+            waits.cancel();
+        }
+    }
+
+    fn body(cell: &CellRef) -> *const Shot<P> {
+        // SAFETY: `begin` of this very type made the cell.
+        unsafe { cell.body::<Shot<P>>() }
+    }
+
+    fn slot(cell: &CellRef) -> &Slot<Cqe> {
+        // SAFETY: the body is alive while this side has not given its part of the hold away, and does not
+        // move.
+        unsafe { &(*Self::body(cell)).slot }
+    }
+
+    /// The result has been found: takes the operation out and gives the cell up.
+    #[inline]
+    fn take_operation(&mut self) -> Option<P> {
+        let waits = self.waits.take()?;
+        debug_assert!(Self::slot(&waits).is_done());
+        // SAFETY: the slot has given the result to this side, and with it the body.
+        let operation = unsafe { (*Self::body(&waits)).take() };
+        // SAFETY: … and the hold.
+        unsafe { waits.give_up() };
+        Some(operation)
+    }
+}
+
+impl<P: Operation> Future for InFlight<P> {
+    type Output = P::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<P::Output> {
+        let this = self.get_mut();
+        let waits = this.waits.as_ref().expect("an op was polled after it had completed");
+        let cqe = ready!(Self::slot(waits).poll(cx));
+        let operation = this.take_operation().expect("in flight until here");
+        Poll::Ready(operation.finish(cqe))
+    }
+}
+
+impl<P: Operation> Drop for InFlight<P> {
+    fn drop(&mut self) {
+        let Some(waits) = &self.waits else { return };
+        // First, because the cell may be gone once the slot is abandoned.
+        if !(self.detached || Self::slot(waits).is_done()) {
+            waits.cancel();
+        }
+        // SAFETY: the slot is alive, and not looked at again unless the result has come.
+        let late = unsafe { Slot::abandon(&raw const (*Self::body(waits)).slot) };
+        if let Some(cqe) = late
+            && let Some(operation) = self.take_operation()
+        {
+            operation.orphaned(cqe);
         }
     }
 }
 
-enum State<P> {
+enum State<P: Operation> {
     Idle(P),
-    InFlight(CellRef),
+    InFlight(InFlight<P>),
     Done,
 }
 
@@ -122,70 +241,37 @@ enum State<P> {
 pub(crate) struct Op<P: Operation> {
     state: State<P>,
     detached: bool,
-    _made_with: PhantomData<P>,
 }
 
-// The operation is moved into its cell before the kernel sees it; the future itself holds no self-reference.
+// As for `InFlight`.
 impl<P: Operation> Unpin for Op<P> {}
 
 impl<P: Operation> Op<P> {
     /// An op that has not been submitted.
     pub(crate) fn new(operation: P) -> Self {
-        Self { state: State::Idle(operation), detached: false, _made_with: PhantomData }
+        Self { state: State::Idle(operation), detached: false }
     }
 
     /// Dropping the future will no longer cancel the op.
     pub(crate) fn detach(mut self) -> Self {
         self.detached = true;
+        if let State::InFlight(op) = &mut self.state {
+            op.detached = true;
+        }
         self
     }
 
     /// Asks the kernel to stop; the op still completes. Before the first poll there is nothing to stop.
     pub(crate) fn cancel(&self) {
-        if let State::InFlight(cell) = &self.state {
-            cell.cancel();
+        if let State::InFlight(op) = &self.state {
+            op.cancel();
         }
     }
 
     /// The cell, once submitted: for whoever may have to cancel the op after the future is gone.
     pub(crate) fn cell(&self) -> Option<&CellRef> {
-        if let State::InFlight(cell) = &self.state { Some(cell) } else { None }
-    }
-
-    /// Takes the operation back, if it was never submitted.
-    pub(crate) fn take_idle(&mut self) -> Option<P> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Idle(operation) => Some(operation),
-            state => {
-                self.state = state;
-                None
-            }
-        }
-    }
-
-    fn submit(&mut self, operation: P, waker: &Waker) {
-        let mut slot = Slot::new();
-        slot.arm(waker.clone());
-        let body = Shot { slot, operation: UnsafeCell::new(Some(operation)) };
-        let cell = with_current(|ring| match ring {
-            Some(ring) => {
-                let (cell, kernels) = CellRef::pair(ring.inbox(), body);
-                ring.submit(kernels);
-                cell
-            }
-            None => {
-                let home = reach::pick().unwrap_or_else(|| panic!("{}", reach::NO_RUNTIME));
-                let (cell, kernels) = CellRef::pair(home, body);
-                kernels.submit_at_home();
-                cell
-            }
-        });
-        self.state = State::InFlight(cell);
-    }
-
-    fn body(cell: &CellRef) -> &Shot<P> {
-        // SAFETY: `submit` of this very type made the cell.
-        unsafe { cell.body::<Shot<P>>() }
+        let State::InFlight(op) = &self.state else { return None };
+        op.waits.as_deref()
     }
 }
 
@@ -194,33 +280,18 @@ impl<P: Operation> Future for Op<P> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<P::Output> {
         let this = self.get_mut();
-        if !matches!(this.state, State::InFlight(_)) {
+        if let State::Idle(_) = this.state {
             let State::Idle(operation) = std::mem::replace(&mut this.state, State::Done) else {
-                panic!("an op was polled after it had completed")
+                unreachable!("just seen")
             };
-            this.submit(operation, cx.waker());
-            // An op that could not be submitted (a forked child) is complete already; others have just begun.
-            if this.cell().is_none_or(|cell| !Self::body(cell).slot.is_done()) {
-                return Poll::Pending;
-            }
+            let mut op = InFlight::begin(cx.waker(), |_| operation);
+            op.detached = this.detached;
+            this.state = State::InFlight(op);
         }
-        let State::InFlight(cell) = &this.state else { unreachable!("submitted above or before") };
-        let cqe = ready!(Self::body(cell).slot.poll(cx));
-        // SAFETY: DONE and we have not abandoned the slot: the operation is ours.
-        let operation = unsafe { Self::body(cell).take() };
+        let State::InFlight(op) = &mut this.state else { panic!("an op was polled after it had completed") };
+        // An op that could not be submitted (a forked child) is complete already.
+        let output = ready!(Pin::new(op).poll(cx));
         this.state = State::Done;
-        Poll::Ready(operation.finish(cqe))
-    }
-}
-
-impl<P: Operation> Drop for Op<P> {
-    fn drop(&mut self) {
-        let State::InFlight(cell) = &self.state else { return };
-        match Self::body(cell).slot.abandon() {
-            // SAFETY: DONE came before GONE: the operation is ours to dispose of.
-            Some(cqe) => unsafe { Self::body(cell).take() }.orphaned(cqe),
-            None if self.detached => {}
-            None => cell.cancel(),
-        }
+        Poll::Ready(output)
     }
 }

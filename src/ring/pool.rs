@@ -6,7 +6,7 @@
 
 use super::Ring;
 use crate::buf::PooledBuf;
-use crate::buf::pooled::Origin;
+use crate::buf::pooled::{Home, Origin};
 use crate::sys::fork;
 use crate::sys::map::Map;
 use io_uring::types::BufRingEntry;
@@ -27,6 +27,7 @@ pub(crate) const ARM_FLOOR: u16 = 8;
 /// The provided buffers of one ring.
 pub(crate) struct Pool {
     origin: Arc<Origin>,
+    home: Home,
     entries: Map,
     count: u16,
     tail: u16,
@@ -64,13 +65,18 @@ impl Pool {
     /// Hands returned buffers back to the kernel.
     fn refill(&mut self) {
         let before = self.tail;
-        let origin = Arc::clone(&self.origin);
-        origin.take_returned(|id| self.offer(id));
+        while let Some(id) = self.home.next_returned() {
+            self.offer(id);
+        }
+        if self.origin.has_returned() {
+            let origin = Arc::clone(&self.origin);
+            origin.take_returned(|id| self.offer(id));
+        }
         if self.tail != before {
             self.publish();
         }
         if self.available > ARM_FLOOR {
-            origin.fed();
+            self.origin.fed();
         }
     }
 }
@@ -80,11 +86,12 @@ impl Ring {
     pub(crate) fn make_pool(&self, buffer_size: u32, count: u16) -> io::Result<()> {
         assert!(count.is_power_of_two(), "the kernel wants a power of two");
         let entries = Map::new(usize::from(count) * size_of::<BufRingEntry>())?;
-        let memory = Map::new(buffer_size as usize * usize::from(count))?;
+        let memory = Map::new(Origin::memory_for(buffer_size, count))?;
         let start: NonNull<u8> = entries.start();
         self.backend.borrow_mut().register_buffers(start, count, GROUP)?;
         let origin = Origin::new(memory, buffer_size, count, self.inbox());
-        let mut pool = Pool { origin, entries, count, tail: 0, available: 0 };
+        let home = Home::of(&origin, count);
+        let mut pool = Pool { origin, home, entries, count, tail: 0, available: 0 };
         (0..count).for_each(|id| pool.offer(id));
         pool.publish();
         self.counters().pool_buffers.set(u64::from(count));
@@ -122,7 +129,8 @@ impl Ring {
         let mut pool = self.pool.borrow_mut();
         let pool = pool.as_mut().expect("only a registered pool has buffers to pick");
         pool.available -= 1;
-        PooledBuf::picked(Arc::clone(&pool.origin), id, len)
+        // SAFETY: the kernel names a buffer that it was given (`offer`), once for each time.
+        unsafe { pool.home.picked(id, len) }
     }
 
     /// The kernel found no buffer.

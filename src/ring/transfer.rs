@@ -34,11 +34,6 @@ impl<B: IoBufMut> Inward<B> {
         sqe.at(buf::landing(&mut self.buf), self.asked)
     }
 
-    /// The buffer of an op that was never submitted.
-    pub(crate) fn into_inner(self) -> B {
-        self.buf
-    }
-
     /// Where in the buffer a read lands.
     pub(crate) fn lands_at(&self) -> usize {
         self.buf.fill_from()
@@ -50,6 +45,7 @@ impl<B: IoBufMut> Inward<B> {
     }
 
     /// The result and the buffer, grown by what the kernel has written.
+    #[inline(always)]
     pub(crate) fn finish(mut self, cqe: Cqe) -> (io::Result<usize>, B) {
         let result = cqe.result();
         if let Ok(n) = result {
@@ -76,11 +72,6 @@ impl<B: IoBuf> Outward<B> {
         Self { buf, done: 0 }
     }
 
-    /// The buffer of an op that was never submitted.
-    pub(crate) fn into_inner(self) -> B {
-        self.buf
-    }
-
     /// Points `sqe` at the bytes that are left. The buffer is in its final place.
     pub(crate) fn describe(&mut self, sqe: Sqe) -> Sqe {
         let rest = &self.buf.as_slice()[self.done..];
@@ -101,6 +92,7 @@ impl<B: IoBuf> Outward<B> {
     }
 
     /// The result of a single op and the buffer.
+    #[inline(always)]
     pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {
         (cqe.result(), self.buf)
     }

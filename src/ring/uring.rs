@@ -138,10 +138,11 @@ impl Backend for Uring {
     }
 
     fn push(&mut self, sqe: &Sqe) -> bool {
-        // SAFETY: both are the kernel's 64-byte entry (the size is asserted at `Sqe`).
-        let entry = unsafe { std::mem::transmute::<Sqe, squeue::Entry>(*sqe) };
+        const { assert!(align_of::<squeue::Entry>() <= align_of::<Sqe>()) };
+        // SAFETY: both are the kernel's 64-byte entry (the size is asserted at `Sqe`, the alignment above).
+        let entry = unsafe { &*std::ptr::from_ref(sqe).cast::<squeue::Entry>() };
         // SAFETY: the cell behind the entry owns all it points at until its final CQE (ring/cell.rs).
-        let pushed = unsafe { self.ring.submission().push(&entry) }.is_ok();
+        let pushed = unsafe { self.ring.submission().push(entry) }.is_ok();
         self.queued += usize::from(pushed);
         pushed
     }

@@ -44,9 +44,14 @@
 //! | timers | the rest of the turn; beyond 1,024 the next turn, which does not wait |
 //! | submissions | inside a turn, the first reading of the clock after the submit delay (100 µs) |
 //! | local and steal queue | eight polls in a row of the other; long ones count by time (turns.rs) |
-//! | injector | every 61st poll, and when the core is dry; not while another core takes |
+//! | injector | every 61st poll, and when the core is dry; a deep one its share of the `Send` polls (below) |
 //! | spill | the first of it moves up with each `Send` task that is polled |
 //! | background queue | a sixteenth of the time while others wait; else one poll a turn (background.rs) |
+//!
+//! The injector's share, once a core has not been dry for 1,024 polls, is as if what waits there, divided by
+//! the number of cores, stood in the steal queue (injector.rs): behind a hundred thousand tasks that are
+//! always ready a task waits for some two hundred thousand polls, and not for 61 times as many. A poll is
+//! skipped while another core takes.
 //!
 //! There is no bound on one poll: a task that does not return holds its core. That is what the cooperative
 //! budget (`task::coop`), the monitor and the watchdog are for.

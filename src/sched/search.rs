@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::current::Core;
+use super::injector;
 use super::victims::Victims;
 use crate::task::Notified;
 use std::time::{Duration, Instant};
@@ -44,6 +45,15 @@ impl Searcher {
         Self { victims, surplus: None }
     }
 
+    /// How often this core is to take one task that did not fit a steal queue; see [`injector::pace`].
+    pub(super) fn injector_pace(core: &Core) -> Option<u64> {
+        let waiting = core.shared.injector.len();
+        if waiting == 0 {
+            return None;
+        }
+        injector::pace(core.steal.borrow().len(), waiting.div_ceil(core.shared.cores.len()))
+    }
+
     /// Queues some of what did not fit the steal queues: this core's share. How much.
     pub(super) fn take_from_injector(core: &Core) -> usize {
         let share = core.shared.injector.len().div_ceil(core.shared.cores.len());
@@ -52,9 +62,7 @@ impl Searcher {
 
     /// Takes one task that did not fit a steal queue.
     pub(super) fn one_from_injector(core: &Core) -> Option<Notified> {
-        let mut one = None;
-        core.shared.injector.take(1, |task| one = Some(task));
-        one
+        core.shared.injector.take_one()
     }
 
     /// Looks for `Send` tasks of other cores: all steal queues first, then the Send lanes. Ends with the

@@ -2,8 +2,8 @@
 //!
 //! 1. The runtime refuses spawns and accepts and knocks at every core (`Shared::close`).
 //! 2. Each core lists its tasks, for the report, and drops them on its own thread. Barrier.
-//! 3. Each core drains its inbox, cancels everything, reaps until nothing is in flight or the deadline.
-//!    Barrier.
+//! 3. Each core drains its inbox, gives sends that were promised to leave half of the time
+//!    (net/poll_write.rs), cancels everything, reaps until nothing is in flight or the deadline. Barrier.
 //! 4. Each inbox is closed by one swap; a later pusher disposes of its own message.
 //! 5. The ring closes, or is leaked with all it owns if something is still in flight: closing a ring does not
 //!    wait for the kernel (kernel-notes/ring-close.md).
@@ -16,6 +16,7 @@ use super::current::Core;
 use crate::base::guard::contained;
 use crate::base::inbox::Inbox;
 use crate::ring::Ring;
+use crate::ring::backend::Wait;
 use crate::task::{Entry, Mark, Notified, OwnedTasks};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::task::Waker;
@@ -170,7 +171,8 @@ fn drop_tasks(core: &Core) {
 fn drain(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) {
     let inbox = &core.shared.cores[core.index].inbox;
     let deadline = core.shared.barriers.deadline();
-    ring.close(wakers);
+    let grace = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let mut is_closed = false;
     loop {
         for message in inbox.take_pinned() {
             if let Err(message) = Notified::from_message(message) {
@@ -179,6 +181,16 @@ fn drain(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) {
         }
         drop(inbox.take_send());
         wake(wakers);
+        if !is_closed && ring.owed() > 0 && Instant::now() < grace {
+            ring.enter(Wait::Until(Some(DRAIN_STEP)));
+            ring.reap(wakers);
+            wake(wakers);
+            continue;
+        }
+        if !is_closed {
+            ring.close(wakers);
+            is_closed = true;
+        }
         let done = ring.drain(DRAIN_STEP, wakers);
         wake(wakers);
         if done || Instant::now() >= deadline {

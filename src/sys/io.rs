@@ -56,6 +56,14 @@ fn set_nonblocking(socket: RawFd, nonblocking: bool) -> io::Result<()> {
     syscall!(ioctl(socket, libc::FIONBIO, &raw const on)).map(|_| ())
 }
 
+/// Resets a connection on the spot, as the close of a socket whose linger time is zero does: what is unsent
+/// is dropped, and the peer is told that something is missing (`connect(2)` to no address, `tcp(7)`).
+pub(crate) fn reset(socket: RawFd) -> io::Result<()> {
+    let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let len = size_of::<libc::sockaddr>() as libc::socklen_t;
+    syscall!(connect(socket, &raw const nowhere, len)).map(|_| ())
+}
+
 /// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode
 /// afterwards.
 ///

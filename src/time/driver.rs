@@ -76,27 +76,27 @@ pub(super) enum Outcome {
 struct Timer {
     slot: Slot<Outcome>,
     home: Arc<Inbox>,
-    /// When this was armed; the deadline is `wait` nanoseconds later.
-    armed: Instant,
+    /// When this was made; the deadline is `wait` nanoseconds later.
+    made: Instant,
     wait: AtomicU64,
     key: AtomicU64,
 }
 
 impl Timer {
-    fn new(home: Arc<Inbox>, armed: Instant, deadline: Instant) -> Self {
+    fn new(home: Arc<Inbox>, made: Instant, deadline: Instant) -> Self {
         let timer =
-            Self { slot: Slot::new(), home, armed, wait: AtomicU64::new(0), key: AtomicU64::new(NOWHERE) };
+            Self { slot: Slot::new(), home, made, wait: AtomicU64::new(0), key: AtomicU64::new(NOWHERE) };
         timer.set_deadline(deadline);
         timer
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.armed.checked_add(Duration::from_nanos(self.wait.load(Ordering::Relaxed)))
+        self.made.checked_add(Duration::from_nanos(self.wait.load(Ordering::Relaxed)))
     }
 
     /// Must be followed by a request, which publishes it, or stay on the home core.
     fn set_deadline(&self, deadline: Instant) {
-        let wait = deadline.saturating_duration_since(self.armed).as_nanos();
+        let wait = deadline.saturating_duration_since(self.made).as_nanos();
         self.wait.store(u64::try_from(wait).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -144,8 +144,11 @@ pub(crate) struct Driver {
     /// What the time is, if it may be another than the system's.
     clock: Option<Arc<Clock>>,
     home: Arc<Inbox>,
-    /// Timers of this core that nobody else refers to.
-    spare: Vec<Arc<Parcel<Timer>>>,
+    /// The system's clock when [`fire`] last looked.
+    lately: Instant,
+    /// Timers of this core that nobody else refers to, with empty slots; each with the reference of its
+    /// future and the one of the wheel, so that neither is made or given up while a timer goes round.
+    spare: Vec<[Arc<Parcel<Timer>>; 2]>,
     /// The last batch's memory.
     expired: Vec<Arc<Parcel<Timer>>>,
 }
@@ -154,7 +157,7 @@ impl Driver {
     /// The timers of the core behind `home`; ticks are counted from `start`.
     pub(crate) fn new(start: Instant, home: Arc<Inbox>) -> Self {
         let (spare, expired) = (Vec::new(), Vec::new());
-        Self { wheel: Wheel::new(), start, clock: None, home, spare, expired }
+        Self { wheel: Wheel::new(), start, clock: None, home, lately: start, spare, expired }
     }
 
     /// Makes these timers go by `clock`, if there is one, from its origin on.
@@ -198,27 +201,22 @@ impl Driver {
         wait.as_secs().saturating_mul(1_000).saturating_add(ticks)
     }
 
-    fn arm(&mut self, deadline: Instant, now: Instant, waker: Waker) -> Arc<Parcel<Timer>> {
-        let mut parcel = match self.spare.pop() {
-            Some(mut parcel) => {
-                let timer = &mut Arc::get_mut(&mut parcel).expect("a spare timer is nobody's").value;
-                // The old slot holds no waker: see `take_back`.
-                timer.slot = Slot::new();
-                timer.armed = now;
-                timer.set_deadline(deadline);
-                parcel
-            }
-            None => Parcel::new(Timer::new(Arc::clone(&self.home), now, deadline)),
-        };
-        Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
-        self.insert(&parcel, self.tick_of(Some(deadline)));
-        parcel
+    /// A timer with nobody waiting yet, and the reference for its future.
+    fn arm(&mut self, deadline: Instant, now: Instant) -> Arc<Parcel<Timer>> {
+        let [ours, theirs] = self.spare.pop().unwrap_or_else(|| {
+            let parcel = Parcel::new(Timer::new(Arc::clone(&self.home), now, deadline));
+            [Arc::clone(&parcel), parcel]
+        });
+        theirs.value.set_deadline(deadline);
+        self.insert(ours, &theirs.value, deadline);
+        theirs
     }
 
-    fn insert(&mut self, parcel: &Arc<Parcel<Timer>>, tick: u64) {
-        debug_assert!(!parcel.value.is_in_wheel());
-        let key = self.wheel.insert(tick, Arc::clone(parcel));
-        parcel.value.key.store(key.to_bits(), Ordering::Relaxed);
+    /// Puts `parcel`, which is `timer`'s, into the wheel.
+    fn insert(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, deadline: impl Into<Option<Instant>>) {
+        debug_assert!(!timer.is_in_wheel());
+        let key = self.wheel.insert(self.tick_of(deadline.into()), parcel);
+        timer.key.store(key.to_bits(), Ordering::Relaxed);
     }
 
     fn remove(&mut self, parcel: &Parcel<Timer>) -> Option<Arc<Parcel<Timer>>> {
@@ -230,7 +228,9 @@ impl Driver {
         let removed = self.remove(parcel);
         let wanted = requests & CANCEL == 0;
         if wanted && (removed.is_some() || requests & REGISTER != 0) {
-            self.insert(parcel, self.tick_of(parcel.value.deadline()));
+            let again = removed.unwrap_or_else(|| Arc::clone(parcel));
+            self.insert(again, &parcel.value, parcel.value.deadline());
+            return None;
         }
         removed
     }
@@ -242,16 +242,26 @@ impl Driver {
         if !self.is_home_of(&parcel) {
             return Some(parcel);
         }
-        if self.remove(&parcel).is_none() && !parcel.value.slot.is_done() {
-            return Some(parcel);
-        }
-        if self.spare.len() < SPARE_MAX && Arc::get_mut(&mut parcel).is_some() {
-            self.spare.push(parcel);
+        let has_room = self.spare.len() < SPARE_MAX;
+        match self.remove(&parcel) {
+            // A message that is still in the inbox would be a third.
+            Some(wheels) if has_room && Arc::strong_count(&parcel) == 2 => self.spare.push([wheels, parcel]),
+            Some(_) => {}
+            None if !parcel.value.slot.is_done() => return Some(parcel),
+            None => {
+                if let Some(Parcel { value: timer, .. }) = Arc::get_mut(&mut parcel)
+                    && has_room
+                {
+                    timer.slot = Slot::new();
+                    self.spare.push([Arc::clone(&parcel), parcel]);
+                }
+            }
         }
         None
     }
 
     fn fire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> usize {
+        self.lately = now;
         // The clock has not gone backwards, whatever the caller says: then nothing new is due.
         let tick = self.time(now).saturating_duration_since(self.start).as_millis();
         let mut expired = std::mem::take(&mut self.expired);
@@ -365,25 +375,34 @@ pub(crate) fn shut_down(wakers: &mut Vec<Waker>) -> usize {
     driver.map_or(0, |driver| driver.take_down(wakers))
 }
 
-/// Puts a timer into this core's wheel, or sends it to a core if this thread is none.
+/// A time that is not after now, and that costs less to know: on a core, when the turn began. `None` if it
+/// may have nothing to do with the clock that timers go by.
+pub(super) fn lately() -> Option<Instant> {
+    if is_touched() { None } else { with_current(|driver| driver.lately) }
+}
+
+/// Puts a timer into this core's wheel, or sends it to a core if this thread is none. `now` is any time that
+/// is not after the deadline.
 ///
-/// `waker` is woken at `deadline`, unless the ticket is dropped before.
+/// The waker is woken at `deadline`, unless the ticket is dropped before.
 ///
 /// # Panics
 /// If this thread is no core and has entered no runtime; in a forked child.
-pub(super) fn arm(deadline: Instant, now: Instant, waker: Waker) -> Ticket {
+pub(super) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
-    let mut waker = Some(waker);
-    let here = with_current(|driver| driver.arm(deadline, now, waker.take().expect("taken once")));
-    let parcel = here.unwrap_or_else(|| {
-        let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
-        let mut parcel = Parcel::new(Timer::new(home, now, deadline));
-        let waker = waker.take().expect("no core took it");
-        Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
-        parcel.request(&parcel.value.home, REGISTER);
-        parcel
-    });
+    if let Some(parcel) = with_current(|driver| driver.arm(deadline, now)) {
+        // On this thread nobody sets it meanwhile.
+        let waits = parcel.value.slot.poll(cx).is_pending();
+        debug_assert!(waits, "a fresh timer has no outcome");
+        return Ticket { parcel: Some(parcel) };
+    }
+    let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
+    let mut parcel = Parcel::new(Timer::new(home, now, deadline));
+    // Before it can be fired.
+    let waker = cx.waker().clone();
+    Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
+    parcel.request(&parcel.value.home, REGISTER);
     Ticket { parcel: Some(parcel) }
 }
 
@@ -422,8 +441,8 @@ impl Ticket {
                 return None;
             }
             let removed = driver.remove(parcel)?;
-            driver.insert(parcel, driver.tick_of(Some(deadline)));
-            Some(removed)
+            driver.insert(removed, &parcel.value, deadline);
+            Some(())
         });
         // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile.
         let done = moved.flatten().is_some();

@@ -3,7 +3,8 @@
 //!
 //! The bounds follow from what the scheduler states: a turn has at most [`TURN`] polls, after which inbox,
 //! timers and completions are looked at; of local and steal queue neither gets more than [`IN_A_ROW`] polls
-//! while the other waits; the injector is asked every [`INJECTOR_EVERY`] polls.
+//! while the other waits; the injector is asked every [`INJECTOR_EVERY`] polls, a deep one as often as the
+//! number of tasks in it deserves.
 
 mod flood;
 #[path = "../kit/mod.rs"]
@@ -20,7 +21,7 @@ use std::time::Duration;
 const TURN: u64 = 128;
 /// Polls that one of the two queues may have in a row.
 const IN_A_ROW: u64 = 8;
-/// The injector gets one poll in so many.
+/// The injector gets one poll in so many at least.
 const INJECTOR_EVERY: u64 = 61;
 /// Polls between two looks at the clock.
 const CLOCK_EVERY: u64 = 16;

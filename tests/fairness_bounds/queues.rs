@@ -1,13 +1,15 @@
 //! Tasks that are always ready, as many as fill the steal queue and more: each gets its turn.
 
 use crate::kit::{bounded, wait_for};
-use crate::{INJECTOR_EVERY, STEAL_QUEUE, polls};
+use crate::{INJECTOR_EVERY, STEAL_QUEUE, TURN, polls};
 use ringwork::runtime::{Builder, Pin, Steal};
 use ringwork::task::yield_now;
 use ringwork::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Polls without a pause from which on a deep injector has its share.
+const BUSY: u64 = 1024;
 /// How often each of so many tasks is to be polled.
 const TIMES: u64 = 5;
 
@@ -37,9 +39,12 @@ fn least_polled(count: u64, steal: Steal) -> (u64, u64) {
     (least, polls(runtime.handle()) - from)
 }
 
-/// Each place in the injector costs one of its polls, and then there is the queue.
+/// Once for the injector, of which every other poll is one if it is as deep as the queue, and once for the
+/// queue, as long as either has been: a turn keeps to what it has seen when it began. An injector that is not
+/// deep has one poll in so many, as has any before the core has been busy for a while.
 fn longest_wait(count: u64) -> u64 {
-    INJECTOR_EVERY * count.saturating_sub(STEAL_QUEUE / 2) + 2 * STEAL_QUEUE
+    let injected = count.saturating_sub(STEAL_QUEUE / 2).min(STEAL_QUEUE / 8);
+    BUSY + 3 * count + 2 * STEAL_QUEUE + TURN + INJECTOR_EVERY * injected
 }
 
 /// A task that the injector gave out used to go back there if the queue was full. With one task more than
@@ -48,7 +53,7 @@ fn longest_wait(count: u64) -> u64 {
 fn every_task_gets_its_turn_however_many_are_always_ready() {
     bounded(|| {
         for steal in [Steal::After(Duration::from_micros(200)), Steal::Never] {
-            for count in [1, 2, 255, 256, 257, 258, 386, 515, 700] {
+            for count in [1, 2, 255, 256, 257, 258, 386, 515, 700, 20_000] {
                 let (least, all) = least_polled(count, steal);
                 assert!(least >= TIMES - 1, "{steal:?}, {count} tasks: {least} of {all} polls for one");
             }

@@ -104,8 +104,9 @@ fn in_queue(kind: Kind, flood: &Flood) -> u64 {
     let ahead = OWN
         + match kind {
             Kind::Local => flood.local,
-            // A task that finds the steal queue full waits behind all others.
-            Kind::Send if flood.send > STEAL_QUEUE => flood.send * INJECTOR_EVERY / 2,
+            // A task that finds the steal queue full waits behind all others, and every other poll is one of
+            // those.
+            Kind::Send if flood.send > STEAL_QUEUE => 2 * flood.send,
             Kind::Send => flood.send,
         };
     // The other queue gets every other poll, or more while its polls are shorter; the injector some more.

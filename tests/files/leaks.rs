@@ -132,8 +132,8 @@ fn a_read_dropped_with_its_file_keeps_the_descriptor_until_it_is_over() {
                     let file = OpenOptions::new().read(true).write(true).open(&path).await.unwrap();
                     let mut reading = file.read_at([0; 64], 0);
                     assert!(poll_once(&mut reading).await.is_pending());
-                    drop(file);
                     drop(reading);
+                    drop(file);
                 }
             });
             runtime.block_on(task).unwrap();

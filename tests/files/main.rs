@@ -3,6 +3,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod anywhere;
 mod confinement;
 mod content;
 mod errors;

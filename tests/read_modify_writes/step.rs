@@ -1,25 +1,33 @@
 //! Looking at each instruction that a thread executes, by the CPU's trap flag.
 //!
 //! Owns the flag, the handler of the trap, and what counts: an instruction with a `lock` prefix, or an
-//! exchange with memory, which is locked without one. The handler runs before each instruction, on the same
-//! thread, and is not looked at itself. A system call is one instruction. It does not know what the
-//! instructions are for.
+//! exchange with memory, which is locked without one; beside them, how many instructions there were at all.
+//! The handler runs before each instruction, on the same thread, and is not looked at itself. A system call
+//! is one instruction. It does not know what the instructions are for.
 
 use std::arch::asm;
 use std::cell::{Cell, RefCell};
 
 thread_local! {
     static IS_ON: Cell<bool> = const { Cell::new(false) };
-    static SEEN: Cell<u64> = const { Cell::new(0) };
-    static SEEN_BEFORE: Cell<u64> = const { Cell::new(0) };
+    static SEEN: Cell<Seen> = const { Cell::new(Seen { locked: 0, all: 0 }) };
+    static SEEN_BEFORE: Cell<Seen> = const { Cell::new(Seen { locked: 0, all: 0 }) };
     static LAPS: RefCell<Vec<Lap>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many read-modify-writes were executed before this call of [`lap`] and after the last.
+#[derive(Clone, Copy)]
+struct Seen {
+    locked: u64,
+    all: u64,
+}
+
+/// How many read-modify-writes, and instructions of all kinds, were executed before this call of [`lap`] and
+/// after the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lap {
     pub(crate) name: &'static str,
     pub(crate) count: u64,
+    pub(crate) instructions: u64,
 }
 
 /// From here on this thread's instructions are looked at.
@@ -50,9 +58,10 @@ pub(crate) fn lap(name: &'static str) {
     if !IS_ON.get() {
         return;
     }
-    let count = SEEN.get() - SEEN_BEFORE.get();
+    let (now, before) = (SEEN.get(), SEEN_BEFORE.get());
     if !name.is_empty() {
-        LAPS.with_borrow_mut(|laps| laps.push(Lap { name, count }));
+        let (count, instructions) = (now.locked - before.locked, now.all - before.all);
+        LAPS.with_borrow_mut(|laps| laps.push(Lap { name, count, instructions }));
     }
     SEEN_BEFORE.set(SEEN.get());
 }
@@ -62,9 +71,9 @@ extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
     // SAFETY: the kernel passes this to a handler with SA_SIGINFO.
     let next = unsafe { (*context).uc_mcontext.gregs[libc::REG_RIP as usize] };
     // SAFETY: the thread goes on there, so a whole instruction is there.
-    if unsafe { is_locked(std::ptr::with_exposed_provenance(next as usize)) } {
-        SEEN.set(SEEN.get() + 1);
-    }
+    let is_locked = unsafe { is_locked(std::ptr::with_exposed_provenance(next as usize)) };
+    let seen = SEEN.get();
+    SEEN.set(Seen { locked: seen.locked + u64::from(is_locked), all: seen.all + 1 });
 }
 
 /// Whether the instruction is a read-modify-write of memory that no other CPU may divide.

@@ -11,17 +11,18 @@ use std::time::Instant;
 use super::send::{Countdown, WORKERS, Workers};
 use crate::burn::burn;
 use crate::meter::latencies;
+use crate::plan::Plan;
 use crate::sample::Sample;
 use crate::usage::Usage;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HotPlan {
-    pub(crate) tasks: usize,
+struct HotPlan {
+    tasks: usize,
     /// As many tasks are born on each worker.
-    pub(crate) is_balanced: bool,
+    is_balanced: bool,
     /// The work of one task, as [`burn`] counts it.
-    pub(crate) turns: u64,
+    turns: u64,
 }
 
 /// The tasks of one burst and when each ended.
@@ -34,7 +35,12 @@ struct Burst {
 }
 
 /// Works as planned and prints what it cost.
-pub(crate) fn run<W: Workers>(plan: HotPlan) -> io::Result<()> {
+pub(crate) fn run<W: Workers>(plan: &Plan) -> io::Result<()> {
+    let plan = HotPlan {
+        tasks: plan.need("tasks")?,
+        is_balanced: plan.is_set("balanced")?,
+        turns: plan.need("turns")?,
+    };
     let sample = W::run(async move {
         burst::<W>(HotPlan { tasks: plan.tasks.div_ceil(20), ..plan }).await;
         let (counted, before) = (W::counters(), Usage::own());

@@ -1,116 +1,240 @@
-//! The programs that are compared, one file each, by name. Each is written the way its runtime's users
-//! would write it, runs on one thread (plus a blocking pool where the runtime needs one) and serves until
-//! it is killed; those without clients run for a stated time and print one line. They promise equal work,
-//! not equal code; where only schedulers are compared (`local/`) the code is equal as well.
+//! The programs that are compared, by peer and role. Each is written the way its runtime's users would
+//! write it; servers serve until they are killed, programs without clients run for a stated time and print
+//! one line. They promise equal work, not equal code; where only schedulers are compared (`local/`,
+//! `send/`) the code is equal as well. A new peer is a file in the folder of its role and a row in
+//! [`PROGRAMS`].
 
-pub(crate) mod epoll_echo;
-pub(crate) mod even;
-pub(crate) mod floor_echo;
-pub(crate) mod floor_proxy;
-pub(crate) mod floor_read;
-pub(crate) mod hot;
-pub(crate) mod local;
-pub(crate) mod pread_read;
-pub(crate) mod relay;
-#[cfg(feature = "ringwork")]
-pub(crate) mod ringwork_echo;
-#[cfg(feature = "ringwork")]
-pub(crate) mod ringwork_proxy;
-#[cfg(feature = "ringwork")]
-pub(crate) mod ringwork_read;
-pub(crate) mod send;
-pub(crate) mod tokio_echo;
-pub(crate) mod tokio_proxy;
-pub(crate) mod tokio_read;
+mod cross;
+mod disk;
+mod even;
+mod files;
+mod foreign;
+mod hot;
+mod local;
+mod net;
+mod questions;
+mod send;
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use crate::plan::Plan;
 
-use crate::meter::Times;
-use crate::reads::ReadPlan;
-
+pub(crate) use cross::CrossOp;
 pub(crate) use even::NO_CORE;
-pub(crate) use hot::HotPlan;
 pub(crate) use local::LocalOp;
+pub(crate) use net::listen;
 pub(crate) use send::{SendOp, WORKERS};
 
-/// How a program is started.
+/// One program of this build.
 #[derive(Clone, Copy)]
-pub(crate) enum Entry {
-    /// Listens at the address and serves.
-    Server(fn(SocketAddr) -> io::Result<()>),
-    /// Listens at the first address and passes connections on to the second.
-    Proxy(fn(SocketAddr, SocketAddr) -> io::Result<()>),
-    /// Reads a file and returns after the planned time.
-    Reader(fn(ReadPlan) -> io::Result<()>),
-    /// Does one operation of a scheduler of local tasks, over and over, for the planned time.
-    Local(fn(LocalOp, Times) -> io::Result<()>),
-    /// The same with `Send` tasks on two workers.
-    Send(fn(SendOp, Times) -> io::Result<()>),
-    /// Works off a burst of tasks.
-    Hot(fn(HotPlan) -> io::Result<()>),
+pub(crate) struct Program {
+    pub(crate) peer: &'static str,
+    /// What it does, as the workloads ask for it.
+    pub(crate) role: &'static str,
+    /// Does it, until killed or for the planned time.
+    pub(crate) run: fn(&Plan) -> io::Result<()>,
+    /// Of somebody else's program: says why it cannot be started on this machine, if so.
+    pub(crate) foreign: Option<fn() -> Result<(), String>>,
 }
 
-/// Every program of this build, as `PEER_WORK`.
-pub(crate) const PROGRAMS: &[(&str, Entry)] = &[
-    ("floor_echo", Entry::Server(floor_echo::run)),
-    ("epoll_echo", Entry::Server(epoll_echo::run)),
-    ("tokio_echo", Entry::Server(tokio_echo::run)),
+/// A program of ours.
+const fn own(peer: &'static str, role: &'static str, run: fn(&Plan) -> io::Result<()>) -> Program {
+    Program { peer, role, run, foreign: None }
+}
+
+/// A program of somebody else's, if `look` finds it.
+const fn foreign(
+    peer: &'static str,
+    role: &'static str,
+    run: fn(&Plan) -> io::Result<()>,
+    look: fn() -> Result<(), String>,
+) -> Program {
+    Program { peer, role, run, foreign: Some(look) }
+}
+
+/// Every program of this build.
+pub(crate) const PROGRAMS: &[Program] = &[
+    own("floor", "echo", net::echo::<net::floor::Floor>),
+    own("epoll", "echo", net::echo::<net::epoll::EpollLoop>),
+    own("tokio", "echo", net::echo::<net::tokio::CurrentThread>),
+    own("tokio-multi", "echo", net::tokio_multi::echo),
+    own("monoio", "echo", net::echo::<net::monoio::Monoio>),
+    own("glommio", "echo", net::echo::<net::glommio::Glommio>),
+    own("compio", "echo", net::echo::<net::compio::Compio>),
+    own("smol", "echo", net::echo::<net::smol::Smol>),
+    foreign("go", "echo", foreign::go::echo, foreign::go::look),
     #[cfg(feature = "ringwork")]
-    ("ringwork_echo", Entry::Server(ringwork_echo::run)),
-    ("floor_proxy", Entry::Proxy(floor_proxy::run)),
-    ("tokio_proxy", Entry::Proxy(tokio_proxy::run)),
+    own("ringwork", "echo", net::ringwork::echo),
+    own("floor", "proxy", net::proxy::<net::floor::Floor>),
+    own("tokio", "proxy", net::proxy::<net::tokio::CurrentThread>),
+    own("tokio-multi", "proxy", net::tokio_multi::proxy),
+    own("monoio", "proxy", net::proxy::<net::monoio::Monoio>),
+    own("glommio", "proxy", net::proxy::<net::glommio::Glommio>),
+    own("compio", "proxy", net::proxy::<net::compio::Compio>),
+    own("smol", "proxy", net::proxy::<net::smol::Smol>),
+    foreign("go", "proxy", foreign::go::proxy, foreign::go::look),
+    foreign("haproxy", "proxy", foreign::haproxy::plain, foreign::haproxy::look),
+    foreign("haproxy-splice", "proxy", foreign::haproxy::splicing, foreign::haproxy::look),
     #[cfg(feature = "ringwork")]
-    ("ringwork_proxy", Entry::Proxy(ringwork_proxy::run)),
-    ("floor_read", Entry::Reader(floor_read::run)),
-    ("pread_read", Entry::Reader(pread_read::run)),
-    ("tokio_read", Entry::Reader(tokio_read::run)),
+    own("ringwork", "proxy", net::ringwork::proxy),
+    own("floor", "source", net::source::<net::floor::Floor>),
+    own("tokio", "source", net::source::<net::tokio::CurrentThread>),
+    own("tokio-multi", "source", net::tokio_multi::source),
+    own("monoio", "source", net::source::<net::monoio::Monoio>),
+    own("glommio", "source", net::source::<net::glommio::Glommio>),
+    own("compio", "source", net::source::<net::compio::Compio>),
+    own("smol", "source", net::source::<net::smol::Smol>),
+    foreign("go", "source", foreign::go::source, foreign::go::look),
     #[cfg(feature = "ringwork")]
-    ("ringwork_read", Entry::Reader(ringwork_read::run)),
-    ("tokio_local", Entry::Local(local::run::<local::tokio::LocalSet>)),
-    ("monoio_local", Entry::Local(local::run::<local::monoio::Monoio>)),
-    ("glommio_local", Entry::Local(local::run::<local::glommio::Glommio>)),
-    ("compio_local", Entry::Local(local::run::<local::compio::Compio>)),
+    own("ringwork", "source", net::ringwork::source),
+    own("floor", "read", disk::floor::read),
+    own("pread", "read", disk::pread::run),
+    own("tokio", "read", disk::read::<local::tokio::LocalSet>),
+    own("monoio", "read", disk::read::<local::monoio::Monoio>),
+    own("glommio", "read", disk::read::<local::glommio::Glommio>),
+    own("compio", "read", disk::read::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
-    ("ringwork_local", Entry::Local(local::run::<local::ringwork::Ringwork>)),
-    ("tokio-multi_send", Entry::Send(send::run::<send::tokio::MultiThread>)),
+    own("ringwork", "read", disk::read::<local::ringwork::Ringwork>),
+    own("floor", "write", disk::floor::write),
+    own("tokio", "write", disk::write::<local::tokio::LocalSet>),
+    own("monoio", "write", disk::write::<local::monoio::Monoio>),
+    own("glommio", "write", disk::write::<local::glommio::Glommio>),
+    own("compio", "write", disk::write::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
-    ("ringwork_send", Entry::Send(send::run::<send::ringwork::Stealing>)),
-    ("tokio-multi_hot", Entry::Hot(hot::run::<send::tokio::MultiThread>)),
+    own("ringwork", "write", disk::write::<local::ringwork::Ringwork>),
+    own("floor", "log", disk::floor_log::run),
+    own("tokio", "log", disk::log::<local::tokio::LocalSet>),
+    own("monoio", "log", disk::log::<local::monoio::Monoio>),
+    own("glommio", "log", disk::log::<local::glommio::Glommio>),
+    own("compio", "log", disk::log::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
-    ("ringwork_hot", Entry::Hot(hot::run::<send::ringwork::Stealing>)),
+    own("ringwork", "log", disk::log::<local::ringwork::Ringwork>),
+    own("floor", "files", files::floor::open),
+    own("floor-parsing", "files", files::floor::parsing),
+    foreign("nginx", "files", foreign::nginx::copying, foreign::nginx::look),
+    foreign("nginx-sendfile", "files", foreign::nginx::sending, foreign::nginx::look),
+    foreign("ringwork", "files", foreign::file_server::run, foreign::file_server::look),
     #[cfg(feature = "ringwork")]
-    ("ringwork-never_hot", Entry::Hot(hot::run::<send::ringwork::Never>)),
-    ("tokio-multi_even", Entry::Server(even::tokio::run)),
+    own("ringwork-bare", "files", files::ringwork::run),
+    own("floor", "files-nocache", files::floor::parsing),
+    foreign("nginx", "files-nocache", foreign::nginx::copying, foreign::nginx::look),
+    foreign("nginx-sendfile", "files-nocache", foreign::nginx::sending, foreign::nginx::look),
+    foreign("ringwork", "files-nocache", foreign::file_server::run, foreign::file_server::look),
     #[cfg(feature = "ringwork")]
-    ("ringwork_even", Entry::Server(even::ringwork::stealing)),
+    own("ringwork-bare", "files-nocache", files::ringwork::run),
+    own("tokio", "local", local::run::<local::tokio::LocalSet>),
+    own("monoio", "local", local::run::<local::monoio::Monoio>),
+    own("glommio", "local", local::run::<local::glommio::Glommio>),
+    own("compio", "local", local::run::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
-    ("ringwork-never_even", Entry::Server(even::ringwork::never)),
-    ("tokio-multi_stuck", Entry::Server(even::tokio::run)),
+    own("ringwork", "local", local::run::<local::ringwork::Ringwork>),
+    own("smol", "local", local::run::<local::smol::Smol>),
+    own("tokio", "sleepers", local::sleepers::<local::tokio::LocalSet>),
+    own("monoio", "sleepers", local::sleepers::<local::monoio::Monoio>),
+    own("glommio", "sleepers", local::sleepers::<local::glommio::Glommio>),
+    own("compio", "sleepers", local::sleepers::<local::compio::Compio>),
+    own("smol", "sleepers", local::sleepers::<local::smol::Smol>),
     #[cfg(feature = "ringwork")]
-    ("ringwork_stuck", Entry::Server(even::ringwork::watched)),
+    own("ringwork", "sleepers", local::sleepers::<local::ringwork::Ringwork>),
+    own("tokio", "start", local::start_up::<local::tokio::LocalSet>),
+    own("monoio", "start", local::start_up::<local::monoio::Monoio>),
+    own("glommio", "start", local::start_up::<local::glommio::Glommio>),
+    own("compio", "start", local::start_up::<local::compio::Compio>),
+    own("smol", "start", local::start_up::<local::smol::Smol>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "start", local::start_up::<local::ringwork::Ringwork>),
+    own("tokio", "cross", cross::run::<local::tokio::LocalSet>),
+    own("glommio", "cross", cross::run::<local::glommio::Glommio>),
+    own("compio", "cross", cross::run::<local::compio::Compio>),
+    own("smol", "cross", cross::run::<local::smol::Smol>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "cross", cross::ringwork::run),
+    own("tokio-multi", "remote", send::remote::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "remote", send::remote::<send::ringwork::Stealing>),
+    own("tokio-multi", "blocking", send::blocking::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "blocking", send::blocking::<send::ringwork::Stealing>),
+    own("tokio-multi", "start-two", send::start_up::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "start-two", send::start_up::<send::ringwork::Stealing>),
+    own("tokio-multi", "send", send::run::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "send", send::run::<send::ringwork::Stealing>),
+    own("tokio-multi", "hot", hot::run::<send::tokio::MultiThread>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "hot", hot::run::<send::ringwork::Stealing>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-never", "hot", hot::run::<send::ringwork::Never>),
+    own("tokio-multi", "even", even::tokio::run),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "even", even::ringwork::stealing),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-never", "even", even::ringwork::never),
+    own("tokio-multi", "stuck", even::tokio::run),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "stuck", even::ringwork::watched),
 ];
 
-/// The program of that name, if this build has it.
-pub(crate) fn find(name: &str) -> Option<Entry> {
-    PROGRAMS.iter().find(|(known, _)| *known == name).map(|(_, entry)| *entry)
+/// Every peer of any workload, with a line on what it is; a table has its rows in this order. The first is
+/// the floor.
+pub(crate) const PEERS: &[(&str, &str)] = &[
+    ("floor", "a raw io_uring loop that does the same work: what a runtime adds its own cost to"),
+    ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
+    ("epoll", "a hand-written epoll loop"),
+    ("pread", "one thread of pread(2)"),
+    ("tokio", "tokio current_thread, one per core with SO_REUSEPORT"),
+    ("tokio-multi", "tokio multi-thread, a worker per core"),
+    ("tokio-multi-stuck", "the same with a worker blocked"),
+    ("monoio", "monoio on io_uring, a runtime per core"),
+    ("glommio", "glommio, an executor per core"),
+    ("compio", "compio on io_uring, a runtime per core"),
+    ("smol", "smol, a local executor per core"),
+    ("go", "Go's net and goroutines, GOMAXPROCS as many as cores; where a Go toolchain is found"),
+    ("haproxy", "HAProxy, a thread per core; where it is installed"),
+    ("haproxy-splice", "the same with option splice-auto"),
+    ("nginx", "nginx, one process, sendfile off; where it is installed"),
+    ("nginx-sendfile", "the same with sendfile on"),
+    ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
+    ("ringwork-bare", "ringwork's calls without a web server around them"),
+    ("ringwork-stuck", "the same with a core blocked"),
+    ("ringwork-never", "ringwork with Steal::Never"),
+];
+
+impl Program {
+    /// Its name on the command line of `serve`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}_{}", self.peer, self.role)
+    }
+
+    /// Whether it is somebody else's.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
+
+    /// The program of that name.
+    pub(crate) fn named(name: &str) -> Option<&'static Program> {
+        PROGRAMS.iter().find(|program| program.name() == name)
+    }
+
+    /// The program by which `peer` plays `role`.
+    pub(crate) fn of(peer: &str, role: &str) -> Option<&'static Program> {
+        PROGRAMS.iter().find(|program| program.peer == peer && program.role == role)
+    }
 }
 
-/// A listener with room for every connection of a workload at once, announced.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    let listener = TcpListener::from(socket);
-    announce(listener.local_addr()?)?;
-    Ok(listener)
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// Tells the harness where to connect.
-pub(crate) fn announce(address: SocketAddr) -> io::Result<()> {
-    println!("{address}");
-    io::stdout().flush()
+    use super::{PEERS, PROGRAMS, Program};
+
+    #[test]
+    fn every_program_has_a_name_of_its_own_and_a_known_peer() {
+        let names: BTreeSet<String> = PROGRAMS.iter().map(Program::name).collect();
+        assert_eq!(names.len(), PROGRAMS.len());
+        for program in PROGRAMS {
+            assert!(PEERS.iter().any(|(peer, _)| *peer == program.peer), "{}", program.name());
+        }
+    }
 }

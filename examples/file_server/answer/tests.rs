@@ -16,7 +16,7 @@ fn now() -> SystemTime {
 }
 
 fn facts() -> Facts {
-    Facts::new(Path::new("a/b.txt"), 1000, at(784_111_777), 0xabc)
+    Facts::new(Path::new("a/b.txt"), 1000, at(784_111_777), 0xabc, now())
 }
 
 fn reply(head_only: bool) -> Reply<'static> {
@@ -117,17 +117,17 @@ fn a_failed_precondition() {
 
 #[test]
 fn an_empty_file_has_no_body_to_send() {
-    let empty = Facts::new(Path::new("x"), 0, at(5), 1);
+    let empty = Facts::new(Path::new("x"), 0, at(5), 1, now());
     let (head, file) = ask_for(&empty, "GET", "");
     assert_eq!((status(&head), field(&head, "Content-Length"), file), ("200", Some("0"), None));
 }
 
 #[test]
 fn a_file_from_the_future_is_of_now_and_one_from_before_1970_has_no_date() {
-    let future = Facts::new(Path::new("x"), 1, now() + Duration::from_secs(3600), 1);
+    let future = Facts::new(Path::new("x"), 1, now() + Duration::from_secs(3600), 1, now());
     let (head, _) = ask_for(&future, "GET", "");
     assert_eq!(field(&head, "Last-Modified"), Some(DATE));
-    let past = Facts::new(Path::new("x"), 1, UNIX_EPOCH - Duration::from_nanos(1), 1);
+    let past = Facts::new(Path::new("x"), 1, UNIX_EPOCH - Duration::from_nanos(1), 1, now());
     let (head, _) = ask_for(&past, "GET", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
     assert_eq!((status(&head), field(&head, "Last-Modified")), ("200", None));
     assert_eq!(field(&head, "ETag"), Some("\"1-ffffffffffffffff-1\""));
@@ -136,7 +136,7 @@ fn a_file_from_the_future_is_of_now_and_one_from_before_1970_has_no_date() {
 #[test]
 fn a_tag_changes_with_size_time_and_file() {
     let tag = |len, nanos, inode| {
-        Facts::new(Path::new("x"), len, UNIX_EPOCH + Duration::from_nanos(nanos), inode).etag
+        Facts::new(Path::new("x"), len, UNIX_EPOCH + Duration::from_nanos(nanos), inode, now()).etag
     };
     let original = tag(1, 1, 1);
     assert!([tag(2, 1, 1), tag(1, 2, 1), tag(1, 1, 2)].iter().all(|other| *other != original));

@@ -47,8 +47,12 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
+        Self::since(std::time::Instant::now())
+    }
+
+    /// Its first turn began at `start`.
+    fn since(start: std::time::Instant) -> Self {
         let inbox = Arc::new(Inbox::new(Box::new(|| ())));
-        let start = std::time::Instant::now();
         Self { _guard: enter(Driver::new(start, Arc::clone(&inbox))), inbox, start }
     }
 
@@ -116,10 +120,24 @@ fn a_duration_without_end_is_a_timer_like_any_other() {
 }
 
 #[test]
+fn a_deadline_that_came_during_a_long_turn_is_found_by_the_next_one() {
+    let start = std::time::Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+    let (home, count) = (Home::since(start), Arc::new(Count::default()));
+    let mut passed = sleep_until(Instant::from_std(start + Duration::from_secs(1)));
+    assert!(poll(&mut passed, &count).is_pending(), "the clock is not read for it");
+    assert_eq!((home.turn(Duration::from_secs(2)), count.wakes()), (1, 1));
+    assert!(poll(&mut passed, &count).is_ready());
+    let mut near = sleep_until(Instant::from_std(start + Duration::from_secs(2)));
+    assert!(poll(&mut near, &count).is_ready(), "for one that is near it is");
+}
+
+#[test]
 fn a_timer_dropped_at_home_leaves_the_wheel_and_its_memory_is_used_again() {
     let (home, count) = (Home::new(), Arc::new(Count::default()));
-    let spare =
-        || with_current(|driver| driver.spare.iter().map(Arc::as_ptr).collect::<Vec<_>>()).expect("a core");
+    let spare = || {
+        with_current(|driver| driver.spare.iter().map(|[one, _]| Arc::as_ptr(one)).collect::<Vec<_>>())
+            .expect("a core")
+    };
     for round in 0..3 {
         let mut sleep = sleep(HOUR);
         assert!(poll(&mut sleep, &count).is_pending());

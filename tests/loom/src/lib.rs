@@ -3,7 +3,7 @@
 //! Owns nothing of the runtime: each `#[path]` below is a file of the main crate, and `sync` is the loom half
 //! of the pair whose other half is `src/base/sync.rs`. `cargo test` runs the quick models; the deep ones are
 //! `LOOM_MAX_PREEMPTIONS=3 cargo test --release -p ringwork-loom -- --ignored`.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
 mod base {
     //! The floor of the house against loom.
@@ -15,10 +15,30 @@ mod base {
     pub(crate) mod inbox;
     #[path = "../../../../src/base/parcel.rs"]
     pub(crate) mod parcel;
+    #[path = "../../../../src/base/reach.rs"]
+    pub(crate) mod reach;
     #[path = "../../../../src/base/slot.rs"]
     pub(crate) mod slot;
     pub(crate) mod sync;
 }
+
+mod ring {
+    //! Cells and ops, over memory and a ring of the models' own.
+    mod bench;
+    #[path = "../../../../src/ring/cell.rs"]
+    pub(crate) mod cell;
+    #[path = "../../../../src/ring/holds.rs"]
+    pub(crate) mod holds;
+    #[path = "../../../../src/ring/lease.rs"]
+    pub(crate) mod lease;
+    pub(crate) mod memory;
+    #[path = "../../../../src/ring/op.rs"]
+    pub(crate) mod op;
+
+    pub(crate) use bench::{Ring, enter, with_current};
+}
+
+mod sys;
 
 #[path = "../../../src/sched"]
 mod sched {

@@ -21,6 +21,18 @@ macro_rules! models {
     };
 }
 
+models!(cell:
+    the_last_hold_has_the_cell_to_itself
+    a_result_beside_a_poll_elsewhere
+    a_result_beside_a_drop_elsewhere
+    a_noted_orphan_beside_its_completion
+    a_future_that_moves_and_goes_takes_its_waker_along
+    an_op_dropped_at_home_ends_with_its_completion
+    an_op_from_elsewhere_beside_a_home_that_closes
+    an_op_dropped_on_its_way_home;
+    deep:
+);
+
 models!(idle:
     a_core_that_was_asked_knows_it
     a_surplus_is_shared_with_a_core_that_parks
@@ -40,6 +52,13 @@ models!(inbox:
     deep:
     no_doorbell_is_lost_deep
     owner_and_thief_share_the_send_lane_deep
+);
+
+models!(lease:
+    the_ops_of_two_cores_keep_a_file_open
+    a_lease_that_is_given_back_is_another_cores
+    the_last_handle_goes_elsewhere_while_a_lease_is_given_back;
+    deep:
 );
 
 models!(slot:

@@ -1,6 +1,6 @@
 //! Echo servers on two workers, for load that is even on both. A connection is greeted with the number of the
-//! core that serves it, so that the harness can choose as many of each; for each line on standard input the
-//! program prints what its runtime has counted, as one line of JSON, or does what the line says (`stuck.rs`).
+//! core that serves it, so that the harness can choose as many of each; a line on standard input that is not
+//! empty is an order (`stuck.rs`).
 
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
@@ -8,11 +8,10 @@ mod stuck;
 pub(crate) mod tokio;
 
 use std::io;
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use serde::Serialize;
-
+use super::questions::{answer, print, report, say};
 use crate::sample::Counters;
 use stuck::{OnePoll, Order};
 
@@ -32,20 +31,11 @@ trait Server: Send + 'static {
     fn told_since(&self, begun: Instant) -> Option<Instant>;
 }
 
-/// Answers each line that comes in, from a thread of its own, until the input ends.
-fn answer_questions(server: impl Server) -> io::Result<()> {
-    let answer = move || {
-        for line in io::stdin().lines().map_while(Result::ok) {
-            if let Some(order) = Order::parse(&line) {
-                print(&order.carry_out(&server));
-            } else {
-                print(&server.counters());
-            }
-        }
-    };
-    thread::Builder::new().name("questions".to_owned()).spawn(answer).map(drop)
-}
-
-fn print(answer: &impl Serialize) {
-    println!("{}", serde_json::to_string(answer).expect("numbers only"));
+/// Tells the harness where to connect, and answers each line that comes in.
+fn announce(address: SocketAddr, server: impl Server) -> io::Result<()> {
+    answer(move |line| match Order::parse(line) {
+        Some(order) => print(&order.carry_out(&server)),
+        None => print(&report(server.counters())),
+    })?;
+    say(address)
 }

@@ -3,7 +3,6 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,27 +10,28 @@ use ringwork::net::TcpStream;
 use ringwork::runtime::{Builder, Handle, Steal, StuckReport, Watchdog};
 
 use super::stuck::{DELAY, OnePoll};
-use super::{NO_CORE, Server, answer_questions};
+use super::{NO_CORE, Server, announce};
+use crate::plan::Plan;
+use crate::programs::net::ringwork::echo_stream;
 use crate::programs::send::WORKERS;
 use crate::programs::send::ringwork::{Stealing, counters};
-use crate::programs::{announce, ringwork_echo};
 use crate::sample::Counters;
 
 /// The default of `Builder::watchdog`.
 const STUCK_AFTER: Duration = Duration::from_millis(100);
 
 /// Echoes until killed, with stealing as is the default.
-pub(crate) fn stealing(address: SocketAddr) -> io::Result<()> {
-    run(Builder::new(), Told::default(), address)
+pub(crate) fn stealing(plan: &Plan) -> io::Result<()> {
+    run(Builder::new(), Told::default(), plan)
 }
 
 /// The same without stealing.
-pub(crate) fn never(address: SocketAddr) -> io::Result<()> {
-    run(Builder::new().steal(Steal::Never), Told::default(), address)
+pub(crate) fn never(plan: &Plan) -> io::Result<()> {
+    run(Builder::new().steal(Steal::Never), Told::default(), plan)
 }
 
 /// As is the default, with an ear for the watchdog.
-pub(crate) fn watched(address: SocketAddr) -> io::Result<()> {
+pub(crate) fn watched(plan: &Plan) -> io::Result<()> {
     let told = Told::default();
     let ear = told.clone();
     let hear = move |report: &StuckReport| {
@@ -39,7 +39,7 @@ pub(crate) fn watched(address: SocketAddr) -> io::Result<()> {
             ear.lock().expect("no panic").push(Instant::now());
         }
     };
-    run(Builder::new().watchdog(Watchdog::Call(Arc::new(hear)), STUCK_AFTER), told, address)
+    run(Builder::new().watchdog(Watchdog::Call(Arc::new(hear)), STUCK_AFTER), told, plan)
 }
 
 /// When the watchdog told of the first core.
@@ -64,17 +64,17 @@ impl Server for Serving {
     }
 }
 
-fn run(builder: Builder, told: Told, address: SocketAddr) -> io::Result<()> {
+fn run(builder: Builder, told: Told, plan: &Plan) -> io::Result<()> {
     let runtime = builder.cores(WORKERS).build().map_err(io::Error::other)?;
     let handle = runtime.handle().clone();
-    answer_questions(Serving { handle, told })?;
-    runtime.block_on(async {
+    let address = plan.listen()?;
+    runtime.block_on(async move {
         let server = ringwork::serve_per_core(address, |stream, _| async {
             // An error is the client's: it has gone.
             let _ = greet_and_echo(stream).await;
         })
         .await?;
-        announce(server.local_addr())?;
+        announce(server.local_addr(), Serving { handle, told })?;
         pending().await
     })
 }
@@ -83,5 +83,5 @@ async fn greet_and_echo(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let core = ringwork::core::current().map_or(NO_CORE, |core| core as u8);
     stream.send_all(vec![core]).await.0?;
-    ringwork_echo::echo(stream).await
+    echo_stream(stream).await
 }

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Server, print};
+use super::Server;
+use crate::programs::questions::print;
 use crate::programs::send::Workers;
 use crate::sample::Culprit;
 

@@ -2,7 +2,6 @@
 //! and a task with a 4 KiB buffer per connection.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
@@ -10,11 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 
 use super::stuck::{DELAY, OnePoll};
-use super::{NO_CORE, Server, answer_questions};
+use super::{NO_CORE, Server, announce};
+use crate::plan::Plan;
+use crate::programs::net::listen;
+use crate::programs::net::tokio::echo;
 use crate::programs::send::WORKERS;
 use crate::programs::send::tokio::MultiThread;
-use crate::programs::{listen, tokio_echo};
 use crate::sample::Counters;
+
+/// Bytes of a connection's buffer.
+const BUFFER: usize = 4096;
 
 impl Server for Handle {
     fn counters(&self) -> Option<Counters> {
@@ -31,10 +35,10 @@ impl Server for Handle {
 }
 
 /// Echoes until killed.
-pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
+pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    answer_questions(runtime.handle().clone())?;
-    let listener = listen(address)?;
+    let listener = listen(plan.listen()?)?;
+    announce(listener.local_addr()?, runtime.handle().clone())?;
     listener.set_nonblocking(true)?;
     let serving = runtime.spawn(async move {
         let listener = TcpListener::from_std(listener)?;
@@ -49,5 +53,5 @@ pub(crate) fn run(address: SocketAddr) -> io::Result<()> {
 async fn greet_and_echo(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.write_all(&[NO_CORE]).await?;
-    tokio_echo::echo(stream).await
+    echo(stream, BUFFER).await
 }

@@ -1,6 +1,7 @@
 //! Local tasks of compio, on its io_uring driver. It has no `yield_now`.
 
 use std::io;
+use std::time::Duration;
 
 use compio::runtime::{JoinError, Runtime, spawn};
 
@@ -19,6 +20,10 @@ impl Local for Compio {
     {
         let runtime = Runtime::new()?;
         runtime.block_on(async { spawn(make()).await }).map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> + 'static {
+        compio::time::sleep(time)
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) -> impl Future<Output = Self::Joined> {

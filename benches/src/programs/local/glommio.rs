@@ -1,6 +1,7 @@
 //! Local tasks of glommio, in the default queue of an executor that the harness has pinned.
 
 use std::io;
+use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement, executor, spawn_local};
 
@@ -21,6 +22,10 @@ impl Local for Glommio {
             .make()
             .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(executor.run(async { spawn_local(make()).await }))
+    }
+
+    async fn sleep(time: Duration) {
+        glommio::timer::sleep(time).await;
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) -> impl Future<Output = Self::Joined> {

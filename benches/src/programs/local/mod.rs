@@ -9,15 +9,23 @@ pub(crate) mod monoio;
 mod ops;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
+mod sleepers;
 mod slot;
+
+pub(crate) mod smol;
 pub(crate) mod tokio;
 
 use std::io;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use crate::meter::{Meter, Times};
+use crate::meter::Meter;
+use crate::plan::Plan;
+
+pub(crate) use sleepers::sleepers;
+pub(crate) use slot::Slot;
 
 /// The operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +38,35 @@ pub(crate) enum LocalOp {
     PingPong,
     /// One of a chain of tasks, each spawned by the one before; the last one wakes the task that measures.
     ChainedSpawn,
+    /// One of many timers, all set and then all dropped before they are due.
+    Timers,
 }
 
 impl LocalOp {
-    const ALL: [LocalOp; 4] = [LocalOp::SpawnJoin, LocalOp::Yield, LocalOp::PingPong, LocalOp::ChainedSpawn];
+    pub(crate) const ALL: [LocalOp; 5] =
+        [LocalOp::SpawnJoin, LocalOp::Yield, LocalOp::PingPong, LocalOp::ChainedSpawn, LocalOp::Timers];
 
-    /// As it is written after `--op`.
+    /// As it is written behind `op=`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             LocalOp::SpawnJoin => "spawn-join",
             LocalOp::Yield => "yield",
             LocalOp::PingPong => "ping-pong",
             LocalOp::ChainedSpawn => "chained-spawn",
+            LocalOp::Timers => "timers",
+        }
+    }
+}
+
+impl LocalOp {
+    /// What one op is.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            LocalOp::SpawnJoin => "an empty local task spawned and awaited",
+            LocalOp::Yield => "one local task that yields",
+            LocalOp::PingPong => "a value goes from one local task to another and back",
+            LocalOp::ChainedSpawn => "one of a chain of 1,000 local tasks, each spawned by the one before",
+            LocalOp::Timers => "one of 1,000,000 timers, all set, then all dropped before they are due",
         }
     }
 }
@@ -67,6 +92,20 @@ pub(crate) trait Local: 'static {
         Fut: Future + 'static,
         Fut::Output: Send + 'static;
 
+    /// The same on a runtime with all its drivers, where they are optional: tasks sleep, and other threads
+    /// wake them.
+    fn run_with_drivers<F, Fut>(make: F) -> io::Result<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        Self::run(make)
+    }
+
+    /// Sleeps.
+    fn sleep(time: Duration) -> impl Future<Output = ()> + 'static;
+
     /// Spawns a local task that is awaited.
     fn spawn(future: impl Future<Output = ()> + 'static) -> impl Future<Output = Self::Joined>;
 
@@ -78,18 +117,34 @@ pub(crate) trait Local: 'static {
 }
 
 /// Does `op` over and over for as long as planned and prints what it cost.
-pub(crate) fn run<L: Local>(op: LocalOp, times: Times) -> io::Result<()> {
-    let meter = L::run(move || async move {
+pub(crate) fn run<L: Local>(plan: &Plan) -> io::Result<()> {
+    let (op, times, timers) = (plan.need("op")?, plan.times()?, plan.value_or("timers", 1_000_000)?);
+    let measure = move || async move {
         let mut meter = Meter::new(times);
         match op {
             LocalOp::SpawnJoin => ops::spawn_join::<L>(&mut meter).await,
             LocalOp::Yield => ops::yields::<L>(&mut meter).await,
             LocalOp::PingPong => ops::ping_pong::<L>(&mut meter).await,
             LocalOp::ChainedSpawn => ops::chained_spawn::<L>(&mut meter).await,
+            LocalOp::Timers => ops::timers::<L>(&mut meter, timers).await,
         }
         meter
-    })?;
-    meter.print()
+    };
+    // The drivers would be in the way of those that need none.
+    let meter = if op == LocalOp::Timers { L::run_with_drivers(measure) } else { L::run(measure) };
+    meter?.print()
+}
+
+/// Starts a runtime, runs an empty task and ends the runtime, over and over.
+pub(crate) fn start_up<L: Local>(plan: &Plan) -> io::Result<()> {
+    let mut meter = Meter::new(plan.times()?);
+    loop {
+        let begun = Instant::now();
+        L::run_with_drivers(|| async {})?;
+        if !meter.tick(1, Some(begun)) {
+            return meter.print();
+        }
+    }
 }
 
 /// Wakes its own task and pends once: `yield_now` of the runtimes that have none.

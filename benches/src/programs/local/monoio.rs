@@ -1,6 +1,7 @@
 //! Local tasks of monoio, on its io_uring driver. It has no `yield_now`.
 
 use std::io;
+use std::time::Duration;
 
 use monoio::{IoUringDriver, RuntimeBuilder, spawn};
 
@@ -19,6 +20,20 @@ impl Local for Monoio {
     {
         let mut runtime = RuntimeBuilder::<IoUringDriver>::new().build()?;
         Ok(runtime.block_on(async { spawn(make()).await }))
+    }
+
+    fn run_with_drivers<F, Fut>(make: F) -> io::Result<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        let mut runtime = RuntimeBuilder::<IoUringDriver>::new().enable_timer().build()?;
+        Ok(runtime.block_on(async { spawn(make()).await }))
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> + 'static {
+        monoio::time::sleep(time)
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) -> impl Future<Output = Self::Joined> {

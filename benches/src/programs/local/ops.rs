@@ -1,7 +1,10 @@
 //! The operations of local tasks, for any runtime. Each goes on until the meter says that its time is over
 //! and reads the clock once for a batch of some thousand polls.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use super::Local;
 use super::slot::Slot;
@@ -85,4 +88,27 @@ fn link<L: Local>(left: u64, done: Rc<Slot<()>>) {
             _ => link::<L>(left - 1, done),
         }
     });
+}
+
+/// Sets timers for some time between one minute and two, by polling each once, and drops them all.
+pub(super) async fn timers<L: Local>(meter: &mut Meter, count: u64) {
+    let mut timers = Vec::with_capacity(count as usize);
+    loop {
+        for index in 0..count {
+            let time = Duration::from_micros(60_000_000 + index * 7919 % 60_000_000);
+            // A box for each, with every runtime: a future that has been polled must not move.
+            timers.push(Box::pin(L::sleep(time)));
+        }
+        poll_fn(|cx| {
+            for timer in &mut timers {
+                assert!(timer.as_mut().poll(cx).is_pending(), "it is due in a minute");
+            }
+            Poll::Ready(())
+        })
+        .await;
+        timers.clear();
+        if !meter.tick(count, None) {
+            return;
+        }
+    }
 }

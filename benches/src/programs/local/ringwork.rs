@@ -1,6 +1,7 @@
 //! Local tasks of ringwork: one core, `spawn_local` on it.
 
 use std::io;
+use std::time::Duration;
 
 use ringwork::task::JoinError;
 
@@ -20,6 +21,10 @@ impl Local for Ringwork {
         let runtime = ringwork::runtime::Builder::new().cores(1).build().map_err(io::Error::other)?;
         let running = runtime.handle().spawn_on(0, make);
         runtime.block_on(running).map_err(io::Error::other)
+    }
+
+    fn sleep(time: Duration) -> impl Future<Output = ()> + 'static {
+        ringwork::time::sleep(time)
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) -> impl Future<Output = Self::Joined> {

@@ -7,18 +7,18 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
 /// Room for a value and for the waker of the task that waits for it.
-pub(super) struct Slot<T> {
+pub(crate) struct Slot<T> {
     value: Cell<Option<T>>,
     waiting: Cell<Option<Waker>>,
 }
 
 impl<T> Slot<T> {
-    pub(super) fn new() -> Slot<T> {
+    pub(crate) fn new() -> Slot<T> {
         Slot { value: Cell::new(None), waiting: Cell::new(None) }
     }
 
     /// Leaves `value` here and wakes the task that waits for it.
-    pub(super) fn send(&self, value: T) {
+    pub(crate) fn send(&self, value: T) {
         self.value.set(Some(value));
         if let Some(waker) = self.waiting.take() {
             waker.wake();
@@ -26,7 +26,7 @@ impl<T> Slot<T> {
     }
 
     /// Waits for a value and takes it.
-    pub(super) fn recv(&self) -> impl Future<Output = T> {
+    pub(crate) fn recv(&self) -> impl Future<Output = T> {
         poll_fn(|cx| match self.value.take() {
             Some(value) => Poll::Ready(value),
             None => {

@@ -5,6 +5,7 @@
 
 mod countdown;
 mod ops;
+mod outside;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 pub(crate) mod tokio;
@@ -12,10 +13,12 @@ pub(crate) mod tokio;
 use std::io;
 use std::str::FromStr;
 
-use crate::meter::{Meter, Times};
+use crate::meter::Meter;
+use crate::plan::Plan;
 use crate::sample::Counters;
 
 pub(crate) use countdown::Countdown;
+pub(crate) use outside::{blocking, remote, start_up};
 
 /// Workers of each runtime.
 pub(crate) const WORKERS: usize = 2;
@@ -34,16 +37,28 @@ pub(crate) enum SendOp {
 }
 
 impl SendOp {
-    const ALL: [SendOp; 4] =
+    pub(crate) const ALL: [SendOp; 4] =
         [SendOp::SpawnMany, SendOp::YieldMany, SendOp::PairPingPong, SendOp::ChainedSpawn];
 
-    /// As it is written after `--op`.
+    /// As it is written behind `op=`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             SendOp::SpawnMany => "spawn-many",
             SendOp::YieldMany => "yield-many",
             SendOp::PairPingPong => "pair-ping-pong",
             SendOp::ChainedSpawn => "chained-spawn-send",
+        }
+    }
+}
+
+impl SendOp {
+    /// What one op is.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            SendOp::SpawnMany => "one of 10,000 empty Send tasks, spawned by one task",
+            SendOp::YieldMany => "one yield of one of 200 Send tasks",
+            SendOp::PairPingPong => "one of 1,000 pairs of Send tasks: spawned, a value there and back",
+            SendOp::ChainedSpawn => "one of a chain of 1,000 Send tasks, each spawned by the one before",
         }
     }
 }
@@ -68,6 +83,18 @@ pub(crate) trait Workers: 'static {
     /// The same on the worker of that number, as far as the runtime lets one choose.
     fn start_on(worker: usize, future: impl Future<Output = ()> + Send + 'static);
 
+    /// By which a thread that is no worker spawns.
+    type Handle: Clone + Send + 'static;
+
+    /// That of the runtime this thread is in.
+    fn handle() -> Self::Handle;
+
+    /// Spawns a task from wherever this is called.
+    fn start_from(handle: &Self::Handle, future: impl Future<Output = ()> + Send + 'static);
+
+    /// Runs a call that may block, and waits for it.
+    fn blocking(call: impl FnOnce() + Send + 'static) -> impl Future<Output = ()> + Send;
+
     /// Lets other tasks run.
     fn yield_now() -> impl Future<Output = ()> + Send;
 
@@ -76,7 +103,8 @@ pub(crate) trait Workers: 'static {
 }
 
 /// Does `op` over and over for as long as planned and prints what it cost.
-pub(crate) fn run<W: Workers>(op: SendOp, times: Times) -> io::Result<()> {
+pub(crate) fn run<W: Workers>(plan: &Plan) -> io::Result<()> {
+    let (op, times) = (plan.need("op")?, plan.times()?);
     let meter = W::run(async move {
         let mut meter = Meter::new(times);
         match op {

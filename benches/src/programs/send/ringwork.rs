@@ -26,6 +26,20 @@ impl Workers for Stealing {
         drop(ringwork::spawn_on(worker, move || future));
     }
 
+    type Handle = Handle;
+
+    fn handle() -> Handle {
+        Handle::current()
+    }
+
+    fn start_from(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
+        drop(handle.spawn(future));
+    }
+
+    async fn blocking(call: impl FnOnce() + Send + 'static) {
+        ringwork::spawn_blocking(call).await.expect("the call does not panic");
+    }
+
     fn yield_now() -> impl Future<Output = ()> + Send {
         ringwork::task::yield_now()
     }
@@ -46,6 +60,20 @@ impl Workers for Never {
 
     fn start_on(worker: usize, future: impl Future<Output = ()> + Send + 'static) {
         Stealing::start_on(worker, future);
+    }
+
+    type Handle = Handle;
+
+    fn handle() -> Handle {
+        Handle::current()
+    }
+
+    fn start_from(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
+        Stealing::start_from(handle, future);
+    }
+
+    fn blocking(call: impl FnOnce() + Send + 'static) -> impl Future<Output = ()> + Send {
+        Stealing::blocking(call)
     }
 
     fn yield_now() -> impl Future<Output = ()> + Send {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 
 use super::{WORKERS, Workers};
 use crate::sample::Counters;
@@ -21,6 +21,20 @@ impl Workers for MultiThread {
 
     fn start_on(_worker: usize, future: impl Future<Output = ()> + Send + 'static) {
         Self::start(future);
+    }
+
+    type Handle = Handle;
+
+    fn handle() -> Handle {
+        Handle::current()
+    }
+
+    fn start_from(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
+        drop(handle.spawn(future));
+    }
+
+    async fn blocking(call: impl FnOnce() + Send + 'static) {
+        tokio::task::spawn_blocking(call).await.expect("the call does not panic");
     }
 
     fn yield_now() -> impl Future<Output = ()> + Send {

@@ -1,8 +1,13 @@
 //! The loom half of `src/base/sync.rs`: the same names, every access seen by the model checker.
 
 pub(crate) use loom::cell::UnsafeCell;
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use loom::sync::{Arc, Mutex};
+
+/// What an atomic pointer holds, and the claim that nobody else looks.
+pub(crate) fn last_of<T>(pointer: &mut AtomicPtr<T>) -> *mut T {
+    pointer.with_mut(|pointer| *pointer)
+}
 
 loom::thread_local! {
     static THREAD_NUMBER: std::cell::Cell<u64> = std::cell::Cell::new(0);

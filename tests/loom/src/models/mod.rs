@@ -4,8 +4,10 @@
 //! is at the top of the file under test.
 
 mod bench;
+pub mod cell;
 pub mod idle;
 pub mod inbox;
+pub mod lease;
 pub mod local;
 pub mod queue;
 pub mod slot;

@@ -150,7 +150,8 @@ pub fn one_side_disposes_of_an_abandoned_value() {
             Set::Early => false,
             Set::Abandoned => true,
         });
-        let left_to_us = slot.abandon();
+        // SAFETY: the slot outlives both sides.
+        let left_to_us = unsafe { Slot::abandon(&raw const *slot) };
         let left_to_producer = producer.join().unwrap();
         assert_eq!(left_to_us, if left_to_producer { None } else { Some(7) });
         drop((slot, waker));

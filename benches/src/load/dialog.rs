@@ -1,0 +1,94 @@
+//! What a client says and what must come back. Pure: bytes in, a verdict out. It checks every byte that has
+//! a meaning: of an HTTP answer, the fields between status line and body may change from one second to the
+//! next, but not in number.
+
+/// A conversation of requests and replies, the same on all connections.
+#[derive(Clone, Debug)]
+pub(crate) enum Dialog {
+    /// A message of that size comes back as it was sent.
+    Echo { size: usize },
+    /// A request brings the reply that it brought the first time, whose bytes between `free.0` and `free.1`
+    /// may differ.
+    Fixed { request: Vec<u8>, reply: Vec<u8>, free: (usize, usize) },
+}
+
+impl Dialog {
+    /// Bytes of one request.
+    pub(crate) fn request_len(&self) -> usize {
+        match self {
+            Dialog::Echo { size } => *size,
+            Dialog::Fixed { request, .. } => request.len(),
+        }
+    }
+
+    /// Bytes of one reply.
+    pub(crate) fn reply_len(&self) -> usize {
+        match self {
+            Dialog::Echo { size } => *size,
+            Dialog::Fixed { reply, .. } => reply.len(),
+        }
+    }
+
+    /// Writes the request of a connection for the first time; `seed` tells connections apart.
+    pub(crate) fn compose(&self, seed: usize, message: &mut [u8]) {
+        match self {
+            Dialog::Echo { .. } => {
+                for (at, byte) in message.iter_mut().enumerate() {
+                    *byte = (at * 31 + seed * 7) as u8;
+                }
+            }
+            Dialog::Fixed { request, .. } => message.copy_from_slice(request),
+        }
+    }
+
+    /// Makes a request differ from all others of its connection, if the dialog allows it.
+    pub(crate) fn stamp(&self, sequence: u64, message: &mut [u8]) {
+        if let (Dialog::Echo { .. }, Some(first)) = (self, message.first_chunk_mut::<8>()) {
+            *first = sequence.to_le_bytes();
+        }
+    }
+
+    /// Whether `piece` is what follows `from` bytes of the reply to `request`.
+    pub(crate) fn is_right(&self, request: &[u8], from: usize, piece: &[u8]) -> bool {
+        let to = from + piece.len();
+        match self {
+            Dialog::Echo { .. } => request[from..to] == *piece,
+            Dialog::Fixed { reply, free, .. } => {
+                let same = |a: usize, b: usize| {
+                    let (a, b) = (a.max(from), b.min(to));
+                    a >= b || reply[a..b] == piece[a - from..b - from]
+                };
+                same(0, free.0) && same(free.1, reply.len())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dialog;
+
+    #[test]
+    fn an_echo_must_come_back_byte_for_byte() {
+        let dialog = Dialog::Echo { size: 16 };
+        let mut message = [0; 16];
+        dialog.compose(3, &mut message);
+        dialog.stamp(77, &mut message);
+        assert!(dialog.is_right(&message, 4, &message[4..9]));
+        let mut changed = message;
+        changed[8] ^= 1;
+        assert!(!dialog.is_right(&message, 4, &changed[4..9]));
+        assert!(dialog.is_right(&message, 9, &changed[9..]));
+    }
+
+    #[test]
+    fn a_fixed_reply_may_differ_where_it_is_free_and_nowhere_else() {
+        let dialog =
+            Dialog::Fixed { request: b"ask".to_vec(), reply: b"HEADdateBODY".to_vec(), free: (4, 8) };
+        assert!(dialog.is_right(b"ask", 0, b"HEADdateBODY"));
+        assert!(dialog.is_right(b"ask", 0, b"HEADtadeBODY"));
+        assert!(dialog.is_right(b"ask", 2, b"ADtade"));
+        assert!(!dialog.is_right(b"ask", 0, b"HELDdate"));
+        assert!(!dialog.is_right(b"ask", 7, b"eBODE"));
+    }
+}

@@ -1,0 +1,154 @@
+//! Servers of TCP: an echo, a proxy, a source of bytes. A peer's file says how its runtime is started and how
+//! each connection is served, in the way its own documentation recommends; what is the same for all is here:
+//! one thread per core, each pinned, with a runtime and a listener of its own for the same address
+//! (SO_REUSEPORT), or one thread alone.
+
+pub(crate) mod compio;
+pub(crate) mod epoll;
+pub(crate) mod floor;
+pub(crate) mod glommio;
+pub(crate) mod monoio;
+mod relay;
+#[cfg(feature = "ringwork")]
+pub(crate) mod ringwork;
+pub(crate) mod smol;
+pub(crate) mod tokio;
+pub(crate) mod tokio_multi;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::questions::announce;
+use crate::cpus;
+use crate::load::bulk;
+use crate::plan::Plan;
+
+/// Connections that wait to be accepted: all of a workload may come at once.
+const BACKLOG: i32 = 4096;
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Job {
+    /// What comes in goes back, through a buffer of that many bytes.
+    Echo { buffer: usize },
+    /// It goes to a connection to that address and what comes from there goes back.
+    Proxy { upstream: SocketAddr, buffer: usize },
+    /// The client gets the pattern of `load/bulk.rs` over and over.
+    Source,
+}
+
+/// A runtime that serves with one thread per core.
+pub(crate) trait PerCore: 'static {
+    /// Serves the connections of this core until killed.
+    fn serve(seat: Seat, job: Job) -> io::Result<()>;
+}
+
+/// The echo server of a peer.
+pub(crate) fn echo<P: PerCore>(plan: &Plan) -> io::Result<()> {
+    on_each_core::<P>(plan, echo_job(plan)?)
+}
+
+/// The proxy of a peer.
+pub(crate) fn proxy<P: PerCore>(plan: &Plan) -> io::Result<()> {
+    on_each_core::<P>(plan, proxy_job(plan)?)
+}
+
+/// The source of a peer.
+pub(crate) fn source<P: PerCore>(plan: &Plan) -> io::Result<()> {
+    on_each_core::<P>(plan, Job::Source)
+}
+
+fn echo_job(plan: &Plan) -> io::Result<Job> {
+    Ok(Job::Echo { buffer: plan.buffer()? })
+}
+
+fn proxy_job(plan: &Plan) -> io::Result<Job> {
+    Ok(Job::Proxy { upstream: plan.need("upstream")?, buffer: plan.buffer()? })
+}
+
+/// What a source sends; every connection of a thread sends from the same memory if its runtime can.
+fn pattern() -> Vec<u8> {
+    bulk::pattern()
+}
+
+/// Starts the threads of a server and becomes one of them.
+fn on_each_core<P: PerCore>(plan: &Plan, job: Job) -> io::Result<()> {
+    let cores = plan.cores()?;
+    let socket = bind(plan.listen()?)?;
+    let address = local(&socket)?;
+    let (waiting, connections) = (Arc::new(AtomicUsize::new(cores)), plan.value_or("connections", 512)?);
+    let more = (1..cores).map(|_| bind(address)).collect::<io::Result<Vec<_>>>()?;
+    let cpus = plan.cpus()?.unwrap_or_default();
+    for (core, socket) in (1..).zip(more) {
+        let (seat, cpu) = (Seat { socket, waiting: waiting.clone(), connections }, cpus.get(core).copied());
+        let work = move || {
+            cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| P::serve(seat, job)).expect("it serves")
+        };
+        thread::Builder::new().name(format!("core-{core}")).spawn(work)?;
+    }
+    if let (true, Some(cpu)) = (cores > 1, cpus.first()) {
+        cpus::pin(&[*cpu])?;
+    }
+    P::serve(Seat { socket, waiting, connections }, job)
+}
+
+/// A listener with room for every connection of a workload at once.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bind(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn local(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::Error::other("not an address of the internet"))
+}
+
+/// The place of one core: an address that is reserved for it, and when all of them listen, that is announced.
+pub(crate) struct Seat {
+    socket: Socket,
+    waiting: Arc<AtomicUsize>,
+    /// How many connections the whole server is going to have, if that is known.
+    connections: usize,
+}
+
+impl Seat {
+    /// The address, for a runtime that binds it itself: with SO_REUSEPORT, and then says [`Seat::ready`].
+    fn address(&self) -> io::Result<SocketAddr> {
+        local(&self.socket)
+    }
+
+    /// Somebody listens here now.
+    fn ready(&self) -> io::Result<()> {
+        if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 { announce(self.address()?) } else { Ok(()) }
+    }
+
+    /// A listener with room for every connection of a workload at once; accepted sockets have no delay, for
+    /// they inherit it.
+    fn listen(self) -> io::Result<TcpListener> {
+        self.socket.set_tcp_nodelay(true)?;
+        self.socket.listen(BACKLOG)?;
+        self.ready()?;
+        Ok(self.socket.into())
+    }
+
+    /// The same, not blocking.
+    fn listen_without_blocking(self) -> io::Result<TcpListener> {
+        let listener = self.listen()?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+}

@@ -1,0 +1,89 @@
+//! ringwork: `serve_per_core`, a local task per connection (per direction in the proxy), `recv_pooled` and
+//! the received buffer sent on: no buffer of its own, no copy.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+
+use ringwork::net::{OwnedRecvHalf, OwnedSendHalf, TcpStream};
+use ringwork::{Serve, runtime::Builder};
+
+use super::{Job, echo_job, pattern, proxy_job};
+use crate::plan::Plan;
+use crate::programs::questions::announce_counting;
+use crate::programs::send::ringwork::counters;
+
+/// The echo server.
+pub(crate) fn echo(plan: &Plan) -> io::Result<()> {
+    run(plan, echo_job(plan)?)
+}
+
+/// The proxy.
+pub(crate) fn proxy(plan: &Plan) -> io::Result<()> {
+    run(plan, proxy_job(plan)?)
+}
+
+/// The source.
+pub(crate) fn source(plan: &Plan) -> io::Result<()> {
+    run(plan, Job::Source)
+}
+
+fn run(plan: &Plan, job: Job) -> io::Result<()> {
+    let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
+    let (handle, address) = (runtime.handle().clone(), plan.listen()?);
+    runtime.block_on(async move {
+        // An error of a connection is the client's: it has gone.
+        let handler = move || move |stream, _| async move { drop(serve(stream, job).await) };
+        let server = Serve::new(address).start_local(handler).await?;
+        announce_counting(server.local_addr(), move || Some(counters(&handle)))?;
+        pending().await
+    })
+}
+
+async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    match job {
+        Job::Echo { .. } => echo_stream(stream).await,
+        Job::Proxy { upstream, .. } => relay(stream, upstream).await,
+        Job::Source => send_pattern(stream).await,
+    }
+}
+
+/// Sends back what comes in.
+pub(crate) async fn echo_stream(stream: TcpStream) -> io::Result<()> {
+    loop {
+        let received = stream.recv_pooled().await?;
+        if received.is_empty() {
+            return Ok(());
+        }
+        stream.send_all(received).await.0?;
+    }
+}
+
+async fn relay(client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
+    let server = TcpStream::connect(upstream).await?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    ringwork::spawn_local(pass(from_client, to_server));
+    pass(from_server, to_client).await
+}
+
+async fn pass(from: OwnedRecvHalf, to: OwnedSendHalf) -> io::Result<()> {
+    loop {
+        let received = from.recv_pooled().await?;
+        if received.is_empty() {
+            return to.shutdown_write().await;
+        }
+        to.send_all(received).await.0?;
+    }
+}
+
+async fn send_pattern(stream: TcpStream) -> io::Result<()> {
+    let mut pattern = pattern();
+    loop {
+        let (sent, again) = stream.send_all(pattern).await;
+        sent?;
+        pattern = again;
+    }
+}

@@ -1,0 +1,70 @@
+//! smol: a `LocalExecutor` per core, sockets in `Async`. Its reactor has a thread of its own for all of them,
+//! which polls only while no executor does.
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::rc::Rc;
+
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::{Async, LocalExecutor};
+
+use super::{Job, PerCore, Seat, pattern};
+
+/// One executor per core.
+pub(crate) struct Smol;
+
+impl PerCore for Smol {
+    fn serve(seat: Seat, job: Job) -> io::Result<()> {
+        let listener = seat.listen()?;
+        let executor = Rc::new(LocalExecutor::new());
+        smol::block_on(executor.run(async {
+            let listener = Async::new(listener)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                executor.spawn(serve(stream, job)).detach();
+            }
+        }))
+    }
+}
+
+async fn serve(stream: Async<TcpStream>, job: Job) -> io::Result<()> {
+    match job {
+        Job::Echo { buffer } => echo(stream, buffer).await,
+        Job::Proxy { upstream, buffer } => {
+            let server = Async::<TcpStream>::connect(upstream).await?;
+            server.get_ref().set_nodelay(true)?;
+            let (there, back) =
+                smol::future::zip(pass(&stream, &server, buffer), pass(&server, &stream, buffer)).await;
+            there.and(back)
+        }
+        Job::Source => send_pattern(stream).await,
+    }
+}
+
+async fn echo(mut stream: Async<TcpStream>, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+async fn pass(mut from: &Async<TcpStream>, mut to: &Async<TcpStream>, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        match from.read(&mut buffer).await? {
+            // What closes an `Async` only flushes it.
+            0 => return to.get_ref().shutdown(Shutdown::Write),
+            n => to.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+async fn send_pattern(mut stream: Async<TcpStream>) -> io::Result<()> {
+    let pattern = pattern();
+    loop {
+        stream.write_all(&pattern).await?;
+    }
+}

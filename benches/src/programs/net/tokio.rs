@@ -1,0 +1,60 @@
+//! tokio's current-thread runtime, one per core: a task and a buffer of 4 KiB per connection (longer where
+//! messages are), the proxy with `copy_bidirectional`, which has a buffer of 8 KiB for each direction.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Job, PerCore, Seat, pattern};
+
+/// One current-thread runtime per core.
+pub(crate) struct CurrentThread;
+
+impl PerCore for CurrentThread {
+    fn serve(seat: Seat, job: Job) -> io::Result<()> {
+        let listener = seat.listen_without_blocking()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(async { accept(TcpListener::from_std(listener)?, job).await })
+    }
+}
+
+/// Serves each connection in a task of its own.
+pub(super) async fn accept(listener: TcpListener, job: Job) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(serve(stream, job));
+    }
+}
+
+async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
+    match job {
+        Job::Echo { buffer } => echo(stream, buffer).await,
+        Job::Proxy { upstream, buffer } => {
+            let (mut client, mut server) = (stream, TcpStream::connect(upstream).await?);
+            server.set_nodelay(true)?;
+            let buffer = buffer.max(8 << 10);
+            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, buffer, buffer).await?;
+            Ok(())
+        }
+        Job::Source => send_pattern(stream).await,
+    }
+}
+
+/// Sends back what comes in.
+pub(crate) async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
+    let pattern = pattern();
+    loop {
+        stream.write_all(&pattern).await?;
+    }
+}

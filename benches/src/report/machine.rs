@@ -1,0 +1,142 @@
+//! What one must know about the machine and the build to read a figure: kernel, CPU, mitigations, governor,
+//! versions, commit. What cannot be found out is said to be unknown, never guessed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Packages whose versions matter.
+const PACKAGES: [&str; 7] = ["compio", "glommio", "io-uring", "monoio", "ringwork", "smol", "tokio"];
+/// Programs of others, and how they are asked for their version.
+const PROGRAMS: [(&str, &str); 5] =
+    [("nginx", "-v"), ("haproxy", "-v"), ("go", "version"), ("strace", "-V"), ("rustc", "-V")];
+
+/// The lock file of the workspace as it was at build time.
+const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));
+
+/// Everything, by name.
+pub(crate) fn record() -> BTreeMap<&'static str, String> {
+    let mut record = BTreeMap::new();
+    record.insert("kernel", read("/proc/sys/kernel/osrelease"));
+    record.insert("cpu", cpu());
+    record.insert("cpus", cpus().to_string());
+    record.insert("mitigations", mitigations(Path::new("/sys/devices/system/cpu/vulnerabilities")));
+    record.insert("governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"));
+    record.insert("turbo", turbo());
+    record.insert("smt", read("/sys/devices/system/cpu/smt/active"));
+    record.insert("clock", read("/sys/devices/system/clocksource/clocksource0/current_clocksource"));
+    record.insert("transparent_hugepages", read("/sys/kernel/mm/transparent_hugepage/enabled"));
+    record.insert("commit", commit());
+    record.insert("versions", versions(LOCK));
+    record.insert("programs", programs());
+    record.insert("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned());
+    record
+}
+
+/// Kernel, CPU and number of CPUs in one line.
+pub(crate) fn line() -> String {
+    format!("Linux {}, {} CPUs, {}", read("/proc/sys/kernel/osrelease"), cpus(), cpu())
+}
+
+fn read(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() }
+}
+
+fn cpu() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or("unknown CPU".to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// Not `available_parallelism`: the harness has pinned itself to one of them.
+fn cpus() -> usize {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines().filter(|line| line.starts_with("processor")).count()
+}
+
+/// Those that cost something: a CPU that is not affected has nothing to pay.
+fn mitigations(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries
+        .filter_map(|entry| {
+            let text = fs::read_to_string(entry.path()).ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (text.trim() != "Not affected").then(|| format!("{name}: {}", text.trim()))
+        })
+        .collect();
+    found.sort();
+    if found.is_empty() { "none or unknown".to_owned() } else { found.join("; ") }
+}
+
+fn turbo() -> String {
+    match read("/sys/devices/system/cpu/intel_pstate/no_turbo").as_str() {
+        "0" => "on".to_owned(),
+        "1" => "off".to_owned(),
+        _ => match read("/sys/devices/system/cpu/cpufreq/boost").as_str() {
+            "1" => "on".to_owned(),
+            "0" => "off".to_owned(),
+            _ => "unknown".to_owned(),
+        },
+    }
+}
+
+/// The commit of the source this was built from, with a word if files have been changed since.
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(hash) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|list| !list.is_empty());
+    if changed { format!("{hash}, changed") } else { hash }
+}
+
+/// `name version` of each package that matters, out of a lock file.
+fn versions(lock: &str) -> String {
+    let value = |line: &str, key: &str| {
+        Some(line.strip_prefix(key)?.trim_start_matches([' ', '=']).trim_matches('"').to_owned())
+    };
+    let mut found = Vec::new();
+    let mut name = String::new();
+    for line in lock.lines() {
+        if let Some(this) = value(line, "name = ") {
+            name = this;
+        } else if let (Some(version), true) = (value(line, "version = "), PACKAGES.contains(&name.as_str())) {
+            found.push(format!("{name} {version}"));
+        }
+    }
+    found.join(", ")
+}
+
+/// The first line each program says about its version; those that are not installed are left out.
+fn programs() -> String {
+    let ask = |(program, flag): &(&str, &str)| {
+        let output = Command::new(program).arg(flag).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).lines().next().map(|line| line.trim().to_owned())
+    };
+    let found: Vec<String> = PROGRAMS.iter().filter_map(ask).collect();
+    if found.is_empty() { "none".to_owned() } else { found.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_lock_file() {
+        let lock = "name = \"tokio\"\nversion = \"1.2.3\"\n\nname = \"slab\"\nversion = \"9\"\n";
+        assert_eq!(versions(lock), "tokio 1.2.3");
+        assert!(versions(LOCK).contains("monoio "));
+    }
+
+    #[test]
+    fn the_record_names_kernel_commit_and_profile() {
+        let record = record();
+        for name in ["kernel", "cpu", "commit", "profile", "mitigations", "governor"] {
+            assert!(!record[name].is_empty(), "{name}");
+        }
+    }
+}

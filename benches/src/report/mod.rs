@@ -1,0 +1,158 @@
+//! What a run has come to: tables and verdicts for a reader, JSON for a script and for `diff`, plots for a
+//! slide, all from the same outcomes. This file draws the tables.
+
+pub(crate) mod columns;
+pub(crate) mod diff;
+pub(crate) mod document;
+pub(crate) mod machine;
+pub(crate) mod plots;
+pub(crate) mod targets;
+
+use columns::{Layout, Reading};
+
+use crate::bench::Outcome;
+use crate::sample::Sample;
+use crate::stats::{median, ratio};
+
+/// Above this share the load generator may be what limits the throughput.
+const LOAD_LIMIT: f64 = 95.0;
+/// Above this share somebody else's work has disturbed the readings.
+const OTHERS_LIMIT: f64 = 3.0;
+
+/// One workload that has been measured.
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) layout: Layout,
+    pub(crate) outcomes: Vec<Outcome>,
+}
+
+impl Measured {
+    /// Those that have taken all their turns.
+    pub(crate) fn good(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(|outcome| outcome.is_good())
+    }
+
+    /// One that has taken all its turns.
+    pub(crate) fn peer(&self, peer: &str) -> Option<&Outcome> {
+        self.good().find(|outcome| outcome.peer == peer)
+    }
+}
+
+/// All readings of one peer, a reading per round.
+pub(crate) fn readings(outcome: &Outcome, reading: Reading) -> Vec<f64> {
+    outcome.samples.iter().map(reading).collect()
+}
+
+/// Prints all tables of one workload.
+pub(crate) fn print(measured: &Measured) {
+    println!("\n{}: {}", measured.name, measured.title);
+    let good: Vec<&Outcome> = measured.good().collect();
+    if !good.is_empty() {
+        print_rows(&value_rows(&measured.layout, &good));
+    }
+    if good.len() > 1 {
+        for (what, reading, _) in measured.layout.ratios {
+            println!("{what}, row / column (median of the rounds' ratios, 95 % interval):");
+            print_rows(&ratio_rows(&good, *reading));
+        }
+    }
+    let apart = apart_rows(&good);
+    if apart.len() > 1 {
+        println!("counted in turns apart:");
+        print_rows(&apart);
+    }
+    print_remarks(measured);
+}
+
+fn value_rows(layout: &Layout, good: &[&Outcome]) -> Vec<Vec<String>> {
+    // A column that nobody has anything for says nothing.
+    let values = |reading: Reading| good.iter().map(move |o| median(readings(o, reading)));
+    let filled = |(_, reading, _): &&columns::Column| values(*reading).any(|value| !value.is_nan());
+    let columns: Vec<&columns::Column> = layout.columns.iter().filter(filled).collect();
+    let mut rows = vec![vec![String::new()]];
+    rows[0].extend(columns.iter().map(|(heading, ..)| (*heading).to_owned()));
+    for outcome in good {
+        let mut row = vec![outcome.peer.to_owned()];
+        row.extend(
+            columns
+                .iter()
+                .map(|(_, reading, decimals)| number(median(readings(outcome, *reading)), *decimals)),
+        );
+        rows.push(row);
+    }
+    rows
+}
+
+fn ratio_rows(good: &[&Outcome], reading: Reading) -> Vec<Vec<String>> {
+    let mut rows = vec![vec![String::new()]];
+    rows[0].extend(good.iter().map(|o| o.peer.to_owned()));
+    for row in good {
+        let cell = |column: &&Outcome| {
+            if column.peer == row.peer {
+                return "1".to_owned();
+            }
+            let r = ratio(&readings(row, reading), &readings(column, reading));
+            if r.median.is_nan() { "-".to_owned() } else { r.to_string() }
+        };
+        rows.push([row.peer.to_owned()].into_iter().chain(good.iter().map(cell)).collect());
+    }
+    rows
+}
+
+fn apart_rows(good: &[&Outcome]) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["", "allocations/op", "heap KiB", "system calls/op (strace)"].map(str::to_owned).to_vec()];
+    for outcome in good {
+        let apart = &outcome.apart;
+        let cells = [(apart.allocations, 4), (apart.heap_kib, 0), (apart.syscalls, 2)];
+        if cells.iter().any(|(value, _)| value.is_some()) {
+            let cell = |(value, decimals): (Option<f64>, usize)| number(value.unwrap_or(f64::NAN), decimals);
+            rows.push([outcome.peer.to_owned()].into_iter().chain(cells.map(cell)).collect());
+        }
+    }
+    rows
+}
+
+fn print_remarks(measured: &Measured) {
+    for outcome in &measured.outcomes {
+        let peer = outcome.peer;
+        if let Some(why) = &outcome.skipped {
+            println!("{peer}: skipped: {why}");
+        }
+        if let Some(failure) = &outcome.failure {
+            println!("{peer}: failed: {failure}");
+        }
+        let share = |reading: Reading| median(readings(outcome, reading));
+        let load = share(|s| s.load_percent().unwrap_or(0.0));
+        let (server, others) = (share(Sample::server_percent), share(Sample::others_percent));
+        if measured.layout.is_timed() && others > OTHERS_LIMIT {
+            println!("{peer}: others used {others:.0} % of the server's CPU: measure on a quiet machine");
+        }
+        // A generator that never sleeps is busy by design; of two, on the server's CPUs, neither is alone.
+        let is_in_turns = measured.layout.is_closed_loop;
+        if is_in_turns && load > LOAD_LIMIT && server < LOAD_LIMIT {
+            println!(
+                "{peer}: the load generator was busy {load:.0} % of the time and the server only \
+                 {server:.0} %: its throughput is a lower bound"
+            );
+        }
+    }
+}
+
+fn number(value: f64, decimals: usize) -> String {
+    if value.is_nan() { "-".to_owned() } else { format!("{value:.decimals$}") }
+}
+
+/// Rows with the first column to the left and the others to the right.
+pub(crate) fn print_rows(rows: &[Vec<String>]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    for row in rows {
+        let mut line = format!("  {:<w$}", row[0], w = widths[0]);
+        for (cell, w) in row.iter().zip(&widths).skip(1) {
+            line.push_str(&format!("  {cell:>w$}"));
+        }
+        println!("{}", line.trim_end());
+    }
+}

@@ -1,0 +1,287 @@
+//! The goals of the project, in one table, and what a run says about each.
+//!
+//! A goal bounds the ratio of ringwork to a peer. It is met if the interval of that ratio reaches the
+//! bound, so a goal is missed only when the run shows that it is. "Not worse" is a bound of 1.00, missed
+//! when the run shows more than 1.02. A goal that asks for less than 1.03 of what the floor of the same run
+//! needs is void for that run: on that machine it cannot be had.
+
+use serde::Serialize;
+
+use super::{Measured, readings};
+use crate::bench::Outcome;
+use crate::stats::{Ratio, median, ratio};
+
+/// "Not worse" is missed only beyond this.
+const NOT_WORSE: f64 = 1.02;
+/// The least a goal may ask for, in relation to the floor.
+const ABOVE_FLOOR: f64 = 1.03;
+/// Allocations per op that count as none: what a timer or a new connection needs in a short turn.
+const NONE: f64 = 0.001;
+
+/// Whose goals these are.
+const OURS: &str = "ringwork";
+const OUR_CALLS: &str = "ringwork-bare";
+
+/// What a goal compares with.
+#[derive(Clone, Copy, Debug)]
+enum To {
+    /// A verdict for each of these peers.
+    Each(&'static [&'static str]),
+    /// One verdict, for whichever of these needs least.
+    Best(&'static [&'static str]),
+    /// Nobody: no allocations per op.
+    Nothing,
+}
+
+/// One goal.
+struct Target {
+    workloads: &'static [&'static str],
+    /// One of the ratios that the tables of the workload show.
+    metric: &'static str,
+    to: To,
+    bound: f64,
+}
+
+const fn target(workloads: &'static [&'static str], metric: &'static str, to: To, bound: f64) -> Target {
+    Target { workloads, metric, to, bound }
+}
+
+const ECHOES: &[&str] =
+    &["echo-64x64", "echo-64x512", "echo-4096x64", "echo-4096x512", "echo-64x64-p16", "echo-64x512-p16"];
+const URING: &[&str] = &["monoio", "glommio", "compio"];
+const RUNTIMES: &[&str] = &["tokio", "tokio-multi", "monoio", "glommio", "compio", "smol", "go"];
+const DISKS: &[&str] = &["tokio", "monoio", "glommio", "compio"];
+const NGINX: &[&str] = &["nginx", "nginx-sendfile"];
+const LOCAL: &[&str] = &["tokio", "monoio", "glommio", "compio", "smol"];
+
+/// All goals.
+const TARGETS: &[Target] = &[
+    target(ECHOES, "CPU per op", To::Each(&["floor"]), 1.04),
+    target(ECHOES, "CPU per op", To::Each(&["tokio"]), 0.82),
+    target(ECHOES, "CPU per op", To::Each(URING), 1.00),
+    target(&["open-70"], "p99", To::Each(RUNTIMES), 1.00),
+    target(&["echo-64x1"], "p50", To::Each(&["tokio"]), 1.00),
+    target(&["echo-64x64-all", "echo-64x512-all"], "CPU per op", To::Each(&["tokio-multi"]), 0.80),
+    target(&["echo-64x64-all", "echo-64x512-all"], "CPU per op", To::Each(&["tokio"]), 0.85),
+    target(&["proxy-64x64", "proxy-64x512"], "CPU per op", To::Each(&["floor"]), 1.05),
+    target(&["proxy-bulk-x1", "proxy-bulk-x16"], "busy CPU per op", To::Each(&["haproxy", "tokio"]), 1.00),
+    target(&["file-1k"], "CPU per op", To::Best(NGINX), 0.82),
+    target(&["file-64k"], "CPU per op", To::Best(NGINX), 0.78),
+    target(&["file-1k-nocache", "file-64k-nocache"], "CPU per op", To::Best(NGINX), 0.90),
+    target(&["file-10m", "file-10m-nocache"], "CPU per op", To::Best(NGINX), 1.00),
+    target(&["read-4096x32"], "CPU per op", To::Each(&["floor"]), 1.08),
+    target(&["read-4096x32"], "CPU per op", To::Each(&["monoio"]), 1.00),
+    target(&["read-4096x32"], "CPU per op", To::Each(&["tokio"]), 0.12),
+    target(&["write-4096x32", "log-x64"], "CPU per op", To::Each(DISKS), 1.00),
+    target(&["spawn-join", "yield", "ping-pong", "chained-spawn"], "time per op", To::Best(LOCAL), 1.00),
+    target(
+        &["spawn-many", "yield-many", "pair-ping-pong", "chained-spawn-send"],
+        "time per op",
+        To::Each(&["tokio-multi"]),
+        0.70,
+    ),
+    target(&["remote-1", "remote-8", "remote-64"], "time per op", To::Each(&["tokio-multi"]), 0.80),
+    target(&["blocking-1", "blocking-8", "blocking-64"], "time per op", To::Each(&["tokio-multi"]), 0.80),
+    target(&["timers"], "time per op", To::Each(&["tokio"]), 0.50),
+    target(&["idle-10k"], "memory each", To::Each(&["tokio"]), 0.35),
+    target(&["idle-10k"], "memory each", To::Each(RUNTIMES), 1.00),
+    target(&["hot-core"], "makespan", To::Each(&["ringwork-never"]), 0.55),
+    target(&["hot-core", "hot-core-balanced"], "makespan", To::Each(&["tokio-multi"]), 1.00),
+    target(&["hot-core", "hot-core-balanced"], "p99 from birth to end", To::Each(&["tokio-multi"]), 1.00),
+    target(&["hot-core-balanced"], "makespan", To::Each(&["ringwork-never"]), 1.02),
+    target(&["hot-core-balanced"], "CPU", To::Each(&["ringwork-never"]), 1.02),
+    target(&["even-10", "even-30", "even-70"], "CPU per op", To::Each(&["ringwork-never"]), 1.02),
+    target(
+        &["even-10", "even-30", "even-70"],
+        "voluntary switches per op",
+        To::Each(&["ringwork-never"]),
+        1.02,
+    ),
+    target(&["even-10", "even-30", "even-70"], "enters per op", To::Each(&["ringwork-never"]), 1.02),
+    target(
+        &[
+            "echo-64x64",
+            "echo-4096x64",
+            "proxy-64x64",
+            "proxy-bulk-x1",
+            "read-4096x32",
+            "file-1k",
+            "file-64k",
+        ],
+        ALLOCATIONS,
+        To::Nothing,
+        NONE,
+    ),
+];
+
+/// What is counted in a turn apart, and bounded without a peer.
+const ALLOCATIONS: &str = "allocations per op";
+
+/// What a run says about a goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Finding {
+    Met,
+    NotMet,
+    /// The floor of this run is too near.
+    Void,
+}
+
+/// A goal and what a run says about it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) workload: String,
+    pub(crate) metric: &'static str,
+    pub(crate) peer: String,
+    pub(crate) bound: f64,
+    /// Of ringwork to the peer; without a peer, three times the number itself.
+    pub(crate) ratio: Ratio,
+    pub(crate) finding: Finding,
+}
+
+/// What `measured` says about every goal whose workload and peers took part.
+pub(crate) fn judge(measured: &[Measured]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for target in TARGETS {
+        for name in target.workloads {
+            if let Some(workload) = measured.iter().find(|measured| measured.name == *name) {
+                judge_one(target, workload, &mut verdicts);
+            }
+        }
+    }
+    verdicts
+}
+
+fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) {
+    let Some(ours) = workload.peer(OURS) else { return };
+    let mut say = |peer: &str, ratio: Ratio, finding| {
+        verdicts.push(Verdict {
+            workload: workload.name.clone(),
+            metric: target.metric,
+            peer: peer.to_owned(),
+            bound: target.bound,
+            ratio,
+            finding,
+        });
+    };
+    if let To::Nothing = target.to {
+        // Of a whole program of ours the calls that it makes can be counted, not the program.
+        let counted = [OURS, OUR_CALLS].iter().find_map(|peer| workload.peer(peer)?.apart.allocations);
+        if let Some(value) = counted {
+            let finding = if value <= target.bound { Finding::Met } else { Finding::NotMet };
+            say("-", Ratio { median: value, low: value, high: value }, finding);
+        }
+        return;
+    }
+    let Some((_, reading, _)) = workload.layout.ratios.iter().find(|(name, ..)| *name == target.metric)
+    else {
+        return;
+    };
+    let values = |outcome: &Outcome| readings(outcome, *reading);
+    let peers: Vec<&Outcome> = match target.to {
+        To::Each(peers) => peers.iter().filter_map(|peer| workload.peer(peer)).collect(),
+        To::Best(peers) => {
+            let present = peers.iter().filter_map(|peer| workload.peer(peer));
+            present.min_by(|a, b| median(values(a)).total_cmp(&median(values(b)))).into_iter().collect()
+        }
+        To::Nothing => Vec::new(),
+    };
+    for peer in peers {
+        let found = ratio(&values(ours), &values(peer));
+        let floor = workload.peer("floor").map(|floor| ratio(&values(floor), &values(peer)).median);
+        if !found.median.is_nan() {
+            say(peer.peer, found, weigh(target.bound, found, floor));
+        }
+    }
+}
+
+/// What an interval says about a bound, where the floor needs `floor` of what the peer needs.
+fn weigh(bound: f64, found: Ratio, floor: Option<f64>) -> Finding {
+    // A hair's breadth, for a goal that is set in relation to the floor itself.
+    if floor.is_some_and(|floor| bound + 1e-9 < ABOVE_FLOOR * floor) {
+        return Finding::Void;
+    }
+    let bound = if bound == 1.00 { NOT_WORSE } else { bound };
+    if found.low <= bound { Finding::Met } else { Finding::NotMet }
+}
+
+/// Prints the list of verdicts and a line that sums it up.
+pub(crate) fn print(verdicts: &[Verdict]) {
+    if verdicts.is_empty() {
+        return;
+    }
+    println!(
+        "\ngoals (ringwork / peer; met if the interval reaches the bound, void if the floor is too near):"
+    );
+    let mut rows = vec![["workload", "metric", "peer", "bound", "ratio", ""].map(str::to_owned).to_vec()];
+    for verdict in verdicts {
+        let found = match verdict.peer.as_str() {
+            "-" => format!("{:.4}", verdict.ratio.median),
+            _ => verdict.ratio.to_string(),
+        };
+        let word = match verdict.finding {
+            Finding::Met => "met",
+            Finding::NotMet => "NOT MET",
+            Finding::Void => "void",
+        };
+        let cells = [&verdict.workload, verdict.metric, &verdict.peer, &bound(verdict), &found, word];
+        rows.push(cells.map(str::to_owned).to_vec());
+    }
+    super::print_rows(&rows);
+    let count = |finding| verdicts.iter().filter(|verdict| verdict.finding == finding).count();
+    let (met, not_met, void) = (count(Finding::Met), count(Finding::NotMet), count(Finding::Void));
+    println!("{met} met, {not_met} not met, {void} void");
+}
+
+fn bound(verdict: &Verdict) -> String {
+    if verdict.peer == "-" { "none".to_owned() } else { format!("≤ {:.2}", verdict.bound) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::PEERS;
+    use crate::workloads;
+
+    fn interval(low: f64, high: f64) -> Ratio {
+        Ratio { median: (low + high) / 2.0, low, high }
+    }
+
+    #[test]
+    fn a_goal_is_met_if_the_interval_reaches_it() {
+        assert_eq!(weigh(0.82, interval(0.81, 0.90), None), Finding::Met);
+        assert_eq!(weigh(0.82, interval(0.83, 0.90), None), Finding::NotMet);
+    }
+
+    #[test]
+    fn not_worse_is_missed_only_beyond_two_per_cent() {
+        assert_eq!(weigh(1.00, interval(1.015, 1.20), None), Finding::Met);
+        assert_eq!(weigh(1.00, interval(1.03, 1.20), None), Finding::NotMet);
+    }
+
+    #[test]
+    fn a_goal_next_to_the_floor_is_void() {
+        assert_eq!(weigh(0.82, interval(0.90, 0.95), Some(0.80)), Finding::Void);
+        assert_eq!(weigh(0.82, interval(0.90, 0.95), Some(0.79)), Finding::NotMet);
+        // A goal set in relation to the floor is above it by definition.
+        assert_eq!(weigh(1.04, interval(1.05, 1.09), Some(1.0)), Finding::NotMet);
+    }
+
+    #[test]
+    fn every_goal_names_workloads_a_metric_and_peers_that_exist() {
+        let workloads = workloads::all();
+        for target in TARGETS {
+            for name in target.workloads {
+                let workload = workloads.iter().find(|workload| workload.name == *name).expect(name);
+                let ratios = workload.work.layout().ratios;
+                let is_shown = ratios.iter().any(|(metric, ..)| *metric == target.metric);
+                let counts = target.metric == ALLOCATIONS && workload.work.counts();
+                assert!(is_shown || counts, "{name} does not show {}", target.metric);
+                let (To::Each(peers) | To::Best(peers)) = target.to else { continue };
+                for peer in peers {
+                    assert!(PEERS.iter().any(|(known, _)| known == peer), "{name}: no peer {peer}");
+                }
+            }
+        }
+    }
+}

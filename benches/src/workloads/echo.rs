@@ -1,0 +1,101 @@
+//! TCP echo in closed loop: each connection waits for its answer before it asks again, or keeps several
+//! requests under way. On one core, with the load on another, or on all cores with the generators beside.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Work, Workload, program, shared};
+use crate::bench::Bench;
+use crate::load::Traffic;
+use crate::load::dialog::Dialog;
+use crate::plan::Plan;
+use crate::report::columns::{Layout, SERVING, SHARED_CPUS};
+use crate::sample::Sample;
+
+/// Bytes of a message and connections of the suite.
+const SIZES: [usize; 3] = [64, 4096, 65536];
+const CONNECTIONS: [usize; 4] = [1, 64, 512, 4096];
+/// Requests under way on a connection that does not wait.
+const PIPELINED: usize = 16;
+
+struct Echo {
+    size: usize,
+    connections: usize,
+    depth: usize,
+    on_all: bool,
+}
+
+/// All of this kind.
+pub(super) fn workloads() -> Vec<Workload> {
+    let one = |size, connections, depth, on_all| {
+        let mut name = format!("echo-{size}x{connections}");
+        let mut title = format!("TCP echo, {} over {}", bytes(size), plural(connections));
+        if depth > 1 {
+            name += &format!("-p{depth}");
+            title += &format!(", {depth} under way on each");
+        }
+        if on_all {
+            name += "-all";
+            title += ", on both CPUs with the load beside";
+        }
+        Workload::new(name, title, Echo { size, connections, depth, on_all })
+    };
+    let grid = SIZES.iter().flat_map(|size| CONNECTIONS.map(|connections| (*size, connections)));
+    let mut all: Vec<Workload> = grid.map(|(size, connections)| one(size, connections, 1, false)).collect();
+    all.extend([1, 64, 512].map(|connections| one(64, connections, PIPELINED, false)));
+    all.extend(
+        [(64, 64, 1), (64, 512, 1), (4096, 64, 1), (64, 64, PIPELINED)].map(|(s, c, d)| one(s, c, d, true)),
+    );
+    all
+}
+
+/// A length as one says it.
+pub(super) fn bytes(size: usize) -> String {
+    match size {
+        0..1024 => format!("{size} B"),
+        1024..0x10_0000 => format!("{} KiB", size / 1024),
+        _ => format!("{} MiB", size >> 20),
+    }
+}
+
+/// A number of connections as one says it.
+pub(super) fn plural(connections: usize) -> String {
+    if connections == 1 { "1 connection".to_owned() } else { format!("{connections} connections") }
+}
+
+/// What an echo server is asked for.
+pub(super) fn plan(size: usize, connections: usize) -> Plan {
+    Plan::default().with("buffer", size.max(4096)).with("connections", connections)
+}
+
+impl Work for Echo {
+    fn role(&self) -> &'static str {
+        "echo"
+    }
+
+    fn layout(&self) -> Layout {
+        if self.on_all { SHARED_CPUS } else { SERVING }
+    }
+
+    fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
+        let plan = plan(self.size, self.connections);
+        let dialog = Arc::new(Dialog::Echo { size: self.size });
+        let traffic = Traffic {
+            dialog,
+            connections: self.connections,
+            depth: self.depth,
+            rate: None,
+            times: bench.settings.times,
+        };
+        if self.on_all {
+            return shared::measure(bench, program(self, peer)?, plan, &traffic);
+        }
+        let cpu = bench.cpus.server;
+        let mut server = bench.start(program(self, peer)?, &[cpu], plan)?;
+        bench.generator()?.run(&traffic, &mut server, None)
+    }
+
+    fn counts(&self) -> bool {
+        !self.on_all
+    }
+}

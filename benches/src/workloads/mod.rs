@@ -1,0 +1,114 @@
+//! The workloads, a file for each kind. A kind says what a turn of it is, which programs take part and what
+//! its tables show; a new one is a file here and a line in [`all`]. Nothing else in the harness knows them.
+
+mod connections;
+mod disk;
+mod echo;
+mod even;
+mod files;
+mod hot;
+mod idle;
+mod open;
+mod proxy;
+mod sched;
+mod shared;
+mod stream;
+mod stuck;
+
+use std::io;
+
+use crate::bench::Bench;
+use crate::programs::{PEERS, Program};
+use crate::report::columns::Layout;
+use crate::sample::Sample;
+
+/// One line of `list`, one set of tables of `compare`.
+pub(crate) struct Workload {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) work: Box<dyn Work>,
+}
+
+/// One kind of workload with its numbers.
+pub(crate) trait Work {
+    /// What its programs are called behind the name of their peer: `echo` of `tokio_echo`.
+    fn role(&self) -> &'static str;
+
+    /// What its tables show.
+    fn layout(&self) -> Layout;
+
+    /// The program by which `peer` takes part, if it does.
+    fn program(&self, peer: &str) -> Option<&'static Program> {
+        Program::of(peer, self.role())
+    }
+
+    /// Why this cannot be measured on this machine, if so: no failure, but a line in the report.
+    fn impossible(&self, _bench: &Bench) -> Option<String> {
+        None
+    }
+
+    /// Finds out, before the first round, what the turns of all `peers` need to know.
+    fn prepare(&self, _bench: &mut Bench, _peers: &[&str]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// One measurement of one peer in a process of its own.
+    fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample>;
+
+    /// Whether a turn apart follows, in which allocations are counted.
+    fn counts(&self) -> bool {
+        false
+    }
+}
+
+/// All workloads, in the order in which they run.
+pub(crate) fn all() -> Vec<Workload> {
+    let kinds = [
+        echo::workloads(),
+        open::workloads(),
+        connections::workloads(),
+        stream::workloads(),
+        proxy::workloads(),
+        disk::workloads(),
+        files::workloads(),
+        sched::workloads(),
+        hot::workloads(),
+        even::workloads(),
+        stuck::workloads(),
+        idle::workloads(),
+    ];
+    kinds.into_iter().flatten().collect()
+}
+
+impl Workload {
+    fn new(name: impl Into<String>, title: impl Into<String>, work: impl Work + 'static) -> Workload {
+        Workload { name: name.into(), title: title.into(), work: Box::new(work) }
+    }
+
+    /// The peers that this build has a program for, the floor first.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &'static str> {
+        PEERS.iter().map(|(peer, _)| *peer).filter(|peer| self.work.program(peer).is_some())
+    }
+}
+
+/// The program by which `peer` takes part in `work`.
+fn program(work: &dyn Work, peer: &str) -> io::Result<&'static Program> {
+    work.program(peer).ok_or_else(|| io::Error::other(format!("{peer} takes no part")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::all;
+
+    #[test]
+    fn every_workload_has_a_name_of_its_own_and_somebody_who_takes_part() {
+        let workloads = all();
+        let names: BTreeSet<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
+        assert_eq!(names.len(), workloads.len());
+        for workload in &workloads {
+            assert!(workload.peers().next().is_some(), "{}", workload.name);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! One request to the upstream and its response back.
+//!
+//! Owns the client: one pool of kept-alive connections for each core, so that a request meets connections of
+//! its own core.
+#![forbid(unsafe_code)]
+
+use crate::headers;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+use hyper::{Request, Response, StatusCode, Uri, Version, upgrade};
+use hyper_util::client::legacy::Client;
+use ringwork::compat::hyper::{Connector, Executor, Timer};
+use ringwork::time::timeout;
+use ringwork_ecosystem::for_hyper;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the upstream may take to begin an answer, connecting included.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// How long an unused connection to the upstream is kept.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+/// Unused connections kept per core.
+const IDLE_MAX: usize = 64;
+
+ringwork::core_local! {
+    static CLIENT: Client<Connector, Incoming> = Client::builder(Executor)
+        .pool_timer(Timer)
+        .timer(Timer)
+        .pool_idle_timeout(IDLE_TIME)
+        .pool_max_idle_per_host(IDLE_MAX)
+        .build(Connector::new());
+}
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream(Authority);
+
+impl Upstream {
+    /// `http://HOST[:PORT]`.
+    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "not a URL")?;
+        if uri.scheme_str() != Some("http") {
+            return Err("expected http://HOST[:PORT]");
+        }
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return Err("the upstream has no path: paths are the clients'");
+        }
+        uri.authority().cloned().map(Self).ok_or("expected http://HOST[:PORT]")
+    }
+
+    fn uri(&self, path: Option<PathAndQuery>) -> Uri {
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone()).path_and_query(path);
+        uri.build().expect("the parts come from URIs")
+    }
+}
+
+type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+
+/// Passes a request on and its response back.
+pub(crate) async fn forward(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    over_tls: bool,
+    upstream: Arc<Upstream>,
+) -> Result<Answer, Infallible> {
+    let protocol = headers::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
+    let client_side = protocol.is_some().then(|| upgrade::on(&mut request));
+    let authority = request.uri().authority().cloned();
+    *request.uri_mut() = upstream.uri(request.uri().path_and_query().cloned());
+    *request.version_mut() = Version::HTTP_11;
+    let head = request.headers_mut();
+    headers::strip(head);
+    // Our own server has answered it as soon as the upstream asks for the body.
+    head.remove(EXPECT);
+    headers::forwarded(head, peer.ip(), over_tls, authority.as_ref().map(Authority::as_str));
+    if let Some(protocol) = protocol {
+        headers::put_upgrade(head, protocol);
+    }
+
+    let sent = CLIENT.with(|client| client.request(request));
+    let mut response = match timeout(ANSWER_TIME, sent).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream did not answer\n")),
+        Err(_) => return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n")),
+    };
+    let agreed = headers::upgrade(response.headers());
+    headers::strip(response.headers_mut());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let (Some(client_side), Some(agreed)) = (client_side, agreed) else {
+            return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream changed the protocol unasked\n"));
+        };
+        headers::put_upgrade(response.headers_mut(), agreed);
+        drop(ringwork::spawn(pass_through(client_side, upgrade::on(&mut response))));
+    }
+    Ok(response.map(BodyExt::boxed))
+}
+
+/// Carries bytes both ways until both ends have said that they are done, or one is lost.
+async fn pass_through(client: upgrade::OnUpgrade, upstream: upgrade::OnUpgrade) {
+    if let Ok((client, upstream)) = futures_util::future::try_join(client, upstream).await {
+        let (mut client, mut upstream) = (for_hyper(client), for_hyper(upstream));
+        // Whichever end broke, both are closed now.
+        let _carried = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+    }
+}
+
+fn refuse(status: StatusCode, why: &'static str) -> Answer {
+    let body = Full::new(Bytes::from_static(why.as_bytes())).map_err(|never| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Upstream;
+
+    #[test]
+    fn an_upstream_is_a_host_and_nothing_else() {
+        for (url, good) in [
+            ("http://a.example", true),
+            ("http://[::1]:8080/", true),
+            ("https://a.example", false),
+            ("a.example:80", false),
+            ("http://a.example/path", false),
+        ] {
+            assert_eq!(Upstream::parse(url).is_ok(), good, "{url}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Both programs against plain sockets: what passes the proxy, what it says when the upstream fails, and the
+//! chat behind it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// Long enough for a slow machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A program that is killed with the test.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Program {
+    /// Starts it and waits for the line that says where it listens.
+    fn start(path: &str, args: &[&str]) -> Self {
+        let mut child = Command::new(path)
+            .args(["--listen", "127.0.0.1:0", "--cores", "2"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program was built");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").expect("it says where").parse().unwrap();
+        Self { child, address }
+    }
+
+    fn app() -> Self {
+        Self::start(env!("CARGO_BIN_EXE_axum_app"), &[])
+    }
+
+    fn proxy(upstream: SocketAddr) -> Self {
+        Self::start(env!("CARGO_BIN_EXE_http_proxy"), &["--upstream", &format!("http://{upstream}")])
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// Sends a request that closes its connection and reads the whole answer.
+fn ask(to: SocketAddr, request: &[u8]) -> String {
+    let mut stream = connect(to);
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the answer ends with the connection");
+    String::from_utf8(answer).unwrap()
+}
+
+/// Reads up to the empty line.
+fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// An upstream that answers one connection as told and sends what it was asked back to the test.
+fn upstream(answer: &'static [u8]) -> (SocketAddr, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serves = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let asked = head(&mut stream);
+        stream.write_all(answer).unwrap();
+        asked
+    });
+    (address, serves)
+}
+
+#[test]
+fn json_and_uploads_pass_the_proxy_to_the_application() {
+    let app = Program::app();
+    let proxy = Program::proxy(app.address);
+    let sum = b"POST /sum HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
+        content-length: 19\r\n\r\n{\"numbers\":[1,2.5]}";
+    assert!(ask(proxy.address, sum).ends_with("{\"count\":2,\"sum\":3.5}"));
+    let mut upload =
+        b"PUT /upload HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5000000\r\n\r\n".to_vec();
+    upload.resize(upload.len() + 5_000_000, 2);
+    assert!(ask(proxy.address, &upload).ends_with("{\"bytes\":5000000,\"sum\":10000000}"));
+}
+
+#[test]
+fn the_upstream_learns_who_asked_and_nothing_of_the_clients_connection() {
+    let (address, serves) =
+        upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: timeout=9\r\n\r\nok");
+    let proxy = Program::proxy(address);
+    let answer = ask(
+        proxy.address,
+        b"GET /a?b=c HTTP/1.1\r\nhost: a.example\r\nconnection: close, x-secret\r\nx-secret: 1\r\n\
+            x-forwarded-for: 10.0.0.1\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
+    assert!(!answer.contains("keep-alive"), "{answer}");
+    let asked = serves.join().unwrap();
+    assert!(asked.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{asked}");
+    for line in [
+        "x-forwarded-for: 10.0.0.1, 127.0.0.1".to_owned(),
+        "x-forwarded-host: a.example".to_owned(),
+        "x-forwarded-proto: http".to_owned(),
+        format!("host: {address}"),
+    ] {
+        assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line} is not in {asked}");
+    }
+    assert!(!asked.contains("x-secret") && !asked.contains("close"), "{asked}");
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_502() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = Program::proxy(nobody);
+    let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+}
+
+#[test]
+fn an_upstream_that_dies_in_the_middle_of_a_body_ends_the_answer_as_unfinished() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nonly this"[..],
+        &b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nonly this\r\n"[..],
+    ] {
+        let (address, serves) = upstream(answer);
+        let proxy = Program::proxy(address);
+        let mut client = connect(proxy.address);
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let head = head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let mut body = Vec::new();
+        // Kept alive, the connection would go on: its end is what says that something is missing.
+        let _reset_or_end = client.read_to_end(&mut body);
+        assert!(!body.ends_with(b"0\r\n\r\n") && body.len() < 1000, "{body:?}");
+        serves.join().unwrap();
+    }
+}
+
+/// A text frame as a client sends it, with a mask that changes nothing.
+fn say(stream: &mut TcpStream, text: &str) {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text.as_bytes());
+    stream.write_all(&frame).unwrap();
+}
+
+fn hear(stream: &mut TcpStream) -> String {
+    let mut start = [0; 2];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(start[0], 0x81, "a text, whole");
+    let mut text = vec![0; usize::from(start[1])];
+    stream.read_exact(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn a_chat_goes_through_the_proxy_and_past_it() {
+    let app = Program::app();
+    let proxy = Program::proxy(app.address);
+    let enter = |to: SocketAddr| {
+        let mut stream = connect(to);
+        let ask = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(ask).unwrap();
+        let head = head(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        // The example of RFC 6455, 1.3.
+        assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+        // Whoever hears its own line is in the room.
+        say(&mut stream, "in");
+        while hear(&mut stream) != "in" {}
+        stream
+    };
+    let (mut through, mut past) = (enter(proxy.address), enter(app.address));
+    assert_eq!(hear(&mut through), "in", "of the other");
+    say(&mut through, "hello");
+    assert_eq!((hear(&mut through), hear(&mut past)), ("hello".to_owned(), "hello".to_owned()));
+    say(&mut past, "and back");
+    assert_eq!((hear(&mut through), hear(&mut past)), ("and back".to_owned(), "and back".to_owned()));
+}
+
+#[test]
+fn wrong_arguments_are_one_line_and_exit_2() {
+    for args in
+        [&["--listen", "nowhere"][..], &["--upstream", "https://a"], &["--tls-cert", "only"], &["--what"]]
+    {
+        let ended = Command::new(env!("CARGO_BIN_EXE_http_proxy")).args(args).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{args:?}");
+        assert_eq!(String::from_utf8(ended.stderr).unwrap().lines().count(), 1, "{args:?}");
+    }
+}

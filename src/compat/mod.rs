@@ -1,0 +1,45 @@
+//! L6: ringwork's streams, files and timers under the traits of other crates.
+//!
+//! Owns adapters: each implementation is a few lines over `net::poll_read`, `net::poll_write` and
+//! [`FileCursor`], which know no trait. Nothing here starts a thread or changes how a stream or a file
+//! behaves for those who do not use it. Each set of traits is a Cargo feature, off by default:
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams and halves, and for [`FileCursor`] |
+//! | `futures-io` | the same with the traits of `futures-io` |
+//! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in [`compat::hyper`] |
+//! | `hyper-util` | a connector for the client of `hyper-util`, in the same place |
+//!
+//! # What it costs
+//! Reading copies once, out of the buffer that the kernel filled; writing copies once, into the buffer that
+//! is sent. Neither calls the allocator in steady state. The owned-buffer calls of the stream copy nothing,
+//! and both shapes may be used on one stream in turn: no byte is lost and the order is that of the calls.
+//!
+//! # What the traits mean here
+//! - A write is taken when it is copied; it leaves without another poll, also if the stream is dropped. At
+//!   most 128 KiB of a stream are on their way like this; above it writes wait.
+//! - A flush is ready when all that was written is with the kernel. What goes wrong with bytes that were
+//!   taken is the result of the next write, flush or shutdown.
+//! - A shutdown flushes and closes the send direction; the peer reads the end of the stream.
+//! - A runtime that goes down gives bytes that were taken half of the time that its end may take. Then it
+//!   gives up what the socket had no room for: flush what must not be lost.
+//!
+//! [`compat::hyper`]: self::hyper
+#![cfg_attr(not(doctest), doc = "\n")]
+#![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
+#![forbid(unsafe_code)]
+
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+mod cursor;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+mod ends;
+#[cfg(feature = "futures-io")]
+mod futures_io;
+#[cfg(feature = "hyper")]
+pub mod hyper;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
+
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub use cursor::FileCursor;

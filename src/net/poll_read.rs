@@ -1,0 +1,210 @@
+//! Receiving without a future: the core under the poll-shaped traits.
+//!
+//! Owns [`poll_read`] and the little state it needs beside the receive side's own ([`PollRead`]). It knows
+//! no trait: the adapters are `compat`'s, a few lines each.
+//!
+//! # How it works
+//! - Bytes go from the stream's queue into the caller's buffer: one copy, made by the caller's closure, which
+//!   appends to memory that nobody had to fill with zeros. As many buffers of the queue as fit are taken in
+//!   one call; what does not fit of the last one goes back in front.
+//! - What fills the queue belongs to the stream and not to a call: the multishot, which stays armed between
+//!   calls, or, where there can be none (bulk, an empty pool, `read_ahead(false)`, a thread that is no
+//!   core), a one-shot receive in the mode `Ahead` (recv.rs). A call in vain allocates nothing and submits
+//!   nothing, unless nobody receives.
+//! - Under `read_ahead(false)` the one-shot receive asks for no more than the call that starts it had room
+//!   for.
+//!
+//! # The lane
+//! A call has no place in it. While a future has the turn, it stands by (turn.rs). Else it takes from the
+//! queue, under the receive side's lock, or waits for the next completion beside whoever comes; only to
+//! start a receive does it take the turn, and passes it on before it returns. So a call that is never
+//! repeated holds nobody up, and what its receive brings is in the queue for the next one, of either shape.
+//! The price: callers with a place go first, always.
+//!
+//! A buffer of the queue that the caller has room for is copied after it has left the queue; of one that is
+//! too large a part is copied under the lock, so that nobody takes the next one before the rest of it.
+//!
+//! # What if
+//! - *The waiting task is dropped*: its waker stays until the next completion and wakes nobody.
+//! - *It moves to another core*: the queue is reached from everywhere; an armed multishot follows after
+//!   `SETTLE`, as for futures; a one-shot receive completes where it is.
+//! - *Two tasks poll one stream* (through halves that borrow it): the last one is woken. The traits promise
+//!   no more.
+//! - *The last handle is dropped*: the receive is cancelled (`disarm`).
+//! - *The runtime goes down*: the receive completes with an error, which wakes the waiting task.
+#![forbid(unsafe_code)]
+
+use super::TcpStream;
+use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
+use super::receive::arm;
+use super::recv::{BULK_SIZE, Next, RecvSide};
+use super::shared::Shared;
+use crate::base::coop;
+use crate::buf::PooledBuf;
+use crate::ring::transfer::Inward;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+/// What the receive side keeps for callers without a future.
+#[derive(Default)]
+pub(super) struct PollRead {
+    /// Who waits for the next completion.
+    pub(super) waiter: Option<Waker>,
+    /// The buffer of the last bulk receive, for the next one.
+    spare: Option<PooledBuf>,
+}
+
+/// The turn for as long as it takes to start a receive.
+struct Visit<'a>(&'a Arc<Shared>);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.recv_turn.pass();
+    }
+}
+
+/// Takes at most `room` bytes, which `put` appends to the caller's buffer, in one call or several; zero is
+/// the end of the stream (or no room).
+///
+/// # Errors
+/// The kernel's, each once, and not before the bytes that came before it.
+pub(crate) fn poll_read(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    room: usize,
+    mut put: impl FnMut(&[u8]),
+) -> Poll<io::Result<usize>> {
+    if room == 0 {
+        return Poll::Ready(Ok(0));
+    }
+    let budget = ready!(coop::poll_proceed(cx));
+    let shared = stream.shared();
+    // Not under the lock, because it is no promise: a future that comes now may go before this call or after.
+    if !shared.recv_turn.is_free() && shared.recv_turn.stand_by(cx.waker()) {
+        return Poll::Pending;
+    }
+    loop {
+        let (found, replaced) = shared.recv().take(cx.waker(), room, &mut put);
+        drop(replaced);
+        let result = match found {
+            Found::Nothing => return Poll::Pending,
+            Found::NobodyReceives => match start(shared, cx, room) {
+                Poll::Ready(Ok(())) => continue,
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Pending => return Poll::Pending,
+            },
+            Found::End(result) => result.map(|()| 0),
+            Found::Part => Ok(room),
+            Found::Whole(chunk, more) => Ok(take_whole(shared, chunk, more, room, &mut put)),
+        };
+        budget.made_progress();
+        return Poll::Ready(result);
+    }
+}
+
+/// What a call finds.
+enum Found {
+    /// More than it has room for, which is full now.
+    Part,
+    /// A buffer that it has room for, not copied yet; and whether there are more.
+    Whole(PooledBuf, bool),
+    End(io::Result<()>),
+    /// It waits for a completion.
+    Nothing,
+    NobodyReceives,
+}
+
+impl RecvSide {
+    /// Looks into the queue on behalf of a call with this much room. If the call is to wait its waker is
+    /// stored, and the one it replaces comes back, to be dropped without the lock.
+    fn take(&mut self, waker: &Waker, room: usize, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
+        let found = match self.look() {
+            Next::Chunk(chunk) if chunk.len() <= room => Found::Whole(chunk, self.has_chunk()),
+            Next::Chunk(mut chunk) => {
+                put(&chunk[..room]);
+                chunk.advance(room);
+                self.put_back(chunk);
+                Found::Part
+            }
+            Next::End(result) => Found::End(result),
+            Next::Start => Found::NobodyReceives,
+            Next::Wait => {
+                let waiter = &mut self.polled.get_or_insert_default().waiter;
+                let same = waiter.as_ref().is_some_and(|waiter| waiter.will_wake(waker));
+                let replaced = if same { None } else { waiter.replace(waker.clone()) };
+                return (Found::Nothing, replaced);
+            }
+        };
+        (found, None)
+    }
+
+    /// The next buffers, as far as they are in the queue.
+    fn take_more(&mut self, room: usize, put: &mut impl FnMut(&[u8])) -> Option<Found> {
+        (room > 0 && self.has_chunk()).then(|| self.take(Waker::noop(), room, put).0)
+    }
+
+    /// A buffer for a one-shot receive on behalf of a call with this much room.
+    fn buffer(&mut self, room: usize) -> PooledBuf {
+        if self.is_one_shot_only() {
+            return heap_buffer(room.min(BULK_SIZE));
+        }
+        let spare = self.polled.as_mut().and_then(|polled| polled.spare.take());
+        spare.filter(|_| self.is_bulk()).unwrap_or_else(|| heap_buffer(self.single_size()))
+    }
+
+    /// Keeps the memory of a bulk receive while bytes come in bulk.
+    fn recycle(&mut self, mut emptied: PooledBuf) {
+        if self.is_bulk() && emptied.reset(BULK_SIZE) {
+            self.polled.get_or_insert_default().spare = Some(emptied);
+        }
+    }
+}
+
+/// Copies `chunk`, and what is behind it as long as there is room; returns how much it was.
+fn take_whole(
+    shared: &Shared,
+    mut chunk: PooledBuf,
+    mut more: bool,
+    room: usize,
+    put: &mut impl FnMut(&[u8]),
+) -> usize {
+    let mut taken = 0;
+    loop {
+        put(&chunk);
+        taken += chunk.len();
+        if !chunk.is_from_pool() {
+            shared.recv().recycle(chunk);
+        }
+        let next = if more { shared.recv().take_more(room - taken, put) } else { None };
+        match next {
+            Some(Found::Whole(next, any)) => (chunk, more) = (next, any),
+            Some(Found::Part) => return room,
+            _ => return taken,
+        }
+    }
+}
+
+/// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.
+fn start(shared: &Arc<Shared>, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+    if shared.recv_turn.try_enter(cx.waker()).is_err() {
+        return Poll::Pending;
+    }
+    let _turn = Visit(shared);
+    // A future may have started one before this call had the turn.
+    if !shared.recv().is_disarmed() || arm(shared)? {
+        return Poll::Ready(Ok(()));
+    }
+    assert_reach();
+    let (buffer, poll_first) = {
+        let mut side = shared.recv();
+        side.start_ahead();
+        (side.buffer(room), side.poll_first())
+    };
+    let into = Inward::new(buffer);
+    let op = launch(RecvAhead { shared: Arc::clone(shared), into, poll_first });
+    if let Some(cell) = op.cell() {
+        shared.recv().ahead_submitted(cell.clone());
+    }
+    Poll::Ready(Ok(()))
+}

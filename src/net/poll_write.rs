@@ -1,0 +1,249 @@
+//! Sending without a future: the core under the poll-shaped traits.
+//!
+//! Owns [`poll_write`], [`poll_flush`], [`poll_shutdown`] and the state they need ([`PollWrite`]), which
+//! lives with the stream and not with a call. It knows no trait: the adapters are `compat`'s, a few lines
+//! each.
+//!
+//! # States
+//! | state | the lane's turn | bytes |
+//! |---|---|---|
+//! | Idle | not ours | none |
+//! | Sending | ours, also if nobody polls any more | one op's, and those gathered behind it |
+//!
+//! | from | event | to | what happens |
+//! |---|---|---|---|
+//! | Idle | write, the lane is free | Sending | the bytes are copied and submitted at once, as one op |
+//! | Idle | write, the lane is taken | Idle | Pending; the writer stands by (turn.rs) |
+//! | Sending | write, there is room, nobody waits for the lane | Sending | the bytes are gathered |
+//! | Sending | write, no room, or others wait for the lane | Sending | Pending; the writer is stored |
+//! | Sending | final CQE, bytes gathered | Sending | the home core submits them as the next op |
+//! | Sending | final CQE, nothing gathered | Idle | the turn passes on |
+//! | Sending | final CQE, an error | Idle | what is gathered is dropped, the error kept, the turn passes on |
+//!
+//! Each final CQE wakes the writer that is stored. An error is told by the next write, flush or shutdown,
+//! once. Flush is ready in Idle. Shutdown flushes, takes the lane's turn and calls `shutdown(2)`.
+//!
+//! # Order
+//! The turn is held until the last gathered byte has left, so a send with a place in the lane goes behind
+//! what was written before it; from when it waits nothing more is gathered, so what is written after it goes
+//! behind it. `shutdown_write`, `release` and the drop of an owned send half wait for the turn, or for its
+//! passing, like any other.
+//!
+//! # What if
+//! - *The task is never polled again*: its bytes leave all the same. The completion submits what is gathered.
+//! - *It moves to another core*: the op stays where it was submitted; the completion continues there. The
+//!   first write in Idle goes to the new core's ring.
+//! - *The last handle is dropped while Sending*: the bytes still leave and the socket closes behind them,
+//!   as the kernel does it for what it has of a closed socket; a peer that takes nothing for
+//!   [`ABANDONED_FOR`] ends it, and a linger time of zero at once.
+//! - *The runtime goes down*: its end gives these ops, and those that follow them, half of its time
+//!   (sched/shutdown.rs). Then they are cancelled like all others; what the socket had no room for is lost,
+//!   and the next call says so.
+//! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
+//!   the next call tells it.
+//!
+//! # Locks
+//! The send side's lock is held while bytes are copied behind others, and around the turnstile's; never
+//! around a submission, a wake or the drop of a waker. The order is: send side, turnstile.
+#![forbid(unsafe_code)]
+
+use super::TcpStream;
+use super::ops::{SendCopied, assert_reach, launch};
+use super::shared::{SendSide, Shared};
+use super::turn::Place;
+use crate::base::coop;
+use crate::buf::spare;
+use crate::sys;
+use socket2::SockRef;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+/// Bytes one op takes, and bytes gathered behind it: enough that the cost of an op is small beside that of
+/// its bytes, and no more than 128 KiB for a stream whose peer does not read.
+const MOST: usize = 64 * 1024;
+
+/// How long the peer of a stream that nobody holds any more may take nothing: about what the kernel gives a
+/// closed socket of its own (`tcp_orphan_retries`, `tcp(7)`).
+const ABANDONED_FOR: Duration = Duration::from_secs(100);
+
+/// What the send side keeps for callers without a future.
+#[derive(Default)]
+pub(super) struct PollWrite {
+    /// An op is in flight, and the lane's turn is its.
+    sending: bool,
+    /// Bytes that go with the next op.
+    gathered: Vec<u8>,
+    /// What has gone wrong and was not told.
+    failure: Option<io::Error>,
+    /// Who waits for room, or for all to have left.
+    writer: Option<Waker>,
+}
+
+impl PollWrite {
+    /// Stores who waits; what was stored comes back, to be dropped without the lock.
+    fn wait(&mut self, waker: &Waker) -> Option<Waker> {
+        let same = self.writer.as_ref().is_some_and(|writer| writer.will_wake(waker));
+        if same { None } else { self.writer.replace(waker.clone()) }
+    }
+}
+
+/// Takes what there is room for of `bufs`; the number is zero only if they are empty. What it takes leaves
+/// without another call.
+///
+/// # Errors
+/// What became of bytes taken before.
+///
+/// # Panics
+/// On a thread that is no core and has entered no runtime.
+pub(crate) fn poll_write(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    bufs: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let budget = ready!(coop::poll_proceed(cx));
+    let shared = stream.shared();
+    let mut side = shared.send_side();
+    let writer = side.polled.get_or_insert_default();
+    if let Some(failure) = writer.failure.take() {
+        shared.unsettled.store(false, Ordering::Release);
+        budget.made_progress();
+        return Poll::Ready(Err(failure));
+    }
+    if bufs.iter().all(|buf| buf.is_empty()) {
+        return Poll::Ready(Ok(0));
+    }
+    if writer.sending {
+        if writer.gathered.len() >= MOST || shared.send_turn.has_waiting() {
+            return pend(side, cx.waker());
+        }
+        if writer.gathered.capacity() == 0 {
+            writer.gathered = spare::take();
+        }
+        budget.made_progress();
+        return Poll::Ready(Ok(copy(&mut writer.gathered, bufs)));
+    }
+    assert_reach();
+    if let Err(replaced) = shared.send_turn.try_enter(cx.waker()) {
+        drop(side);
+        drop(replaced);
+        return Poll::Pending;
+    }
+    writer.sending = true;
+    shared.unsettled.store(true, Ordering::Release);
+    drop(side);
+    let mut bytes = spare::take();
+    let n = copy(&mut bytes, bufs);
+    submit(shared, bytes);
+    budget.made_progress();
+    Poll::Ready(Ok(n))
+}
+
+/// Ready when all that was written has been handed to the kernel.
+///
+/// # Errors
+/// As [`poll_write`].
+pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let shared = stream.shared();
+    // Those who write and flush at the same time have no order anyway; for one who does it in turn this is
+    // the value its write has left, or what has become of it.
+    if !shared.unsettled.load(Ordering::Acquire) {
+        return Poll::Ready(Ok(()));
+    }
+    let mut side = shared.send_side();
+    let Some(writer) = side.polled.as_mut() else { return Poll::Ready(Ok(())) };
+    if let Some(failure) = writer.failure.take() {
+        shared.unsettled.store(false, Ordering::Release);
+        return Poll::Ready(Err(failure));
+    }
+    if writer.sending { pend(side, cx.waker()) } else { Poll::Ready(Ok(())) }
+}
+
+/// Closes the send direction behind all that was written. A connection that is gone has none, which is no
+/// error.
+///
+/// # Errors
+/// As [`poll_write`].
+pub(crate) fn poll_shutdown(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    ready!(poll_flush(stream, cx))?;
+    let shared = stream.shared();
+    if shared.send_turn.try_enter(cx.waker()).is_err() {
+        return Poll::Pending;
+    }
+    let result = SockRef::from(stream).shutdown(Shutdown::Write);
+    shared.leave_send(Place::Through);
+    Poll::Ready(match result {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    })
+}
+
+/// The last handle is gone. Bytes that are on their way go on, within limits.
+pub(super) fn abandoned(shared: &Shared) {
+    if !shared.send_side().polled.as_ref().is_some_and(|writer| writer.sending) {
+        return;
+    }
+    let socket = SockRef::from(shared);
+    if matches!(socket.linger(), Ok(Some(Duration::ZERO))) {
+        // The send in flight fails. Not by a shutdown: its FIN would tell the peer that it had everything.
+        let _ = sys::io::reset(shared.fd());
+    } else {
+        // A connection that is gone already needs no limit.
+        let _ = socket.set_tcp_user_timeout(Some(ABANDONED_FOR));
+    }
+}
+
+/// An op has had its final CQE. On its home core, unless it never got there.
+pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
+    let all = bytes.len();
+    spare::give_back(bytes);
+    let failure = match result {
+        Ok(n) if n > 0 || all == 0 => None,
+        Ok(_) => Some(io::ErrorKind::WriteZero.into()),
+        Err(error) => Some(error),
+    };
+    let mut side = shared.send_side();
+    let writer = side.polled.as_mut().expect("made by the write that submitted this op");
+    debug_assert!(writer.sending, "an op was in flight");
+    let next = std::mem::take(&mut writer.gathered);
+    let goes_on = failure.is_none() && !next.is_empty();
+    writer.sending = goes_on;
+    shared.unsettled.store(goes_on || failure.is_some(), Ordering::Release);
+    writer.failure = failure;
+    let waiter = writer.writer.take();
+    drop(side);
+    if goes_on {
+        submit(shared, next);
+    } else {
+        spare::give_back(next);
+        shared.sent();
+    }
+    if let Some(waiter) = waiter {
+        waiter.wake();
+    }
+}
+
+/// Gives the bytes to a ring. The turn is this op's until [`sent`].
+fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
+    drop(launch(SendCopied::new(shared, bytes)));
+}
+
+fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {
+    let replaced = side.polled.as_mut().and_then(|writer| writer.wait(waker));
+    drop(side);
+    drop(replaced);
+    Poll::Pending
+}
+
+/// Appends what fits of `bufs`; returns how much.
+fn copy(into: &mut Vec<u8>, bufs: &[IoSlice<'_>]) -> usize {
+    let before = into.len();
+    for buf in bufs {
+        let n = buf.len().min(MOST - into.len());
+        into.extend_from_slice(&buf[..n]);
+    }
+    into.len() - before
+}

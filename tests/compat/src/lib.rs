@@ -1,0 +1,12 @@
+//! The guides of `ringwork::compat`, compiled and run: their examples need what users of those features
+//! have, and what the main crate is not to depend on.
+
+/// The poll-shaped traits.
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/compat/guide.md")]
+pub struct Guide;
+
+/// hyper.
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/compat/hyper/guide.md")]
+pub struct HyperGuide;
