@@ -95,9 +95,9 @@ impl TlsStream {
 
     /// Sends the whole buffer as one message of the lane; the number is its length.
     ///
-    /// Dropping the future while it waits for its turn sends nothing; afterwards the message leaves whole. The
-    /// rest of a message above 64 KiB goes on in a task of its own then, and only if the runtime ends before
-    /// that task is the message cut, after which every send fails.
+    /// Dropping the future while it waits for its turn sends nothing; afterwards the message leaves whole.
+    /// The rest of a message above 64 KiB goes on in a task of its own then, and only if the runtime ends
+    /// before that task is the message cut, after which every send fails.
     ///
     /// # Errors
     /// - [`io::ErrorKind::BrokenPipe`] after [`TlsStream::shutdown_write`], or after a message was cut.
