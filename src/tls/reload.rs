@@ -6,12 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// A configuration that can be exchanged: certificates are renewed without a restart.
 ///
-/// Make the new configuration from a clone of the current one where you can: sessions are resumed out of its
-/// ticketer and session storage.
-///
-/// A clone of the holder shows the same configuration. A handshake uses the one that is there when it begins;
-/// connections that are open go on with theirs. Reading takes a lock for the length of one reference count,
-/// once per handshake.
+/// A handshake uses the configuration that is there when it begins; connections that are open go on with
+/// theirs. Make the new one from a clone of the current one where you can, because sessions are resumed
+/// out of its ticketer and its session storage. A clone of the holder shows the same configuration.
+/// Reading takes a lock for the length of one reference count, once per handshake.
 ///
 /// ```
 /// use ringwork::tls::{Connector, Reloadable, rustls};

@@ -8,8 +8,8 @@
 //! |---|---|
 //! | while it waits for its turn | nothing of it is sent |
 //! | with one piece, in flight | it leaves whole; later sends wait behind it |
-//! | with several pieces, begun, where a runtime is in reach | a task sends the rest; later sends wait |
-//! | with several pieces, begun, no runtime, or the runtime ends | cut: later sends fail |
+//! | with several pieces, begun | a task of the same runtime sends the rest; later sends wait |
+//! | and then the runtime ends | cut: later sends fail |
 //! | and then the last handle | what is in flight is cancelled and the socket closed |
 //!
 //! A send cannot be stopped on purpose, as one on a TCP stream can: half a record on the wire is the end of
@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 use super::error;
+use super::message::{Gathered, Message};
 use super::spare;
 use super::state::{Inner, Sealed, Sending};
 use crate::base::coop;
@@ -34,33 +35,32 @@ use std::task::{Context, Poll, ready};
 /// likely to take without waiting.
 const PIECE: usize = 64 * 1024;
 
-type Outcome<B> = (io::Result<usize>, B);
+type Outcome<M> = (io::Result<usize>, M);
 
-/// The future of [`TlsStream::send`](super::TlsStream::send).
-#[must_use = "a send does nothing unless it is awaited"]
-pub struct Send<'a, B: IoBuf> {
+/// Drives the send of one message.
+struct Sender<'a, M: Message> {
     inner: &'a Arc<Inner>,
     lane: LaneSend<'a, Sealed>,
-    buf: Option<B>,
+    message: Option<M>,
     /// Bytes on the wire if all goes well, once the message is encrypted.
     sealed: usize,
-    long: Option<Long<B>>,
+    long: Option<Long<M>>,
 }
 
-impl<'a, B: IoBuf> Send<'a, B> {
-    pub(super) fn new(inner: &'a Arc<Inner>, buf: B) -> Self {
-        let (buf, long) = match buf.len() {
-            0..=PIECE => (Some(buf), None),
-            _ => (None, Some(Long::new(Arc::clone(inner), buf))),
+impl<'a, M: Message> Sender<'a, M> {
+    fn new(inner: &'a Arc<Inner>, message: M) -> Self {
+        let (message, long) = match message.len() {
+            0..=PIECE => (Some(message), None),
+            _ => (None, Some(Long::new(Arc::clone(inner), message))),
         };
-        Self { inner, lane: LaneSend::new(&inner.tcp), buf, sealed: 0, long }
+        Self { inner, lane: LaneSend::new(&inner.tcp), message, sealed: 0, long }
     }
 
     fn seal(&mut self) -> io::Result<()> {
-        let plain = self.buf.as_ref().expect(POLLED_AGAIN).as_slice();
+        let message = self.message.as_ref().expect(POLLED_AGAIN);
         let mut out = spare::take();
-        let sealed = self.inner.state().seal(plain, &mut out);
-        match sealed {
+        let seal = |plain: &[u8]| self.inner.state().seal(plain, &mut out);
+        match message.with_piece(0, message.len(), seal) {
             Ok(n) => {
                 self.sealed = n;
                 self.lane.start(out.slice(..n));
@@ -72,42 +72,34 @@ impl<'a, B: IoBuf> Send<'a, B> {
             }
         }
     }
-}
 
-// No part of the future is pointed at.
-impl<B: IoBuf> Unpin for Send<'_, B> {}
-
-impl<B: IoBuf> Future for Send<'_, B> {
-    type Output = Outcome<B>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<B>> {
-        let this = &mut *self;
-        if let Some(long) = &mut this.long {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<M>> {
+        if let Some(long) = &mut self.long {
             let outcome = ready!(long.job.as_mut().poll(cx));
-            this.long = None;
+            self.long = None;
             return Poll::Ready(outcome);
         }
-        if !this.lane.is_sending() {
+        if !self.lane.is_sending() {
             let budget = ready!(coop::poll_proceed(cx));
-            ready!(this.lane.poll_turn(cx));
+            ready!(self.lane.poll_turn(cx));
             budget.made_progress();
             // Sealed is sent: nothing between the two may return.
-            if let Err(error) = this.seal() {
-                this.lane.pass();
-                return Poll::Ready((Err(error), this.buf.take().expect(POLLED_AGAIN)));
+            if let Err(error) = self.seal() {
+                self.lane.pass();
+                return Poll::Ready((Err(error), self.message.take().expect(POLLED_AGAIN)));
             }
         }
-        let (sent, sealed) = ready!(this.lane.poll_sent(cx));
+        let (sent, sealed) = ready!(self.lane.poll_sent(cx));
         spare::put(sealed.into_inner());
-        let result = judge(this.inner, sent, this.sealed);
-        this.lane.pass();
-        this.inner.send_owed();
-        let buf = this.buf.take().expect(POLLED_AGAIN);
-        Poll::Ready((result.map(|()| buf.len()), buf))
+        let result = judge(self.inner, sent, self.sealed);
+        self.lane.pass();
+        self.inner.send_owed();
+        let message = self.message.take().expect(POLLED_AGAIN);
+        Poll::Ready((result.map(|()| message.len()), message))
     }
 }
 
-impl<B: IoBuf> Drop for Send<'_, B> {
+impl<M: Message> Drop for Sender<'_, M> {
     fn drop(&mut self) {
         if let Some(long) = self.long.take() {
             long.go_on();
@@ -115,23 +107,72 @@ impl<B: IoBuf> Drop for Send<'_, B> {
     }
 }
 
+/// The future of [`TlsStream::send`](super::TlsStream::send).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct Send<'a, B: IoBuf> {
+    sender: Sender<'a, B>,
+}
+
+impl<'a, B: IoBuf> Send<'a, B> {
+    pub(super) fn new(inner: &'a Arc<Inner>, buf: B) -> Self {
+        Self { sender: Sender::new(inner, buf) }
+    }
+}
+
+// No part of the future is pointed at.
+impl<B: IoBuf> Unpin for Send<'_, B> {}
+
+impl<B: IoBuf> Future for Send<'_, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.sender.poll(cx)
+    }
+}
+
 /// The future of [`TlsStream::send_all`](super::TlsStream::send_all).
 #[must_use = "a send does nothing unless it is awaited"]
 pub struct SendAll<'a, B: IoBuf> {
-    send: Send<'a, B>,
+    sender: Sender<'a, B>,
 }
 
 impl<'a, B: IoBuf> SendAll<'a, B> {
     pub(super) fn new(inner: &'a Arc<Inner>, buf: B) -> Self {
-        Self { send: Send::new(inner, buf) }
+        Self { sender: Sender::new(inner, buf) }
     }
 }
+
+// As for `Send`.
+impl<B: IoBuf> Unpin for SendAll<'_, B> {}
 
 impl<B: IoBuf> Future for SendAll<'_, B> {
     type Output = (io::Result<()>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.send).poll(cx).map(|(result, buf)| (result.map(drop), buf))
+        self.sender.poll(cx).map(|(result, buf)| (result.map(drop), buf))
+    }
+}
+
+/// The future of [`TlsStream::send_vectored`](super::TlsStream::send_vectored).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct SendVectored<'a, B: IoBuf> {
+    sender: Sender<'a, Gathered<B>>,
+}
+
+impl<'a, B: IoBuf> SendVectored<'a, B> {
+    pub(super) fn new(inner: &'a Arc<Inner>, bufs: Vec<B>) -> Self {
+        Self { sender: Sender::new(inner, Gathered(bufs)) }
+    }
+}
+
+// As for `Send`.
+impl<B: IoBuf> Unpin for SendVectored<'_, B> {}
+
+impl<B: IoBuf> Future for SendVectored<'_, B> {
+    type Output = (io::Result<usize>, Vec<B>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.sender.poll(cx).map(|(result, Gathered(bufs))| (result, bufs))
     }
 }
 
@@ -147,18 +188,18 @@ fn judge(inner: &Inner, sent: io::Result<usize>, all: usize) -> io::Result<()> {
 }
 
 /// A message of several pieces, which can go on without its future.
-struct Long<B> {
-    job: Pin<Box<dyn Future<Output = Outcome<B>> + std::marker::Send>>,
+struct Long<M> {
+    job: Pin<Box<dyn Future<Output = Outcome<M>> + std::marker::Send>>,
     /// Its turn has come.
     begun: Arc<AtomicBool>,
     /// Where it began: the runtime on which it goes on if the future is dropped elsewhere.
     runtime: Option<Handle>,
 }
 
-impl<B: IoBuf> Long<B> {
-    fn new(inner: Arc<Inner>, buf: B) -> Self {
+impl<M: Message> Long<M> {
+    fn new(inner: Arc<Inner>, message: M) -> Self {
         let begun = Arc::new(AtomicBool::new(false));
-        let job = Box::pin(send_pieces(inner, buf, Arc::clone(&begun)));
+        let job = Box::pin(send_pieces(inner, message, Arc::clone(&begun)));
         Self { job, begun, runtime: Handle::try_current() }
     }
 
@@ -169,32 +210,32 @@ impl<B: IoBuf> Long<B> {
         }
         if let Some(runtime) = self.runtime.or_else(Handle::try_current) {
             drop(runtime.spawn(async move {
-                let (_, buf) = self.job.await;
-                drop(buf);
+                let (_, message) = self.job.await;
+                drop(message);
             }));
         }
     }
 }
 
-async fn send_pieces<B: IoBuf>(inner: Arc<Inner>, buf: B, begun: Arc<AtomicBool>) -> Outcome<B> {
+async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<AtomicBool>) -> Outcome<M> {
     let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
     poll_fn(|cx| lane.poll_turn(cx)).await;
     begun.store(true, Ordering::Relaxed);
     let unless_whole = Cut(Some(&inner));
     let mut out = Vec::new();
     let mut at = 0;
-    while at < buf.len() {
-        let end = buf.len().min(at + PIECE);
-        let sealed = inner.state().seal(&buf.as_slice()[at..end], &mut out);
+    while at < message.len() {
+        let end = message.len().min(at + PIECE);
+        let sealed = message.with_piece(at, end, |plain| inner.state().seal(plain, &mut out));
         let all = match sealed {
             Ok(n) => n,
-            Err(error) => return (Err(error), buf),
+            Err(error) => return (Err(error), message),
         };
         lane.start(out.slice(..all));
         let (sent, sealed) = poll_fn(|cx| lane.poll_sent(cx)).await;
         out = sealed.into_inner();
         if let Err(error) = judge(&inner, sent, all) {
-            return (Err(error), buf);
+            return (Err(error), message);
         }
         at = end;
         coop::consume_budget().await;
@@ -202,7 +243,7 @@ async fn send_pieces<B: IoBuf>(inner: Arc<Inner>, buf: B, begun: Arc<AtomicBool>
     unless_whole.disarm();
     lane.pass();
     inner.send_owed();
-    (Ok(buf.len()), buf)
+    (Ok(message.len()), message)
 }
 
 /// Says that the stream is cut, unless disarmed.

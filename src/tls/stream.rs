@@ -4,7 +4,7 @@
 use super::error;
 use super::parts::{Parts, take_apart};
 use super::recv::{Recv, RecvPooled};
-use super::send::{Send, SendAll, send_close};
+use super::send::{Send, SendAll, SendVectored, send_close};
 use super::session::Session;
 use super::state::Inner;
 use crate::buf::{IoBuf, IoBufMut};
@@ -96,8 +96,8 @@ impl TlsStream {
     /// Sends the whole buffer as one message of the lane; the number is its length.
     ///
     /// Dropping the future while it waits for its turn sends nothing; afterwards the message leaves whole.
-    /// A message above 64 KiB goes on in a task of its own then. Only if there is no runtime for that
-    /// task, or if the runtime ends before it, is the message cut, and every later send fails.
+    /// The rest of a message above 64 KiB goes on in a task of its own then, and only if the runtime ends
+    /// before that task is the message cut, after which every send fails.
     ///
     /// # Errors
     /// - [`io::ErrorKind::BrokenPipe`] after [`TlsStream::shutdown_write`], or after a message was cut.
@@ -113,6 +113,14 @@ impl TlsStream {
     /// As [`TlsStream::send`].
     pub fn send_all<B: IoBuf>(&self, buf: B) -> SendAll<'_, B> {
         SendAll::new(&self.inner, buf)
+    }
+
+    /// Sends several buffers as one message, of which small ones share a record.
+    ///
+    /// # Errors
+    /// As [`TlsStream::send`].
+    pub fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> SendVectored<'_, B> {
+        SendVectored::new(&self.inner, bufs)
     }
 
     /// Announces the end (close_notify) behind all sends before it and closes the send direction of the

@@ -433,6 +433,23 @@ fn an_empty_message_is_nothing() {
 }
 
 #[test]
+fn several_buffers_are_one_message() {
+    on_cores(1, |_| async {
+        let (client, server) = plain_pair().await;
+        let small = [(0, 3), (3, 0), (3, 500), (503, 1)];
+        let large = [(504, 70_000), (70_504, 9), (70_513, 200_000)];
+        for parts in [&small[..], &large] {
+            let bufs: Vec<Vec<u8>> = parts.iter().map(|&(from, len)| pattern(from, len)).collect();
+            let all: usize = bufs.iter().map(Vec::len).sum();
+            let (n, bufs) = client.send_vectored(bufs).await;
+            assert_eq!((n.unwrap(), bufs.len()), (all, parts.len()));
+        }
+        client.shutdown_write().await.unwrap();
+        assert_eq!(receive_pattern(&server, 0).await, 270_513);
+    });
+}
+
+#[test]
 fn a_plain_server_echoes_what_a_client_of_ours_sends() {
     on_cores(1, |_| async {
         let authority = Authority::new();
