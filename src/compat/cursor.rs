@@ -156,11 +156,19 @@ impl FileCursor {
             let (result, bytes) = ready!(Pin::new(op).poll(cx));
             unit.made_progress();
             self.state = State::Idle;
-            let (n, all) = (result?, bytes.len());
-            match n {
-                n if n == all => spare::give_back(bytes.into_inner()),
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => {
+            let all = bytes.len();
+            let moved = match result {
+                Ok(0) if all > 0 => Err(io::ErrorKind::WriteZero.into()),
+                moved => moved,
+            };
+            match moved {
+                Err(error) => {
+                    // What was not written is the caller's to write again, at the place where it belongs.
+                    self.at = offset;
+                    return Poll::Ready(Err(error));
+                }
+                Ok(n) if n == all => spare::give_back(bytes.into_inner()),
+                Ok(n) => {
                     let (offset, begin) = (offset + n as u64, bytes.begin() + n);
                     let rest = bytes.into_inner().slice(begin..);
                     self.state = State::Writing(self.write(rest, offset), offset);

@@ -23,7 +23,8 @@
 //!   taken is the result of the next write, flush or shutdown.
 //! - A shutdown flushes and closes the send direction; the peer reads the end of the stream.
 //! - A runtime that goes down gives bytes that were taken half of the time that its end may take. Then it
-//!   gives up what the socket had no room for: flush what must not be lost.
+//!   resets the connection, if the socket had no room for them: what the peer has not acknowledged is lost.
+//!   End a stream, and wait for the peer's end, before the runtime's.
 //!
 //! [`compat::hyper`]: self::hyper
 #![cfg_attr(not(doctest), doc = "\n")]

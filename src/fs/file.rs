@@ -24,8 +24,8 @@ use std::task::Poll;
 ///
 /// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be
 /// in flight. The descriptor closes when the last clone is gone and the last op has completed; if the last
-/// clone is dropped on a thread other than the core that has just used it, then at the end of that core's
-/// turn.
+/// clone is dropped on a thread other than the core that has just used it, then within two turns of that
+/// core, or before it sleeps.
 ///
 /// ```
 /// use ringwork::fs::File;

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
-use super::ops::SendWhole;
+use super::ops::{SendWhole, assert_reach};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::buf::IoBuf;
@@ -36,6 +36,8 @@ impl<'a, B: IoBuf> LaneSend<'a, B> {
 
     /// Takes the turn, or waits for it.
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before anything is made that would be lost.
+        assert_reach();
         self.shared.send_turn.poll_enter(&mut self.place, cx)
     }
 

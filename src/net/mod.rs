@@ -35,6 +35,8 @@ pub use bind::{ListenOptions, TcpListener};
 #[cfg(feature = "tls")]
 pub(crate) use lane::LaneSend;
 pub use listener::Accept;
+#[cfg(feature = "tls")]
+pub(crate) use ops::assert_reach;
 pub use receive::{Recv, RecvPooled};
 pub use send::{Send, SendAll, SendVectored};
 pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};

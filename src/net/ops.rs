@@ -212,7 +212,7 @@ impl Operation for SendCopied {
         if self.from.is_short(cqe) {
             return drop(launch(self));
         }
-        if [RES_GONE, -libc::ECANCELED].contains(&cqe.res) {
+        if [RES_GONE, -libc::ECANCELED].contains(&cqe.res) && !sys::fork::is_child() {
             // Bytes that were taken are lost for no fault of the connection's. Its FIN must not say that this
             // was all.
             let _ = sys::io::reset(self.shared.fd());
@@ -231,7 +231,7 @@ pub(super) fn launch<P: Operation>(operation: P) -> Op<P> {
 }
 
 /// Panics if an op could not be submitted from here, before anything depends on it.
-pub(super) fn assert_reach() {
+pub(crate) fn assert_reach() {
     let has_core = with_current(|ring| ring.is_some()) || reach::has_core();
     assert!(has_core, "{}", reach::NO_RUNTIME);
 }

@@ -42,6 +42,7 @@ use super::shared::Shared;
 use crate::base::coop;
 use crate::buf::PooledBuf;
 use crate::ring::transfer::Inward;
+use crate::sys::fork;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -80,14 +81,22 @@ pub(crate) fn poll_read(
     }
     let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
-    // Not under the lock, because it is no promise: a future that comes now may go before this call or after.
-    if !shared.recv_turn.is_free() && shared.recv_turn.stand_by(cx.waker()) {
-        return Poll::Pending;
-    }
     loop {
-        let (found, replaced) = shared.recv().take(cx.waker(), room, &mut put);
+        let (found, replaced) = {
+            let mut side = shared.recv();
+            // Looked at under the lock: a future that has the turn may have a buffer in its hands, of which
+            // it puts a part back.
+            if shared.recv_turn.is_free() {
+                side.take(cx.waker(), room, &mut put)
+            } else {
+                (Found::Others, None)
+            }
+        };
         drop(replaced);
         let result = match found {
+            Found::Others if shared.recv_turn.stand_by(cx.waker()) => return Poll::Pending,
+            Found::Others => continue,
+            Found::Nothing if fork::is_child() => Err(fork::error()),
             Found::Nothing => return Poll::Pending,
             Found::NobodyReceives => match start(shared, cx, room) {
                 Poll::Ready(Ok(())) => continue,
@@ -96,19 +105,24 @@ pub(crate) fn poll_read(
             },
             Found::End(result) => result.map(|()| 0),
             Found::Part => Ok(room),
-            Found::Whole(chunk, more) => Ok(take_whole(shared, chunk, more, room, &mut put)),
+            Found::Whole(batch) => Ok(copy(shared, batch, &mut put)),
         };
         budget.made_progress();
         return Poll::Ready(result);
     }
 }
 
+/// Buffers that one call takes at once, at most: as much as the queue of a stream holds before it stops.
+const BATCH: usize = 16;
+
 /// What a call finds.
 enum Found {
+    /// Somebody has the turn.
+    Others,
     /// More than it has room for, which is full now.
     Part,
-    /// A buffer that it has room for, not copied yet; and whether there are more.
-    Whole(PooledBuf, bool),
+    /// Buffers that it has room for, one behind the other, not copied yet.
+    Whole([Option<PooledBuf>; BATCH]),
     End(io::Result<()>),
     /// It waits for a completion.
     Nothing,
@@ -120,7 +134,7 @@ impl RecvSide {
     /// stored, and the one it replaces comes back, to be dropped without the lock.
     fn take(&mut self, waker: &Waker, room: usize, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
         let found = match self.look() {
-            Next::Chunk(chunk) if chunk.len() <= room => Found::Whole(chunk, self.has_chunk()),
+            Next::Chunk(chunk) if chunk.len() <= room => Found::Whole(self.batch(chunk, room)),
             Next::Chunk(mut chunk) => {
                 put(&chunk[..room]);
                 chunk.advance(room);
@@ -139,9 +153,17 @@ impl RecvSide {
         (found, None)
     }
 
-    /// The next buffers, as far as they are in the queue.
-    fn take_more(&mut self, room: usize, put: &mut impl FnMut(&[u8])) -> Option<Found> {
-        (room > 0 && self.has_chunk()).then(|| self.take(Waker::noop(), room, put).0)
+    /// `first` and those behind it that fit, all at once: between two looks another reader could take one.
+    fn batch(&mut self, first: PooledBuf, mut room: usize) -> [Option<PooledBuf>; BATCH] {
+        room -= first.len();
+        let mut batch = [const { None }; BATCH];
+        batch[0] = Some(first);
+        for place in &mut batch[1..] {
+            let Some(next) = self.next_fitting(room) else { break };
+            room -= next.len();
+            *place = Some(next);
+        }
+        batch
     }
 
     /// A buffer for a one-shot receive on behalf of a call with this much room.
@@ -161,28 +183,17 @@ impl RecvSide {
     }
 }
 
-/// Copies `chunk`, and what is behind it as long as there is room; returns how much it was.
-fn take_whole(
-    shared: &Shared,
-    mut chunk: PooledBuf,
-    mut more: bool,
-    room: usize,
-    put: &mut impl FnMut(&[u8]),
-) -> usize {
-    let mut taken = 0;
-    loop {
+/// Hands the buffers to `put`; returns how many bytes that were.
+fn copy(shared: &Shared, batch: [Option<PooledBuf>; BATCH], put: &mut impl FnMut(&[u8])) -> usize {
+    let mut copied = 0;
+    for chunk in batch.into_iter().map_while(|chunk| chunk) {
         put(&chunk);
-        taken += chunk.len();
+        copied += chunk.len();
         if !chunk.is_from_pool() {
             shared.recv().recycle(chunk);
         }
-        let next = if more { shared.recv().take_more(room - taken, put) } else { None };
-        match next {
-            Some(Found::Whole(next, any)) => (chunk, more) = (next, any),
-            Some(Found::Part) => return room,
-            _ => return taken,
-        }
     }
+    copied
 }
 
 /// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.

@@ -38,9 +38,11 @@
 //!   [`ABANDONED_FOR`] ends it, and a linger time of zero at once.
 //! - *The runtime goes down*: its end gives these ops, and those that follow them, half of its time
 //!   (sched/shutdown.rs). Then they are cancelled like all others; what the socket had no room for is lost,
-//!   the next call says so, and the connection is reset, so that the peer does not take a part for all.
+//!   the next call says so, and the connection is reset, so that the peer does not take a part for all. The
+//!   reset takes along what the socket had and the peer had not acknowledged, flushed or not.
 //! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
-//!   the next call tells it.
+//!   the next call tells it. An op that the parent had in flight at the fork is the parent's: the child's
+//!   copy of the stream never hears of it.
 //!
 //! # Locks
 //! The send side's lock is held while bytes are copied behind others, and around the turnstile's; never
@@ -183,6 +185,10 @@ pub(crate) fn poll_shutdown(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io
 
 /// The last handle is gone. Bytes that are on their way go on, within limits.
 pub(super) fn abandoned(shared: &Shared) {
+    if sys::fork::is_child() {
+        // The connection is the parent's.
+        return;
+    }
     if !shared.send_side().polled.as_ref().is_some_and(|writer| writer.sending) {
         return;
     }

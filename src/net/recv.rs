@@ -213,6 +213,10 @@ impl RecvSide {
             self.queue.push_back(bytes);
         }
         self.keep_end(cqe, asked);
+        if cqe.res == RES_GONE {
+            // Nobody else tells the caller, who would start another one, and another.
+            self.end = Some(End::Error(RES_GONE));
+        }
         self.note(cqe);
         self.concerned()
     }
@@ -258,9 +262,9 @@ impl RecvSide {
         matches!(self.mode, Mode::Disarmed)
     }
 
-    /// Whether there are bytes to take.
-    pub(super) fn has_chunk(&self) -> bool {
-        !self.queue.is_empty()
+    /// The next buffer, if it has no more bytes than this.
+    pub(super) fn next_fitting(&mut self, room: usize) -> Option<PooledBuf> {
+        self.queue.pop_front_if(|chunk| chunk.len() <= room)
     }
 
     /// How large a heap buffer a pooled one-shot receive takes.

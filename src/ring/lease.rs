@@ -17,12 +17,15 @@
 //! 3. Each turn the core looks at those that were on the list a turn ago ([`Leases::sweep`]): one that is in
 //!    use again is off the list; one that is not is given back: `tenant` is cleared, the reference dropped.
 //!    Before it sleeps, it looks at all of them ([`Leases::give_back`]). So a lease lasts through a burst of
-//!    ops, and through one op after another, but not longer.
+//!    ops, and through one op after another, but not longer. (If the lease is all that is left of the thing,
+//! it
+//!    ends with the op.)
 //! 4. A handle that is dropped on the tenant's own core does not wait for that ([`Leases::leave`]): if only
 //!    the handle and an idle lease are left, the lease goes first.
 //!
 //! So a descriptor is closed when the last handle is gone and the last op has ended. If the last handle goes
-//! on another thread than the one whose ops had the lease last, then at the end of that core's next turn.
+//! on another thread than the one whose ops had the lease last, then within two turns of that core, or before
+//! it sleeps.
 //!
 //! Nobody but a core writes its name to `tenant`, and nobody else takes it away: what a core reads there is
 //! either its own name, and then exact, or not, and then all it needs to know. The compare-exchange acquires
@@ -166,9 +169,15 @@ impl<T> Leases<T> {
         debug_assert!(self.is_tenant(thing), "an op under a lease ends where it began");
         let count = thing.count.load(Ordering::Relaxed) - OP;
         if count == 0 {
-            thing.count.store(LISTED, Ordering::Relaxed);
-            // SAFETY: `begin` forgot this reference, or `sweep` has; from here on the list has it.
-            self.young.borrow_mut().push(unsafe { Arc::from_raw(pointer) });
+            // SAFETY: `begin` forgot this reference, or `sweep` has, unless it is in the list, which `count`
+            // would say.
+            let lease = unsafe { Arc::from_raw(pointer) };
+            if Arc::strong_count(&lease) == 1 {
+                self.end_lease(lease);
+            } else {
+                lease.count.store(LISTED, Ordering::Relaxed);
+                self.young.borrow_mut().push(lease);
+            }
         } else {
             thing.count.store(count, Ordering::Relaxed);
         }

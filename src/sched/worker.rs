@@ -107,6 +107,7 @@ impl Worker {
     fn turn(&mut self, now: Instant) {
         let shared = &self.core.shared;
         shared.cores[self.core.index].running.turns(shared.stamp(now));
+        time::turns(now);
         self.take_inbox();
         if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
             self.dry_since = None;

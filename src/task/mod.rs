@@ -93,10 +93,11 @@
 //! unless a message is on its way already, two more for the inbox (push and knock) and up to two for a
 //! reference to the scheduler; at home its arrival is one, and taking the lane is one for all that is in it.
 //!
-//! There is no clock, and no allocation in steady state for a task of up to 1 KiB: its cell is what is left
-//! of an earlier one (`shell.rs`); a larger one is allocated. A name is one more, and so are a place in a
-//! set, the waker of a handle that waits for a local task elsewhere, and the reason of a task that fails
-//! ([`JoinError`]).
+//! There is no clock, and no allocation in steady state for a task of up to 1 KiB that is born and ends on
+//! one core, as long as no more than 32 of a size begin there before others end: its cell is what is left of
+//! an earlier one (`shell.rs`). A larger one, and one that is made for another core, is allocated. A name is
+//! one more, and so are a place in a set, the waker of a handle that waits for a local task elsewhere, and
+//! the reason of a task that fails ([`JoinError`]).
 //!
 //! # Leaving home
 //! `new_local` takes futures that are not `Send` and is safe, because everything that would touch the future

@@ -144,7 +144,7 @@ pub(crate) struct Driver {
     /// What the time is, if it may be another than the system's.
     clock: Option<Arc<Clock>>,
     home: Arc<Inbox>,
-    /// The system's clock when [`fire`] last looked.
+    /// The system's clock when the turn began.
     lately: Instant,
     /// Timers of this core that nobody else refers to, with empty slots; each with the reference of its
     /// future and the one of the wheel, so that neither is made or given up while a timer goes round.
@@ -261,7 +261,6 @@ impl Driver {
     }
 
     fn fire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> usize {
-        self.lately = now;
         // The clock has not gone backwards, whatever the caller says: then nothing new is due.
         let tick = self.time(now).saturating_duration_since(self.start).as_millis();
         let mut expired = std::mem::take(&mut self.expired);
@@ -357,6 +356,11 @@ pub(crate) fn pending() -> usize {
     with_current(|driver| driver.wheel.len()).unwrap_or(0)
 }
 
+/// A turn of this core begins.
+pub(crate) fn turns(now: Instant) {
+    with_current(|driver| driver.lately = now);
+}
+
 /// Completes this core's timers that are due at `now` and adds the wakers of the tasks that wait for them.
 ///
 /// Returns how many timers fired. At most [`FIRE_MAX`] are touched; if more are due, [`time_left`] says
@@ -392,10 +396,12 @@ pub(super) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Tick
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
     if let Some(parcel) = with_current(|driver| driver.arm(deadline, now)) {
-        // On this thread nobody sets it meanwhile.
-        let waits = parcel.value.slot.poll(cx).is_pending();
+        let mut ticket = Ticket { parcel: Some(parcel) };
+        // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
+        // takes the timer back.)
+        let waits = ticket.poll(cx).is_pending();
         debug_assert!(waits, "a fresh timer has no outcome");
-        return Ticket { parcel: Some(parcel) };
+        return ticket;
     }
     let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
     let mut parcel = Parcel::new(Timer::new(home, now, deadline));

@@ -54,4 +54,6 @@ pub use std::time::Duration;
 pub use timeout::{Timeout, timeout, timeout_at};
 
 pub(crate) use clock::{Clock, GoesBy, Hold, go_by};
-pub(crate) use driver::{Driver, Guard, enter, fire, jump, may_jump, pending, shut_down, stands, time_left};
+pub(crate) use driver::{
+    Driver, Guard, enter, fire, jump, may_jump, pending, shut_down, stands, time_left, turns,
+};

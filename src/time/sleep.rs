@@ -12,12 +12,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// What to tell a task whose timer's core has gone.
+const GONE: &str = "the ringwork runtime that this timer belonged to has shut down: a `Sleep`, `Timeout` \
+     or `Interval` must not be polled after the runtime in which it was first polled";
+
 /// A deadline that is further away than this from when the turn began is taken for one that has not come, and
 /// the clock not read for it. If it has, because the turn has lasted for so long, the next one finds it.
 const FAR: Duration = Duration::from_millis(10);
-
-const GONE: &str = "the ringwork runtime that this timer belonged to has shut down: a `Sleep`, `Timeout` \
-     or `Interval` must not be polled after the runtime in which it was first polled";
 
 /// Waits until `duration` has passed.
 ///

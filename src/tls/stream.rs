@@ -8,7 +8,7 @@ use super::send::{Send, SendAll, SendVectored, send_close};
 use super::session::Session;
 use super::state::Inner;
 use crate::buf::{IoBuf, IoBufMut};
-use crate::net::TcpStream;
+use crate::net::{self, TcpStream};
 use socket2::SockRef;
 use std::fmt;
 use std::io;
@@ -142,7 +142,12 @@ impl TlsStream {
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for TLS 1.2, which has no such message, and after a protocol error.
+    ///
+    /// # Panics
+    /// On a thread that is no core and has entered no runtime.
     pub fn update_keys(&self) -> io::Result<()> {
+        // Before the keys change: the peer must hear of it.
+        net::assert_reach();
         let result = {
             let mut state = self.inner.state();
             state.check_sendable()?;

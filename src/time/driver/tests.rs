@@ -63,6 +63,7 @@ impl Home {
 
     /// One turn of the loop, `later` after the start.
     fn turn(&self, later: Duration) -> usize {
+        turns(self.start + later);
         self.inbox.take_pinned().for_each(Message::deliver);
         let mut wakers = Vec::new();
         let fired = fire(self.start + later, &mut wakers);

@@ -132,3 +132,19 @@ fn a_cursor_that_is_dropped_behind_a_write_has_written_it() {
         assert_pattern(0, &std::fs::read(&scratch.0).unwrap());
     });
 }
+
+#[test]
+fn bytes_that_could_not_be_written_leave_the_position_where_they_belong() {
+    use tokio::io::AsyncWriteExt;
+    on_cores(1, |_| async {
+        let scratch = Scratch::new("refused");
+        scratch.open().await.write_all(b"before").await.unwrap();
+        let mut file = FileCursor::new(File::open(&scratch.0).await.unwrap(), 2);
+        let refused = match file.write_all(b"new").await {
+            Ok(()) => file.flush().await,
+            refused => refused,
+        };
+        assert!(refused.is_err(), "it is open for reading only");
+        assert_eq!(file.position(), 2);
+    });
+}

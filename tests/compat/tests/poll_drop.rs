@@ -8,11 +8,12 @@ mod support;
 
 use everywhere::fill;
 use ringwork::net::TcpStream;
-use ringwork::runtime::Handle;
+use ringwork::runtime::{Builder, Handle, Pin};
 use std::io::{ErrorKind, Read};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use support::{Levels, alone, assert_pattern, half_std_pair, on_cores};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// Fills a stream, on a core or on a thread that is none; returns it with its peer and how much it took.
 async fn filled(handle: &Handle, on_core: bool) -> (TcpStream, std::net::TcpStream, usize) {
@@ -86,4 +87,19 @@ fn a_reader_that_waits_is_dropped_and_leaves_nothing_behind() {
             levels.return_on(&handle).await;
         });
     }
+}
+
+#[test]
+fn a_read_from_outside_on_a_dead_runtime_fails_and_does_not_spin() {
+    let _alone = alone();
+    let runtime = Builder::new().cores(1).pin(Pin::Off).build().unwrap();
+    let handle = runtime.handle().clone();
+    let (mut stream, _peer) = handle.block_on(handle.spawn_on(0, || async { half_std_pair() })).unwrap();
+    drop(runtime);
+    let _entered = handle.enter();
+    let mut room = [0; 8];
+    let mut room = ReadBuf::new(&mut room);
+    let polled =
+        std::pin::Pin::new(&mut stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut room);
+    assert!(matches!(polled, Poll::Ready(Err(_))), "{polled:?}");
 }
