@@ -18,8 +18,7 @@
 //!    use again is off the list; one that is not is given back: `tenant` is cleared, the reference dropped.
 //!    Before it sleeps, it looks at all of them ([`Leases::give_back`]). So a lease lasts through a burst of
 //!    ops, and through one op after another, but not longer. (If the lease is all that is left of the thing,
-//! it
-//!    ends with the op.)
+//!    it ends with the op.)
 //! 4. A handle that is dropped on the tenant's own core does not wait for that ([`Leases::leave`]): if only
 //!    the handle and an idle lease are left, the lease goes first.
 //!
