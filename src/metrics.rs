@@ -71,6 +71,8 @@ counters! {
     sqes,
     /// Completions seen.
     cqes,
+    /// Reads of files that the page cache answered on the spot, without an op.
+    cached_reads,
     /// Tasks woken by this core for itself.
     wakes_local,
     /// Tasks that came through the inbox.

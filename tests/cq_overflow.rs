@@ -120,6 +120,7 @@ fn more_ops_than_the_submission_queue_holds_are_all_submitted() {
             let start = Levels::at_start(&handle).await;
             let ran = handle.spawn_on(0, || async {
                 let file = ringwork::fs::File::open("/proc/self/exe").await.unwrap();
+                file.cached_reads(false);
                 let (streams, mut peers): (Vec<_>, Vec<_>) =
                     (0..OPS).map(|_| support::half_std_pair()).unzip();
                 // All in one poll of one task.

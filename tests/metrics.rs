@@ -306,3 +306,32 @@ fn all_levels_are_zero_after_the_end() {
         }
     });
 }
+
+#[test]
+fn a_read_of_what_the_page_cache_holds_is_no_op_unless_it_is_to_be_one() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let reads = runtime.handle().spawn_on(0, || async {
+            let file = ringwork::fs::File::open("Cargo.toml").await.unwrap();
+            let counts = || {
+                let core = &ringwork::runtime::Handle::current().metrics().cores[0];
+                (core.cached_reads, core.sqes)
+            };
+            // The first one may have to bring it in.
+            file.cached_reads(false);
+            drop(file.read_at(Vec::with_capacity(64), 0).await);
+            let (before, after) = (counts(), {
+                file.cached_reads(true);
+                let (read, bytes) = file.read_at(Vec::with_capacity(9), 0).await;
+                assert_eq!((read.unwrap(), &bytes[..]), (9, &b"[package]"[..]));
+                counts()
+            });
+            file.cached_reads(false);
+            assert_eq!(file.read_at(Vec::with_capacity(9), 0).await.0.unwrap(), 9);
+            (before, after, counts())
+        });
+        let (before, after, last) = runtime.block_on(reads).unwrap();
+        assert_eq!((after.0 - before.0, last.0 - after.0), (1, 0));
+        assert!(last.1 > after.1, "the last one was an op");
+    });
+}

@@ -58,7 +58,7 @@ impl Dir {
             opened => opened?,
         };
         clear_nonblock(fd.as_raw_fd())?;
-        Ok(File::from_fd(fd))
+        Ok(File::from_fd(fd, false))
     }
 
     /// Opens by the ring. A name that is moved anywhere in the system amid a walk with `..` is EAGAIN: the

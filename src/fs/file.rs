@@ -1,6 +1,7 @@
 //! `File`.
 #![forbid(unsafe_code)]
 
+use super::cached::Cached;
 use super::ops::{Allocate, Sync};
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 use super::transfer::{self, OwnedRead, OwnedWrite};
@@ -40,11 +41,15 @@ use std::task::Poll;
 #[derive(Clone, Debug)]
 pub struct File {
     fd: Arc<Leasable<OwnedFd>>,
+    cached: Cached,
 }
 
 impl File {
-    pub(super) fn from_fd(fd: OwnedFd) -> Self {
-        Self { fd: Leasable::new(fd) }
+    /// `direct`: the file is read past the page cache.
+    pub(super) fn from_fd(fd: OwnedFd, direct: bool) -> Self {
+        let cached = Cached::default();
+        cached.set(!direct);
+        Self { fd: Leasable::new(fd), cached }
     }
 
     /// Opens for reading.
@@ -70,7 +75,8 @@ impl File {
 
     /// Takes a std file over.
     pub fn from_std(file: std::fs::File) -> Self {
-        Self::from_fd(file.into())
+        let direct = sys::io::is_direct(file.as_raw_fd());
+        Self::from_fd(file.into(), direct)
     }
 
     /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer
@@ -79,7 +85,25 @@ impl File {
     /// # Errors
     /// The kernel's.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<'_, B> {
-        ReadAt::new(&self.fd, buf, offset)
+        ReadAt::new(&self.fd, &self.cached, buf, offset)
+    }
+
+    /// Whether reads of up to 64 KiB may be answered from the page cache by a system call on the spot (the
+    /// default), as long as that is found to be worth while. With `false` every read is an op of the ring.
+    /// For this handle and for clones made of it later. A file opened with `O_DIRECT` begins with `false`:
+    /// there the call would wait for the disk (kernel-notes/read-nowait.md).
+    ///
+    /// ```
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let file = ringwork::fs::File::open("Cargo.toml").await?;
+    /// file.cached_reads(false);
+    /// assert_eq!(file.read_at(Vec::with_capacity(9), 0).await.0?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cached_reads(&self, on: bool) {
+        self.cached.set(on);
     }
 
     /// Writes once at `offset`.

@@ -8,6 +8,7 @@
 //! (kernel-notes/io-wq-punts.md): buffered writes on ext4 and everything on tmpfs leave the core.
 #![forbid(unsafe_code)]
 
+mod cached;
 mod dir;
 mod file;
 mod metadata;

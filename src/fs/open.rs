@@ -136,7 +136,7 @@ impl OpenOptions {
         let mode = if creates { self.mode } else { 0 };
         let how = Box::new(open_how(flags, mode, 0));
         let path = c_path(path.as_ref())?;
-        Op::new(Open { dir: None, path, how }).await.map(File::from_fd)
+        Op::new(Open { dir: None, path, how }).await.map(|fd| File::from_fd(fd, flags & libc::O_DIRECT != 0))
     }
 }
 

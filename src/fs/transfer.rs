@@ -5,11 +5,11 @@
 //! file takes one that holds the descriptor from the start ([`owned_read`], [`owned_write`]).
 #![forbid(unsafe_code)]
 
+use super::cached::Cached;
 use super::ops::Write;
 use crate::base::coop;
-use crate::buf::{IoBuf, IoBufMut};
+use crate::buf::{self, IoBuf, IoBufMut};
 use crate::io::{Read, Stop, explain, stoppable, stopped};
-use crate::ring::begin_use;
 use crate::ring::lease::Leasable;
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 use crate::ring::lease::Use;
@@ -17,9 +17,10 @@ use crate::ring::lease::Use;
 use crate::ring::op::Op;
 use crate::ring::op::{InFlight, Operation};
 use crate::ring::transfer::{Inward, Outward};
+use crate::ring::{begin_use, transfer, with_current};
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -82,14 +83,36 @@ pub(super) fn owned_write<B: IoBuf>(file: &Arc<Leasable<OwnedFd>>, buf: B, offse
 #[must_use = "a read does nothing unless it is awaited"]
 pub struct ReadAt<'a, B: IoBufMut> {
     file: &'a Arc<Leasable<OwnedFd>>,
+    cached: &'a Cached,
     offset: u64,
     state: State<B, Read<B>>,
     why: Option<io::ErrorKind>,
 }
 
 impl<'a, B: IoBufMut> ReadAt<'a, B> {
-    pub(super) fn new(file: &'a Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> Self {
-        Self { file, offset, state: State::Idle(buf), why: None }
+    pub(super) fn new(file: &'a Arc<Leasable<OwnedFd>>, cached: &'a Cached, buf: B, offset: u64) -> Self {
+        Self { file, cached, offset, state: State::Idle(buf), why: None }
+    }
+
+    /// Reads on the spot, if that is worth a try, from a core that takes ops; how many bytes.
+    #[inline]
+    fn read_now(&self, buf: &mut B) -> Option<usize> {
+        if !self.cached.is_worth_a_try(buf::room(buf)) {
+            return None;
+        }
+        with_current(|ring| {
+            let ring = ring.filter(|ring| ring.refusal().is_none())?;
+            match transfer::read_now(self.file.as_raw_fd(), buf, self.offset) {
+                Ok(n) => {
+                    ring.counters().cached_reads.add(1);
+                    Some(n)
+                }
+                Err(error) => {
+                    self.cached.learn(&error);
+                    None
+                }
+            }
+        })
     }
 }
 
@@ -102,9 +125,13 @@ impl<B: IoBufMut> Future for ReadAt<'_, B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let budget = ready!(coop::poll_proceed(cx));
-        if let Some(buf) = this.state.take_idle() {
+        if let Some(mut buf) = this.state.take_idle() {
             if let Some(why) = this.why {
                 return Poll::Ready((Err(stopped(why)), buf));
+            }
+            if let Some(n) = this.read_now(&mut buf) {
+                budget.made_progress();
+                return Poll::Ready((Ok(n), buf));
             }
             let (file, offset) = (this.file, this.offset);
             this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Read {

@@ -5,8 +5,10 @@
 //! there.
 
 use crate::buf::{self, IoBuf, IoBufMut};
+use crate::sys;
 use crate::sys::sqe::{Cqe, Sqe};
 use std::io;
+use std::os::fd::RawFd;
 
 /// The most one op is asked to move: the kernel's own limit is just below 2 GiB (`read(2)`).
 const MOST: usize = 1 << 30;
@@ -57,6 +59,27 @@ impl<B: IoBufMut> Inward<B> {
         }
         (result, self.buf)
     }
+}
+
+/// Reads into `buf` on the spot, if the page cache holds all that there is room for, or the file ends before.
+///
+/// # Errors
+/// EAGAIN if it does not: the buffer is as it was, but for bytes behind those that it holds. Others of the
+/// kernel's.
+pub(crate) fn read_now<B: IoBufMut>(file: RawFd, buf: &mut B, offset: u64) -> io::Result<usize> {
+    let (start, room) = (buf::landing(buf), buf::room(buf));
+    // SAFETY: `room` bytes may be written where a read lands.
+    let mut n = unsafe { sys::io::read_now(file, start, room, offset) }?;
+    if n > 0 && n < room {
+        // A part: is that the end of the file, or of what the cache holds?
+        // SAFETY: `n` of the `room` bytes are read.
+        let rest =
+            unsafe { sys::io::read_now(file, start.add(n), room - n, offset.saturating_add(n as u64)) };
+        n += rest?;
+    }
+    // SAFETY: the kernel has written `n` bytes there.
+    unsafe { buf::landed(buf, n) };
+    Ok(n)
 }
 
 /// A buffer the kernel reads from.

@@ -51,6 +51,25 @@ pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
     stat.nr_cache >= pages
 }
 
+/// `preadv2(2)` with `RWF_NOWAIT` (4.14): reads what the page cache holds, and answers EAGAIN, or a part,
+/// where it would have to wait.
+///
+/// # Errors
+/// The kernel's; EOPNOTSUPP from files that cannot tell.
+///
+/// # Safety
+/// `len` bytes at `into` may be written.
+pub(crate) unsafe fn read_now(file: RawFd, into: *mut u8, len: usize, offset: u64) -> io::Result<usize> {
+    let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let part = libc::iovec { iov_base: into.cast(), iov_len: len };
+    syscall!(preadv2(file, &raw const part, 1, at, libc::RWF_NOWAIT)).map(|n| n as usize)
+}
+
+/// Whether the descriptor was opened with `O_DIRECT`; false where the kernel does not tell.
+pub(crate) fn is_direct(fd: RawFd) -> bool {
+    syscall!(fcntl(fd, libc::F_GETFL)).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
 fn set_nonblocking(socket: RawFd, nonblocking: bool) -> io::Result<()> {
     let on = libc::c_int::from(nonblocking);
     syscall!(ioctl(socket, libc::FIONBIO, &raw const on)).map(|_| ())

@@ -79,6 +79,7 @@ pub(crate) fn probes<'a>(runtime: &'a Runtime, flood: &'a Flood) -> Vec<Probe<'a
         // The turn in which the op is begun submits it, and that or the next one sees its completion.
         let completed = with(2 * TURN + queue);
         let file = handle.block_on(File::open("/dev/zero")).unwrap();
+        file.cached_reads(false);
         let file = std::sync::Arc::new(file);
         add(
             format!("completion for a {kind:?} task, file"),

@@ -30,6 +30,7 @@ type Read = Pin<Box<dyn Future<Output = Option<usize>> + Send>>;
 fn read(file: Arc<File>, block: u64, is_pattern: bool) -> Read {
     Box::pin(async move {
         let at = (block % BLOCKS) * BLOCK as u64;
+        file.cached_reads(false);
         let (read, bytes) = file.read_at(Vec::with_capacity(BLOCK), if is_pattern { at } else { 0 }).await;
         // Its handle goes with the future, whichever thread that ends on.
         drop(file);

@@ -256,3 +256,46 @@ fn a_read_that_waits_is_stopped_and_gives_its_buffer_back() {
         assert_eq!((read.unwrap(), &buf[..]), (3, &b"now"[..]));
     });
 }
+
+#[test]
+fn a_read_on_the_spot_ends_where_the_file_ends_and_reads_what_the_ring_reads() {
+    on_a_core(|folder| async move {
+        let path = folder.file("spot", pattern(10_000));
+        let file = File::open(&path).await.unwrap();
+        for (offset, room) in
+            [(0, 100), (9_990, 10), (9_990, 100), (4_000, 64 * 1024), (10_000, 8), (20_000, 8)]
+        {
+            let mut answers = Vec::new();
+            for cached in [true, false] {
+                file.cached_reads(cached);
+                // Behind what the buffer holds.
+                let mut buf = Vec::with_capacity(3 + room);
+                buf.extend_from_slice(b"old");
+                let (n, buf) = file.read_at(buf, offset as u64).await;
+                answers.push((n.unwrap(), buf));
+            }
+            assert_eq!(answers[0], answers[1], "{room} bytes at {offset}");
+            let expected = room.min(10_000_usize.saturating_sub(offset));
+            assert_eq!((answers[0].0, answers[0].1.len()), (expected, 3 + expected));
+        }
+    });
+}
+
+#[test]
+fn a_file_opened_past_the_page_cache_is_read_by_ops() {
+    on_a_core(|folder| async move {
+        let path = folder.file("direct", vec![7; 8_192]);
+        let reads = || ringwork::runtime::Handle::current().metrics().cores[0].cached_reads;
+        let before = reads();
+        let Ok(direct) = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path).await else {
+            // Not every file system knows it.
+            return;
+        };
+        let std = std::os::fd::AsFd::as_fd(&direct).try_clone_to_owned().unwrap();
+        for file in [direct, File::from_std(std.into())] {
+            let (read, buf) = file.read_at(AlignedBuf::new(4_096, 4_096), 4_096).await;
+            assert_eq!((read.unwrap(), &buf[..4]), (4_096, &[7; 4][..]));
+        }
+        assert_eq!(reads(), before);
+    });
+}

@@ -261,6 +261,7 @@ pub(crate) async fn talk(world: &World, random: &mut Random) -> std::io::Result<
 /// Reads a file that is there, or begins to.
 async fn read(random: &mut Random) -> std::io::Result<()> {
     let file = ringwork::fs::File::open("Cargo.toml").await?;
+    file.cached_reads(random.below(2) == 0);
     match random.below(3) {
         0 => drop(timeout(Duration::ZERO, file.read_at(Vec::with_capacity(4096), 0)).await),
         1 => drop(file.read_at(Vec::with_capacity(100), random.below(500)).await.0?),

@@ -49,6 +49,7 @@ impl Stage {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(true);
         let file = options.open(&path).await.unwrap();
         file.write_all_at(vec![1u8; 256 << 10], 0).await.0.unwrap();
+        file.cached_reads(false);
         let (one, other) = pair().await;
         Self {
             ends: [Arc::new(one), Arc::new(other)],

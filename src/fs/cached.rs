@@ -1,0 +1,88 @@
+//! When a read is answered on the spot.
+//!
+//! A read that the page cache can answer costs less as one `preadv2(RWF_NOWAIT)` than as an op: no cell, no
+//! completion, no wake, and its result is there a microsecond later instead of a turn later. Where the cache
+//! does not hold what is asked for, the call comes back at once and the read goes through the ring
+//! (kernel-notes/read-nowait.md). Owns the decision whether to try: not for large reads, which would hold the
+//! core; seldom after a try in vain; never again on a file that cannot tell; and never past the page cache,
+//! where the call would wait for the disk.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The largest read on the spot: some ten microseconds of copying.
+pub(super) const MOST: usize = 64 * 1024;
+/// Reads through the ring after one that was tried in vain: where the cache holds nothing, a try costs a
+/// sixteenth of itself per read.
+const SKIPPED: u8 = 15;
+const NEVER: u8 = u8::MAX;
+
+/// What one handle of a file has learned. Plain loads and stores: what a race loses is a try more or less.
+#[derive(Debug, Default)]
+pub(super) struct Cached(AtomicU8);
+
+impl Clone for Cached {
+    fn clone(&self) -> Self {
+        Self(AtomicU8::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl Cached {
+    /// Whether reads are ever to be tried.
+    pub(super) fn set(&self, on: bool) {
+        self.0.store(if on { 0 } else { NEVER }, Ordering::Relaxed);
+    }
+
+    /// Whether a read of `len` bytes is to be tried now.
+    #[inline]
+    pub(super) fn is_worth_a_try(&self, len: usize) -> bool {
+        if len == 0 || len > MOST {
+            return false;
+        }
+        match self.0.load(Ordering::Relaxed) {
+            0 => true,
+            NEVER => false,
+            skip => {
+                self.0.store(skip - 1, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// A try was in vain.
+    #[cold]
+    pub(super) fn learn(&self, error: &io::Error) {
+        let waits = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
+        self.0.store(if waits { SKIPPED } else { NEVER }, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tries(cached: &Cached, reads: usize) -> usize {
+        (0..reads).filter(|_| cached.is_worth_a_try(4096)).count()
+    }
+
+    #[test]
+    fn reads_are_tried_until_one_was_in_vain_and_then_seldom() {
+        let cached = Cached::default();
+        assert_eq!(tries(&cached, 100), 100);
+        cached.learn(&io::Error::from_raw_os_error(libc::EAGAIN));
+        assert_eq!(tries(&cached, usize::from(SKIPPED)), 0);
+        assert_eq!(tries(&cached, 100), 100);
+    }
+
+    #[test]
+    fn a_file_that_cannot_tell_and_one_that_is_told_not_to_are_not_tried() {
+        let cached = Cached::default();
+        cached.learn(&io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        assert_eq!(tries(&cached, 1_000), 0);
+        cached.set(true);
+        assert!(!cached.is_worth_a_try(0) && !cached.is_worth_a_try(MOST + 1) && cached.is_worth_a_try(MOST));
+        cached.set(false);
+        assert_eq!(tries(&cached.clone(), 1_000), 0);
+    }
+}
