@@ -41,6 +41,12 @@ impl<'a, B: IoBuf> LaneSend<'a, B> {
         self.shared.send_turn.poll_enter(&mut self.place, cx)
     }
 
+    /// Whether a message before this one was cut after its caller had gone. For who has the turn.
+    pub(crate) fn follows_a_cut(&self) -> bool {
+        debug_assert!(self.place == Place::Through, "only the turn says that those before are over");
+        self.shared.is_torn()
+    }
+
     /// Makes a send of these bytes. It is on its way once [`LaneSend::poll_sent`] has been called.
     pub(crate) fn start(&mut self, buf: B) {
         debug_assert!(self.place == Place::Through && self.op.is_none(), "one send at a time, with the turn");

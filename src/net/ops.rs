@@ -163,6 +163,9 @@ impl<B: IoBuf> Operation for SendWhole<B> {
     fn orphaned(mut self, cqe: Cqe) {
         let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
         if !(self.from.is_short(cqe) && on_core) {
+            if !self.from.is_whole() {
+                self.shared.note_torn();
+            }
             return self.shared.orphan_sent();
         }
         let shared = Arc::clone(&self.shared);

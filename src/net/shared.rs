@@ -29,6 +29,9 @@ pub(crate) struct Shared {
     send: Mutex<SendSide>,
     /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
     pub(super) unsettled: AtomicBool,
+    /// A send whose future was dropped did not leave whole. Written before the turn passes and read with the
+    /// turn, so the turnstile orders it.
+    torn: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
     _permit: Option<Permit>,
@@ -53,6 +56,7 @@ impl Shared {
             send_turn: Turnstile::default(),
             send: Mutex::default(),
             unsettled: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             _permit: permit,
         }
@@ -108,6 +112,17 @@ impl Shared {
         let cell = self.send_side().orphan.take();
         drop(cell);
         self.sent();
+    }
+
+    /// A message was cut with nobody there to be told. Before its turn passes.
+    pub(super) fn note_torn(&self) {
+        self.torn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a message before was cut with nobody there to be told. For who has the turn.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn.load(Ordering::Relaxed)
     }
 
     /// Closes the send direction, behind the send in flight if there is one.

@@ -108,6 +108,11 @@ impl<B: IoBuf> Outward<B> {
         moved > 0 && self.done < self.buf.len()
     }
 
+    /// Whether all of the buffer was noted as moved.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.done == self.buf.len()
+    }
+
     /// The sum of what was noted, or the error of an op that came to nothing; and the buffer.
     pub(crate) fn sum(self, cqe: Cqe) -> (io::Result<usize>, B) {
         let result = if self.done > 0 { Ok(self.done) } else { cqe.result() };

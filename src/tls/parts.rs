@@ -105,7 +105,7 @@ pub(super) async fn take_apart(inner: Arc<Inner>) -> io::Result<Parts> {
 
 async fn send_all_owed(inner: &Inner) -> io::Result<()> {
     let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
-    poll_fn(|cx| lane.poll_turn(cx)).await;
+    poll_fn(|cx| inner.poll_turn(&mut lane, cx)).await;
     let owed = {
         let mut state = inner.state();
         state.check_sendable()?;

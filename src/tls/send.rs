@@ -81,7 +81,7 @@ impl<'a, M: Message> Sender<'a, M> {
         }
         if !self.lane.is_sending() {
             let budget = ready!(coop::poll_proceed(cx));
-            ready!(self.lane.poll_turn(cx));
+            ready!(self.inner.poll_turn(&mut self.lane, cx));
             budget.made_progress();
             // Sealed is sent: nothing between the two may return.
             if let Err(error) = self.seal() {
@@ -91,7 +91,7 @@ impl<'a, M: Message> Sender<'a, M> {
         }
         let (sent, sealed) = ready!(self.lane.poll_sent(cx));
         spare::put(sealed.into_inner());
-        let result = judge(self.inner, sent, self.sealed);
+        let result = self.inner.judge(sent, self.sealed);
         self.lane.pass();
         self.inner.send_owed();
         let message = self.message.take().expect(POLLED_AGAIN);
@@ -176,17 +176,6 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
     }
 }
 
-/// The result of a send of `all` sealed bytes. If they are not all out, the stream is cut.
-fn judge(inner: &Inner, sent: io::Result<usize>, all: usize) -> io::Result<()> {
-    match sent {
-        Ok(n) if n == all => Ok(()),
-        sent => {
-            inner.cut();
-            sent.and(Err(io::ErrorKind::WriteZero.into()))
-        }
-    }
-}
-
 /// A message of several pieces, which can go on without its future.
 struct Long<M> {
     job: Pin<Box<dyn Future<Output = Outcome<M>> + std::marker::Send>>,
@@ -219,7 +208,7 @@ impl<M: Message> Long<M> {
 
 async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<AtomicBool>) -> Outcome<M> {
     let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
-    poll_fn(|cx| lane.poll_turn(cx)).await;
+    poll_fn(|cx| inner.poll_turn(&mut lane, cx)).await;
     begun.store(true, Ordering::Relaxed);
     let unless_whole = Cut(Some(&inner));
     let mut out = Vec::new();
@@ -234,7 +223,7 @@ async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<Atomi
         lane.start(out.slice(..all));
         let (sent, sealed) = poll_fn(|cx| lane.poll_sent(cx)).await;
         out = sealed.into_inner();
-        if let Err(error) = judge(&inner, sent, all) {
+        if let Err(error) = inner.judge(sent, all) {
             return (Err(error), message);
         }
         at = end;
@@ -266,7 +255,7 @@ impl Drop for Cut<'_> {
 /// Sends close_notify behind all sends before, if that was not done yet.
 pub(super) async fn send_close(inner: &Arc<Inner>) -> io::Result<()> {
     let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
-    poll_fn(|cx| lane.poll_turn(cx)).await;
+    poll_fn(|cx| inner.poll_turn(&mut lane, cx)).await;
     let mut out = Vec::new();
     let all = {
         let mut state = inner.state();
@@ -281,7 +270,7 @@ pub(super) async fn send_close(inner: &Arc<Inner>) -> io::Result<()> {
     lane.start(out.slice(..all));
     let (sent, _) = poll_fn(|cx| lane.poll_sent(cx)).await;
     lane.pass();
-    judge(inner, sent, all)
+    inner.judge(sent, all)
 }
 
 const POLLED_AGAIN: &str = "a send was polled after it had completed";

@@ -40,7 +40,7 @@ use rustls::Error;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Bytes as they are sent.
 pub(super) type Sealed = Slice<Vec<u8>>;
@@ -112,24 +112,49 @@ impl Inner {
         (self.tcp, self.state.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Waits for the turn to make records. If a message before was cut with nobody there to be told, the
+    /// stream is told now.
+    pub(super) fn poll_turn(&self, lane: &mut LaneSend<'_, Sealed>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(lane.poll_turn(cx));
+        if lane.follows_a_cut() {
+            self.cut();
+        }
+        Poll::Ready(())
+    }
+
     /// Sends what the engine owes the peer, if the lane is free, and waits for nothing.
     pub(super) fn send_owed(&self) {
-        {
-            let state = self.state();
-            if !state.engine.owes() || state.sending == Sending::Cut {
+        let mut cx = Context::from_waker(Waker::noop());
+        // Again after a send that was over at once: who found the lane taken meanwhile went away.
+        while self.owes() {
+            let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&self.tcp);
+            if self.poll_turn(&mut lane, &mut cx).is_pending() || !self.owes() {
                 return;
             }
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&self.tcp);
-        if lane.poll_turn(&mut cx).is_pending() {
-            return;
-        }
-        let owed = self.state().engine.take_owed();
-        if !owed.is_empty() {
+            let owed = self.state().engine.take_owed();
+            let all = owed.len();
             lane.start(owed.slice(..));
             // Dropped in flight it goes on.
-            let _ = lane.poll_sent(&mut cx);
+            let Poll::Ready((sent, _)) = lane.poll_sent(&mut cx) else { return };
+            // The error is the next send's.
+            let _ = self.judge(sent, all);
+        }
+    }
+
+    /// Whether something is to go to the peer, and may.
+    fn owes(&self) -> bool {
+        let state = self.state();
+        state.engine.owes() && state.sending != Sending::Cut
+    }
+
+    /// The result of a send of `all` sealed bytes. If they are not all out, the stream is cut.
+    pub(super) fn judge(&self, sent: io::Result<usize>, all: usize) -> io::Result<()> {
+        match sent {
+            Ok(n) if n == all => Ok(()),
+            sent => {
+                self.cut();
+                sent.and(Err(io::ErrorKind::WriteZero.into()))
+            }
         }
     }
 

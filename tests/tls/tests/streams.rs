@@ -24,8 +24,8 @@ const MIB: usize = 1024 * 1024;
 async fn serve<T: Send + 'static>(
     talk: impl FnOnce(Client) -> T + Send + 'static,
 ) -> (TlsStream, JoinHandle<T>) {
-    let authority = Authority::new();
     let (stream, socket) = half_std_pair();
+    let authority = Authority::new();
     let client = peer::client(Arc::new(authority.client_config()), socket, talk);
     let acceptor = Acceptor::new(Arc::new(authority.server_config()));
     (acceptor.accept(stream).await.expect("they agree"), client)
