@@ -7,9 +7,11 @@
 
 use std::cell::RefCell;
 
-/// Vectors kept per thread: a burst beyond it gives memory back. With what one send takes at most
-/// (`net::poll_write`) that is 4 MiB.
+/// Vectors kept per thread: a burst beyond it gives memory back.
 const KEPT: usize = 64;
+/// Bytes of the largest vector kept: what growing by doubling makes of the 64 KiB that one send takes at
+/// most (`net::poll_write`). So a thread keeps 8 MiB at most.
+const LARGEST: usize = 128 * 1024;
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -23,7 +25,7 @@ pub(crate) fn take() -> Vec<u8> {
 
 /// Takes a vector back.
 pub(crate) fn give_back(mut bytes: Vec<u8>) {
-    if bytes.capacity() == 0 {
+    if bytes.capacity() == 0 || bytes.capacity() > LARGEST {
         return;
     }
     bytes.clear();
@@ -47,6 +49,9 @@ mod tests {
         give_back(bytes);
         let again = take();
         assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        drop(again);
+        give_back(Vec::with_capacity(2 * LARGEST));
+        assert_eq!(take().capacity(), 0, "too large to be kept");
         (0..2 * KEPT).for_each(|_| give_back(vec![1]));
         assert_eq!((0..2 * KEPT).filter(|_| take().capacity() > 0).count(), KEPT);
     }
