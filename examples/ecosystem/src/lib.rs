@@ -1,6 +1,10 @@
 //! What the programs of this package share: serving HTTP on every core, and an orderly end.
 #![forbid(unsafe_code)]
 
+mod program;
+
+pub use program::Program;
+
 use futures_util::future::{Either, select};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;

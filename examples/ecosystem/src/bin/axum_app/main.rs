@@ -16,26 +16,18 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use ringwork::net::TcpStream;
-use ringwork::runtime::Builder;
-use ringwork::serve_per_core;
-use ringwork::signal::Signal;
-use ringwork_ecosystem::serve_http;
-use std::io::{self, Write as _};
+use ringwork_ecosystem::{Program, serve_http};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 use tokio::sync::watch;
+
+const PROGRAM: Program = Program { name: "axum_app", usage: USAGE };
 
 const USAGE: &str = "usage: axum_app [--listen ADDR] [--cores N]
 
   --listen ADDR  where to listen (default 127.0.0.1:8080; port 0 picks one)
   --cores N      how many cores (default: all this process may use)
   --help         this text";
-
-/// After the signal to stop: how long requests may go on. The process is gone within 5 s.
-const GRACE: Duration = Duration::from_secs(4);
-/// How long the runtime may take to end what is left after that.
-const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 
 struct Args {
     listen: SocketAddr,
@@ -69,56 +61,11 @@ async fn serve_client(client: TcpStream, peer: SocketAddr, app: axum::Router, st
     serve_http(client, service, stop).await;
 }
 
-/// Serves until a signal says stop. The error is one line for stderr.
-async fn serve(args: Args) -> Result<(), String> {
-    let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-    let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let (stop, stopping) = watch::channel(false);
-    let app = app::router();
-    let handler = move |client, peer| serve_client(client, peer, app.clone(), stopping.clone());
-    let server = serve_per_core(args.listen, handler).await;
-    let server = server.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let mut stdout = io::stdout();
-    let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
-
-    let stopped = signals.recv().await;
-    let _nobody_may_be_there = stop.send(true);
-    let _some_may_not_have_ended = server.stop(GRACE).await;
-    stopped.map(drop).map_err(|error| format!("cannot wait for signals: {error}"))
-}
-
-fn run(args: Args) -> Result<(), String> {
-    let mut builder = Builder::new();
-    if let Some(cores) = args.cores {
-        builder = builder.cores(cores);
-    }
-    let runtime = builder.build().map_err(|error| error.to_string())?;
-    let served = runtime.block_on(serve(args));
-    runtime.shutdown_timeout(SHUTDOWN_TIME);
-    served
-}
-
-fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "axum_app: {line}");
-}
-
 fn main() -> ExitCode {
-    let args = match parse() {
-        Ok(Some(args)) => args,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            complain(format_args!("{error} (see --help)"));
-            return ExitCode::from(2);
-        }
+    let serve = async |args: Args| {
+        let app = app::router();
+        let handler = move |client, peer, stop| serve_client(client, peer, app.clone(), stop);
+        PROGRAM.serve(args.listen, handler).await
     };
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error);
-            ExitCode::FAILURE
-        }
-    }
+    PROGRAM.main(parse(), |args| args.cores, serve)
 }

@@ -21,12 +21,8 @@ use args::Args;
 use forward::{Upstream, forward};
 use hyper::service::service_fn;
 use ringwork::net::TcpStream;
-use ringwork::runtime::Builder;
-use ringwork::serve_per_core;
-use ringwork::signal::Signal;
 use ringwork::time::timeout;
-use ringwork_ecosystem::{for_hyper, serve_http};
-use std::io::{self, Write as _};
+use ringwork_ecosystem::{Program, for_hyper, serve_http};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,10 +30,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-/// After the signal to stop: how long requests may go on. The process is gone within 5 s.
-const GRACE: Duration = Duration::from_secs(4);
-/// How long the runtime may take to end what is left after that.
-const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
+const PROGRAM: Program = Program { name: "http_proxy", usage: args::USAGE };
+
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
@@ -61,61 +55,12 @@ async fn serve_client(client: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>, st
     }
 }
 
-/// Serves until a signal says stop. The error is one line for stderr.
-async fn serve(args: Args) -> Result<(), String> {
-    let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-    let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let tls = args.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
-    let proxy = Arc::new(Proxy { upstream: Arc::new(args.upstream), tls });
-
-    let (stop, stopping) = watch::channel(false);
-    let handler = move |client, peer| serve_client(client, peer, Arc::clone(&proxy), stopping.clone());
-    let server = serve_per_core(args.listen, handler).await;
-    let server = server.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    let mut stdout = io::stdout();
-    let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
-
-    let stopped = signals.recv().await;
-    let _nobody_may_be_there = stop.send(true);
-    if !server.stop(GRACE).await {
-        complain(format_args!("some connections did not end in {GRACE:?} and were reset"));
-    }
-    stopped.map(drop).map_err(|error| format!("cannot wait for signals: {error}"))
-}
-
-fn run(args: Args) -> Result<(), String> {
-    let mut builder = Builder::new();
-    if let Some(cores) = args.cores {
-        builder = builder.cores(cores);
-    }
-    let runtime = builder.build().map_err(|error| error.to_string())?;
-    let served = runtime.block_on(serve(args));
-    runtime.shutdown_timeout(SHUTDOWN_TIME);
-    served
-}
-
-/// A line on stderr. Whoever reads there may be gone: no reason to stop serving.
-fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "http_proxy: {line}");
-}
-
 fn main() -> ExitCode {
-    let args = match args::parse() {
-        Ok(Some(args)) => args,
-        Ok(None) => {
-            println!("{}", args::USAGE);
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            complain(format_args!("{error} (see --help)"));
-            return ExitCode::from(2);
-        }
+    let serve = async |args: Args| {
+        let tls = args.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
+        let proxy = Arc::new(Proxy { upstream: Arc::new(args.upstream), tls });
+        let handler = move |client, peer, stop| serve_client(client, peer, Arc::clone(&proxy), stop);
+        PROGRAM.serve(args.listen, handler).await
     };
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(error);
-            ExitCode::FAILURE
-        }
-    }
+    PROGRAM.main(args::parse(), |args| args.cores, serve)
 }

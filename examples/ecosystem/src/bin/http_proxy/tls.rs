@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,13 @@ pub(crate) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
         |file: &Path, error: &dyn std::fmt::Display| format!("cannot use {}: {error}", file.display());
     let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|error| cannot(cert, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| cannot(key, &error))?;
+    if chain.is_empty() {
+        return Err(cannot(cert, &"there is no certificate in PEM form in it"));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+        pem::Error::NoItemsFound => cannot(key, &"there is no private key in PEM form in it"),
+        error => cannot(key, &error),
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

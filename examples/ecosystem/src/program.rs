@@ -1,0 +1,100 @@
+//! What makes a server a program: its command line's outcome, its exit codes, its first line and its end.
+#![forbid(unsafe_code)]
+
+use ringwork::net::TcpStream;
+use ringwork::runtime::Builder;
+use ringwork::serve_per_core;
+use ringwork::signal::Signal;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// After the signal to stop: how long requests may go on. The process is gone within 5 s.
+const GRACE: Duration = Duration::from_secs(4);
+/// How long the runtime may take to end what is left after that.
+const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
+
+/// A program's name and what `--help` prints.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// In front of each complaint.
+    pub name: &'static str,
+    /// The text of `--help`.
+    pub usage: &'static str,
+}
+
+impl Program {
+    /// Runs `serve` with what the command line said: `None` asks for help, an error ends the program with
+    /// code 2. `serve`'s error is one line for stderr, and code 1. `cores` is read from the arguments; none
+    /// stands for all that this process may use.
+    pub fn main<A: 'static>(
+        self,
+        parsed: Result<Option<A>, lexopt::Error>,
+        cores: impl FnOnce(&A) -> Option<usize>,
+        serve: impl AsyncFnOnce(A) -> Result<(), String>,
+    ) -> ExitCode {
+        let args = match parsed {
+            Ok(Some(args)) => args,
+            Ok(None) => {
+                println!("{}", self.usage);
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => {
+                self.complain(format_args!("{error} (see --help)"));
+                return ExitCode::from(2);
+            }
+        };
+        match run(cores(&args), serve(args)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                self.complain(error);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Serves every client with `handler` until a signal says stop, of which the handlers are told.
+    ///
+    /// # Errors
+    /// One line for stderr.
+    pub async fn serve<H, Fut>(self, listen: SocketAddr, handler: H) -> Result<(), String>
+    where
+        H: Fn(TcpStream, SocketAddr, watch::Receiver<bool>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
+        let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let (stop, stopping) = watch::channel(false);
+        let handler = move |client, peer| handler(client, peer, stopping.clone());
+        let server = serve_per_core(listen, handler).await;
+        let server = server.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+        let mut stdout = io::stdout();
+        let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
+
+        let stopped = signals.recv().await;
+        let _nobody_may_be_there = stop.send(true);
+        if !server.stop(GRACE).await {
+            self.complain(format_args!("some connections did not end in {GRACE:?} and were reset"));
+        }
+        stopped.map(drop).map_err(|error| format!("cannot wait for signals: {error}"))
+    }
+
+    /// A line on stderr. Whoever reads there may be gone: no reason to stop serving.
+    fn complain(self, line: impl Display) {
+        let _ = writeln!(io::stderr(), "{}: {line}", self.name);
+    }
+}
+
+fn run(cores: Option<usize>, serve: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let mut builder = Builder::new();
+    if let Some(cores) = cores {
+        builder = builder.cores(cores);
+    }
+    let runtime = builder.build().map_err(|error| error.to_string())?;
+    let served = runtime.block_on(serve);
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    served
+}
