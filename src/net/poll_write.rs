@@ -41,8 +41,8 @@
 //!   the next call says so, and the connection is reset, so that the peer does not take a part for all. The
 //!   reset takes along what the socket had and the peer had not acknowledged, flushed or not.
 //! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
-//!   the next call tells it. An op that the parent had in flight at the fork is the parent's: the child's
-//!   copy of the stream never hears of it.
+//!   the next call tells it. An op that the parent had in flight at the fork is the parent's: in the child's
+//!   copy of the stream it never ends, so each call fails.
 //!
 //! # Locks
 //! The send side's lock is held while bytes are copied behind others, and around the turnstile's; never
@@ -55,7 +55,7 @@ use super::shared::{SendSide, Shared};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
-use crate::sys;
+use crate::sys::{self, fork};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -119,6 +119,9 @@ pub(crate) fn poll_write(
         return Poll::Ready(Ok(0));
     }
     if writer.sending {
+        if fork::is_child() {
+            return Poll::Ready(Err(fork::error()));
+        }
         if writer.gathered.len() >= MOST || shared.send_turn.has_waiting() {
             return pend(side, cx.waker());
         }
@@ -161,7 +164,10 @@ pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::R
         shared.unsettled.store(false, Ordering::Release);
         return Poll::Ready(Err(failure));
     }
-    if writer.sending { pend(side, cx.waker()) } else { Poll::Ready(Ok(())) }
+    if !writer.sending {
+        return Poll::Ready(Ok(()));
+    }
+    if fork::is_child() { Poll::Ready(Err(fork::error())) } else { pend(side, cx.waker()) }
 }
 
 /// Closes the send direction behind all that was written. A connection that is gone has none, which is no
@@ -183,9 +189,18 @@ pub(crate) fn poll_shutdown(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io
     })
 }
 
+/// What has gone wrong with bytes that were taken, if nobody was told: for who takes the socket over.
+pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
+    let failure = shared.send_side().polled.as_mut()?.failure.take();
+    if failure.is_some() {
+        shared.unsettled.store(false, Ordering::Release);
+    }
+    failure
+}
+
 /// The last handle is gone. Bytes that are on their way go on, within limits.
 pub(super) fn abandoned(shared: &Shared) {
-    if sys::fork::is_child() {
+    if fork::is_child() {
         // The connection is the parent's.
         return;
     }

@@ -46,7 +46,9 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     /// The turn, then the next step.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
-        Poll::Ready(self.shared.recv().next(cx.waker()))
+        let (next, replaced) = self.shared.recv().next(cx.waker());
+        drop(replaced);
+        Poll::Ready(next)
     }
 
     fn start(&mut self, buf: B) {

@@ -133,13 +133,17 @@ pub(crate) struct RecvSide {
 }
 
 impl RecvSide {
-    /// What the reader does next. Stores its waker if it is to wait.
-    pub(crate) fn next(&mut self, waker: &Waker) -> Next {
+    /// What the reader does next. If it is to wait its waker is stored, and the one it replaces comes back,
+    /// to be dropped without the lock.
+    pub(crate) fn next(&mut self, waker: &Waker) -> (Next, Option<Waker>) {
         let next = self.look();
-        if matches!(next, Next::Wait) {
-            self.reader = Some(waker.clone());
-        }
-        next
+        let replaced = if matches!(next, Next::Wait) { self.store_reader(waker) } else { None };
+        (next, replaced)
+    }
+
+    fn store_reader(&mut self, waker: &Waker) -> Option<Waker> {
+        let same = self.reader.as_ref().is_some_and(|reader| reader.will_wake(waker));
+        if same { None } else { self.reader.replace(waker.clone()) }
     }
 
     /// What a reader does next.
@@ -359,14 +363,14 @@ impl RecvSide {
         matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && self.end.is_none()
     }
 
-    /// For `release`: waits until nothing is in flight.
-    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> bool {
+    /// For `release`: waits until nothing is in flight. A waker that this one replaces comes back, as by
+    /// `next`.
+    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Option<Waker>) {
         self.disarm();
         if matches!(self.mode, Mode::Disarmed) {
-            return true;
+            return (true, None);
         }
-        self.reader = Some(waker.clone());
-        false
+        (false, self.store_reader(waker))
     }
 
     /// All unread bytes, in order.
@@ -395,6 +399,8 @@ pub(crate) fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
+    use std::task::Wake;
 
     #[test]
     fn an_orphan_that_was_cancelled_or_came_too_early_does_not_end_the_stream() {
@@ -403,7 +409,36 @@ mod tests {
             side.start_single();
             side.keep_end(Cqe::made_up(res), 100);
             let _ = side.single_done(Cqe::made_up(res));
-            assert!(matches!(side.next(Waker::noop()), Next::Start));
+            assert!(matches!(side.next(Waker::noop()).0, Next::Start));
+        }
+    }
+
+    /// Its drop takes the lock, as that of a task with the stream in it does.
+    struct Reentrant(Arc<Mutex<RecvSide>>);
+
+    impl Wake for Reentrant {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Reentrant {
+        fn drop(&mut self) {
+            assert!(self.0.try_lock().is_ok(), "a waker was dropped under the lock");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_is_dropped_without_the_lock() {
+        let side = Arc::new(Mutex::new(RecvSide::default()));
+        side.lock().unwrap().start_single();
+        let polls: [fn(&mut RecvSide, &Waker) -> Option<Waker>; 2] =
+            [|side, waker| side.next(waker).1, |side, waker| side.poll_disarmed(waker).1];
+        for poll in polls {
+            let first = Waker::from(Arc::new(Reentrant(Arc::clone(&side))));
+            drop(poll(&mut side.lock().unwrap(), &first));
+            drop(first);
+            let replaced = poll(&mut side.lock().unwrap(), Waker::noop());
+            assert!(replaced.is_some());
+            drop(replaced);
         }
     }
 
@@ -414,9 +449,9 @@ mod tests {
             side.start_single();
             side.keep_end(Cqe::made_up(res), asked);
             let _ = side.single_done(Cqe::made_up(res));
-            let next = side.next(Waker::noop());
+            let (next, _) = side.next(Waker::noop());
             assert_eq!(matches!(next, Next::End(_)), ends, "{res}");
-            let again = side.next(Waker::noop());
+            let (again, _) = side.next(Waker::noop());
             assert_eq!(matches!(again, Next::End(Ok(()))), ends && res == 0, "{res}");
         }
     }

@@ -4,6 +4,7 @@
 use super::addr::{ToSocketAddrs, resolve};
 use super::connect::connect;
 use super::file;
+use super::poll_write;
 use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
 use super::shared::{Handle, Shared};
@@ -18,6 +19,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -194,13 +196,23 @@ impl TcpStream {
     /// for sends before this call, and hands over the descriptor and the bytes received and not read.
     ///
     /// # Errors
-    /// EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
+    /// - What became of bytes written through the traits of [`compat`](crate::compat), if no call was told.
+    ///   The connection is closed then.
+    /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
     pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {
         let shared = Arc::clone(self.shared());
         let turn = SendTurn::take(&shared).await;
-        poll_fn(|cx| if shared.recv().poll_disarmed(cx.waker()) { Poll::Ready(()) } else { Poll::Pending })
-            .await;
+        poll_fn(|cx| {
+            let (disarmed, replaced) = shared.recv().poll_disarmed(cx.waker());
+            drop(replaced);
+            if disarmed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let failure = poll_write::take_failure(&shared);
         drop(turn);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         let unread = shared.recv().unread();
         drop(self);
         let fd = match shared.try_into_fd() {
@@ -211,13 +223,14 @@ impl TcpStream {
         Ok((fd, unread))
     }
 
-    /// The socket as a std stream, if nothing is in flight, armed or unread; it is in blocking mode.
+    /// The socket as a std stream, if nothing is in flight, armed, unread or untold; it is in blocking mode.
     ///
     /// # Errors
     /// Gives the stream back otherwise: use [`TcpStream::release`].
     pub fn into_std(self) -> Result<std::net::TcpStream, Self> {
         let shared = Arc::clone(self.shared());
-        if !self.handle.is_only() || !shared.recv().is_idle() || !shared.send_turn.is_free() {
+        let is_settled = shared.send_turn.is_free() && !shared.unsettled.load(Ordering::Acquire);
+        if !self.handle.is_only() || !shared.recv().is_idle() || !is_settled {
             return Err(self);
         }
         // The duplicate outlives the cell that may just be being freed.

@@ -66,7 +66,8 @@ impl Ring {
         }
         match target.flight(self) {
             Flight::Withdrawn | Flight::Final => {}
-            // It is still on its way here from a thread that is no core: the request travels with it.
+            // It is still on its way here from a thread that is no core: the request travels with it. Or it
+            // is just being described, and its own buffer cancels it: the request comes back to it.
             Flight::Fresh => target.cancel_on_arrival(),
             Flight::Backlogged => self.withdraw(target),
             Flight::Submitted => {

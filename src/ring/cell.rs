@@ -87,7 +87,7 @@ pub(crate) const CANCEL: u32 = 2;
 /// Where an op is on its way. Home core only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flight {
-    /// Not yet given to a ring.
+    /// Not yet given to a ring; or just taken off the backlog, to be described.
     Fresh,
     /// Waits on the ring's backlog for room in the submission queue.
     Backlogged,

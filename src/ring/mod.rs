@@ -80,6 +80,8 @@ pub(crate) struct Ring {
     cancels: RefCell<cancel::Cancels>,
     in_flight: Cell<usize>,
     owed: Cell<usize>,
+    /// An op was refused since the last enter, and whoever waited for it was woken.
+    woke: Cell<bool>,
     closing: Cell<bool>,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
@@ -147,6 +149,7 @@ impl Ring {
             cancels: RefCell::default(),
             in_flight: Cell::new(0),
             owed: Cell::new(0),
+            woke: Cell::new(false),
             closing: Cell::new(false),
             reaped: RefCell::default(),
             pool: RefCell::new(None),
@@ -192,9 +195,9 @@ impl Ring {
         self.owed.set(self.owed.get() - 1);
     }
 
-    /// How many of them are in flight.
-    pub(crate) fn owed(&self) -> usize {
-        self.owed.get()
+    /// Whether some of them are in flight, or may be among those that wait for room in the submission queue.
+    pub(crate) fn may_owe(&self) -> bool {
+        self.owed.get() > 0 || !self.backlog.borrow().is_empty()
     }
 
     /// Why the ring takes no ops any more, as the result they get.
@@ -258,6 +261,7 @@ impl Ring {
         let mut wakers = Vec::new();
         kernels.complete(Cqe::made_up(res), Some(self), &mut wakers);
         for waker in wakers {
+            self.woke.set(true);
             contained(|| waker.wake());
         }
     }
@@ -296,7 +300,10 @@ impl Ring {
 
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
     pub(crate) fn enter(&self, wait: Wait) {
+        self.woke.set(false);
         self.prepare();
+        // Of those who have just been woken the worker knows nothing: it looked at its queues before.
+        let wait = if self.woke.get() { Wait::No } else { wait };
         if wait != Wait::No {
             self.leases.give_back();
         }
@@ -320,7 +327,10 @@ impl Ring {
     fn drain_backlog(&self) {
         loop {
             let Some(kernels) = self.backlog.borrow_mut().pop_front() else { return };
+            // Describing it runs foreign code, which may cancel it.
+            kernels.set_flight(self, Flight::Fresh);
             if let Err(kernels) = self.try_push(kernels) {
+                kernels.set_flight(self, Flight::Backlogged);
                 self.backlog.borrow_mut().push_front(kernels);
                 return;
             }

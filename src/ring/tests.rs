@@ -10,8 +10,9 @@ use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 /// A multishot that notes its completions under a lock, as streams and listeners do.
@@ -52,6 +53,74 @@ fn a_multishot_cancelled_on_the_backlog_completes_later_and_not_inside_the_cance
         kernel.taken.borrow().iter().all(|sqe| sqe.opcode != opcode::NOP),
         "the kernel never hears of it"
     );
+}
+
+/// A no-op that is described by what the test says.
+struct Described<F>(F);
+
+impl<F: FnMut(&Ring) + Send + 'static> Operation for Described<F> {
+    const OPCODE: u8 = opcode::NOP;
+    type Output = i32;
+
+    fn describe(&mut self, ring: &Ring) -> Sqe {
+        (self.0)(ring);
+        Sqe::new(Self::OPCODE, -1)
+    }
+
+    fn finish(self, cqe: Cqe) -> i32 {
+        cqe.res
+    }
+}
+
+#[test]
+fn a_core_does_not_wait_behind_an_op_that_was_refused_on_the_way_into_the_wait() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    kernel.is_full.set(true);
+    let mut op =
+        Op::new(Described(|_: &Ring| panic!("a buffer of the user's that does not say where it is")));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    assert!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)).is_pending());
+    ring.enter(Wait::Until(None));
+    assert!(!woken.0.load(Ordering::Relaxed), "it waits for room");
+    kernel.is_full.set(false);
+    ring.enter(Wait::Until(None));
+    assert!(woken.0.load(Ordering::Relaxed));
+    ring.enter(Wait::Until(None));
+    assert_eq!(*kernel.enters.borrow(), [Wait::Until(None), Wait::No, Wait::Until(None)]);
+    assert_eq!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)), Poll::Ready(-libc::EFAULT));
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_op_whose_future_goes_while_it_is_described_is_submitted_and_then_cancelled() {
+    let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+    let (ring, kernel) = stub::ring(Arc::clone(&inbox));
+    let _entered = enter(Rc::clone(&ring));
+    kernel.is_full.set(true);
+    let future: Arc<Mutex<Option<Pin<Box<dyn Future<Output = i32> + Send>>>>> = Arc::default();
+    let own = Arc::clone(&future);
+    let mut op = Box::pin(Op::new(Described(move |_: &Ring| drop(own.lock().unwrap().take()))));
+    assert!(op.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    *future.lock().unwrap() = Some(op);
+    kernel.is_full.set(false);
+    ring.enter(Wait::No);
+    for message in inbox.take_pinned() {
+        message.deliver();
+    }
+    let taken: Vec<_> = kernel.taken.take().iter().map(|sqe| sqe.opcode).collect();
+    assert_eq!(taken.iter().filter(|code| **code == opcode::NOP).count(), 1, "{taken:?}");
+    assert_eq!(taken.last(), Some(&opcode::ASYNC_CANCEL), "{taken:?}");
+    assert_eq!(ring.in_flight(), 1);
 }
 
 /// A send of several buffers.

@@ -181,7 +181,7 @@ fn drain(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) {
         }
         drop(inbox.take_send());
         wake(wakers);
-        if !is_closed && ring.owed() > 0 && Instant::now() < grace && !crate::sys::fork::is_child() {
+        if !is_closed && ring.may_owe() && Instant::now() < grace && !crate::sys::fork::is_child() {
             ring.enter(Wait::Until(Some(DRAIN_STEP)));
             ring.reap(wakers);
             wake(wakers);

@@ -250,6 +250,20 @@ fn the_error_of_a_write_is_the_result_of_whichever_call_comes_next() {
 }
 
 #[test]
+fn who_takes_the_socket_over_is_told_of_bytes_that_were_taken_and_lost() {
+    everywhere(1, |_| async move {
+        let (mut stream, peer) = half_std_pair();
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        fill(&mut stream).await;
+        drop(peer);
+        // Waits for the turn of what was written.
+        let error = stream.release().await.unwrap_err();
+        let expected = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+        assert!(expected.contains(&error.kind()), "{error}");
+    });
+}
+
+#[test]
 fn several_slices_go_in_one_write_and_one_send() {
     everywhere(1, |handle| async move {
         let (mut stream, mut peer) = half_std_pair();
