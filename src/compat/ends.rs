@@ -1,52 +1,90 @@
-//! Which stream a stream or a half of one receives from and sends on.
+//! What receives and what sends: streams and their halves, under one name each for all traits.
 #![forbid(unsafe_code)]
 
+use crate::net::poll_read::poll_read;
+use crate::net::poll_write::{poll_flush, poll_shutdown, poll_write};
 use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsStream, poll as tls};
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
 
 /// What receives: a stream, or its receiving half.
 pub(super) trait Receives {
-    /// The stream it receives from.
-    fn receives_from(&self) -> &TcpStream;
+    /// Takes at most `room` bytes, which `put` appends to the caller's buffer; zero is the end of the stream.
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        room: usize,
+        put: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<usize>>;
 }
 
 /// What sends: a stream, or its sending half.
 pub(super) trait Sends {
-    /// The stream it sends on.
-    fn sends_on(&self) -> &TcpStream;
+    /// Takes what there is room for.
+    fn poll_send(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Ready when the kernel has all of it.
+    fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Closes the send direction behind it.
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
-impl Receives for TcpStream {
-    fn receives_from(&self) -> &TcpStream {
-        self
-    }
+macro_rules! receives {
+    ($receiver:ty, $poll_read:path, $this:ident => $from:expr) => {
+        impl Receives for $receiver {
+            #[inline]
+            fn poll_receive(
+                &self,
+                cx: &mut Context<'_>,
+                room: usize,
+                put: impl FnMut(&[u8]),
+            ) -> Poll<io::Result<usize>> {
+                let $this = self;
+                $poll_read($from, cx, room, put)
+            }
+        }
+    };
 }
 
-impl Sends for TcpStream {
-    fn sends_on(&self) -> &TcpStream {
-        self
-    }
+macro_rules! sends {
+    ($sender:ty, $poll_write:path, $poll_flush:path, $poll_shutdown:path, $this:ident => $on:expr) => {
+        impl Sends for $sender {
+            #[inline]
+            fn poll_send(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+                let $this = self;
+                $poll_write($on, cx, bufs)
+            }
+
+            #[inline]
+            fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $this = self;
+                $poll_flush($on, cx)
+            }
+
+            #[inline]
+            fn poll_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $this = self;
+                $poll_shutdown($on, cx)
+            }
+        }
+    };
 }
 
-impl Receives for RecvHalf<'_> {
-    fn receives_from(&self) -> &TcpStream {
-        self.stream()
-    }
-}
+receives!(TcpStream, poll_read, stream => stream);
+receives!(RecvHalf<'_>, poll_read, half => half.stream());
+receives!(OwnedRecvHalf, poll_read, half => half.stream());
+sends!(TcpStream, poll_write, poll_flush, poll_shutdown, stream => stream);
+sends!(SendHalf<'_>, poll_write, poll_flush, poll_shutdown, half => half.stream());
+sends!(OwnedSendHalf, poll_write, poll_flush, poll_shutdown, half => half.stream());
 
-impl Sends for SendHalf<'_> {
-    fn sends_on(&self) -> &TcpStream {
-        self.stream()
-    }
-}
-
-impl Receives for OwnedRecvHalf {
-    fn receives_from(&self) -> &TcpStream {
-        self.stream()
-    }
-}
-
-impl Sends for OwnedSendHalf {
-    fn sends_on(&self) -> &TcpStream {
-        self.stream()
-    }
-}
+#[cfg(feature = "tls")]
+receives!(TlsStream, tls::poll_read, stream => stream);
+#[cfg(feature = "tls")]
+sends!(TlsStream, tls::poll_write, tls::poll_flush, tls::poll_shutdown, stream => stream);
+#[cfg(feature = "tls")]
+receives!(&TlsStream, tls::poll_read, stream => stream);
+#[cfg(feature = "tls")]
+sends!(&TlsStream, tls::poll_write, tls::poll_flush, tls::poll_shutdown, stream => stream);

@@ -3,9 +3,9 @@
 
 use super::FileCursor;
 use super::ends::{Receives, Sends};
-use crate::net::poll_read::poll_read;
-use crate::net::poll_write::{poll_flush, poll_shutdown, poll_write};
 use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream};
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
 use futures_io::{AsyncRead, AsyncSeek, AsyncWrite};
 use std::io::{self, IoSlice, IoSliceMut, SeekFrom};
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 
 /// Reads into several buffers in turn.
 fn read_into(
-    stream: &TcpStream,
+    from: &impl Receives,
     cx: &mut Context<'_>,
     bufs: &mut [IoSliceMut<'_>],
 ) -> Poll<io::Result<usize>> {
     let room = bufs.iter().map(|buf| buf.len()).sum();
     let (mut at, mut within) = (0, 0);
-    poll_read(stream, cx, room, |mut bytes| {
+    from.poll_receive(cx, room, |mut bytes| {
         while !bytes.is_empty() {
             let free = &mut bufs[at][within..];
             let n = free.len().min(bytes.len());
@@ -41,7 +41,7 @@ macro_rules! async_read {
                 cx: &mut Context<'_>,
                 buf: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                read_into(self.receives_from(), cx, &mut [IoSliceMut::new(buf)])
+                read_into(&*self, cx, &mut [IoSliceMut::new(buf)])
             }
 
             fn poll_read_vectored(
@@ -49,7 +49,7 @@ macro_rules! async_read {
                 cx: &mut Context<'_>,
                 bufs: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
-                read_into(self.receives_from(), cx, bufs)
+                read_into(&*self, cx, bufs)
             }
         }
     };
@@ -59,7 +59,7 @@ macro_rules! async_write {
     ($sender:ty) => {
         impl AsyncWrite for $sender {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                poll_write(self.sends_on(), cx, &[IoSlice::new(buf)])
+                self.poll_send(cx, &[IoSlice::new(buf)])
             }
 
             fn poll_write_vectored(
@@ -67,15 +67,15 @@ macro_rules! async_write {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                poll_write(self.sends_on(), cx, bufs)
+                self.poll_send(cx, bufs)
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                poll_flush(self.sends_on(), cx)
+                self.poll_sent(cx)
             }
 
             fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                poll_shutdown(self.sends_on(), cx)
+                self.poll_end(cx)
             }
         }
     };
@@ -87,6 +87,15 @@ async_read!(OwnedRecvHalf);
 async_write!(TcpStream);
 async_write!(SendHalf<'_>);
 async_write!(OwnedSendHalf);
+
+#[cfg(feature = "tls")]
+async_read!(TlsStream);
+#[cfg(feature = "tls")]
+async_write!(TlsStream);
+#[cfg(feature = "tls")]
+async_read!(&TlsStream);
+#[cfg(feature = "tls")]
+async_write!(&TlsStream);
 
 impl AsyncRead for FileCursor {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {

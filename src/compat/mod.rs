@@ -1,4 +1,4 @@
-//! L6: ringwork's streams, files and timers under the traits of other crates.
+//! L7: ringwork's streams, files and timers under the traits of other crates.
 //!
 //! Owns adapters: each implementation is a few lines over `net::poll_read`, `net::poll_write` and
 //! [`FileCursor`], which know no trait. Nothing here starts a thread or changes how a stream or a file
@@ -9,7 +9,9 @@
 //! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams and halves, and for [`FileCursor`] |
 //! | `futures-io` | the same with the traits of `futures-io` |
 //! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in [`compat::hyper`] |
-//! | `hyper-util` | a connector for the client of `hyper-util`, in the same place |
+//! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |
+//!
+//! With `tls`, a `TlsStream` has them, too.
 //!
 //! # What it costs
 //! Reading copies once, out of the buffer that the kernel filled; writing copies once, into the buffer that
@@ -33,7 +35,7 @@
 
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 mod cursor;
-#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+#[cfg(any(feature = "tokio-io", feature = "futures-io", feature = "hyper"))]
 mod ends;
 #[cfg(feature = "futures-io")]
 mod futures_io;

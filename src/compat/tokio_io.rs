@@ -3,9 +3,9 @@
 
 use super::FileCursor;
 use super::ends::{Receives, Sends};
-use crate::net::poll_read::poll_read;
-use crate::net::poll_write::{poll_flush, poll_shutdown, poll_write};
 use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream};
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
 use std::io::{self, IoSlice, SeekFrom};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,7 +21,7 @@ macro_rules! async_read {
             ) -> Poll<io::Result<()>> {
                 let room = buf.remaining();
                 let put = |bytes: &[u8]| buf.put_slice(bytes);
-                poll_read(self.receives_from(), cx, room, put).map_ok(|_| ())
+                self.poll_receive(cx, room, put).map_ok(|_| ())
             }
         }
     };
@@ -31,7 +31,7 @@ macro_rules! async_write {
     ($sender:ty) => {
         impl AsyncWrite for $sender {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                poll_write(self.sends_on(), cx, &[IoSlice::new(buf)])
+                self.poll_send(cx, &[IoSlice::new(buf)])
             }
 
             fn poll_write_vectored(
@@ -39,7 +39,7 @@ macro_rules! async_write {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                poll_write(self.sends_on(), cx, bufs)
+                self.poll_send(cx, bufs)
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -47,11 +47,11 @@ macro_rules! async_write {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                poll_flush(self.sends_on(), cx)
+                self.poll_sent(cx)
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                poll_shutdown(self.sends_on(), cx)
+                self.poll_end(cx)
             }
         }
     };
@@ -63,6 +63,15 @@ async_read!(OwnedRecvHalf);
 async_write!(TcpStream);
 async_write!(SendHalf<'_>);
 async_write!(OwnedSendHalf);
+
+#[cfg(feature = "tls")]
+async_read!(TlsStream);
+#[cfg(feature = "tls")]
+async_write!(TlsStream);
+#[cfg(feature = "tls")]
+async_read!(&TlsStream);
+#[cfg(feature = "tls")]
+async_write!(&TlsStream);
 
 impl AsyncRead for FileCursor {
     fn poll_read(

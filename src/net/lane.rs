@@ -91,6 +91,13 @@ impl<B: IoBuf> Drop for LaneSend<'_, B> {
     }
 }
 
+impl TcpStream {
+    /// Whether a message was cut with nobody there to be told. For who has the send lane's turn.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.shared().is_torn()
+    }
+}
+
 /// A part of a message. Unlike [`SendWhole`] it leaves the turn to the caller, unless the caller is gone.
 struct SendPart<B>(SendWhole<B>);
 

@@ -1,7 +1,7 @@
 //! Receiving without a future: the core under the poll-shaped traits.
 //!
-//! Owns [`poll_read`] and the little state it needs beside the receive side's own ([`PollRead`]). It knows
-//! no trait: the adapters are `compat`'s, a few lines each.
+//! Owns [`poll_read`], [`poll_recv_pooled`] and the little state they need beside the receive side's own
+//! ([`PollRead`]). It knows no trait: the adapters are `compat`'s, a few lines each.
 //!
 //! # How it works
 //! - Bytes go from the stream's queue into the caller's buffer: one copy, made by the caller's closure, which
@@ -81,34 +81,78 @@ pub(crate) fn poll_read(
     }
     let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
+    let taken = ready!(poll_take(shared, cx, Room { bytes: room, buffers: BATCH }, &mut put));
+    budget.made_progress();
+    Poll::Ready(taken.map(|taken| match taken {
+        Taken::End => 0,
+        Taken::Part => room,
+        Taken::Whole(batch) => copy(shared, batch, &mut put),
+    }))
+}
+
+/// Takes one received buffer as it is; an empty one is the end of the stream. Nothing is copied.
+///
+/// # Errors
+/// As [`poll_read`].
+#[cfg_attr(not(feature = "tls"), allow(dead_code))]
+pub(crate) fn poll_recv_pooled(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<PooledBuf>> {
+    let budget = ready!(coop::poll_proceed(cx));
+    let room = Room { bytes: usize::MAX, buffers: 1 };
+    let taken = ready!(poll_take(stream.shared(), cx, room, &mut |_| {}));
+    budget.made_progress();
+    Poll::Ready(taken.map(|taken| match taken {
+        Taken::Whole([Some(first), ..]) => first,
+        Taken::Whole(_) | Taken::Part => unreachable!("one buffer of any length was asked for"),
+        Taken::End => PooledBuf::end_of_stream(),
+    }))
+}
+
+/// How much a call takes at most.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: usize,
+    /// Of at most [`BATCH`].
+    buffers: usize,
+}
+
+/// What a call gets.
+enum Taken {
+    End,
+    /// More than it has room for, which is full now.
+    Part,
+    /// Buffers that it has room for, one behind the other, not copied yet.
+    Whole([Option<PooledBuf>; BATCH]),
+}
+
+/// Takes from the queue what there is room for; starts a receive if nobody receives.
+#[inline(always)]
+fn poll_take(
+    shared: &Arc<Shared>,
+    cx: &mut Context<'_>,
+    room: Room,
+    put: &mut impl FnMut(&[u8]),
+) -> Poll<io::Result<Taken>> {
     loop {
         let (found, replaced) = {
             let mut side = shared.recv();
             // Looked at under the lock: a future that has the turn may have a buffer in its hands, of which
             // it puts a part back.
-            if shared.recv_turn.is_free() {
-                side.take(cx.waker(), room, &mut put)
-            } else {
-                (Found::Others, None)
-            }
+            if shared.recv_turn.is_free() { side.take(cx.waker(), room, put) } else { (Found::Others, None) }
         };
         drop(replaced);
-        let result = match found {
+        return Poll::Ready(match found {
             Found::Others if shared.recv_turn.stand_by(cx.waker()) => return Poll::Pending,
             Found::Others => continue,
             Found::Nothing if fork::is_child() => Err(fork::error()),
             Found::Nothing => return Poll::Pending,
-            Found::NobodyReceives => match start(shared, cx, room) {
+            Found::NobodyReceives => match start(shared, cx, room.bytes) {
                 Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(error)) => Err(error),
                 Poll::Pending => return Poll::Pending,
             },
-            Found::End(result) => result.map(|()| 0),
-            Found::Part => Ok(room),
-            Found::Whole(batch) => Ok(copy(shared, batch, &mut put)),
-        };
-        budget.made_progress();
-        return Poll::Ready(result);
+            Found::End(result) => result.map(|()| Taken::End),
+            Found::Some(taken) => Ok(taken),
+        });
     }
 }
 
@@ -119,10 +163,7 @@ const BATCH: usize = 16;
 enum Found {
     /// Somebody has the turn.
     Others,
-    /// More than it has room for, which is full now.
-    Part,
-    /// Buffers that it has room for, one behind the other, not copied yet.
-    Whole([Option<PooledBuf>; BATCH]),
+    Some(Taken),
     End(io::Result<()>),
     /// It waits for a completion.
     Nothing,
@@ -132,14 +173,16 @@ enum Found {
 impl RecvSide {
     /// Looks into the queue on behalf of a call with this much room. If the call is to wait its waker is
     /// stored, and the one it replaces comes back, to be dropped without the lock.
-    fn take(&mut self, waker: &Waker, room: usize, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
+    fn take(&mut self, waker: &Waker, room: Room, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
         let found = match self.look() {
-            Next::Chunk(chunk) if chunk.len() <= room => Found::Whole(self.batch(chunk, room)),
+            Next::Chunk(chunk) if chunk.len() <= room.bytes => {
+                Found::Some(Taken::Whole(self.batch(chunk, room)))
+            }
             Next::Chunk(mut chunk) => {
-                put(&chunk[..room]);
-                chunk.advance(room);
+                put(&chunk[..room.bytes]);
+                chunk.advance(room.bytes);
                 self.put_back(chunk);
-                Found::Part
+                Found::Some(Taken::Part)
             }
             Next::End(result) => Found::End(result),
             Next::Start => Found::NobodyReceives,
@@ -154,13 +197,13 @@ impl RecvSide {
     }
 
     /// `first` and those behind it that fit, all at once: between two looks another reader could take one.
-    fn batch(&mut self, first: PooledBuf, mut room: usize) -> [Option<PooledBuf>; BATCH] {
-        room -= first.len();
+    fn batch(&mut self, first: PooledBuf, room: Room) -> [Option<PooledBuf>; BATCH] {
+        let mut left = room.bytes - first.len();
         let mut batch = [const { None }; BATCH];
         batch[0] = Some(first);
-        for place in &mut batch[1..] {
-            let Some(next) = self.next_fitting(room) else { break };
-            room -= next.len();
+        for place in &mut batch[1..room.buffers] {
+            let Some(next) = self.next_fitting(left) else { break };
+            left -= next.len();
             *place = Some(next);
         }
         batch

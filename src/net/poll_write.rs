@@ -1,8 +1,8 @@
 //! Sending without a future: the core under the poll-shaped traits.
 //!
-//! Owns [`poll_write`], [`poll_flush`], [`poll_shutdown`] and the state they need ([`PollWrite`]), which
-//! lives with the stream and not with a call. It knows no trait: the adapters are `compat`'s, a few lines
-//! each.
+//! Owns [`poll_write`], [`poll_put`] (for bytes that are made where they are to go), [`poll_flush`],
+//! [`poll_shutdown`] and the state they need ([`PollWrite`]), which lives with the stream and not with a
+//! call. It knows no trait: the adapters are `compat`'s, a few lines each.
 //!
 //! # States
 //! | state | the lane's turn | bytes |
@@ -45,8 +45,9 @@
 //!   copy of the stream it never ends, so each call fails.
 //!
 //! # Locks
-//! The send side's lock is held while bytes are copied behind others, and around the turnstile's; never
-//! around a submission, a wake or the drop of a waker. The order is: send side, turnstile.
+//! The send side's lock is held while bytes are copied, or made ([`poll_put`]), and around the turnstile's;
+//! never around a submission, a wake or the drop of a waker. The order is: send side, then the turnstile's
+//! or that of whoever makes the bytes.
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
@@ -106,6 +107,27 @@ pub(crate) fn poll_write(
     cx: &mut Context<'_>,
     bufs: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
+    if bufs.iter().all(|buf| buf.is_empty()) {
+        return Poll::Ready(take_failure(stream.shared()).map_or(Ok(0), Err));
+    }
+    poll_put(stream, cx, |into| copy(into, bufs))
+}
+
+/// Has `put` append bytes, at most [`MOST`] and a record more, behind those that were taken before and have
+/// not left; returns what it returns. They leave without another call, and nothing is made that does not.
+///
+/// `put` runs under the send side's lock, which is what keeps the order of two callers.
+///
+/// # Errors
+/// What became of bytes taken before; `put` is not called.
+///
+/// # Panics
+/// As [`poll_write`].
+pub(crate) fn poll_put<R>(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    put: impl FnOnce(&mut Vec<u8>) -> R,
+) -> Poll<io::Result<R>> {
     let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
     let mut side = shared.send_side();
@@ -114,9 +136,6 @@ pub(crate) fn poll_write(
         shared.unsettled.store(false, Ordering::Release);
         budget.made_progress();
         return Poll::Ready(Err(failure));
-    }
-    if bufs.iter().all(|buf| buf.is_empty()) {
-        return Poll::Ready(Ok(0));
     }
     if writer.sending {
         if fork::is_child() {
@@ -129,7 +148,7 @@ pub(crate) fn poll_write(
             writer.gathered = spare::take();
         }
         budget.made_progress();
-        return Poll::Ready(Ok(copy(&mut writer.gathered, bufs)));
+        return Poll::Ready(Ok(put(&mut writer.gathered)));
     }
     assert_reach();
     if let Err(replaced) = shared.send_turn.try_enter(cx.waker()) {
@@ -137,14 +156,36 @@ pub(crate) fn poll_write(
         drop(replaced);
         return Poll::Pending;
     }
+    let turn = Visit(shared);
+    let mut bytes = spare::take();
+    let result = put(&mut bytes);
+    if bytes.is_empty() {
+        drop(side);
+        spare::give_back(bytes);
+        return Poll::Ready(Ok(result));
+    }
     writer.sending = true;
     shared.unsettled.store(true, Ordering::Release);
     drop(side);
-    let mut bytes = spare::take();
-    let n = copy(&mut bytes, bufs);
+    turn.stay();
     submit(shared, bytes);
     budget.made_progress();
-    Poll::Ready(Ok(n))
+    Poll::Ready(Ok(result))
+}
+
+/// The turn while there is nothing in flight: it passes on, unless it stays for what is about to be.
+struct Visit<'a>(&'a Shared);
+
+impl Visit<'_> {
+    fn stay(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.leave_send(Place::Through);
+    }
 }
 
 /// Ready when all that was written has been handed to the kernel.
@@ -181,9 +222,8 @@ pub(crate) fn poll_shutdown(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io
     if shared.send_turn.try_enter(cx.waker()).is_err() {
         return Poll::Pending;
     }
-    let result = SockRef::from(stream).shutdown(Shutdown::Write);
-    shared.leave_send(Place::Through);
-    Poll::Ready(match result {
+    let _turn = Visit(shared);
+    Poll::Ready(match SockRef::from(stream).shutdown(Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         result => result,
     })
@@ -226,6 +266,10 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
         Ok(_) => Some(io::ErrorKind::WriteZero.into()),
         Err(error) => Some(error),
     };
+    if failure.is_some() {
+        // Before the turn passes.
+        shared.note_torn();
+    }
     let mut side = shared.send_side();
     let writer = side.polled.as_mut().expect("made by the write that submitted this op");
     debug_assert!(writer.sending, "an op was in flight");

@@ -29,8 +29,8 @@ pub(crate) struct Shared {
     send: Mutex<SendSide>,
     /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
     pub(super) unsettled: AtomicBool,
-    /// A send whose future was dropped did not leave whole. Written before the turn passes and read with the
-    /// turn, so the turnstile orders it.
+    /// A send whose future was dropped, or one without a future, did not leave whole. Written before the turn
+    /// passes and read with the turn, so the turnstile orders it.
     torn: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,

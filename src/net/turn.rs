@@ -137,7 +137,7 @@ impl Turnstile {
     /// # Errors
     /// The waker that stood by until now, if it is another one: dropping it is foreign code, which is not
     /// for under a lock.
-    pub(super) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
+    pub(crate) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
         if self.take() {
             return Ok(());
         }

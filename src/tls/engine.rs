@@ -149,8 +149,12 @@ impl Engine {
     /// # Errors
     /// rustls's, for a connection that has failed or must not use its keys any longer.
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
-        let records = plain.len().div_ceil(RECORD_PLAIN);
-        self.ask(Ask::Encrypt(plain), plain.len() + records * RECORD_OVERHEAD, out)
+        self.ask(Ask::Encrypt(plain), room_for(plain), out, 0)
+    }
+
+    /// As [`Engine::seal`], behind what `out` holds; `out` ends with what there is to send.
+    pub(super) fn seal_behind(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.ask_behind(Ask::Encrypt(plain), room_for(plain), out)
     }
 
     /// Makes the message that no more will follow, behind what is owed.
@@ -158,7 +162,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::seal`].
     pub(super) fn seal_close(&mut self, out: &mut Vec<u8>) -> Result<usize, Error> {
-        self.ask(Ask::Close, 2 * RECORD_OVERHEAD, out)
+        self.ask(Ask::Close, 2 * RECORD_OVERHEAD, out, 0)
+    }
+
+    /// As [`Engine::seal_close`], behind what `out` holds.
+    pub(super) fn seal_close_behind(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.ask_behind(Ask::Close, 2 * RECORD_OVERHEAD, out)
     }
 
     /// Changes the keys of what is sent from now on. The message about it becomes owed.
@@ -166,7 +175,7 @@ impl Engine {
     /// # Errors
     /// For TLS 1.2, which cannot, and for a connection that has failed.
     pub(super) fn new_keys(&mut self) -> Result<(), Error> {
-        self.ask(Ask::NewKeys, 0, &mut Vec::new())?;
+        self.ask(Ask::NewKeys, 0, &mut Vec::new(), 0)?;
         self.begin()
     }
 
@@ -202,26 +211,35 @@ impl Engine {
         result
     }
 
-    /// Has rustls write something into `out`, behind what is owed, which then is no longer owed.
-    fn ask(&mut self, ask: Ask<'_>, guess: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
+    /// As `ask`, behind what `out` holds.
+    fn ask_behind(&mut self, ask: Ask<'_>, guess: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        let at = out.len();
+        let result = self.ask(ask, guess, out, at);
+        out.truncate(at + result.as_ref().unwrap_or(&0));
+        result.map(drop)
+    }
+
+    /// Has rustls write something into `out`, from `at` on and behind what is owed, which then is no longer
+    /// owed; returns how many bytes that is.
+    fn ask(&mut self, ask: Ask<'_>, guess: usize, out: &mut Vec<u8>, at: usize) -> Result<usize, Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         let mut room = guess;
         loop {
             let owed = if matches!(ask, Ask::NewKeys) { 0 } else { self.owed.len() };
-            if out.len() < owed + room {
-                out.resize(owed + room, 0);
+            if out.len() < at + owed + room {
+                out.resize(at + owed + room, 0);
             }
             let Self { side, carry, owed: more, .. } = self;
-            let (carried, into) = (carry.bytes_mut(), &mut out[owed..]);
+            let (carried, into) = (carry.bytes_mut(), &mut out[at + owed..]);
             let answer = match side {
                 Side::Client(connection) => answer(connection, carried, ask, into, more),
                 Side::Server(connection) => answer(connection, carried, ask, into, more),
             };
             match answer {
                 Answer::Written(n) => {
-                    out[..owed].copy_from_slice(&self.owed[..owed]);
+                    out[at..at + owed].copy_from_slice(&self.owed[..owed]);
                     self.owed.drain(..owed);
                     return Ok(owed + n);
                 }
@@ -232,6 +250,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// How much room the records of `plain` take, if a provider adds no more than usual.
+fn room_for(plain: &[u8]) -> usize {
+    plain.len() + plain.len().div_ceil(RECORD_PLAIN) * RECORD_OVERHEAD
 }
 
 /// What can be asked of a connection that may send.

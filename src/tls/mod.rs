@@ -19,6 +19,9 @@
 //! (the buffer that is sent, what a record in two pieces is put together in) is kept and used again. An
 //! idle stream holds no buffer.
 //!
+//! Under the poll-shaped traits (see `compat`) plaintext goes into the caller's buffer, and is encrypted in
+//! the buffer that is sent.
+//!
 //! Encrypting and decrypting happen on the core, under the lock of the stream: some microseconds per
 //! record of 16 KiB. Handshakes cost a core hundreds of microseconds.
 #![forbid(unsafe_code)]
@@ -30,6 +33,9 @@ mod handshake;
 mod hello;
 mod message;
 mod parts;
+// For the adapters of `compat`; there without any of them too, as in `net`.
+#[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
+pub(crate) mod poll;
 mod recv;
 mod reload;
 mod send;

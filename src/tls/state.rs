@@ -122,6 +122,13 @@ impl Inner {
         Poll::Ready(())
     }
 
+    /// As `poll_turn`, for a caller without a future that has the turn.
+    pub(super) fn note_cut(&self) {
+        if self.tcp.is_torn() {
+            self.cut();
+        }
+    }
+
     /// Sends what the engine owes the peer, if the lane is free, and waits for nothing.
     pub(super) fn send_owed(&self) {
         let mut cx = Context::from_waker(Waker::noop());
@@ -216,6 +223,13 @@ impl State {
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
         self.check_sendable()?;
         self.engine.seal(plain, out).map_err(error::protocol)
+    }
+
+    /// Encrypts one piece behind what `out` holds, behind what is owed. `out` holds no more than that
+    /// afterwards, and no more than before on an error.
+    pub(super) fn seal_behind(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        self.check_sendable()?;
+        self.engine.seal_behind(plain, out).map_err(error::protocol)
     }
 }
 

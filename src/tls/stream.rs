@@ -21,8 +21,9 @@ use std::sync::atomic::Ordering;
 ///
 /// Its calls are those of [`TcpStream`]: `Send + Sync`, `&self`, owned buffers, each direction ordered and
 /// one task receiving while another sends. Dropping a receive loses no byte. Dropping a send does not stop
-/// it: the message leaves whole. Dropping the stream cancels what is in flight and closes the socket
-/// without a word, which the peer takes for truncation: end with [`TlsStream::shutdown_write`].
+/// it: the message leaves whole. Dropping the stream cancels what is in flight, but for what the traits of
+/// [`compat`](crate::compat) have taken, and closes the socket without a word, which the peer takes for
+/// truncation: end with [`TlsStream::shutdown_write`].
 ///
 /// ```no_run
 /// use ringwork::tls::TlsStream;
@@ -41,6 +42,12 @@ pub struct TlsStream {
 impl TlsStream {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
         Self { inner }
+    }
+
+    /// For those who poll it (poll.rs).
+    #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// Receives once, behind what the buffer holds; `Ok(0)` is the end that the peer announced (or a buffer

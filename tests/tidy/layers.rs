@@ -10,14 +10,15 @@ use crate::scan::{self, Source, Token};
 use std::collections::BTreeSet;
 
 /// The rooms, lowest layer first. Rooms of one layer do not know each other.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["base"],
     &["metrics", "sys"],
     &["task", "time", "buf"],
     &["ring", "blocking"],
     &["sched", "io"],
     &["runtime", "net", "fs", "process", "signal", "thread", "core"],
-    &["compat", "serve", "tls"],
+    &["serve", "tls"],
+    &["compat"],
 ];
 
 /// Walls that the order of the layers alone would not put up: who must not name whom.

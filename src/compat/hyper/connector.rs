@@ -40,21 +40,51 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(async move {
-            let stream = TcpStream::connect(target(&uri)?).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
+            let target = Target::of(&uri)?;
+            if target.scheme == Scheme::Https {
+                return Err(invalid("this connector speaks http only: use HttpsConnector (feature `tls`)"));
+            }
+            dial(&target).await
         })
     }
 }
 
-/// Whom a URI means, as `host:port`.
-fn target(uri: &Uri) -> io::Result<String> {
-    let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
-    if uri.scheme_str().is_some_and(|scheme| scheme != "http") {
-        return Err(invalid("this connector speaks http only"));
+/// Whom a URI means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    pub(super) scheme: Scheme,
+    /// As in the URI, so an IPv6 address is in brackets.
+    pub(super) host: &'a str,
+    port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn of(uri: &'a Uri) -> io::Result<Self> {
+        let (scheme, port) = match uri.scheme_str() {
+            None | Some("http") => (Scheme::Http, 80),
+            Some("https") => (Scheme::Https, 443),
+            Some(_) => return Err(invalid("the scheme of the URI is neither http nor https")),
+        };
+        let host = uri.host().ok_or_else(|| invalid("the URI has no host"))?;
+        Ok(Self { scheme, host, port: uri.port_u16().unwrap_or(port) })
     }
-    let host = uri.host().ok_or_else(|| invalid("the URI has no host"))?;
-    Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
+}
+
+/// A TCP connection to it, which sends small messages at once.
+pub(super) async fn dial(target: &Target<'_>) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(format!("{}:{}", target.host, target.port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 impl Connection for TcpStream {
@@ -65,14 +95,19 @@ impl Connection for TcpStream {
 
 #[cfg(test)]
 mod tests {
-    use super::target;
+    use super::{Scheme, Target};
 
     #[test]
-    fn a_uri_names_host_and_port() {
-        let of = |uri: &str| target(&uri.parse().unwrap()).map_err(|error| error.kind());
-        assert_eq!(of("http://a.example/x"), Ok("a.example:80".to_owned()));
-        assert_eq!(of("http://[::1]:8080/"), Ok("[::1]:8080".to_owned()));
-        assert_eq!(of("https://a.example/"), Err(std::io::ErrorKind::InvalidInput));
+    fn a_uri_names_scheme_host_and_port() {
+        let of = |uri: &str| {
+            let uri = uri.parse().unwrap();
+            let target = Target::of(&uri).map_err(|error| error.kind())?;
+            Ok((target.scheme, target.host.to_owned(), target.port))
+        };
+        assert_eq!(of("http://a.example/x"), Ok((Scheme::Http, "a.example".to_owned(), 80)));
+        assert_eq!(of("http://[::1]:8080/"), Ok((Scheme::Http, "[::1]".to_owned(), 8080)));
+        assert_eq!(of("https://a.example/"), Ok((Scheme::Https, "a.example".to_owned(), 443)));
+        assert_eq!(of("ftp://a.example/"), Err(std::io::ErrorKind::InvalidInput));
         assert_eq!(of("/only/a/path"), Err(std::io::ErrorKind::InvalidInput));
     }
 }

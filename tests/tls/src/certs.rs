@@ -90,7 +90,16 @@ impl Authority {
 
     /// The same with some versions of TLS only.
     pub fn server_config_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
-        let identity = self.server(&[NAME]);
+        self.server_config_as(NAME, versions)
+    }
+
+    /// A server of another name.
+    pub fn server_config_named(&self, name: &str) -> ServerConfig {
+        self.server_config_as(name, rustls::ALL_VERSIONS)
+    }
+
+    fn server_config_as(&self, name: &str, versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+        let identity = self.server(&[name]);
         let builder = ServerConfig::builder_with_protocol_versions(versions).with_no_client_auth();
         builder
             .with_single_cert(vec![identity.certificate.clone()], identity.key())

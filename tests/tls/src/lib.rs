@@ -107,3 +107,8 @@ pub fn assert_pattern(from: usize, bytes: &[u8]) {
         panic!("byte {} of the stream is {:#x}, not {:#x}", from + at, bytes[at], expected[at]);
     }
 }
+
+/// The example of `HttpsConnector`, which needs what users of the features `hyper-util` and `tls` have.
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/compat/hyper/https.md")]
+pub struct HttpsGuide;

@@ -1,4 +1,5 @@
-//! Everything at once, at random: both directions, drops at any await, tasks that move from core to core.
+//! Everything at once, at random: both directions, owned buffers and polls, drops at any await, tasks that
+//! move from core to core.
 #![forbid(unsafe_code)]
 
 use ringwork::buf::IoBufMut;
@@ -9,6 +10,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A xorshift generator.
 struct Random(u64);
@@ -48,15 +50,27 @@ async fn send(stream: Arc<TlsStream>, mut random: Random) {
             1 => 64 * 1024 - 9 + random.below(3),
             _ => random.below(3000),
         };
+        if random.below(3) == 0 {
+            let mut polled = &*stream;
+            polled.write_all(&message(number, len)).await.unwrap();
+            if random.below(2) == 0 {
+                polled.flush().await.unwrap();
+            }
+            continue;
+        }
         let mut send = stream.send_all(message(number, len));
-        if number + 1 < MESSAGES && random.below(3) == 0 {
+        if number + 1 < MESSAGES && random.below(2) == 0 {
             let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut send).poll(cx))).await;
             assert!(!matches!(polled, Poll::Ready((Err(_), _))));
         } else {
             send.await.0.unwrap();
         }
     }
-    stream.shutdown_write().await.unwrap();
+    if random.below(2) == 0 {
+        stream.shutdown_write().await.unwrap();
+    } else {
+        (&*stream).shutdown().await.unwrap();
+    }
 }
 
 /// Receives exactly `len` bytes, in pieces whose futures are dropped again and again.
@@ -64,6 +78,15 @@ async fn exactly(stream: &TlsStream, len: usize, random: &mut Random) -> Option<
     let mut bytes = Vec::with_capacity(len);
     while bytes.len() < len {
         let from = bytes.len();
+        if random.below(3) == 0 {
+            let mut part = vec![0; 1 + random.below(len - from)];
+            let n = (&*stream).read(&mut part).await.unwrap();
+            if n == 0 {
+                return None;
+            }
+            bytes.extend_from_slice(&part[..n]);
+            continue;
+        }
         let mut receive = stream.recv(Vec::with_capacity(len - from).slice_mut(..len - from));
         if random.below(2) == 0 {
             let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut receive).poll(cx))).await;
