@@ -1,0 +1,4 @@
+//! openraft on ringwork: the adapter.
+#![forbid(unsafe_code)]
+
+pub mod runtime;
