@@ -1,9 +1,9 @@
 //! openraft's own suite for async runtimes, on ringwork.
 
-use openraft::AsyncRuntime;
 use openraft::testing::runtime::Suite;
+use openraft::{AsyncRuntime, Instant as _};
 use ringwork::runtime::{Builder, Pin};
-use ringwork_openraft::runtime::RingworkRuntime;
+use ringwork_openraft::runtime::{RingworkInstant, RingworkRuntime};
 
 #[test]
 fn openrafts_suite_passes() {
@@ -47,6 +47,19 @@ fn a_panic_of_a_task_is_told_from_a_cancelled_one() {
     });
     assert!(RingworkRuntime::is_panic(&panicked), "{panicked}");
     assert!(!RingworkRuntime::is_panic(&cancelled), "{cancelled}");
+}
+
+/// What a test does with ringwork's clock, Raft sees.
+#[ringwork::test(start_paused = true)]
+async fn raft_goes_by_a_clock_that_was_stopped() {
+    let hour = std::time::Duration::from_secs(3_600);
+    let began = RingworkInstant::now();
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+    RingworkRuntime::sleep(hour).await;
+    RingworkRuntime::sleep_until(began + 2 * hour).await;
+    let late = RingworkRuntime::timeout_at(began + 3 * hour, std::future::pending::<()>()).await;
+    assert!(late.is_err());
+    assert!(began.elapsed() >= 3 * hour && began.elapsed() < 4 * hour, "{:?}", began.elapsed());
 }
 
 #[test]

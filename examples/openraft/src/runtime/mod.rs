@@ -1,9 +1,10 @@
 //! All that openraft asks of an async runtime, answered by ringwork.
 //!
-//! Owns [`RingworkRuntime`]. Tasks are `Send` and ringwork may move them to an idle core, because every
-//! handle of ours is `Send + Sync`; openraft's `single-threaded` mode is not served, because there `block_on`
-//! takes a future that no core can be given. Channels and the mutex are those of openraft's adapter for
-//! tokio: they are wrappers of `tokio::sync`, which runs on any executor. None of tokio's runtime is started.
+//! Owns [`RingworkRuntime`]. Tasks are `Send`, and ringwork may move them to an idle core, because every
+//! handle of ours is `Send + Sync`. openraft's `single-threaded` mode is not served: there a task stays on
+//! the thread that spawns it, and the thread that waits in `block_on` is no core. Channels and the mutex are
+//! those of openraft's adapter for tokio: wrappers of `tokio::sync`, which runs on any executor. None of
+//! tokio's runtime is started.
 #![forbid(unsafe_code)]
 
 mod instant;
