@@ -145,14 +145,13 @@ pub(crate) fn empty_stat() -> libc::statx {
     unsafe { std::mem::zeroed() }
 }
 
-/// Puts a regular file that was opened with `O_NONBLOCK` back: ring reads on it must be allowed to wait for
-/// the disk.
+/// Puts a file that was opened with `O_NONBLOCK`, and no other flag that can be changed (`fcntl(2)`), back:
+/// ring reads on it must be allowed to wait for the disk.
 ///
 /// # Errors
 /// The kernel's.
 pub(crate) fn clear_nonblock(fd: RawFd) -> io::Result<()> {
-    let flags = syscall!(fcntl(fd, libc::F_GETFL))?;
-    syscall!(fcntl(fd, libc::F_SETFL, flags & !libc::O_NONBLOCK)).map(|_| ())
+    syscall!(fcntl(fd, libc::F_SETFL, 0)).map(|_| ())
 }
 
 /// Takes the descriptor that a completion carries.
