@@ -36,10 +36,20 @@ pub(crate) mod opcode {
     pub(crate) const RECV: u8 = 27;
     /// `IORING_OP_OPENAT2` (5.6).
     pub(crate) const OPENAT2: u8 = 28;
+    /// `IORING_OP_RENAMEAT` (5.11).
+    pub(crate) const RENAMEAT: u8 = 35;
+    /// `IORING_OP_UNLINKAT` (5.11).
+    pub(crate) const UNLINKAT: u8 = 36;
+    /// `IORING_OP_MKDIRAT` (5.15).
+    pub(crate) const MKDIRAT: u8 = 37;
+    /// `IORING_OP_SYMLINKAT` (5.15).
+    pub(crate) const SYMLINKAT: u8 = 38;
+    /// `IORING_OP_LINKAT` (5.15).
+    pub(crate) const LINKAT: u8 = 39;
 
     /// All of the above with their names: what a start-up probe asks for, and what a restriction list would
     /// allow.
-    pub(crate) const USED: [(u8, &str); 14] = [
+    pub(crate) const USED: [(u8, &str); 19] = [
         (NOP, "NOP"),
         (FSYNC, "FSYNC"),
         (POLL_ADD, "POLL_ADD"),
@@ -54,6 +64,11 @@ pub(crate) mod opcode {
         (SEND, "SEND"),
         (RECV, "RECV"),
         (OPENAT2, "OPENAT2"),
+        (RENAMEAT, "RENAMEAT"),
+        (UNLINKAT, "UNLINKAT"),
+        (MKDIRAT, "MKDIRAT"),
+        (SYMLINKAT, "SYMLINKAT"),
+        (LINKAT, "LINKAT"),
     ];
 }
 

@@ -8,6 +8,7 @@ mod confinement;
 mod content;
 mod errors;
 mod leaks;
+mod names;
 mod room;
 
 /// Bytes of which no two aligned words are alike.

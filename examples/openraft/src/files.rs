@@ -51,7 +51,7 @@ pub(crate) async fn replace(dir: &Path, name: &str, bytes: Vec<u8>) -> io::Resul
     let file = options.open(&fresh).await?;
     file.write_all_at(bytes, 0).await.0?;
     file.sync_all().await?;
-    ringwork::spawn_blocking(move || std::fs::rename(fresh, path)).await.map_err(io::Error::from)??;
+    ringwork::fs::rename(fresh, path).await?;
     sync_dir(dir).await?;
     Ok(file)
 }
