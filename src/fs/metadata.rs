@@ -1,9 +1,60 @@
-//! What `statx(2)` says about a file.
+//! What `statx(2)` says about a file, and how it is asked by name.
+//!
+//! The ring gives every `statx` by name to a helper thread (kernel-notes/io-wq-punts.md), which costs many
+//! times the look-up itself. Where the kernel has all names of the path in its cache, the answer is there on
+//! the spot, from the inode in memory. That it has is said by an open that needs no right and opens nothing
+//! (`O_PATH` with `RESOLVE_CACHED`, Linux 5.12; kernel-notes/openat2-beneath.md). Else the ring walks the
+//! path.
 #![forbid(unsafe_code)]
 
+use super::open::c_path;
+use super::ops::Stat;
+use crate::ring::op::Op;
+use crate::sys::io::{empty_stat, open_at, open_how, stat_fd};
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+/// Metadata of what a path names; symbolic links are followed.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// assert!(ringwork::fs::metadata("Cargo.toml").await?.is_file());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The kernel's: ENOENT, EACCES, …
+pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
+    by_name(path.as_ref(), 0).await
+}
+
+/// As [`metadata`], of a symbolic link itself if that is what the path names.
+///
+/// # Errors
+/// The kernel's.
+pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
+    by_name(path.as_ref(), libc::AT_SYMLINK_NOFOLLOW).await
+}
+
+async fn by_name(path: &Path, flags: i32) -> io::Result<Metadata> {
+    let path = c_path(path)?;
+    let nofollow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { libc::O_NOFOLLOW } else { 0 };
+    let how = open_how(libc::O_PATH | libc::O_CLOEXEC | nofollow, 0, libc::RESOLVE_CACHED);
+    match open_at(libc::AT_FDCWD, &path, &how).and_then(|fd| stat_fd(fd.as_raw_fd())) {
+        Ok(stat) => Ok(Metadata::new(stat)),
+        // Not in the cache, no descriptor left, a kernel that does not know the flag; and what the ring would
+        // say is the kernel's own word for it.
+        Err(_) => {
+            let stat = Op::new(Stat { path, flags, stat: Box::new(empty_stat()) }).await?;
+            Ok(Metadata::new(*stat))
+        }
+    }
+}
 
 /// Metadata of a file or directory.
 #[derive(Clone)]

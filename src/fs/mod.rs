@@ -22,7 +22,7 @@ mod whole;
 
 pub use dir::Dir;
 pub use file::File;
-pub use metadata::Metadata;
+pub use metadata::{Metadata, metadata, symlink_metadata};
 pub use names::{
     create_dir, create_dir_all, hard_link, remove_dir, remove_dir_all, remove_file, rename, symlink,
 };
@@ -31,4 +31,4 @@ pub use read_dir::{DirEntry, ReadDir, read_dir};
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) use transfer::{OwnedRead, OwnedWrite};
 pub use transfer::{ReadAt, WriteAt};
-pub use whole::{metadata, read, write};
+pub use whole::{read, write};

@@ -121,6 +121,8 @@ impl Operation for Open {
 /// `statx(2)` by path.
 pub(super) struct Stat {
     pub(super) path: CString,
+    /// `AT_*`.
+    pub(super) flags: i32,
     pub(super) stat: Box<libc::statx>,
 }
 
@@ -131,6 +133,7 @@ impl Operation for Stat {
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
         let sqe = Sqe::new(Self::OPCODE, libc::AT_FDCWD).at(self.path.as_ptr().cast(), mask);
+        let sqe = sqe.op_flags(self.flags.cast_unsigned());
         sqe.offset(std::ptr::from_mut(&mut *self.stat).expose_provenance() as u64)
     }
 

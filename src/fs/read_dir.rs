@@ -4,6 +4,7 @@
 //! time, so that a folder costs one trip to another thread per [`BATCH`] of names and not one per name.
 #![forbid(unsafe_code)]
 
+use super::{Metadata, symlink_metadata};
 use crate::blocking;
 use crate::task::JoinHandle;
 use std::collections::VecDeque;
@@ -109,6 +110,14 @@ impl DirEntry {
     /// The kernel's.
     pub fn file_type(&self) -> io::Result<fs::FileType> {
         self.0.file_type()
+    }
+
+    /// Its metadata; a link is not followed. As [`symlink_metadata`](super::symlink_metadata).
+    ///
+    /// # Errors
+    /// The kernel's: ENOENT if the name is gone, …
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        symlink_metadata(self.path()).await
     }
 
     /// The number of its inode.

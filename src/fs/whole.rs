@@ -1,12 +1,8 @@
 //! Whole files in one call.
 #![forbid(unsafe_code)]
 
-use super::open::c_path;
-use super::ops::Stat;
-use super::{File, Metadata};
+use super::File;
 use crate::buf::IoBuf;
-use crate::ring::op::Op;
-use crate::sys::io::empty_stat;
 use std::io;
 use std::path::Path;
 
@@ -44,14 +40,4 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()> {
     let file = File::create(path).await?;
     file.write_all_at(bytes, 0).await.0
-}
-
-/// Metadata of what a path names; symbolic links are followed.
-///
-/// # Errors
-/// The kernel's.
-pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    let path = c_path(path.as_ref())?;
-    let stat = Op::new(Stat { path, stat: Box::new(empty_stat()) }).await?;
-    Ok(Metadata::new(*stat))
 }

@@ -111,7 +111,11 @@ fn entries_say_what_they_are() {
                     assert_eq!(entry.ino(), fs::metadata(&file).await.unwrap().ino());
                 }
                 "folder" => assert!(kind.is_dir()),
-                "link" => assert!(kind.is_symlink()),
+                "link" => {
+                    assert!(kind.is_symlink() && entry.metadata().await.unwrap().is_symlink());
+                    assert!(fs::symlink_metadata(entry.path()).await.unwrap().is_symlink());
+                    assert!(fs::metadata(entry.path()).await.unwrap().is_file());
+                }
                 other => panic!("{other} was not made"),
             }
         }
