@@ -45,7 +45,7 @@
 mod base;
 mod blocking;
 pub mod buf;
-#[cfg(any(feature = "tokio-io", feature = "futures-io", feature = "hyper"))]
+#[cfg(any(feature = "tokio-io", feature = "futures-io", feature = "hyper", feature = "tokio-context"))]
 pub mod compat;
 pub mod core;
 pub mod fs;

@@ -23,7 +23,27 @@ where
     T: Send + 'static,
 {
     std::thread::spawn(move || {
-        cpu::unpin();
+        unpin();
         run()
     })
+}
+
+/// Lets the calling thread use all CPUs the process started with: for threads that others start on a pinned
+/// core, first of all. Where the system refuses that, the thread stays where it is.
+///
+/// On a core it would undo the core's pinning.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// let builder = std::thread::Builder::new().name("indexer".to_owned());
+/// let thread = builder.spawn(|| {
+///     ringwork::thread::unpin();
+///     std::thread::available_parallelism().unwrap()
+/// });
+/// assert!(thread.unwrap().join().unwrap().get() >= 1);
+/// # }
+/// ```
+pub fn unpin() {
+    cpu::unpin();
 }

@@ -174,6 +174,7 @@ struct Settings {
     pin: Option<Ident>,
     on_task_panic: Option<Ident>,
     start_paused: Option<bool>,
+    tokio_context: Option<Switch>,
 }
 
 impl Settings {
@@ -204,9 +205,12 @@ impl Settings {
         } else if name == "on_task_panic" {
             self.on_task_panic.replace(ON_TASK_PANIC.read(&argument.value)?).is_some()
         } else if name == "start_paused" {
-            self.start_paused.replace(start_paused(&argument.value)?).is_some()
+            self.start_paused.replace(is_on(argument)?).is_some()
+        } else if name == "tokio_context" {
+            let switch = Switch { name: name.clone(), is_on: is_on(argument)? };
+            self.tokio_context.replace(switch).is_some()
         } else {
-            let expected = "`cores`, `pin`, `on_task_panic` or `start_paused`";
+            let expected = "`cores`, `pin`, `on_task_panic`, `start_paused` or `tokio_context`";
             let message = format!("unknown argument `{name}`: expected {expected}");
             return Err(Error::new(name.span(), message));
         };
@@ -222,11 +226,15 @@ impl Settings {
         let pin = self.pin.iter();
         let on_task_panic = self.on_task_panic.iter();
         let start_paused = self.start_paused.iter();
+        // With the user's span: without the feature there is no such method, which is shown at the argument.
+        let tokio_context =
+            self.tokio_context.iter().filter(|switch| switch.is_on).map(|switch| &switch.name);
         quote! {
             #(.cores(#cores))*
             #(.pin(::ringwork::runtime::Pin::#pin))*
             #(.on_task_panic(::ringwork::runtime::PanicPolicy::#on_task_panic))*
             #(.start_paused(#start_paused))*
+            #(.#tokio_context())*
         }
     }
 }
@@ -260,10 +268,16 @@ fn cores(value: &Lit) -> Result<Literal> {
     }
 }
 
-fn start_paused(value: &Lit) -> Result<bool> {
-    match value {
+/// A method of the builder that has no argument, and whether it is called.
+struct Switch {
+    name: Ident,
+    is_on: bool,
+}
+
+fn is_on(argument: &Argument) -> Result<bool> {
+    match &argument.value {
         Lit::Bool(value) => Ok(value.value),
-        _ => Err(Error::new(value.span(), "`start_paused` takes `true` or `false`")),
+        value => Err(Error::new(value.span(), format!("`{}` takes `true` or `false`", argument.name))),
     }
 }
 

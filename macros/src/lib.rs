@@ -30,6 +30,8 @@ use proc_macro::TokenStream;
 /// - `start_paused = true | false`: whether the clock stands from the start, see
 ///   `ringwork::time::pause`. For tests; needs one core, which is then what is taken without
 ///   `cores`.
+/// - `tokio_context = true | false`: whether there is a tokio runtime beside, for libraries that
+///   call one inside, see `ringwork::compat::tokio_context`. Needs the feature of that name.
 ///
 /// # Examples
 ///
@@ -85,8 +87,8 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Arguments
 ///
 /// The same as for [`main`](macro@main): `cores = N` (2 without it), `pin = "auto" | "each" |
-/// "off"` (`"off"` without it), `on_task_panic = "contain" | "shut_down"` and `start_paused = true |
-/// false` (with `true` there is one core).
+/// "off"` (`"off"` without it), `on_task_panic = "contain" | "shut_down"`, `start_paused = true |
+/// false` (with `true` there is one core) and `tokio_context = true | false`.
 ///
 /// # Examples
 ///

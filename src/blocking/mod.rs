@@ -7,9 +7,8 @@
 //! that follows goes home through the inbox like any other. The pool never touches a core: it does not know
 //! what one is. It is no place for a job that runs for ever (use a thread).
 //!
-//! What a thread has to be before it runs jobs (its CPU mask, the runtime it has entered) is the runtime's
-//! business: it passes a function that is called on each new thread, and the value it returns is kept until
-//! that thread ends.
+//! What a thread has to be while it runs jobs (its CPU mask, the runtime it has entered) is the runtime's
+//! business: it passes a function that is called on each new thread, with what that thread does.
 #![forbid(unsafe_code)]
 
 mod current;

@@ -25,7 +25,6 @@ use crate::task::{
     self, Attributes, Header, JoinHandle, Notified, OnPanic, Request, Schedule, TaskPanic, TaskRef,
 };
 use crate::time::Clock;
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::io;
@@ -35,8 +34,8 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Called on each new thread of the pool, before its first job; the value is dropped on it after its last.
-pub(crate) type ThreadStart = Arc<dyn Fn() -> Box<dyn Any> + Send + Sync>;
+/// Called on each new thread of the pool with what that thread does, which it is to call once.
+pub(crate) type Around = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
 /// How a pool is to be.
 #[derive(Clone)]
@@ -50,8 +49,8 @@ pub(crate) struct Config {
     pub(crate) keep_alive: Duration,
     /// Stack of each thread; the platform's default if none.
     pub(crate) stack_bytes: Option<usize>,
-    /// What a thread does first.
-    pub(crate) on_thread_start: ThreadStart,
+    /// What a thread is for as long as it does anything.
+    pub(crate) around: Around,
     /// Who is told of the panics of jobs.
     pub(crate) on_panic: OnPanic,
     /// What must not jump while a job waits or is run.
@@ -66,13 +65,13 @@ impl Config {
     pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
     /// The defaults, for `cpus` CPUs.
-    pub(crate) fn new(cpus: usize, on_thread_start: ThreadStart) -> Self {
+    pub(crate) fn new(cpus: usize, around: Around) -> Self {
         Self {
             short_max: Self::SHORT_MAX,
             heavy_max: cpus,
             keep_alive: Self::KEEP_ALIVE,
             stack_bytes: None,
-            on_thread_start,
+            around,
             on_panic: OnPanic::default(),
             clock: None,
         }
@@ -330,8 +329,21 @@ impl Shared {
     fn work(self: &Arc<Self>, number: usize) {
         let _ended = Ended(self);
         WORKS_FOR.set(self.address());
-        let mut kept = None;
-        contained(|| kept = Some((self.config.on_thread_start)()));
+        let mut has_served = false;
+        contained(|| {
+            (self.config.around)(&mut || {
+                if !std::mem::replace(&mut has_served, true) {
+                    self.serve(number);
+                }
+            });
+        });
+        if !has_served {
+            self.serve(number);
+        }
+    }
+
+    /// Answers the summons the thread was started for, and then as long as there is work.
+    fn serve(self: &Arc<Self>, number: usize) {
         let mut books = self.lock();
         books.line.answer();
         loop {
@@ -341,7 +353,6 @@ impl Shared {
                 None => break,
             }
         }
-        contained(|| drop(kept));
     }
 
     /// Runs jobs until there is none to take.

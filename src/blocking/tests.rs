@@ -3,11 +3,10 @@
 
 mod model;
 
-use super::pool::{Counts, ThreadStart};
+use super::pool::{Around, Counts};
 use super::{Config, Pool};
 use crate::task::{JoinHandle, coop, try_id};
 use futures_executor::block_on;
-use std::any::Any;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 
 fn config(short_max: usize) -> Config {
-    Config { short_max, ..Config::new(1, Arc::new(|| Box::new(()))) }
+    Config { short_max, ..Config::new(1, Arc::new(|work| work())) }
 }
 
 fn queued(pool: &Pool) -> u64 {
@@ -236,7 +235,7 @@ fn a_pool_shut_down_by_its_own_job_does_not_wait_for_itself() {
 }
 
 #[test]
-fn each_thread_keeps_what_its_start_gave_until_it_ends() {
+fn each_thread_works_inside_of_what_is_around_it() {
     struct Guard(Arc<AtomicUsize>, thread::ThreadId);
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -246,11 +245,12 @@ fn each_thread_keeps_what_its_start_gave_until_it_ends() {
     }
     let live = Arc::new(AtomicUsize::new(0));
     let inside = Arc::clone(&live);
-    let start: ThreadStart = Arc::new(move || {
+    let around: Around = Arc::new(move |work| {
         inside.fetch_add(1, Ordering::SeqCst);
-        Box::new(Guard(Arc::clone(&inside), thread::current().id())) as Box<dyn Any>
+        let _guard = Guard(Arc::clone(&inside), thread::current().id());
+        work();
     });
-    let pool = Pool::new(Config { on_thread_start: start, ..config(4) });
+    let pool = Pool::new(Config { around, ..config(4) });
     let (one, two) = (occupy(&pool), occupy(&pool));
     assert_eq!(live.load(Ordering::SeqCst), 2);
     drop((one, two));
@@ -259,8 +259,10 @@ fn each_thread_keeps_what_its_start_gave_until_it_ends() {
 }
 
 #[test]
-fn a_start_function_that_panics_costs_no_job() {
-    let pool = Pool::new(Config { on_thread_start: Arc::new(|| panic!("in the start")), ..config(1) });
+fn what_is_around_a_thread_costs_no_job_if_it_panics_or_does_nothing() {
+    let pool = Pool::new(Config { around: Arc::new(|_| panic!("around")), ..config(1) });
+    assert_eq!(block_on(spawn(&pool, || 7)).unwrap(), 7);
+    let pool = Pool::new(Config { around: Arc::new(|_| ()), ..config(1) });
     assert_eq!(block_on(spawn(&pool, || 7)).unwrap(), 7);
 }
 

@@ -1,8 +1,9 @@
 //! L7: ringwork's streams, files and timers under the traits of other crates.
 //!
 //! Owns adapters: each implementation is a few lines over `net::poll_read`, `net::poll_write` and
-//! [`FileCursor`], which know no trait. Nothing here starts a thread or changes how a stream or a file
-//! behaves for those who do not use it. Each set of traits is a Cargo feature, off by default:
+//! [`FileCursor`], which know no trait. Nothing here changes how a stream or a file behaves for those who do
+//! not use it, or starts a thread, but for `tokio-context` if it is asked to. Each is a Cargo feature, off by
+//! default:
 //!
 //! | feature | what it adds |
 //! |---|---|
@@ -10,8 +11,9 @@
 //! | `futures-io` | the same with the traits of `futures-io` |
 //! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in [`compat::hyper`] |
 //! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |
+//! | `tokio-context` | a tokio runtime beside, for libraries that call one inside; `compat::tokio_context` |
 //!
-//! With `tls`, a `TlsStream` has them, too.
+//! With `tls`, a `TlsStream` has those of streams, too.
 //!
 //! # What it costs
 //! Reading copies once, out of the buffer that the kernel filled; writing copies once, into the buffer that
@@ -41,6 +43,8 @@ mod ends;
 mod futures_io;
 #[cfg(feature = "hyper")]
 pub mod hyper;
+#[cfg(feature = "tokio-context")]
+pub mod tokio_context;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
 

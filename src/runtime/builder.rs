@@ -1,12 +1,12 @@
 //! How a runtime is made.
 #![forbid(unsafe_code)]
 
+use super::companion::{self, Companion};
 use super::core_thread::{self, Plan};
-use super::current;
 use super::error::StartError;
 use super::handle::{Handle, Runtime};
 use super::panic_policy::{Later, PanicPolicy};
-use super::placement::{self, place};
+use super::placement::{self, Placement, place};
 use crate::base::inbox::Inbox;
 use crate::blocking::{self, Pool};
 use crate::metrics::Counters;
@@ -18,10 +18,9 @@ use crate::sched::{Config, CoreShared, Running, Shared, queue};
 use crate::sys::eventfd::EventFd;
 use crate::sys::{cpu, fork, limits};
 use crate::task::OwnedTasks;
-use std::any::Any;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whether cores are pinned to CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +95,7 @@ pub struct Builder {
     watchdog: watchdog::Config,
     on_task_panic: PanicPolicy,
     start_paused: bool,
+    companion: Option<companion::Make>,
     name: String,
 }
 
@@ -126,6 +126,7 @@ impl Builder {
             watchdog: watchdog::Config { what: Watchdog::Log, after: STUCK_AFTER },
             on_task_panic: PanicPolicy::Contain,
             start_paused: false,
+            companion: None,
             name: "ringwork".to_owned(),
         }
     }
@@ -322,11 +323,41 @@ impl Builder {
         let config = self.config(&later);
         let shared = Shared::new(blocks.into(), config);
         let pool = self.pool(&later, placement::cpus(mask, quota), &shared);
-        later.set(&shared, &pool);
-        let handle = Handle::new(shared, pool);
+        let handle = Handle::new(shared, pool, self.make_companion()?);
+        later.set(&handle);
+        self.start(&handle, &later, seats, &placement)
+    }
+
+    /// The companion first and last: cores may need it from their start hooks on.
+    fn start(
+        &self,
+        handle: &Handle,
+        later: &Later,
+        seats: Vec<Seat>,
+        placement: &Placement,
+    ) -> Result<Runtime, StartError> {
+        if let Some(companion) = handle.companion() {
+            companion.start(companion::inside(later));
+        }
         let sizes = affordable(self.sizes, placement.cores.len());
-        let plan = Plan { handle: &handle, sizes, hook: self.on_core_start.as_ref(), name: &self.name };
-        core_thread::start_all(&plan, seats, &placement.cores)
+        let plan = Plan { handle, sizes, hook: self.on_core_start.as_ref(), name: &self.name };
+        core_thread::start_all(&plan, seats, &placement.cores).inspect_err(|_| {
+            if let Some(companion) = handle.companion() {
+                companion.end(Instant::now() + DROP_PATIENCE);
+            }
+        })
+    }
+
+    fn make_companion(&self) -> Result<Option<Arc<dyn Companion>>, StartError> {
+        let make = |make: &companion::Make| make(&self.name);
+        self.companion.as_ref().map(make).transpose().map_err(StartError::of_companion)
+    }
+
+    /// What is to run beside the runtime; the last one that is said.
+    #[cfg(feature = "tokio-context")]
+    pub(crate) fn companion(mut self, make: companion::Make) -> Self {
+        self.companion = Some(make);
+        self
     }
 
     /// What decides about placement and rings.
@@ -358,14 +389,14 @@ impl Builder {
     /// The pool's threads run under the start-up mask and inside the runtime they belong to.
     fn pool(&self, later: &Later, cpus: usize, shared: &Shared) -> Arc<Pool> {
         let later = later.clone();
-        let start = Arc::new(move || -> Box<dyn Any> {
+        let around = Arc::new(move |work: &mut dyn FnMut()| {
             cpu::unpin();
             match later.get() {
-                Some(handle) => Box::new(current::enter(handle)),
-                None => Box::new(()),
+                Some(handle) => companion::for_life(handle, work),
+                None => work(),
             }
         });
-        let mut config = blocking::Config::new(cpus, start);
+        let mut config = blocking::Config::new(cpus, around);
         config.short_max = self.blocking_threads;
         config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
         config.keep_alive = self.keep_alive;

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::builder::{Hook, Seat};
-use super::current;
+use super::companion;
 use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
 use super::monitor;
@@ -128,6 +128,15 @@ impl Start {
         if let Some(cpu) = self.cpu {
             cpu::pin_to(cpu);
         }
+        let (handle, mut start) = (self.handle.clone(), Some(self));
+        companion::for_life(handle, &mut || {
+            if let Some(start) = start.take() {
+                start.run_inside();
+            }
+        });
+    }
+
+    fn run_inside(self) {
         let ring = match self.make_ring() {
             Ok(ring) => Rc::new(ring),
             Err(error) => return drop(self.ready.send(Err(error))),
@@ -136,7 +145,6 @@ impl Start {
         let Self { index, seat, handle, hook, ready, go, ended, .. } = self;
         // Nobody has a handle yet that could make a task for this core.
         handle.shared().cores[index].claim();
-        let _entered = current::enter(handle.clone());
         let _ring = ring::enter(Rc::clone(&ring));
         let worker = Self::worker(&handle, index, seat, &ring);
         if let Err(error) = call(hook.as_ref(), index) {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::builder::DROP_PATIENCE;
+use super::companion;
 use super::core_thread::CoreThread;
 use super::handle::Runtime;
 use super::monitor::MonitorThread;
@@ -98,10 +99,15 @@ impl Runtime {
         }
         let deadline = deadline_in(patience);
         let (shared, pool) = (Arc::clone(self.handle().shared()), self.handle().pool());
+        let companion = self.handle().companion().cloned();
         self.handle().begin_end(deadline);
         let wait = move || {
-            let mut report = wait_for(threads.cores, &shared, deadline);
+            let cores = || wait_for(threads.cores, &shared, deadline);
+            let mut report = companion::around(companion.as_ref(), cores);
             report.busy_blocking_threads = pool.shutdown(deadline);
+            if let Some(companion) = companion {
+                companion.end(deadline);
+            }
             if let Some(monitor) = threads.monitor {
                 monitor.join();
             }
@@ -120,7 +126,8 @@ impl Runtime {
         let on_core = sched::with_current(|core| {
             core.is_some_and(|core| Arc::ptr_eq(&core.shared, self.handle().shared()))
         });
-        on_core || self.handle().pool().is_own_thread()
+        let on_companion = || self.handle().companion().is_some_and(|companion| companion.is_own_thread());
+        on_core || self.handle().pool().is_own_thread() || on_companion()
     }
 }
 

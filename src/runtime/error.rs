@@ -80,6 +80,15 @@ impl StartError {
         }
     }
 
+    /// Explains why what is to run beside could not be made. It is no ring that was refused.
+    pub(super) fn of_companion(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { limit: limits::open_files() },
+            Some(libc::EAGAIN) => Self::Threads,
+            _ => Self::Other { step: "making what runs beside", error },
+        }
+    }
+
     /// Explains why a ring could not be made for one of `cores` cores.
     pub(super) fn no_ring(error: io::Error, cores: usize) -> Self {
         match error.raw_os_error() {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::block_on;
+use super::companion::{self, Companion};
 use super::core_thread::CoreThread;
 use super::current::{self, EnterGuard};
 use super::end::Threads;
@@ -26,11 +27,12 @@ use std::time::Instant;
 pub struct Handle {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
+    companion: Option<Arc<dyn Companion>>,
 }
 
 impl Handle {
-    pub(super) fn new(shared: Arc<Shared>, pool: Arc<Pool>) -> Self {
-        Self { shared, pool }
+    pub(super) fn new(shared: Arc<Shared>, pool: Arc<Pool>, companion: Option<Arc<dyn Companion>>) -> Self {
+        Self { shared, pool, companion }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -39,6 +41,10 @@ impl Handle {
 
     pub(super) fn pool(&self) -> Arc<Pool> {
         Arc::clone(&self.pool)
+    }
+
+    pub(super) fn companion(&self) -> Option<&Arc<dyn Companion>> {
+        self.companion.as_ref()
     }
 
     pub(super) fn reach(&self) -> Arc<Cores> {
@@ -104,7 +110,7 @@ impl Handle {
     /// Polls `future` here until it is done, or until a panic of a task ends the runtime.
     fn drive<F: Future>(&self, future: F) -> Result<F::Output, Arc<Cause>> {
         let _entered = self.enter();
-        block_on::block_on(future, self.clock(), self.downfall())
+        companion::around(self.companion(), || block_on::block_on(future, self.clock(), self.downfall()))
     }
 
     fn downfall(&self) -> Option<&Downfall> {

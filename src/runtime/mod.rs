@@ -9,6 +9,7 @@
 mod block_on;
 mod builder;
 mod capabilities;
+pub(crate) mod companion;
 mod core_thread;
 mod current;
 mod end;

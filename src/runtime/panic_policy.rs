@@ -6,6 +6,7 @@
 
 use super::Handle;
 use super::builder::DROP_PATIENCE;
+use super::companion::Companion;
 use crate::blocking::Pool;
 use crate::sched::{Downfall, Shared};
 use crate::task::{OnPanic, TaskPanic};
@@ -86,17 +87,22 @@ impl fmt::Debug for PanicPolicy {
 
 /// The handle of a runtime that is being made, for its own parts. Keeps nothing alive.
 #[derive(Clone, Default)]
-pub(super) struct Later(Arc<OnceLock<(Weak<Shared>, Weak<Pool>)>>);
+pub(super) struct Later(Arc<OnceLock<(Weak<Shared>, Weak<Pool>, Option<Weak<dyn Companion>>)>>);
 
 impl Later {
     /// The runtime is there.
-    pub(super) fn set(&self, shared: &Arc<Shared>, pool: &Arc<Pool>) {
-        let _ = self.0.set((Arc::downgrade(shared), Arc::downgrade(pool)));
+    pub(super) fn set(&self, handle: &Handle) {
+        let companion = handle.companion().map(Arc::downgrade);
+        let _ = self.0.set((Arc::downgrade(handle.shared()), Arc::downgrade(&handle.pool()), companion));
     }
 
     /// The handle, while there is somebody else who has one.
     pub(super) fn get(&self) -> Option<Handle> {
-        let (shared, pool) = self.0.get()?;
-        Some(Handle::new(shared.upgrade()?, pool.upgrade()?))
+        let (shared, pool, companion) = self.0.get()?;
+        let companion = match companion {
+            Some(companion) => Some(companion.upgrade()?),
+            None => None,
+        };
+        Some(Handle::new(shared.upgrade()?, pool.upgrade()?, companion))
     }
 }

@@ -98,6 +98,8 @@ fn arguments_become_builder_calls() {
             quote! { start_paused = false, cores = 2 },
             quote! { Builder::new().cores(2).start_paused(false).build() },
         ),
+        (quote! { tokio_context = true }, quote! { Builder::new().tokio_context().build() }),
+        (quote! { tokio_context = false }, quote! { Builder::new().build() }),
         (
             quote! { on_task_panic = "shut_down" },
             quote! { Builder::new().on_task_panic(::ringwork::runtime::PanicPolicy::ShutDown).build() },
@@ -181,7 +183,8 @@ fn wrong_arguments_are_refused() {
     let cases = [
         (
             quote! { threads = 2 },
-            "unknown argument `threads`: expected `cores`, `pin`, `on_task_panic` or `start_paused`",
+            "unknown argument `threads`: expected `cores`, `pin`, `on_task_panic`, `start_paused` or \
+             `tokio_context`",
         ),
         (quote! { cores = 1, cores = 2 }, "`cores` is given twice"),
         (quote! { cores = 0 }, "at least 1"),
@@ -192,6 +195,7 @@ fn wrong_arguments_are_refused() {
         (quote! { on_task_panic = "abort" }, "`on_task_panic` takes"),
         (quote! { start_paused = 1 }, "`start_paused` takes `true` or `false`"),
         (quote! { cores = 2, start_paused = true }, "`start_paused` needs one core"),
+        (quote! { tokio_context = 1 }, "`tokio_context` takes `true` or `false`"),
         (quote! { cores }, "expected `=`"),
         (quote! { cores = 1 pin = "off" }, "expected `,`"),
     ];
