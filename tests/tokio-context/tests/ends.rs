@@ -42,7 +42,8 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     panic!("waited in vain for {what}");
 }
 
-/// Waits until no thread has a name that starts with `start`. One that is joined is in `/proc` a little longer.
+/// Waits until no thread has a name that starts with `start`. One that is joined is in `/proc` for a little
+/// longer.
 #[track_caller]
 fn wait_for_the_end_of(start: &str) {
     wait_for("threads to end", || threads_called(start) == 0);
@@ -84,6 +85,28 @@ fn destructors_that_run_at_the_end_may_call_tokio() {
         assert!(report.stuck_cores.is_empty(), "{report}");
         let answers: Vec<_> = answered.iter().collect();
         assert_eq!(answers, vec![Ok("ringwork-tokio".to_owned()); 4]);
+    });
+}
+
+#[test]
+fn destructors_of_tasks_that_are_aborted_from_outside_may_call_tokio() {
+    soon(|| {
+        let runtime = runtime(2);
+        for round in 0..20 {
+            let (answers, answered) = mpsc::channel();
+            let (begin, begun) = mpsc::channel();
+            let calls = Calls(answers);
+            let task = runtime.spawn(async move {
+                let _calls = calls;
+                ringwork::core::move_to(round % 2).await;
+                begin.send(()).unwrap();
+                pending::<()>().await;
+            });
+            begun.recv().unwrap();
+            task.abort();
+            assert_eq!(answered.recv().unwrap(), Ok("ringwork-tokio".to_owned()));
+            assert!(runtime.block_on(task).unwrap_err().is_cancelled());
+        }
     });
 }
 
