@@ -40,6 +40,7 @@
 //! # Moving over from tokio
 //! Names and meaning are tokio's where they can be. What differs: `recv` and `send` take a buffer and give it
 //! back (`let (result, buf) = stream.recv(buf).await`), and there is no `block_in_place`.
+//! Libraries that call tokio's runtime inside run with the feature `tokio-context`.
 #![warn(rust_2018_idioms)]
 
 mod base;
