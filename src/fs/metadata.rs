@@ -10,7 +10,9 @@
 use super::open::c_path;
 use super::ops::Stat;
 use crate::ring::op::Op;
+use crate::ring::with_current;
 use crate::sys::io::{empty_stat, open_at, open_how, stat_fd};
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -43,17 +45,22 @@ pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 
 async fn by_name(path: &Path, flags: i32) -> io::Result<Metadata> {
     let path = c_path(path)?;
+    // On a thread that is no core, or whose ring takes nothing any more, it is as with every other op.
+    let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
+    if on_core && let Some(stat) = in_cache(&path, flags) {
+        return Ok(Metadata::new(stat));
+    }
+    let stat = Op::new(Stat { path, flags, stat: Box::new(empty_stat()) }).await?;
+    Ok(Metadata::new(*stat))
+}
+
+/// The answer, if the kernel has it at hand. It has not if a name is not in its cache; no descriptor may be
+/// left, or the flag be unknown; and any other error is for the op to find.
+fn in_cache(path: &CStr, flags: i32) -> Option<libc::statx> {
     let nofollow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { libc::O_NOFOLLOW } else { 0 };
     let how = open_how(libc::O_PATH | libc::O_CLOEXEC | nofollow, 0, libc::RESOLVE_CACHED);
-    match open_at(libc::AT_FDCWD, &path, &how).and_then(|fd| stat_fd(fd.as_raw_fd())) {
-        Ok(stat) => Ok(Metadata::new(stat)),
-        // Not in the cache, no descriptor left, a kernel that does not know the flag; and what the ring would
-        // say is the kernel's own word for it.
-        Err(_) => {
-            let stat = Op::new(Stat { path, flags, stat: Box::new(empty_stat()) }).await?;
-            Ok(Metadata::new(*stat))
-        }
-    }
+    let fd = open_at(libc::AT_FDCWD, path, &how).ok()?;
+    stat_fd(fd.as_raw_fd()).ok()
 }
 
 /// Metadata of a file or directory.
