@@ -18,6 +18,7 @@ mod report;
 mod sample;
 mod stats;
 mod tracer;
+mod tree;
 mod usage;
 mod workloads;
 

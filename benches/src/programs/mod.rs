@@ -14,6 +14,7 @@ mod local;
 mod net;
 mod questions;
 mod send;
+mod walk;
 
 use std::io;
 
@@ -109,6 +110,11 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("compio", "log", disk::log::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
     own("ringwork", "log", disk::log::<local::ringwork::Ringwork>),
+    own("std", "walk", walk::std::run),
+    own("tokio", "walk", walk::run::<local::tokio::LocalSet>),
+    own("smol", "walk", walk::run::<local::smol::Smol>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "walk", walk::run::<local::ringwork::Ringwork>),
     own("floor", "files", files::floor::open),
     own("floor-parsing", "files", files::floor::parsing),
     foreign("nginx", "files", foreign::nginx::copying, foreign::nginx::look),
@@ -184,6 +190,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
     ("epoll", "a hand-written epoll loop"),
     ("pread", "one thread of pread(2)"),
+    ("std", "one thread of the standard library's calls"),
     ("tokio", "tokio current_thread, one per core with SO_REUSEPORT"),
     ("tokio-multi", "tokio multi-thread, a worker per core"),
     ("tokio-multi-stuck", "the same with a worker blocked"),

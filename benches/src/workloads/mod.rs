@@ -14,6 +14,7 @@ mod sched;
 mod shared;
 mod stream;
 mod stuck;
+mod walk;
 
 use std::io;
 
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<Workload> {
         proxy::workloads(),
         disk::workloads(),
         files::workloads(),
+        walk::workloads(),
         sched::workloads(),
         hot::workloads(),
         even::workloads(),
