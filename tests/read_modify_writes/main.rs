@@ -8,6 +8,7 @@
 
 #[path = "../kit/mod.rs"]
 mod kit;
+mod locked;
 mod step;
 
 use kit::process::alone;
@@ -123,7 +124,7 @@ async fn lives(spawn: impl Fn() -> JoinHandle<()>) -> Vec<Lap> {
 }
 
 /// One read of a file that is open, by a core that has other things to do.
-async fn read(file: Arc<File>, buffer: Vec<u8>) -> Vec<u8> {
+async fn read(file: Arc<File>, buffer: Box<[u8]>) -> Box<[u8]> {
     lap("");
     let mut op = pin!(file.read_at(buffer, 0));
     lap(MADE);
@@ -135,7 +136,7 @@ async fn read(file: Arc<File>, buffer: Vec<u8>) -> Vec<u8> {
     lap(COMPLETE);
     let (result, buffer) = op.await;
     lap(RESULT);
-    result.expect("an open file can be read");
+    assert_eq!(result.expect("an open file can be read"), buffer.len(), "the whole buffer is read");
     buffer
 }
 
@@ -143,7 +144,7 @@ async fn reads() -> Vec<Lap> {
     let file = Arc::new(File::open("/proc/self/exe").await.expect("this program is a file"));
     // What an op costs is the question.
     file.cached_reads(false);
-    let mut buffer = vec![0; 64];
+    let mut buffer = vec![0; 64].into_boxed_slice();
     for _ in 0..WARM_UP {
         buffer = read(Arc::clone(&file), buffer).await;
     }

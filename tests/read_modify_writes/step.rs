@@ -5,6 +5,7 @@
 //! The handler runs before each instruction, on the same thread, and is not looked at itself. A system call
 //! is one instruction. It does not know what the instructions are for.
 
+use super::locked::is_locked;
 use std::arch::asm;
 use std::cell::{Cell, RefCell};
 
@@ -74,23 +75,4 @@ extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
     let is_locked = unsafe { is_locked(std::ptr::with_exposed_provenance(next as usize)) };
     let seen = SEEN.get();
     SEEN.set(Seen { locked: seen.locked + u64::from(is_locked), all: seen.all + 1 });
-}
-
-/// Whether the instruction is a read-modify-write of memory that no other CPU may divide.
-///
-/// # Safety
-/// A whole instruction is there.
-unsafe fn is_locked(mut at: *const u8) -> bool {
-    loop {
-        // SAFETY: an instruction does not end with a prefix.
-        match unsafe { *at } {
-            0xf0 => return true,
-            // The other prefixes.
-            0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf2 | 0xf3 => at = at.wrapping_add(1),
-            // An exchange, unless with a register.
-            // SAFETY: one more byte says with what.
-            0x86 | 0x87 => return unsafe { *at.add(1) } < 0xc0,
-            _ => return false,
-        }
-    }
 }
