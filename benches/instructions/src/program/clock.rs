@@ -1,4 +1,4 @@
-//! A clock that moves by counting: [`step`](super::step) slows a thread down ten-thousandfold, and a
+//! A clock that moves by counting: [`step`] slows a thread down ten-thousandfold, and a
 //! scheduler that saw that would do other things than it does (the length of a poll or a turn decides).
 //!
 //! Owns the C function `clock_gettime` of this program, which is where the standard library reads the time.
