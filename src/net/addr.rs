@@ -6,7 +6,7 @@
 
 use crate::blocking;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _};
 
 /// What to do to get addresses.
 #[derive(Clone, Debug)]
@@ -17,7 +17,8 @@ pub enum Lookup {
     Name(String),
 }
 
-/// Something that stands for one or more socket addresses.
+/// Something that stands for one or more socket addresses: an address, an address or a name beside a port,
+/// `host:port` as text, several addresses.
 pub trait ToSocketAddrs {
     /// How to get them.
     fn lookup(&self) -> Lookup;
@@ -41,9 +42,32 @@ impl ToSocketAddrs for SocketAddrV6 {
     }
 }
 
-impl<I: Into<IpAddr> + Copy> ToSocketAddrs for (I, u16) {
+/// What an address and a port are written as. A blanket implementation would leave no room for names.
+macro_rules! address_and_port {
+    ($($address:ty),*) => {$(
+        impl ToSocketAddrs for ($address, u16) {
+            fn lookup(&self) -> Lookup {
+                Lookup::Known(vec![SocketAddr::new(self.0.into(), self.1)])
+            }
+        }
+    )*};
+}
+
+address_and_port!(IpAddr, Ipv4Addr, Ipv6Addr, [u8; 4], [u16; 8]);
+
+impl ToSocketAddrs for (&str, u16) {
     fn lookup(&self) -> Lookup {
-        Lookup::Known(vec![SocketAddr::new(self.0.into(), self.1)])
+        let (host, port) = *self;
+        match host.parse::<IpAddr>() {
+            Ok(address) => (address, port).lookup(),
+            Err(_) => Lookup::Name(format!("{host}:{port}")),
+        }
+    }
+}
+
+impl ToSocketAddrs for (String, u16) {
+    fn lookup(&self) -> Lookup {
+        (self.0.as_str(), self.1).lookup()
     }
 }
 
@@ -72,6 +96,26 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     fn lookup(&self) -> Lookup {
         (**self).lookup()
     }
+}
+
+/// The addresses that something stands for, in the resolver's order; at least one.
+///
+/// A name is looked up by the blocking pool. Dropping the future takes a question back that no thread has
+/// begun to ask.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// let mut addresses = ringwork::net::lookup_host(("127.0.0.1", 80)).await?;
+/// assert_eq!(addresses.next(), Some("127.0.0.1:80".parse().unwrap()));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The resolver's; [`io::ErrorKind::InvalidInput`] for a name that has no addresses.
+pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<std::vec::IntoIter<SocketAddr>> {
+    resolve(host.lookup()).await.map(Vec::into_iter)
 }
 
 /// The addresses behind a lookup; never an empty list.

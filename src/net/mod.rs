@@ -29,7 +29,7 @@ mod split;
 mod stream;
 mod turn;
 
-pub use addr::{Lookup, ToSocketAddrs};
+pub use addr::{Lookup, ToSocketAddrs, lookup_host};
 pub(crate) use beside::{AcceptBeside, Beside};
 pub use bind::{ListenOptions, TcpListener};
 #[cfg(feature = "tls")]

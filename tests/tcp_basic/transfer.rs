@@ -231,6 +231,34 @@ fn a_refused_connect_says_so_and_the_next_address_is_tried() {
 }
 
 #[test]
+fn an_address_is_taken_in_all_the_ways_it_is_written() {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    on_cores(1, |_| async {
+        let (listener, address) = crate::support::listen().await;
+        let port = address.port();
+        let ways = [
+            TcpStream::connect(address).await,
+            TcpStream::connect((address.ip(), port)).await,
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await,
+            TcpStream::connect(([127, 0, 0, 1], port)).await,
+            TcpStream::connect(("127.0.0.1", port)).await,
+            TcpStream::connect(("localhost", port)).await,
+            TcpStream::connect(("localhost".to_owned(), port)).await,
+            TcpStream::connect(&("localhost".to_owned(), port)).await,
+            TcpStream::connect(&format!("localhost:{port}")).await,
+        ];
+        for (way, stream) in ways.into_iter().enumerate() {
+            assert_eq!(stream.unwrap().peer_addr().unwrap(), address, "{way}");
+        }
+        drop(listener);
+        let found: Vec<_> = ringwork::net::lookup_host(("localhost", 80)).await.unwrap().collect();
+        assert!(found.contains(&(IpAddr::from(Ipv4Addr::LOCALHOST), 80).into()), "{found:?}");
+        assert!(ringwork::net::lookup_host("no port").await.is_err());
+    });
+}
+
+#[test]
 fn a_reset_is_an_error_once_and_sends_fail_behind_it() {
     within(LIMIT, || {
         let runtime = crate::support::runtime(1);
