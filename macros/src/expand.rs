@@ -23,18 +23,21 @@ use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, Ident, ItemFn, Lit, LitInt, LitStr, Result, ReturnType, Token};
+use syn::{Error, FnArg, Ident, ItemFn, Lit, LitInt, LitStr, Result, ReturnType, Token, Type};
 
 /// Number of cores a test gets: enough for a task to be somewhere else, few enough to run many
 /// tests at once.
 const TEST_CORES: usize = 2;
+
+/// The attribute of programs, in messages.
+const MAIN: &str = "#[ringwork::main]";
 
 /// Expands `#[ringwork::main]`.
 pub(crate) fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     // On an error a stub takes the place of `main`, so that the compiler does not add that there is
     // none.
     let stub = names_main(item.clone()).then(|| quote! { fn main() {} });
-    match parse("#[ringwork::main]", arguments, item) {
+    match parse(MAIN, arguments, item) {
         Ok((settings, function)) => expand_main(&settings, &function),
         Err(error) => {
             let message = error.into_compile_error();
@@ -82,6 +85,12 @@ fn wrap(
     let ItemFn { attrs, vis, sig, block } = function;
     let (name, output) = (&sig.ident, &sig.output);
     let calls = settings.calls();
+    // Under names of their own, because the function's may be patterns.
+    let (given, types): (Vec<Ident>, Vec<&Type>) = typed(function)
+        .enumerate()
+        .map(|(index, value)| (Ident::new(&format!("argument_{index}"), Span::mixed_site()), value))
+        .unzip();
+    let inputs = &sig.inputs;
     let (outer, run) = match output {
         ReturnType::Type(_, value) if exits => {
             // Shown at the return type, in case it has no exit code.
@@ -89,20 +98,29 @@ fn wrap(
             let report = quote_spanned! { at=> ::std::process::Termination::report };
             (quote! { -> ::std::process::ExitCode }, quote! { || async { #report(#name().await) } })
         }
-        _ => (quote! { #output }, quote! { #name }),
+        _ if given.is_empty() => (quote! { #output }, quote! { #name }),
+        _ => (quote! { #output }, quote! { move || #name(#(#given),*) }),
     };
     // Mixed-site names are invisible to the body, which keeps the spans of the user's own tokens.
     quote_spanned! { Span::mixed_site()=>
         #marker
         #(#attrs)*
-        #vis fn #name() #outer {
-            async fn #name() #output #block
+        #vis fn #name(#(#given: #types),*) #outer {
+            async fn #name(#inputs) #output #block
             match ::ringwork::runtime::Builder::new() #calls .build() {
                 ::core::result::Result::Ok(runtime) => runtime.run_main(#run),
                 ::core::result::Result::Err(error) => { #start_failed }
             }
         }
     }
+}
+
+/// The types of the function's parameters.
+fn typed(function: &ItemFn) -> impl Iterator<Item = &Type> {
+    function.sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(value) => Some(&*value.ty),
+        FnArg::Receiver(_) => None,
+    })
 }
 
 /// Parses both halves. A wrong function is reported before a wrong argument, and all its faults at
@@ -128,8 +146,12 @@ fn check_signature(macro_name: &str, function: &ItemFn) -> Result<()> {
     if let Some(clause) = &sig.generics.where_clause {
         fault(clause.span(), "takes no `where` clause");
     }
-    if !sig.inputs.is_empty() {
-        fault(sig.inputs.span(), "calls the function without arguments: it cannot have parameters");
+    match sig.inputs.first() {
+        Some(FnArg::Receiver(this)) => fault(this.span(), "goes on a function, and this is a method"),
+        Some(_) if macro_name != MAIN || sig.ident == "main" => {
+            fault(sig.inputs.span(), "calls the function without arguments: it cannot have parameters");
+        }
+        _ => {}
     }
     if let Some(unsafety) = &sig.unsafety {
         fault(unsafety.span(), "cannot vouch for an `unsafe fn`");
@@ -211,7 +233,7 @@ impl Settings {
             self.tokio_context.replace(switch).is_some()
         } else {
             let expected = "`cores`, `pin`, `on_task_panic`, `start_paused` or `tokio_context`";
-            let message = format!("unknown argument `{name}`: expected {expected}");
+            let message = format!("unknown argument `{name}`: expected {expected}{}", in_our_words(name));
             return Err(Error::new(name.span(), message));
         };
         if twice {
@@ -236,6 +258,17 @@ impl Settings {
             #(.start_paused(#start_paused))*
             #(.#tokio_context())*
         }
+    }
+}
+
+/// What to write for an argument of tokio's attributes.
+fn in_our_words(name: &Ident) -> &'static str {
+    if name == "flavor" {
+        "; for tokio's `flavor = \"current_thread\"` write `cores = 1`"
+    } else if name == "worker_threads" {
+        "; for tokio's `worker_threads` write `cores`"
+    } else {
+        ""
     }
 }
 

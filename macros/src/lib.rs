@@ -72,7 +72,19 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// On a function that is not `main` the macro does the same and returns what the function returns,
-/// which then has to be `Send`.
+/// which then has to be `Send`. Such a function may have parameters; what is passed goes to core 0, so
+/// it has to be `Send` and `'static` too:
+///
+/// ```ignore
+/// #[ringwork::main]
+/// async fn run(arguments: Arguments) -> std::io::Result<()> {
+///     serve(arguments.listen).await
+/// }
+///
+/// fn main() -> std::io::Result<()> {
+///     run(Arguments::parse())
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand::main(arguments.into(), item.into()).into()

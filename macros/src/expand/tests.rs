@@ -82,6 +82,19 @@ fn a_function_that_is_not_main_keeps_its_return_type_and_visibility() {
 }
 
 #[test]
+fn parameters_of_a_function_that_is_not_main_are_passed_on_whatever_their_patterns() {
+    let item = quote! { async fn sum((a, mut b): (u32, u32), _: String) -> u32 { b += a; b } };
+    let expansion = expand("main", quote! {}, item.clone());
+    let head = text(quote! { fn sum(argument_0: (u32, u32), argument_1: String) -> u32 });
+    assert!(expansion.starts_with(&head), "{expansion}");
+    assert!(expansion.contains(&text(item)), "{expansion}");
+    let run = text(quote! { runtime.run_main(move || sum(argument_0, argument_1)) });
+    assert!(expansion.contains(&run), "{expansion}");
+    let test = quote! { async fn works(count: usize) {} };
+    assert_refused(&expand("test", quote! {}, test), "cannot have parameters");
+}
+
+#[test]
 fn arguments_become_builder_calls() {
     let item = quote! { async fn main() {} };
     let cases = [
@@ -159,6 +172,7 @@ fn functions_that_cannot_be_an_entry_are_refused() {
         (quote! { async fn main<T>() {} }, "generic"),
         (quote! { async fn main() where u8: Copy {} }, "`where`"),
         (quote! { async fn main(count: usize) {} }, "cannot have parameters"),
+        (quote! { async fn main(&self) {} }, "this is a method"),
         (tokens("async unsafe fn main() {}"), "`unsafe fn`"),
         (quote! { async extern "C" fn main() {} }, "Rust ABI"),
         (quote! { struct Main; }, "goes on an `async fn`"),
@@ -186,6 +200,8 @@ fn wrong_arguments_are_refused() {
             "unknown argument `threads`: expected `cores`, `pin`, `on_task_panic`, `start_paused` or \
              `tokio_context`",
         ),
+        (quote! { flavor = "current_thread" }, "write `cores = 1`"),
+        (quote! { worker_threads = 4 }, "for tokio's `worker_threads` write `cores`"),
         (quote! { cores = 1, cores = 2 }, "`cores` is given twice"),
         (quote! { cores = 0 }, "at least 1"),
         (quote! { cores = "two" }, "at least 1"),
