@@ -5,6 +5,8 @@
 //! called.
 #![forbid(unsafe_code)]
 
+pub mod unix;
+
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::ring::transfer::Inward;

@@ -56,6 +56,32 @@ fn ctrl_c_waits_for_sigint_and_for_nothing_else() {
 }
 
 #[test]
+fn a_listener_for_one_kind_hears_each_delivery_and_no_other_kind() {
+    use ringwork::signal::unix::{SignalKind, signal};
+
+    alone(|| {
+        with_runtime(1, |runtime| {
+            let task = runtime.spawn(async {
+                let mut hangups = signal(SignalKind::hangup()).unwrap();
+                let mut ends = signal(SignalKind::terminate()).unwrap();
+                for _ in 0..3 {
+                    raise(libc::SIGHUP);
+                    assert_eq!(hangups.recv().await, Some(()));
+                }
+                {
+                    let mut waiting = pin!(ends.recv());
+                    assert!(still_waits(&mut waiting).await);
+                    raise(libc::SIGTERM);
+                }
+                assert_eq!(ends.recv().await, Some(()), "the delivery stays for the next call");
+                assert!(signal(SignalKind::from_raw(libc::SIGKILL)).is_err());
+            });
+            runtime.block_on(task).unwrap();
+        });
+    });
+}
+
+#[test]
 fn shutdown_waits_for_either_of_its_signals() {
     alone(|| {
         with_runtime(1, |runtime| {
