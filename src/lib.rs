@@ -39,8 +39,9 @@
 //!
 //! # Moving over from tokio
 //! Names and meaning are tokio's where they can be. What differs: `recv` and `send` take a buffer and give it
-//! back (`let (result, buf) = stream.recv(buf).await`), and there is no `block_in_place`.
-//! Libraries that call tokio's runtime inside run with the feature `tokio-context`.
+//! back (`let (result, buf) = stream.recv(buf).await`), and there is no `block_in_place`. With the feature
+//! `tokio-io` a program needs little more than other imports: [`bringing`] has the steps, the names and the
+//! differences. Libraries that call tokio's runtime inside run with the feature `tokio-context`.
 #![warn(rust_2018_idioms)]
 
 mod base;
@@ -68,6 +69,11 @@ pub mod tls;
 
 #[doc = include_str!("design.md")]
 pub mod design {}
+
+// Its example needs a feature: tests/compat runs it.
+#[cfg_attr(not(doctest), doc = include_str!("bringing.md"))]
+#[cfg_attr(doctest, doc = "Bringing your tokio program.")]
+pub mod bringing {}
 
 /// The README's program, compiled.
 #[cfg(doctest)]

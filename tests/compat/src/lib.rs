@@ -10,3 +10,8 @@ pub struct Guide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../src/compat/hyper/guide.md")]
 pub struct HyperGuide;
+
+/// How a program written for tokio is brought here.
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/bringing.md")]
+pub struct Bringing;
