@@ -108,7 +108,7 @@ fn a_socket_made_under_one_executor_goes_on_under_another() {
         let echo = echo_server();
         let connect = async move { TcpStream::connect(echo).await };
         let stream = runtime.block_on(runtime.spawn(connect)).unwrap().unwrap();
-        let _guard = runtime.handle().enter();
+        let _guard = runtime.enter();
         futures_executor::block_on(async {
             stream.send_all("one").await.0.unwrap();
             assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"one");

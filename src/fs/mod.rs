@@ -31,4 +31,4 @@ pub use read_dir::{DirEntry, ReadDir, read_dir};
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) use transfer::{OwnedRead, OwnedWrite};
 pub use transfer::{ReadAt, WriteAt};
-pub use whole::{read, write};
+pub use whole::{read, read_to_string, write};

@@ -33,6 +33,23 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Reads a whole file that is UTF-8.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// let manifest = ringwork::fs::read_to_string("Cargo.toml").await?;
+/// assert!(manifest.contains("[package]"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The kernel's; [`io::ErrorKind::InvalidData`] if it is not UTF-8.
+pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
+    String::from_utf8(read(path).await?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Writes a whole file: creates it or empties it first. Not synced to the device.
 ///
 /// # Errors

@@ -149,6 +149,26 @@ impl TcpListener {
         ListenOptions::new().bind(addresses).await
     }
 
+    /// Takes a listening std socket over, with the default options. See [`ListenOptions::from_std`].
+    ///
+    /// ```
+    /// use ringwork::net::{TcpListener, TcpStream};
+    ///
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::from_std(std::net::TcpListener::bind("127.0.0.1:0")?)?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(listener.accept().await?.1, client.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        ListenOptions::new().from_std(listener)
+    }
+
     /// The next connection and its peer's address.
     ///
     /// Cancel-safe: a connection that was accepted for a dropped future goes to the next accept. When the

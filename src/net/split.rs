@@ -11,6 +11,7 @@ use crate::buf::{IoBuf, IoBufMut};
 use crate::io::FileSource;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 /// The receive direction of a borrowed stream; see [`TcpStream::split`].
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,28 @@ pub struct OwnedRecvHalf(TcpStream);
 /// what was sent.
 #[derive(Debug)]
 pub struct OwnedSendHalf(TcpStream, bool);
+
+macro_rules! addresses {
+    ($half:ty) => {
+        impl $half {
+            /// As [`TcpStream::peer_addr`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+                self.0.peer_addr()
+            }
+
+            /// As [`TcpStream::local_addr`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+                self.0.local_addr()
+            }
+        }
+    };
+}
 
 macro_rules! receives {
     ($half:ty) => {
@@ -50,7 +73,7 @@ macro_rules! receives {
                 self.0.recv_pooled()
             }
 
-            /// The whole stream, for addresses and options.
+            /// The whole stream, for its options.
             pub fn stream(&self) -> &TcpStream {
                 &self.0
             }
@@ -92,7 +115,7 @@ macro_rules! sends {
                 self.0.shutdown_write().await
             }
 
-            /// The whole stream, for addresses and options.
+            /// The whole stream, for its options.
             pub fn stream(&self) -> &TcpStream {
                 &self.0
             }
@@ -104,6 +127,10 @@ receives!(RecvHalf<'_>);
 receives!(OwnedRecvHalf);
 sends!(SendHalf<'_>);
 sends!(OwnedSendHalf);
+addresses!(RecvHalf<'_>);
+addresses!(OwnedRecvHalf);
+addresses!(SendHalf<'_>);
+addresses!(OwnedSendHalf);
 
 impl<'a> RecvHalf<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Self {

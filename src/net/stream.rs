@@ -289,6 +289,14 @@ impl TcpStream {
         self.socket().set_linger(linger)
     }
 
+    /// What a close does with unsent bytes; see [`TcpStream::set_linger`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        self.socket().linger()
+    }
+
     /// Sends probes on an idle connection (`SO_KEEPALIVE`).
     ///
     /// # Errors
@@ -303,6 +311,14 @@ impl TcpStream {
     /// The kernel's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.socket().set_ttl_v4(ttl)
+    }
+
+    /// The time to live of sent packets; see [`TcpStream::set_ttl`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.socket().ttl_v4()
     }
 
     /// The error pending on the socket, which is cleared (`SO_ERROR`).

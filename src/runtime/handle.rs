@@ -308,6 +308,11 @@ impl Runtime {
         self.handle.block_on(future)
     }
 
+    /// As [`Handle::enter`].
+    pub fn enter(&self) -> EnterGuard {
+        self.handle.enter()
+    }
+
     /// As [`Handle::spawn`].
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>

@@ -39,6 +39,9 @@ fn writing_a_whole_file_empties_it_first() {
         let path = folder.file("old", "a long old content");
         fs::write(&path, "new").await.unwrap();
         assert_eq!(fs::read(&path).await.unwrap(), b"new");
+        assert_eq!(fs::read_to_string(&path).await.unwrap(), "new");
+        fs::write(&path, vec![0xff]).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).await.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
     });
 }
 
@@ -50,6 +53,7 @@ fn a_file_that_does_not_say_how_long_it_is_is_read_to_its_end() {
             assert!(text.lines().count() > 3, "{path}: {text}");
         }
         assert_eq!(fs::read("/dev/null").await.unwrap(), b"");
+        assert_eq!(fs::read_to_string("/dev/null").await.unwrap(), "");
     });
 }
 

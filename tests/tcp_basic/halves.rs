@@ -55,6 +55,20 @@ fn the_end_of_the_stream_comes_behind_all_that_was_sent() {
 }
 
 #[test]
+fn every_half_knows_both_addresses() {
+    on_cores(1, |_| async {
+        let (one, _other) = pair().await;
+        let addresses = (one.local_addr().unwrap(), one.peer_addr().unwrap());
+        let (receives, sends) = one.split();
+        assert_eq!((receives.local_addr().unwrap(), receives.peer_addr().unwrap()), addresses);
+        assert_eq!((sends.local_addr().unwrap(), sends.peer_addr().unwrap()), addresses);
+        let (receives, sends) = one.into_split();
+        assert_eq!((receives.local_addr().unwrap(), receives.peer_addr().unwrap()), addresses);
+        assert_eq!((sends.local_addr().unwrap(), sends.peer_addr().unwrap()), addresses);
+    });
+}
+
+#[test]
 fn borrowed_halves_work_side_by_side() {
     on_cores(1, |_| async {
         let (one, other) = pair().await;

@@ -301,9 +301,12 @@ fn addresses_and_options_are_the_sockets() {
         assert_eq!(one.peer_addr().unwrap(), other.local_addr().unwrap());
         one.set_nodelay(true).unwrap();
         assert!(one.nodelay().unwrap() && !other.nodelay().unwrap());
+        assert_eq!(one.linger().unwrap(), None);
         one.set_linger(Some(Duration::from_secs(3))).unwrap();
+        assert_eq!(one.linger().unwrap(), Some(Duration::from_secs(3)));
         one.set_keepalive(true).unwrap();
         one.set_ttl(42).unwrap();
+        assert_eq!(one.ttl().unwrap(), 42);
         let socket = socket2::SockRef::from(&one);
         assert_eq!(socket.linger().unwrap(), Some(Duration::from_secs(3)));
         assert!(socket.keepalive().unwrap());
