@@ -14,6 +14,8 @@ use crate::load::Generator;
 use crate::load::bulk::Bulk;
 use crate::load::connect::Connector;
 use crate::load::crew::Crew;
+use crate::load::http2::Multiplexer;
+use crate::load::tls::Sealed;
 use crate::meter::Times;
 use crate::plan::Plan;
 use crate::programs::Program;
@@ -98,6 +100,8 @@ pub(crate) struct Bench {
     bulk: Option<Bulk>,
     connector: Option<Connector>,
     crew: Option<Crew>,
+    multiplexer: Option<Multiplexer>,
+    sealed: Option<Sealed>,
     /// What has been found out, by name.
     known: BTreeMap<String, f64>,
 }
@@ -108,8 +112,9 @@ impl Bench {
         let cpus = Cpus::choose()?;
         cpus::pin(&[cpus.load])?;
         let (generator, bulk, connector, crew) = (None, None, None, None);
+        let (multiplexer, sealed) = (None, None);
         let (mode, known) = (Mode::Measuring, BTreeMap::new());
-        Ok(Bench { cpus, settings, mode, generator, bulk, connector, crew, known })
+        Ok(Bench { cpus, settings, mode, generator, bulk, connector, crew, multiplexer, sealed, known })
     }
 
     /// All rounds of one workload. A peer that fails takes no further part.
@@ -230,6 +235,14 @@ impl Bench {
 
     pub(crate) fn connector(&mut self) -> io::Result<&mut Connector> {
         made(&mut self.connector, || Connector::new(CONNECTING))
+    }
+
+    pub(crate) fn multiplexer(&mut self) -> io::Result<&mut Multiplexer> {
+        made(&mut self.multiplexer, Multiplexer::new)
+    }
+
+    pub(crate) fn sealed(&mut self) -> io::Result<&mut Sealed> {
+        made(&mut self.sealed, Sealed::new)
     }
 
     /// A generator on each CPU.

@@ -352,6 +352,18 @@ fn a_file_is_read_written_and_served_by_every_peer() {
 }
 
 #[test]
+fn http_and_tls_are_spoken_by_every_peer() {
+    let document = short_comparison("hyper-hello,axum-json,hyper-http2,tls-echo", &["--measure", "300"]);
+    let samples = samples(&document);
+    let ours = usize::from(cfg!(feature = "ringwork"));
+    // Floor, epoll loop and tokio; no epoll loop speaks HTTP/2 or TLS, and TLS is spoken in two ways by ours.
+    assert_eq!(samples.len(), 3 + 3 + 2 + 2 + 5 * ours);
+    for (name, sample) in samples {
+        assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
+    }
+}
+
+#[test]
 fn streams_connections_and_open_loops_are_served_by_every_peer() {
     let work = "stream-x1,proxy-bulk-x1,connect,open-10,echo-64x64-p16,echo-65536x64,echo-64x64-all";
     let options = ["--peers", NO_FOREIGN, "--rate", "20000", "--measure", "300"];

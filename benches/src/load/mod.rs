@@ -8,9 +8,11 @@ pub(crate) mod bulk;
 pub(crate) mod connect;
 pub(crate) mod crew;
 pub(crate) mod dialog;
+pub(crate) mod http2;
 mod line;
 mod pace;
 mod supply;
+pub(crate) mod tls;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

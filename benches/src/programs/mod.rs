@@ -10,10 +10,12 @@ mod even;
 mod files;
 mod foreign;
 mod hot;
+mod http;
 mod local;
 mod net;
 mod questions;
 mod send;
+mod tls;
 mod walk;
 
 use std::io;
@@ -22,6 +24,7 @@ use crate::plan::Plan;
 
 pub(crate) use cross::CrossOp;
 pub(crate) use even::NO_CORE;
+pub(crate) use http::{HELLO, USER_JSON, USER_PATH};
 pub(crate) use local::LocalOp;
 pub(crate) use net::listen;
 pub(crate) use send::{SendOp, WORKERS};
@@ -128,6 +131,26 @@ pub(crate) const PROGRAMS: &[Program] = &[
     foreign("ringwork", "files-nocache", foreign::file_server::run, foreign::file_server::look),
     #[cfg(feature = "ringwork")]
     own("ringwork-bare", "files-nocache", files::ringwork::run),
+    own("floor", "hyper", http::floor::run),
+    own("epoll", "hyper", http::epoll::run),
+    own("tokio", "hyper", http::tokio::hyper),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "hyper", http::ringwork::hyper),
+    own("floor", "axum", http::floor::run),
+    own("epoll", "axum", http::epoll::run),
+    own("tokio", "axum", http::tokio::axum),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "axum", http::ringwork::axum),
+    own("floor", "http2", http::floor_http2::run),
+    own("tokio", "http2", http::tokio::http2),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "http2", http::ringwork::http2),
+    own("floor", "tls", tls::floor::run),
+    own("tokio", "tls", tls::tokio::run),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "tls", tls::ringwork::own),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-tokio-rustls", "tls", tls::ringwork::tokio_rustls),
     own("tokio", "local", local::run::<local::tokio::LocalSet>),
     own("monoio", "local", local::run::<local::monoio::Monoio>),
     own("glommio", "local", local::run::<local::glommio::Glommio>),
@@ -206,6 +229,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("nginx-sendfile", "the same with sendfile on"),
     ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
     ("ringwork-bare", "ringwork's calls without a web server around them"),
+    ("ringwork-tokio-rustls", "tokio-rustls over ringwork's streams, where ringwork is its own tls"),
     ("ringwork-stuck", "the same with a core blocked"),
     ("ringwork-never", "ringwork with Steal::Never"),
 ];

@@ -3,16 +3,13 @@
 //! compared with the file.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Work, Workload, echo, program};
+use super::{Work, Workload, echo, learn, program};
 use crate::bench::Bench;
-use crate::child::PATIENCE;
 use crate::load::Traffic;
-use crate::load::dialog::Dialog;
 use crate::plan::Plan;
 use crate::report::columns::{Layout, SERVING};
 use crate::sample::Sample;
@@ -55,7 +52,7 @@ impl Work for StaticFile {
             .with("cache", u8::from(self.cache));
         let cpu = bench.cpus.server;
         let mut server = bench.start(program(self, peer)?, &[cpu], plan)?;
-        let dialog = Arc::new(learn(server.address()?, self.name, &body)?);
+        let dialog = Arc::new(learn::answer(server.address()?, &format!("/{}", self.name), &body)?);
         let (connections, times) = (self.connections, bench.settings.times);
         let traffic = Traffic { dialog, connections, depth: 1, rate: None, times };
         bench.generator()?.run(&traffic, &mut server, None)
@@ -80,35 +77,4 @@ fn prepare(root: &Path, name: &str, length: usize) -> io::Result<Vec<u8>> {
         fs::write(&path, &body)?;
     }
     Ok(body)
-}
-
-/// Asks once for the file, to know what every answer looks like.
-fn learn(server: SocketAddr, name: &str, body: &[u8]) -> io::Result<Dialog> {
-    let request = format!("GET /{name} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes();
-    let mut stream = TcpStream::connect(server)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(&request)?;
-    let (mut reply, mut piece) = (Vec::new(), vec![0; 64 << 10]);
-    let head = loop {
-        match stream.read(&mut piece)? {
-            0 => return Err(io::Error::other("it closed the connection instead of an answer")),
-            n => reply.extend_from_slice(&piece[..n]),
-        }
-        let end = reply.windows(4).take(4096).position(|four| four == b"\r\n\r\n");
-        if let Some(end) = end {
-            let head = end + 4;
-            if reply.len() >= head + body.len() {
-                break head;
-            }
-        }
-    };
-    let status = &reply[..reply.iter().position(|byte| *byte == b'\r').unwrap_or(0)];
-    if !status.starts_with(b"HTTP/1.1 200") {
-        return Err(io::Error::other(format!("it answers {}", String::from_utf8_lossy(status))));
-    }
-    if reply[head..] != *body {
-        return Err(io::Error::other("the body is not the file"));
-    }
-    let free = (status.len(), head);
-    Ok(Dialog::Fixed { request, reply, free })
 }

@@ -7,13 +7,16 @@ mod echo;
 mod even;
 mod files;
 mod hot;
+mod http;
 mod idle;
+mod learn;
 mod open;
 mod proxy;
 mod sched;
 mod shared;
 mod stream;
 mod stuck;
+mod tls;
 mod walk;
 
 use std::io;
@@ -73,6 +76,8 @@ pub(crate) fn all() -> Vec<Workload> {
         disk::workloads(),
         files::workloads(),
         walk::workloads(),
+        http::workloads(),
+        tls::workloads(),
         sched::workloads(),
         hot::workloads(),
         even::workloads(),

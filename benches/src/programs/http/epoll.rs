@@ -1,0 +1,71 @@
+//! The same as the floor in a hand-written epoll loop: level triggered, one buffer, and an answer that is
+//! sent as soon as it is asked for. What an epoll runtime could reach at best.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::{ends_request, listener_without_blocking, ready_answer};
+use crate::plan::Plan;
+use crate::raw::note_wait;
+
+/// Data of the listener's events; those of a connection carry its descriptor.
+const LISTENER: u64 = u64::MAX;
+
+/// Serves until killed.
+pub(crate) fn run(plan: &Plan) -> io::Result<()> {
+    let (listener, answer) = (listener_without_blocking(plan)?, ready_answer(plan)?);
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    let mut connections: Vec<Option<TcpStream>> = Vec::new();
+    let mut events = vec![EpollEvent::empty(); 1024];
+    let mut buffer = vec![0; 4096];
+    loop {
+        note_wait();
+        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            result => result?,
+        };
+        for event in &events[..count] {
+            if event.data() == LISTENER {
+                accept(&listener, &epoll, &mut connections)?;
+                continue;
+            }
+            let slot = &mut connections[event.data() as usize];
+            if slot.as_mut().is_some_and(|socket| serve(socket, &answer, &mut buffer).is_err()) {
+                *slot = None;
+            }
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Option<TcpStream>>) -> io::Result<()> {
+    loop {
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(e) if e.kind() == ErrorKind::ConnectionAborted => continue,
+            Err(e) => return Err(e),
+        };
+        socket.set_nonblocking(true)?;
+        let key = socket.as_raw_fd() as usize;
+        epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, key as u64))?;
+        if connections.len() <= key {
+            connections.resize_with(key + 1, || None);
+        }
+        connections[key] = Some(socket);
+    }
+}
+
+/// Reads once and answers a request; an error, or the end of the stream, ends the connection. A client with
+/// one request under way leaves room for its answer.
+fn serve(socket: &mut TcpStream, answer: &[u8], buffer: &mut [u8]) -> io::Result<()> {
+    match socket.read(buffer) {
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(n) if ends_request(&buffer[..n]) => socket.write_all(answer),
+        result => result.map(drop),
+    }
+}
