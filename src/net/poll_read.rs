@@ -81,13 +81,21 @@ pub(crate) fn poll_read(
     }
     let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
-    let taken = ready!(poll_take(shared, cx, Room { bytes: room, buffers: BATCH }, &mut put));
-    budget.made_progress();
-    Poll::Ready(taken.map(|taken| match taken {
-        Taken::End => 0,
-        Taken::Part => room,
-        Taken::Whole(batch) => copy(shared, batch, &mut put),
-    }))
+    loop {
+        let taken = ready!(poll_take(shared, cx, Room { bytes: room, several: true }, &mut put));
+        let result = match taken {
+            Ok(Taken::End) => Ok(0),
+            Ok(Taken::Part) => Ok(room),
+            Ok(Taken::Whole(chunk)) => Ok(copy(shared, chunk, &mut put)),
+            Ok(Taken::Several) => match copy_several(shared, room, &mut put) {
+                0 => continue,
+                n => Ok(n),
+            },
+            Err(error) => Err(error),
+        };
+        budget.made_progress();
+        return Poll::Ready(result);
+    }
 }
 
 /// Takes one received buffer as it is; an empty one is the end of the stream. Nothing is copied.
@@ -97,13 +105,13 @@ pub(crate) fn poll_read(
 #[cfg_attr(not(feature = "tls"), allow(dead_code))]
 pub(crate) fn poll_recv_pooled(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<PooledBuf>> {
     let budget = ready!(coop::poll_proceed(cx));
-    let room = Room { bytes: usize::MAX, buffers: 1 };
+    let room = Room { bytes: usize::MAX, several: false };
     let taken = ready!(poll_take(stream.shared(), cx, room, &mut |_| {}));
     budget.made_progress();
     Poll::Ready(taken.map(|taken| match taken {
-        Taken::Whole([Some(first), ..]) => first,
-        Taken::Whole(_) | Taken::Part => unreachable!("one buffer of any length was asked for"),
+        Taken::Whole(chunk) => chunk,
         Taken::End => PooledBuf::end_of_stream(),
+        Taken::Part | Taken::Several => unreachable!("one buffer of any length was asked for"),
     }))
 }
 
@@ -111,8 +119,8 @@ pub(crate) fn poll_recv_pooled(stream: &TcpStream, cx: &mut Context<'_>) -> Poll
 #[derive(Clone, Copy)]
 struct Room {
     bytes: usize,
-    /// Of at most [`BATCH`].
-    buffers: usize,
+    /// More than one buffer, if they fit.
+    several: bool,
 }
 
 /// What a call gets.
@@ -120,11 +128,13 @@ enum Taken {
     End,
     /// More than it has room for, which is full now.
     Part,
-    /// Buffers that it has room for, one behind the other, not copied yet.
-    Whole([Option<PooledBuf>; BATCH]),
+    /// The one buffer that it has room for, not copied yet.
+    Whole(PooledBuf),
+    /// There is room for more than one buffer, all of which are still in the queue.
+    Several,
 }
 
-/// Takes from the queue what there is room for; starts a receive if nobody receives.
+/// Looks into the queue; starts a receive if nobody receives.
 #[inline(always)]
 fn poll_take(
     shared: &Arc<Shared>,
@@ -137,7 +147,11 @@ fn poll_take(
             let mut side = shared.recv();
             // Looked at under the lock: a future that has the turn may have a buffer in its hands, of which
             // it puts a part back.
-            if shared.recv_turn.is_free() { side.take(cx.waker(), room, put) } else { (Found::Others, None) }
+            if shared.recv_turn.is_free() {
+                side.take(cx.waker(), room, put)
+            } else {
+                (Found::Others, None)
+            }
         };
         drop(replaced);
         return Poll::Ready(match found {
@@ -150,8 +164,8 @@ fn poll_take(
                 Poll::Ready(Err(error)) => Err(error),
                 Poll::Pending => return Poll::Pending,
             },
-            Found::End(result) => result.map(|()| Taken::End),
             Found::Some(taken) => Ok(taken),
+            Found::Failed(error) => Err(error),
         });
     }
 }
@@ -164,7 +178,7 @@ enum Found {
     /// Somebody has the turn.
     Others,
     Some(Taken),
-    End(io::Result<()>),
+    Failed(io::Error),
     /// It waits for a completion.
     Nothing,
     NobodyReceives,
@@ -174,17 +188,19 @@ impl RecvSide {
     /// Looks into the queue on behalf of a call with this much room. If the call is to wait its waker is
     /// stored, and the one it replaces comes back, to be dropped without the lock.
     fn take(&mut self, waker: &Waker, room: Room, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
+        if room.several && self.has_several_in(room.bytes) {
+            return (Found::Some(Taken::Several), None);
+        }
         let found = match self.look() {
-            Next::Chunk(chunk) if chunk.len() <= room.bytes => {
-                Found::Some(Taken::Whole(self.batch(chunk, room)))
-            }
+            Next::Chunk(chunk) if chunk.len() <= room.bytes => Found::Some(Taken::Whole(chunk)),
             Next::Chunk(mut chunk) => {
                 put(&chunk[..room.bytes]);
                 chunk.advance(room.bytes);
                 self.put_back(chunk);
                 Found::Some(Taken::Part)
             }
-            Next::End(result) => Found::End(result),
+            Next::End(Ok(())) => Found::Some(Taken::End),
+            Next::End(Err(error)) => Found::Failed(error),
             Next::Start => Found::NobodyReceives,
             Next::Wait => {
                 let waiter = &mut self.polled.get_or_insert_default().waiter;
@@ -196,14 +212,12 @@ impl RecvSide {
         (found, None)
     }
 
-    /// `first` and those behind it that fit, all at once: between two looks another reader could take one.
-    fn batch(&mut self, first: PooledBuf, room: Room) -> [Option<PooledBuf>; BATCH] {
-        let mut left = room.bytes - first.len();
+    /// The buffers that fit, all at once: between two looks another reader could take one.
+    fn batch(&mut self, mut room: usize) -> [Option<PooledBuf>; BATCH] {
         let mut batch = [const { None }; BATCH];
-        batch[0] = Some(first);
-        for place in &mut batch[1..room.buffers] {
-            let Some(next) = self.next_fitting(left) else { break };
-            left -= next.len();
+        for place in &mut batch {
+            let Some(next) = self.next_fitting(room) else { break };
+            room -= next.len();
             *place = Some(next);
         }
         batch
@@ -226,17 +240,31 @@ impl RecvSide {
     }
 }
 
-/// Hands the buffers to `put`; returns how many bytes that were.
-fn copy(shared: &Shared, batch: [Option<PooledBuf>; BATCH], put: &mut impl FnMut(&[u8])) -> usize {
-    let mut copied = 0;
-    for chunk in batch.into_iter().map_while(|chunk| chunk) {
-        put(&chunk);
-        copied += chunk.len();
-        if !chunk.is_from_pool() {
-            shared.recv().recycle(chunk);
-        }
+/// Hands a buffer to `put`; returns how many bytes that were.
+fn copy(shared: &Shared, chunk: PooledBuf, put: &mut impl FnMut(&[u8])) -> usize {
+    put(&chunk);
+    let copied = chunk.len();
+    if !chunk.is_from_pool() {
+        shared.recv().recycle(chunk);
     }
     copied
+}
+
+/// Takes as many buffers as fit and hands them to `put`; returns how many bytes that were. None if a future
+/// has the turn by now, or another reader has been quicker.
+///
+/// Apart from the usual case of one buffer, which has no use for room for sixteen.
+#[cold]
+#[inline(never)]
+fn copy_several(shared: &Shared, room: usize, put: &mut impl FnMut(&[u8])) -> usize {
+    let batch = {
+        let mut side = shared.recv();
+        if !shared.recv_turn.is_free() {
+            return 0;
+        }
+        side.batch(room)
+    };
+    batch.into_iter().map_while(|chunk| chunk).map(|chunk| copy(shared, chunk, put)).sum()
 }
 
 /// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.

@@ -266,6 +266,14 @@ impl RecvSide {
         matches!(self.mode, Mode::Disarmed)
     }
 
+    /// Whether more than one buffer would fit into this room.
+    pub(super) fn has_several_in(&self, room: usize) -> bool {
+        match (self.queue.front(), self.queue.get(1)) {
+            (Some(first), Some(second)) => first.len() + second.len() <= room,
+            _ => false,
+        }
+    }
+
     /// The next buffer, if it has no more bytes than this.
     pub(super) fn next_fitting(&mut self, room: usize) -> Option<PooledBuf> {
         self.queue.pop_front_if(|chunk| chunk.len() <= room)
