@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::net::poll_read::poll_read;
-use crate::net::poll_write::{poll_flush, poll_shutdown, poll_write};
+use crate::net::poll_write;
 use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsStream, poll as tls};
@@ -28,6 +28,10 @@ pub(super) trait Sends {
     /// Ready when the kernel has all of it.
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Says what has become of it, and waits for nothing.
+    #[cfg_attr(not(feature = "hyper"), allow(dead_code))]
+    fn poll_sent_off(&self) -> Poll<io::Result<()>>;
+
     /// Closes the send direction behind it.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
@@ -50,24 +54,30 @@ macro_rules! receives {
 }
 
 macro_rules! sends {
-    ($sender:ty, $poll_write:path, $poll_flush:path, $poll_shutdown:path, $this:ident => $on:expr) => {
+    ($sender:ty, $room:ident, $this:ident => $on:expr) => {
         impl Sends for $sender {
             #[inline]
             fn poll_send(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
                 let $this = self;
-                $poll_write($on, cx, bufs)
+                $room::poll_write($on, cx, bufs)
             }
 
             #[inline]
             fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let $this = self;
-                $poll_flush($on, cx)
+                $room::poll_flush($on, cx)
+            }
+
+            #[inline]
+            fn poll_sent_off(&self) -> Poll<io::Result<()>> {
+                let $this = self;
+                $room::poll_send_off($on)
             }
 
             #[inline]
             fn poll_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let $this = self;
-                $poll_shutdown($on, cx)
+                $room::poll_shutdown($on, cx)
             }
         }
     };
@@ -76,15 +86,15 @@ macro_rules! sends {
 receives!(TcpStream, poll_read, stream => stream);
 receives!(RecvHalf<'_>, poll_read, half => half.stream());
 receives!(OwnedRecvHalf, poll_read, half => half.stream());
-sends!(TcpStream, poll_write, poll_flush, poll_shutdown, stream => stream);
-sends!(SendHalf<'_>, poll_write, poll_flush, poll_shutdown, half => half.stream());
-sends!(OwnedSendHalf, poll_write, poll_flush, poll_shutdown, half => half.stream());
+sends!(TcpStream, poll_write, stream => stream);
+sends!(SendHalf<'_>, poll_write, half => half.stream());
+sends!(OwnedSendHalf, poll_write, half => half.stream());
 
 #[cfg(feature = "tls")]
 receives!(TlsStream, tls::poll_read, stream => stream);
 #[cfg(feature = "tls")]
-sends!(TlsStream, tls::poll_write, tls::poll_flush, tls::poll_shutdown, stream => stream);
+sends!(TlsStream, tls, stream => stream);
 #[cfg(feature = "tls")]
 receives!(&TlsStream, tls::poll_read, stream => stream);
 #[cfg(feature = "tls")]
-sends!(&TlsStream, tls::poll_write, tls::poll_flush, tls::poll_shutdown, stream => stream);
+sends!(&TlsStream, tls, stream => stream);

@@ -24,7 +24,8 @@
 //! - A write is taken when it is copied; it leaves without another poll, also if the stream is dropped. At
 //!   most 128 KiB of a stream are on their way like this; above it writes wait.
 //! - A flush is ready when all that was written is with the kernel. What goes wrong with bytes that were
-//!   taken is the result of the next write, flush or shutdown.
+//!   taken is the result of the next write, flush or shutdown. hyper's flush does not wait, because hyper
+//!   flushes each message and its bytes leave anyway; who waits to read is woken when they cannot.
 //! - A shutdown flushes and closes the send direction; the peer reads the end of the stream.
 //! - A runtime that goes down gives bytes that were taken half of the time that its end may take. Then it
 //!   resets the connection, if the socket had no room for them: what the peer has not acknowledged is lost.

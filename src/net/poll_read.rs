@@ -147,11 +147,7 @@ fn poll_take(
             let mut side = shared.recv();
             // Looked at under the lock: a future that has the turn may have a buffer in its hands, of which
             // it puts a part back.
-            if shared.recv_turn.is_free() {
-                side.take(cx.waker(), room, put)
-            } else {
-                (Found::Others, None)
-            }
+            if shared.recv_turn.is_free() { side.take(cx.waker(), room, put) } else { (Found::Others, None) }
         };
         drop(replaced);
         return Poll::Ready(match found {

@@ -1,8 +1,8 @@
 //! Sending without a future: the core under the poll-shaped traits.
 //!
 //! Owns [`poll_write`], [`poll_put`] (for bytes that are made where they are to go), [`poll_flush`],
-//! [`poll_shutdown`] and the state they need ([`PollWrite`]), which lives with the stream and not with a
-//! call. It knows no trait: the adapters are `compat`'s, a few lines each.
+//! [`poll_send_off`], [`poll_shutdown`] and the state they need ([`PollWrite`]), which lives with the stream
+//! and not with a call. It knows no trait: the adapters are `compat`'s, a few lines each.
 //!
 //! # States
 //! | state | the lane's turn | bytes |
@@ -20,8 +20,9 @@
 //! | Sending | final CQE, nothing gathered | Idle | the turn passes on |
 //! | Sending | final CQE, an error | Idle | what is gathered is dropped, the error kept, the turn passes on |
 //!
-//! Each final CQE wakes the writer that is stored. An error is told by the next write, flush or shutdown,
-//! once. Flush is ready in Idle. Shutdown flushes, takes the lane's turn and calls `shutdown(2)`.
+//! Each final CQE wakes the writer that is stored; one with an error also who polls for bytes to read. An
+//! error is told by the next write, flush or shutdown, once. Flush is ready in Idle, sending off always.
+//! Shutdown flushes, takes the lane's turn and calls `shutdown(2)`.
 //!
 //! # Order
 //! The turn is held until the last gathered byte has left, so a send with a place in the lane goes behind
@@ -72,6 +73,13 @@ const MOST: usize = 64 * 1024;
 /// How long the peer of a stream that nobody holds any more may take nothing: about what the kernel gives a
 /// closed socket of its own (`tcp_orphan_retries`, `tcp(7)`).
 const ABANDONED_FOR: Duration = Duration::from_secs(100);
+
+/// All that was written has left, and nothing is to be told.
+pub(super) const SETTLED: u8 = 0;
+/// An op is in flight.
+const SENDING: u8 = 1;
+/// There is an error to be told.
+const FAILED: u8 = 2;
 
 /// What the send side keeps for callers without a future.
 #[derive(Default)]
@@ -133,7 +141,7 @@ pub(crate) fn poll_put<R>(
     let mut side = shared.send_side();
     let writer = side.polled.get_or_insert_default();
     if let Some(failure) = writer.failure.take() {
-        shared.unsettled.store(false, Ordering::Release);
+        shared.written.store(SETTLED, Ordering::Release);
         budget.made_progress();
         return Poll::Ready(Err(failure));
     }
@@ -165,7 +173,7 @@ pub(crate) fn poll_put<R>(
         return Poll::Ready(Ok(result));
     }
     writer.sending = true;
-    shared.unsettled.store(true, Ordering::Release);
+    shared.written.store(SENDING, Ordering::Release);
     drop(side);
     turn.stay();
     submit(shared, bytes);
@@ -196,19 +204,37 @@ pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::R
     let shared = stream.shared();
     // Those who write and flush at the same time have no order anyway; for one who does it in turn this is
     // the value its write has left, or what has become of it.
-    if !shared.unsettled.load(Ordering::Acquire) {
+    if shared.written.load(Ordering::Acquire) == SETTLED {
         return Poll::Ready(Ok(()));
     }
     let mut side = shared.send_side();
     let Some(writer) = side.polled.as_mut() else { return Poll::Ready(Ok(())) };
     if let Some(failure) = writer.failure.take() {
-        shared.unsettled.store(false, Ordering::Release);
+        shared.written.store(SETTLED, Ordering::Release);
         return Poll::Ready(Err(failure));
     }
     if !writer.sending {
         return Poll::Ready(Ok(()));
     }
     if fork::is_child() { Poll::Ready(Err(fork::error())) } else { pend(side, cx.waker()) }
+}
+
+/// Tells what has become of what was written, and waits for nothing: what was taken leaves without another
+/// call. Ready always.
+///
+/// For callers who flush and go on to read with [`poll_read`](super::poll_read::poll_read): they are woken
+/// when a write fails. To wait for the completion would wake and poll them once more for every message.
+///
+/// # Errors
+/// As [`poll_write`].
+#[cfg_attr(not(feature = "hyper"), allow(dead_code))]
+pub(crate) fn poll_send_off(stream: &TcpStream) -> Poll<io::Result<()>> {
+    let shared = stream.shared();
+    // As in `poll_flush`.
+    if shared.written.load(Ordering::Acquire) != FAILED {
+        return Poll::Ready(Ok(()));
+    }
+    Poll::Ready(take_failure(shared).map_or(Ok(()), Err))
 }
 
 /// Closes the send direction behind all that was written. A connection that is gone has none, which is no
@@ -233,9 +259,14 @@ pub(crate) fn poll_shutdown(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io
 pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
     let failure = shared.send_side().polled.as_mut()?.failure.take();
     if failure.is_some() {
-        shared.unsettled.store(false, Ordering::Release);
+        shared.written.store(SETTLED, Ordering::Release);
     }
     failure
+}
+
+/// Whether a flush would have something to wait for or to tell.
+pub(super) fn is_unsettled(shared: &Shared) -> bool {
+    shared.written.load(Ordering::Acquire) != SETTLED
 }
 
 /// The last handle is gone. Bytes that are on their way go on, within limits.
@@ -276,7 +307,13 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
     let next = std::mem::take(&mut writer.gathered);
     let goes_on = failure.is_none() && !next.is_empty();
     writer.sending = goes_on;
-    shared.unsettled.store(goes_on || failure.is_some(), Ordering::Release);
+    let has_failed = failure.is_some();
+    let written = match (goes_on, has_failed) {
+        (true, _) => SENDING,
+        (_, true) => FAILED,
+        _ => SETTLED,
+    };
+    shared.written.store(written, Ordering::Release);
     writer.failure = failure;
     let waiter = writer.writer.take();
     drop(side);
@@ -288,6 +325,10 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
     }
     if let Some(waiter) = waiter {
         waiter.wake();
+    }
+    if has_failed {
+        // Whoever flushed with `poll_send_off` and went on to read has nothing else to be told by.
+        shared.wake_pollster();
     }
 }
 

@@ -229,6 +229,11 @@ impl RecvSide {
         Concerned(self.reader.take(), self.polled.as_mut().and_then(|polled| polled.waiter.take()))
     }
 
+    /// Who polls, without a future, for bytes: to be woken for another reason than bytes.
+    pub(super) fn pollster(&mut self) -> Concerned {
+        Concerned(None, self.polled.as_mut().and_then(|polled| polled.waiter.take()))
+    }
+
     /// Starts a one-shot receive.
     pub(crate) fn start_single(&mut self) {
         debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");

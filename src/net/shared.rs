@@ -14,7 +14,7 @@ use crate::ring::cell::CellRef;
 use socket2::SockRef;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The shared part of a stream.
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) send_turn: Turnstile,
     send: Mutex<SendSide>,
     /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
-    pub(super) unsettled: AtomicBool,
+    pub(super) written: AtomicU8,
     /// A send whose future was dropped, or one without a future, did not leave whole. Written before the turn
     /// passes and read with the turn, so the turnstile orders it.
     torn: AtomicBool,
@@ -55,7 +55,7 @@ impl Shared {
             recv_turn: Turnstile::default(),
             send_turn: Turnstile::default(),
             send: Mutex::default(),
-            unsettled: AtomicBool::new(false),
+            written: AtomicU8::new(poll_write::SETTLED),
             torn: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             _permit: permit,
@@ -76,6 +76,11 @@ impl Shared {
     pub(crate) fn change_recv(&self, change: impl FnOnce(&mut RecvSide) -> Concerned) {
         let concerned = change(&mut self.recv());
         concerned.wake();
+    }
+
+    /// Wakes who polls for bytes to read.
+    pub(super) fn wake_pollster(&self) {
+        self.change_recv(RecvSide::pollster);
     }
 
     /// The send side. Held for a few instructions and a copy only.

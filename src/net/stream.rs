@@ -19,7 +19,6 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -229,7 +228,7 @@ impl TcpStream {
     /// Gives the stream back otherwise: use [`TcpStream::release`].
     pub fn into_std(self) -> Result<std::net::TcpStream, Self> {
         let shared = Arc::clone(self.shared());
-        let is_settled = shared.send_turn.is_free() && !shared.unsettled.load(Ordering::Acquire);
+        let is_settled = shared.send_turn.is_free() && !poll_write::is_unsettled(&shared);
         if !self.handle.is_only() || !shared.recv().is_idle() || !is_settled {
             return Err(self);
         }

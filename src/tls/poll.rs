@@ -144,6 +144,18 @@ pub(crate) fn poll_flush(stream: &TlsStream, cx: &mut Context<'_>) -> Poll<io::R
     Poll::Ready(Ok(()))
 }
 
+/// Says what has become of what was written, and waits for nothing. See `net::poll_write::poll_send_off`.
+///
+/// # Errors
+/// As [`poll_flush`].
+#[cfg_attr(not(feature = "hyper"), allow(dead_code))]
+pub(crate) fn poll_send_off(stream: &TlsStream) -> Poll<io::Result<()>> {
+    let inner = stream.inner();
+    told(inner, ready!(poll_write::poll_send_off(&inner.tcp)))?;
+    inner.send_owed();
+    Poll::Ready(Ok(()))
+}
+
 /// Announces the end behind all that was written and closes the send direction. To be called until it is
 /// ready.
 ///

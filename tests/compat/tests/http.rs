@@ -1,9 +1,11 @@
 //! hyper over ringwork's streams: both versions of HTTP, both sides, its executors and its timer.
 
+mod everywhere;
 #[path = "../../support/mod.rs"]
 mod support;
 
 use bytes::Bytes;
+use everywhere::{everywhere, fill};
 use futures_lite::future::zip;
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
 use hyper::body::{Body, Frame, Incoming};
@@ -126,6 +128,31 @@ fn request(method: Method, path: &str, body: Content) -> Request<Content> {
 async fn text(response: Response<Incoming>) -> String {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_flush_of_hypers_waits_for_nothing_and_who_reads_is_woken_when_a_write_fails() {
+    everywhere(1, |_| async {
+        let (mut stream, _peer) = half_std_pair();
+        fill(&mut stream).await;
+        let mut polls = 0;
+        let told = std::future::poll_fn(|cx| {
+            polls += 1;
+            let mut room = [0; 8];
+            let mut room = hyper::rt::ReadBuf::new(&mut room);
+            let read = hyper::rt::Read::poll_read(Pin::new(&mut stream), cx, room.unfilled());
+            assert!(read.is_pending(), "the peer has sent nothing");
+            let Poll::Ready(flushed) = hyper::rt::Write::poll_flush(Pin::new(&mut stream), cx) else {
+                panic!("it waits although nothing is left to be done");
+            };
+            if polls == 1 {
+                // Ends the send in flight, and nothing else of the stream.
+                socket2::SockRef::from(&stream).shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            flushed.map_or_else(Poll::Ready, |()| Poll::Pending)
+        });
+        assert_eq!(told.await.kind(), std::io::ErrorKind::BrokenPipe);
+    });
 }
 
 #[test]
