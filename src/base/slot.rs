@@ -26,6 +26,8 @@
 //!   that is second (the `set` that finds GONE, the `abandon` that finds DONE) has the value to dispose of
 //!   and the slot to itself; the other one has nothing more to do with it.
 //!
+//! A slot may be born with GONE ([`Slot::abandoned`]): then nobody ever waits, and there is one side only.
+//!
 //! `tests/loom` checks these sentences (`slot_*`, `cell_*`). It is not a channel: one value, once.
 //!
 //! Rejected: setting DONE first and reading the waker out afterwards. Whoever finds the value must then leave
@@ -121,6 +123,14 @@ impl<T: Copy> Slot<T> {
     #[inline]
     pub(crate) fn new() -> Self {
         Self { state: AtomicU64::new(0), waker: Parts::none(), value: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// A slot whose consumer will not come: the value is its producer's to dispose of.
+    #[inline]
+    pub(crate) fn abandoned() -> Self {
+        let mut slot = Self::new();
+        slot.state = AtomicU64::new(GONE);
+        slot
     }
 
     /// Whether the value is there.
@@ -311,6 +321,11 @@ mod tests {
         // SAFETY: the slot lives on.
         assert_eq!(unsafe { Slot::abandon(&slot) }, None);
         assert!(matches!(slot.set(3), Set::Abandoned));
+    }
+
+    #[test]
+    fn a_slot_that_is_born_abandoned_leaves_its_value_to_the_producer() {
+        assert!(matches!(Slot::abandoned().set(3), Set::Abandoned));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
-use crate::ring::op::{Op, Operation};
+use crate::ring::op::{Op, Operation, submit_orphan};
 use crate::ring::pool;
 use crate::ring::transfer::{Inward, Outward};
 use crate::ring::{Ring, with_current};
@@ -213,7 +213,7 @@ impl Operation for SendCopied {
 
     fn orphaned(mut self, cqe: Cqe) {
         if self.from.is_short(cqe) {
-            return drop(launch(self));
+            return submit_orphan(self);
         }
         if [RES_GONE, -libc::ECANCELED].contains(&cqe.res) && !sys::fork::is_child() {
             // Bytes that were taken are lost for no fault of the connection's. Its FIN must not say that this

@@ -52,11 +52,12 @@
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
-use super::ops::{SendCopied, assert_reach, launch};
+use super::ops::{SendCopied, assert_reach};
 use super::shared::{SendSide, Shared};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
+use crate::ring::op::submit_orphan;
 use crate::sys::{self, fork};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
@@ -334,7 +335,7 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
 
 /// Gives the bytes to a ring. The turn is this op's until [`sent`].
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
-    drop(launch(SendCopied::new(shared, bytes)));
+    submit_orphan(SendCopied::new(shared, bytes));
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {

@@ -230,6 +230,27 @@ impl<P: Operation> Drop for InFlight<P> {
     }
 }
 
+/// Submits an operation that nobody waits for, to this thread's ring or to a core that the thread can reach:
+/// it completes as an orphan. One that is refused has done so when this returns.
+///
+/// # Panics
+/// If no runtime is in reach.
+pub(crate) fn submit_orphan<P: Operation>(operation: P) {
+    let body = Shot { slot: Slot::abandoned(), operation: UnsafeCell::new(Some(operation)) };
+    with_current(|ring| match ring {
+        // The slot gives the joint hold to the kernel's side from the first.
+        Some(ring) => {
+            let (_nobody, kernels) = CellRef::joint(Site::Here(ring), body);
+            ring.submit(kernels);
+        }
+        None => {
+            let home = reach::pick().unwrap_or_else(|| panic!("{}", reach::NO_RUNTIME));
+            let (_nobody, kernels) = CellRef::joint(Site::At(home), body);
+            kernels.submit_at_home();
+        }
+    });
+}
+
 enum State<P: Operation> {
     Idle(P),
     InFlight(InFlight<P>),

@@ -28,6 +28,7 @@ models!(cell:
     a_noted_orphan_beside_its_completion
     a_future_that_moves_and_goes_takes_its_waker_along
     an_op_dropped_at_home_ends_with_its_completion
+    an_op_that_nobody_waits_for_ends_once
     an_op_from_elsewhere_beside_a_home_that_closes
     an_op_dropped_on_its_way_home;
     deep:

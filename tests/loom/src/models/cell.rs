@@ -8,7 +8,7 @@ use crate::base::reach::{self, Cores};
 use crate::base::sync::UnsafeCell;
 use crate::ring::holds::Holds;
 use crate::ring::memory;
-use crate::ring::op::{Op, Operation};
+use crate::ring::op::{Op, Operation, submit_orphan};
 use crate::ring::{Ring, enter};
 use crate::sys::sqe::{Cqe, RES_GONE, Sqe};
 use loom::sync::Notify;
@@ -206,6 +206,25 @@ pub fn an_op_dropped_at_home_ends_with_its_completion() {
         ring.reap(7);
         assert_eq!(poll(&mut kept, Waker::noop()), Poll::Ready(7));
         assert_eq!(log.ends(), (1, 1));
+    });
+}
+
+/// An op that nobody waits for ends as an orphan, on its core or as a message that finds its home closed.
+pub fn an_op_that_nobody_waits_for_ends_once() {
+    lives(3, 2, |log| {
+        let ring = enter();
+        submit_orphan(Probe(Arc::clone(log)));
+        let cores = Arc::new(Cores::new(Box::new([ring.inbox()])));
+        let log = Arc::clone(log);
+        let elsewhere = thread::spawn(move || {
+            let _entered = reach::enter(cores);
+            submit_orphan(Probe(log));
+        });
+        ring.reap(7);
+        ring.take_inbox();
+        ring.reap(7);
+        ring.close(RES_GONE);
+        elsewhere.join().unwrap();
     });
 }
 
