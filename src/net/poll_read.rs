@@ -11,6 +11,8 @@
 //!   calls, or, where there can be none (bulk, an empty pool, `read_ahead(false)`, a thread that is no
 //!   core), a one-shot receive in the mode `Ahead` (recv.rs). A call in vain allocates nothing and submits
 //!   nothing, unless nobody receives.
+//! - A call in vain is often followed by another one before anything has come (hyper asks twice for each
+//!   message): a mark beside the lock says so (`shared::InVain`), and the second call takes no lock.
 //! - Under `read_ahead(false)` the one-shot receive asks for no more than the call that starts it had room
 //!   for.
 //!
@@ -79,8 +81,11 @@ pub(crate) fn poll_read(
     if room == 0 {
         return Poll::Ready(Ok(0));
     }
-    let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
+    if shared.in_vain().is_for(cx.waker()) && !fork::is_child() {
+        return Poll::Pending;
+    }
+    let budget = ready!(coop::poll_proceed(cx));
     loop {
         let taken = ready!(poll_take(shared, cx, Room { bytes: room, several: true }, &mut put));
         let result = match taken {
@@ -147,7 +152,15 @@ fn poll_take(
             let mut side = shared.recv();
             // Looked at under the lock: a future that has the turn may have a buffer in its hands, of which
             // it puts a part back.
-            if shared.recv_turn.is_free() { side.take(cx.waker(), room, put) } else { (Found::Others, None) }
+            if shared.recv_turn.is_free() {
+                let taken = side.take(cx.waker(), room, put);
+                if let (Found::Nothing, _) = taken {
+                    shared.in_vain().begins(cx.waker());
+                }
+                taken
+            } else {
+                (Found::Others, None)
+            }
         };
         drop(replaced);
         return Poll::Ready(match found {

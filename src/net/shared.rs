@@ -14,14 +14,17 @@ use crate::ring::cell::CellRef;
 use socket2::SockRef;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 /// The shared part of a stream.
 pub(crate) struct Shared {
     fd: OwnedFd,
     handles: AtomicUsize,
     recv: Mutex<RecvSide>,
+    /// Who polls for bytes and has nothing to do but wait.
+    in_vain: InVain,
     /// The order of receivers.
     pub(crate) recv_turn: Turnstile,
     /// The order of senders.
@@ -52,6 +55,7 @@ impl Shared {
             fd,
             handles: AtomicUsize::new(1),
             recv: Mutex::default(),
+            in_vain: InVain::default(),
             recv_turn: Turnstile::default(),
             send_turn: Turnstile::default(),
             send: Mutex::default(),
@@ -69,7 +73,14 @@ impl Shared {
 
     /// The receive side. Held for a few instructions only.
     pub(crate) fn recv(&self) -> MutexGuard<'_, RecvSide> {
-        self.recv.lock().unwrap_or_else(PoisonError::into_inner)
+        let side = self.recv.lock().unwrap_or_else(PoisonError::into_inner);
+        self.in_vain.ends();
+        side
+    }
+
+    /// See [`InVain`].
+    pub(super) fn in_vain(&self) -> &InVain {
+        &self.in_vain
     }
 
     /// Changes the receive side and wakes whom the change concerns, once the lock is gone.
@@ -158,6 +169,41 @@ impl Shared {
     /// Another descriptor of the same socket.
     pub(crate) fn duplicate(&self) -> std::io::Result<OwnedFd> {
         self.fd.try_clone()
+    }
+}
+
+/// The mark that a poll for bytes was in vain: its waker is stored with the receive side, and nobody has
+/// touched the receive side since. So another poll with the same waker would be in vain as well, and need
+/// not ask for the lock.
+///
+/// Set and ended under the receive side's lock; ended whenever that is taken. Whoever completes a receive
+/// takes the lock, ends the mark and wakes the stored waker, in this order: a poll that still sees the mark
+/// is followed by another one, which does not.
+#[derive(Default)]
+pub(super) struct InVain {
+    holds: AtomicBool,
+    /// What `Waker::will_wake` compares. Of two pollsters that meet here one is forgotten, as in the receive
+    /// side itself.
+    waker: [AtomicPtr<()>; 2],
+}
+
+impl InVain {
+    /// Under the lock, which is let go of next.
+    pub(super) fn begins(&self, waker: &Waker) {
+        self.waker[0].store(waker.data().cast_mut(), Ordering::Relaxed);
+        self.waker[1].store(std::ptr::from_ref(waker.vtable()).cast_mut().cast(), Ordering::Relaxed);
+        self.holds.store(true, Ordering::Release);
+    }
+
+    fn ends(&self) {
+        self.holds.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a poll with this waker would be in vain.
+    pub(super) fn is_for(&self, waker: &Waker) -> bool {
+        self.holds.load(Ordering::Acquire)
+            && self.waker[0].load(Ordering::Relaxed) == waker.data().cast_mut()
+            && self.waker[1].load(Ordering::Relaxed) == std::ptr::from_ref(waker.vtable()).cast_mut().cast()
     }
 }
 
