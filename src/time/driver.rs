@@ -76,28 +76,30 @@ pub(super) enum Outcome {
 struct Timer {
     slot: Slot<Outcome>,
     home: Arc<Inbox>,
-    /// When this was made; the deadline is `wait` nanoseconds later.
-    made: Instant,
+    /// The deadline is `wait` nanoseconds later. Of a timer made at home, when its core's ticks begin.
+    from: Instant,
     wait: AtomicU64,
     key: AtomicU64,
 }
 
 impl Timer {
-    fn new(home: Arc<Inbox>, made: Instant, deadline: Instant) -> Self {
-        let timer =
-            Self { slot: Slot::new(), home, made, wait: AtomicU64::new(0), key: AtomicU64::new(NOWHERE) };
-        timer.set_deadline(deadline);
-        timer
+    fn new(home: Arc<Inbox>, from: Instant) -> Self {
+        Self { slot: Slot::new(), home, from, wait: AtomicU64::new(0), key: AtomicU64::new(NOWHERE) }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.made.checked_add(Duration::from_nanos(self.wait.load(Ordering::Relaxed)))
+        self.from.checked_add(Duration::from_nanos(self.wait.load(Ordering::Relaxed)))
     }
 
     /// Must be followed by a request, which publishes it, or stay on the home core.
     fn set_deadline(&self, deadline: Instant) {
-        let wait = deadline.saturating_duration_since(self.made).as_nanos();
-        self.wait.store(u64::try_from(wait).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.set_wait(deadline.saturating_duration_since(self.from));
+    }
+
+    fn set_wait(&self, wait: Duration) {
+        let seconds = wait.as_secs().checked_mul(1_000_000_000);
+        let nanos = seconds.and_then(|seconds| seconds.checked_add(u64::from(wait.subsec_nanos())));
+        self.wait.store(nanos.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Home core: takes the timer's place in the wheel away from it.
@@ -196,26 +198,30 @@ impl Driver {
     /// The first tick that is not before `deadline`.
     fn tick_of(&self, deadline: Option<Instant>) -> u64 {
         let Some(deadline) = deadline else { return u64::MAX };
-        let wait = deadline.saturating_duration_since(self.start);
-        let ticks = u64::from(wait.subsec_nanos().div_ceil(1_000_000));
-        wait.as_secs().saturating_mul(1_000).saturating_add(ticks)
+        tick_after(deadline.saturating_duration_since(self.start))
     }
 
     /// A timer with nobody waiting yet, and the reference for its future.
-    fn arm(&mut self, deadline: Instant, now: Instant) -> Arc<Parcel<Timer>> {
+    fn arm(&mut self, deadline: Instant) -> Arc<Parcel<Timer>> {
         let [ours, theirs] = self.spare.pop().unwrap_or_else(|| {
-            let parcel = Parcel::new(Timer::new(Arc::clone(&self.home), now, deadline));
+            let parcel = Parcel::new(Timer::new(Arc::clone(&self.home), self.start));
             [Arc::clone(&parcel), parcel]
         });
-        theirs.value.set_deadline(deadline);
-        self.insert(ours, &theirs.value, deadline);
+        debug_assert_eq!(theirs.value.from, self.start, "a spare one was made here");
+        let wait = deadline.saturating_duration_since(self.start);
+        theirs.value.set_wait(wait);
+        self.insert_at(ours, &theirs.value, tick_after(wait));
         theirs
     }
 
     /// Puts `parcel`, which is `timer`'s, into the wheel.
     fn insert(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, deadline: impl Into<Option<Instant>>) {
+        self.insert_at(parcel, timer, self.tick_of(deadline.into()));
+    }
+
+    fn insert_at(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, tick: u64) {
         debug_assert!(!timer.is_in_wheel());
-        let key = self.wheel.insert(self.tick_of(deadline.into()), parcel);
+        let key = self.wheel.insert(tick, parcel);
         timer.key.store(key.to_bits(), Ordering::Relaxed);
     }
 
@@ -242,7 +248,8 @@ impl Driver {
         if !self.is_home_of(&parcel) {
             return Some(parcel);
         }
-        let has_room = self.spare.len() < SPARE_MAX;
+        // One that came from elsewhere counts from another time.
+        let has_room = self.spare.len() < SPARE_MAX && parcel.value.from == self.start;
         match self.remove(&parcel) {
             // A message that is still in the inbox would be a third.
             Some(wheels) if has_room && Arc::strong_count(&parcel) == 2 => self.spare.push([wheels, parcel]),
@@ -289,6 +296,12 @@ impl Driver {
         }
         left
     }
+}
+
+/// The first tick that is not before `wait` has passed since tick 0.
+fn tick_after(wait: Duration) -> u64 {
+    let ticks = u64::from(wait.subsec_nanos().div_ceil(1_000_000));
+    wait.as_secs().saturating_mul(1_000).saturating_add(ticks)
 }
 
 thread_local! {
@@ -395,7 +408,7 @@ pub(super) fn lately() -> Option<Instant> {
 pub(super) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
-    if let Some(parcel) = with_current(|driver| driver.arm(deadline, now)) {
+    if let Some(parcel) = with_current(|driver| driver.arm(deadline)) {
         let mut ticket = Ticket { parcel: Some(parcel) };
         // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
         // takes the timer back.)
@@ -404,7 +417,8 @@ pub(super) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Tick
         return ticket;
     }
     let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
-    let mut parcel = Parcel::new(Timer::new(home, now, deadline));
+    let mut parcel = Parcel::new(Timer::new(home, now));
+    parcel.value.set_deadline(deadline);
     // Before it can be fired.
     let waker = cx.waker().clone();
     Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
