@@ -57,7 +57,7 @@ impl<'a> Receiver<'a> {
             let received = ready!(Pin::new(socket).poll(cx));
             self.socket = None;
             let mut taken = 0;
-            let owes = {
+            let (owes, ready) = {
                 let received = received?;
                 let mut state = inner.state();
                 state.take_in(received, &mut |plain| {
@@ -65,13 +65,18 @@ impl<'a> Receiver<'a> {
                     taken += n;
                     n
                 });
-                state.engine.owes()
+                // What was not taken directly is taken under the same lock.
+                let ready = if taken == 0 { state.take_ready() } else { None };
+                (state.engine.owes(), ready)
             };
             if owes {
                 inner.send_owed();
             }
             if taken > 0 {
                 return Poll::Ready(Ok(None));
+            }
+            if let Some(ready) = ready {
+                return Poll::Ready(ready.map(Some));
             }
         }
     }
