@@ -61,7 +61,7 @@ impl Carry {
     /// same).
     pub(super) fn add(&mut self, bytes: &[u8], whole: usize) {
         if self.bytes.capacity() == 0 {
-            self.bytes = spare::take();
+            self.bytes = spare::take(spare::SIZE);
             self.bytes.clear();
         }
         self.bytes.extend_from_slice(bytes);

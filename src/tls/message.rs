@@ -54,7 +54,7 @@ impl<B: IoBuf> Message for Gathered<B> {
 }
 
 fn emptied() -> Vec<u8> {
-    let mut buf = spare::take();
+    let mut buf = spare::take(spare::SIZE);
     buf.clear();
     buf
 }

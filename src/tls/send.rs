@@ -58,7 +58,7 @@ impl<'a, M: Message> Sender<'a, M> {
 
     fn seal(&mut self) -> io::Result<()> {
         let message = self.message.as_ref().expect(POLLED_AGAIN);
-        let mut out = spare::take();
+        let mut out = spare::take(message.len());
         let seal = |plain: &[u8]| self.inner.state().seal(plain, &mut out);
         match message.with_piece(0, message.len(), seal) {
             Ok(n) => {

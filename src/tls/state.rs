@@ -239,12 +239,13 @@ pub(super) fn open(
     mut received: PooledBuf,
     direct: &mut dyn FnMut(&[u8]) -> usize,
 ) -> (Option<PooledBuf>, Result<(), Error>) {
-    let mut rest = Vec::new();
+    // As much is needed as came, or more if a record had begun before.
+    let (mut rest, length) = (Vec::new(), received.len());
     let sink: Sink<'_> = &mut |plain: &[u8]| {
         let taken = direct(plain);
         if taken < plain.len() {
             if rest.capacity() == 0 {
-                rest = spare::take();
+                rest = spare::take(length.max(plain.len()));
                 rest.clear();
             }
             rest.extend_from_slice(&plain[taken..]);
