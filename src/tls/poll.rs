@@ -199,7 +199,7 @@ fn with_first<R>(bufs: &[IoSlice<'_>], n: usize, seal: impl FnOnce(&[u8]) -> R) 
     {
         return seal(&first[..n]);
     }
-    let mut together = spare::take();
+    let mut together = spare::take(n);
     together.clear();
     for buf in bufs {
         let left = n - together.len();

@@ -40,7 +40,7 @@ macro_rules! connection {
                 true
             }
 
-            // hyper flushes after each message and goes on to read: to wait here would poll it twice for each.
+            // hyper flushes after each message and goes on to read: to wait would have it polled twice.
             fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 self.poll_sent_off()
             }
