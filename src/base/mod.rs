@@ -8,6 +8,8 @@
 
 pub(crate) mod coop;
 pub(crate) mod guard;
+#[cfg(feature = "tracing")]
+pub(crate) mod heard;
 pub(crate) mod inbox;
 pub(crate) mod parcel;
 pub(crate) mod place;

@@ -42,6 +42,8 @@ pub(crate) mod setup;
 pub(crate) mod stub;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tracing")]
+mod trace;
 pub(crate) mod transfer;
 pub(crate) mod uring;
 
@@ -88,6 +90,8 @@ pub(crate) struct Ring {
     arena: RefCell<arena::Arena>,
     memory: RefCell<memory::Memory>,
     leases: Leases<OwnedFd>,
+    #[cfg(feature = "tracing")]
+    watch: trace::Watch,
 }
 
 thread_local! {
@@ -156,6 +160,8 @@ impl Ring {
             arena: RefCell::default(),
             memory: RefCell::default(),
             leases,
+            #[cfg(feature = "tracing")]
+            watch: trace::Watch::default(),
         }
     }
 
@@ -252,6 +258,8 @@ impl Ring {
         kernels.set_flight(self, Flight::Submitted);
         self.in_flight.set(self.in_flight.get() + 1);
         kernels.stay();
+        #[cfg(feature = "tracing")]
+        self.watch.submitted(&sqe);
         Ok(())
     }
 
@@ -396,6 +404,8 @@ impl Ring {
         }
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {
+                #[cfg(feature = "tracing")]
+                self.watch.has_result(cqe);
                 // SAFETY: only `try_push` gives cells to the kernel, each with the kernel's hold, which is
                 // used up below, at the final CQE and not before.
                 let kernels = unsafe { KernelRef::from_user_data(cqe.user_data) };

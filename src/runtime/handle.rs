@@ -12,6 +12,8 @@ use crate::base::reach::Cores;
 use crate::blocking::Pool;
 use crate::metrics::Metrics;
 use crate::sched::{self, Cause, Downfall, Shared};
+#[cfg(feature = "tracing")]
+use crate::task;
 use crate::task::JoinHandle;
 use crate::time::Clock;
 use std::fmt;
@@ -101,6 +103,8 @@ impl Handle {
             sched::current_index().is_none(),
             "block_on would stop this core and all it has to do: await the future, or use spawn_blocking"
         );
+        #[cfg(feature = "tracing")]
+        let future = task::begin_block_on(future, Location::caller());
         match self.drive(future) {
             Ok(output) => output,
             Err(cause) => panic!("{cause}"),

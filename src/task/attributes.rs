@@ -15,13 +15,21 @@ pub(crate) struct Attributes {
     pub(super) spawned_at: &'static Location<'static>,
     pub(super) name: Option<Name>,
     pub(super) background: bool,
+    #[cfg(feature = "tracing")]
+    pub(super) traced: super::trace::Traced,
 }
 
 impl From<&'static Location<'static>> for Attributes {
     /// A task without a name, in the foreground.
     #[inline]
     fn from(spawned_at: &'static Location<'static>) -> Self {
-        Self { spawned_at, name: None, background: false }
+        Self {
+            spawned_at,
+            name: None,
+            background: false,
+            #[cfg(feature = "tracing")]
+            traced: super::trace::Traced::new(),
+        }
     }
 }
 

@@ -85,6 +85,9 @@ impl Builder {
 
     /// The settings as a new task takes them.
     pub(crate) fn attributes(self, spawned_at: &'static Location<'static>) -> Attributes {
-        Attributes { spawned_at, name: self.name, background: self.background }
+        let mut attributes = Attributes::from(spawned_at);
+        attributes.name = self.name;
+        attributes.background = self.background;
+        attributes
     }
 }

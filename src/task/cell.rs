@@ -42,6 +42,9 @@ pub(crate) struct Header {
     pub(super) far_joiner: FarJoiner,
     /// Last: it is next to the scheduler, which is touched with it when the task is freed.
     name: Option<Name>,
+    /// What its wakers are known by to a subscriber.
+    #[cfg(feature = "tracing")]
+    span: Option<tracing::span::Id>,
 }
 
 // SAFETY: the constant fields are `Sync`; `links` is touched only under the lock (or on the thread) of the
@@ -94,7 +97,13 @@ impl Header {
         realm: usize,
         attributes: Attributes,
     ) -> Self {
-        let Attributes { spawned_at, name, background } = attributes;
+        let Attributes {
+            spawned_at,
+            name,
+            background,
+            #[cfg(feature = "tracing")]
+            traced,
+        } = attributes;
         Self {
             node: Node::new(Kind::Task, dispose),
             state,
@@ -102,14 +111,26 @@ impl Header {
             home: AtomicU32::new(0),
             background,
             realm,
+            #[cfg(not(feature = "tracing"))]
             id: Id::next(),
+            #[cfg(feature = "tracing")]
+            id: traced.id,
             spawned_at,
             list: AtomicU64::new(0),
             links: UnsafeCell::new(Links::NONE),
             join_waker: UnsafeCell::new(MaybeUninit::uninit()),
             far_joiner: FarJoiner::new(),
             name,
+            #[cfg(feature = "tracing")]
+            span: traced.span,
         }
+    }
+
+    /// The number of its span, if somebody listens to it.
+    #[cfg(feature = "tracing")]
+    #[inline]
+    pub(super) fn span(&self) -> Option<&tracing::span::Id> {
+        self.span.as_ref()
     }
 
     /// The task's id.
@@ -338,6 +359,7 @@ mod tests {
     #[test]
     fn the_hot_part_of_a_header_fills_one_cache_line() {
         assert_eq!(std::mem::offset_of!(Header, realm), 64);
-        assert_eq!(size_of::<Header>(), 144);
+        let traced = if cfg!(feature = "tracing") { 8 } else { 0 };
+        assert_eq!(size_of::<Header>(), 144 + traced);
     }
 }

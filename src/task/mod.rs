@@ -146,6 +146,8 @@ mod stress;
 mod task_local;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tracing")]
+mod trace;
 mod unborn;
 mod waker;
 mod yield_now;
@@ -165,6 +167,8 @@ pub(crate) use panic::OnPanic;
 pub use panic::TaskPanic;
 pub(crate) use shell::{Class, Seat, Shell, Shells};
 pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
+#[cfg(feature = "tracing")]
+pub(crate) use trace::begin_block_on;
 pub(crate) use unborn::{Unborn, new_elsewhere};
 pub use yield_now::{YieldNow, yield_now};
 
@@ -258,6 +262,8 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
+    #[cfg(feature = "tracing")]
+    let (future, attributes) = trace::begin(future, "task", attributes.into());
     let task = run::allocate(future, seat.into(), Birth::Listed(Mark::ANY), attributes.into());
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
@@ -278,6 +284,8 @@ where
     F::Output: 'static,
     S: Schedule,
 {
+    #[cfg(feature = "tracing")]
+    let (future, attributes) = trace::begin(future, "local", attributes.into());
     let task = run::allocate(future, seat.into(), Birth::Listed(Mark::here()), attributes.into());
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
@@ -295,6 +303,8 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
+    #[cfg(feature = "tracing")]
+    let (future, attributes) = trace::begin(future, trace::BLOCKING, attributes.into());
     let task = run::allocate(future, seat.into(), Birth::Unlisted, attributes.into());
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }

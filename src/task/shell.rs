@@ -19,14 +19,26 @@ const CLASSES: usize = LARGEST / STEP;
 /// What every class is aligned to, as the allocator does anyway.
 const ALIGN: usize = 16;
 
+/// What the cell of a task has for the future that it was spawned with.
+#[cfg(not(feature = "tracing"))]
+type Kept<F> = F;
+#[cfg(feature = "tracing")]
+type Kept<F> = super::trace::Spanned<F>;
+
 /// The size of a task with a shell: a multiple of [`STEP`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class(u8);
 
 impl Class {
-    /// The class of a task with this future; `None` for a large one.
+    /// The class of a task that is spawned with this future; `None` for a large one.
     #[inline]
     pub(crate) const fn of<F: Future, S>() -> Option<Self> {
+        Self::of_cell::<Kept<F>, S>()
+    }
+
+    /// The class of a task with this future in its cell.
+    #[inline]
+    const fn of_cell<F: Future, S>() -> Option<Self> {
         let layout = Layout::new::<Cell<F, S>>();
         if layout.size() <= LARGEST && layout.align() <= ALIGN {
             Some(Self((layout.size().div_ceil(STEP) - 1) as u8))
@@ -135,7 +147,7 @@ impl<S: Schedule> Seat<S> {
     /// If a shell is of another class.
     #[inline(always)]
     pub(super) fn place<F: Future>(self) -> NonNull<Cell<F, S>> {
-        let class = const { Class::of::<F, S>() };
+        let class = const { Class::of_cell::<F, S>() };
         let scheduler = match self {
             Self::Used(shell) => {
                 assert!(class == Some(shell.class), "broken invariant: a task does not fit its shell");
@@ -160,7 +172,7 @@ impl<S: Schedule> Seat<S> {
 /// `cell` came from [`Seat::place`], nobody else knows it, and all of it but the scheduler has been dropped.
 #[inline]
 pub(super) unsafe fn vacate<F: Future, S: Schedule>(cell: NonNull<Cell<F, S>>) {
-    match const { Class::of::<F, S>() } {
+    match const { Class::of_cell::<F, S>() } {
         // SAFETY: `place` took memory of this class; the rest is what the caller says.
         Some(class) => S::keep(unsafe { Shell::from_raw(cell.cast(), class) }),
         None => {

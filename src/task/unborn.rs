@@ -59,8 +59,10 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
-    let task =
-        run::allocate(Lazy::Make(Some(make)), scheduler.into(), Birth::Elsewhere(mark), attributes.into());
+    let future = Lazy::Make(Some(make));
+    #[cfg(feature = "tracing")]
+    let (future, attributes) = super::trace::begin(future, "local", attributes.into());
+    let task = run::allocate(future, scheduler.into(), Birth::Elsewhere(mark), attributes.into());
     // SAFETY: a new cell with two references, one for each. What is in it is `Send` until it is polled, which
     // the mark lets one thread do.
     unsafe { (Unborn(Reference::from_raw(task)), JoinHandle::from_raw(task)) }

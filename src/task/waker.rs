@@ -8,6 +8,8 @@ use super::afar;
 use super::answer::{Side, Wake};
 use super::cell::{Header, Reference};
 use super::remote::WAKE;
+#[cfg(feature = "tracing")]
+use super::trace;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -38,6 +40,8 @@ unsafe fn address(data: *const ()) -> NonNull<Header> {
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the waker that is cloned holds a reference throughout; ours is not counted, hence not dropped.
     let task = ManuallyDrop::new(unsafe { Reference::from_raw(address(data)) });
+    #[cfg(feature = "tracing")]
+    trace::waker(task.header(), "waker.clone");
     task.header().state.retain();
     RawWaker::new(data, &WAKER)
 }
@@ -45,6 +49,8 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake(data: *const ()) {
     // SAFETY: the waker gives its reference to this call.
     let task = unsafe { Reference::from_raw(address(data)) };
+    #[cfg(feature = "tracing")]
+    trace::waker(task.header(), "waker.wake");
     if task.header().state.side() == Side::Afar {
         afar::give(task, WAKE);
     } else if task.header().state.wake() == Wake::Schedule {
@@ -58,6 +64,8 @@ unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the waker is borrowed throughout, so its reference is there; ours is not counted, hence not
     // dropped.
     let task = ManuallyDrop::new(unsafe { Reference::from_raw(address(data)) });
+    #[cfg(feature = "tracing")]
+    trace::waker(task.header(), "waker.wake_by_ref");
     if task.header().state.side() == Side::Afar {
         // SAFETY: the waker's reference.
         unsafe { afar::ask(task.address(), WAKE) }
@@ -69,5 +77,8 @@ unsafe fn wake_by_ref(data: *const ()) {
 
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: the waker gives its reference to this call.
-    drop(unsafe { Reference::from_raw(address(data)) });
+    let task = unsafe { Reference::from_raw(address(data)) };
+    #[cfg(feature = "tracing")]
+    trace::waker(task.header(), "waker.drop");
+    drop(task);
 }

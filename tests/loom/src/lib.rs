@@ -11,6 +11,9 @@ mod base {
     pub(crate) mod coop;
     #[path = "../../../../src/base/guard.rs"]
     pub(crate) mod guard;
+    #[cfg(feature = "tracing")]
+    #[path = "../../../../src/base/heard.rs"]
+    pub(crate) mod heard;
     #[path = "../../../../src/base/inbox.rs"]
     pub(crate) mod inbox;
     #[path = "../../../../src/base/parcel.rs"]
