@@ -262,9 +262,10 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
+    let attributes = attributes.into();
     #[cfg(feature = "tracing")]
-    let (future, attributes) = trace::begin(future, "task", attributes.into());
-    let task = run::allocate(future, seat.into(), Birth::Listed(Mark::ANY), attributes.into());
+    let (future, attributes) = trace::begin(future, "task", attributes);
+    let task = run::allocate(future, seat.into(), Birth::Listed(Mark::ANY), attributes);
     // SAFETY: a new cell with three references, one for each; `ANY` is right, for future and output are
     // `Send`.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -284,9 +285,10 @@ where
     F::Output: 'static,
     S: Schedule,
 {
+    let attributes = attributes.into();
     #[cfg(feature = "tracing")]
-    let (future, attributes) = trace::begin(future, "local", attributes.into());
-    let task = run::allocate(future, seat.into(), Birth::Listed(Mark::here()), attributes.into());
+    let (future, attributes) = trace::begin(future, "local", attributes);
+    let task = run::allocate(future, seat.into(), Birth::Listed(Mark::here()), attributes);
     // SAFETY: a new cell with three references, one for each; the mark keeps other threads off the future,
     // and the handle's own bounds keep them off the output.
     unsafe { (TaskRef::from_raw(task), Notified::from_raw(task), JoinHandle::from_raw(task)) }
@@ -303,9 +305,10 @@ where
     F::Output: Send + 'static,
     S: Schedule,
 {
+    let attributes = attributes.into();
     #[cfg(feature = "tracing")]
-    let (future, attributes) = trace::begin(future, trace::BLOCKING, attributes.into());
-    let task = run::allocate(future, seat.into(), Birth::Unlisted, attributes.into());
+    let (future, attributes) = trace::begin(future, trace::BLOCKING, attributes);
+    let task = run::allocate(future, seat.into(), Birth::Unlisted, attributes);
     // SAFETY: a new cell with two references, one for each; `ANY` is right, for future and output are `Send`.
     unsafe { (Notified::from_raw(task), JoinHandle::from_raw(task)) }
 }

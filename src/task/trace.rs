@@ -63,7 +63,8 @@ pin_project! {
         // First: the span is closed when the future has been dropped.
         #[pin]
         future: F,
-        span: Span,
+        // A word, because most tasks are heard by nobody.
+        span: Option<Box<Span>>,
     }
 }
 
@@ -73,7 +74,7 @@ impl<F: Future> Future for Spanned<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _entered = this.span.enter();
+        let _entered = this.span.as_ref().map(|span| span.enter());
         this.future.poll(cx)
     }
 }
@@ -85,8 +86,7 @@ pub(super) fn begin<F>(
     kind: &'static str,
     mut attributes: Attributes,
 ) -> (Spanned<F>, Attributes) {
-    let span = if is_heard() { open(kind, &attributes, size_of::<F>()) } else { Span::none() };
-    attributes.traced.span = span.id();
+    let span = if is_heard() { open(kind, &mut attributes, size_of::<F>()) } else { None };
     (Spanned { future, span }, attributes)
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn begin_block_on<F>(future: F, at: &'static Location<'static>) -> Sp
 }
 
 #[cold]
-fn open(kind: &'static str, attributes: &Attributes, size: usize) -> Span {
+fn open(kind: &'static str, attributes: &mut Attributes, size: usize) -> Option<Box<Span>> {
     // Two places in the code, because a target is part of the place.
     macro_rules! spawn_span {
         ($target:literal) => {
@@ -114,7 +114,10 @@ fn open(kind: &'static str, attributes: &Attributes, size: usize) -> Span {
             )
         };
     }
-    if kind == BLOCKING { spawn_span!("tokio::task::blocking") } else { spawn_span!("tokio::task") }
+    let span =
+        if kind == BLOCKING { spawn_span!("tokio::task::blocking") } else { spawn_span!("tokio::task") };
+    attributes.traced.span = span.id();
+    (!span.is_disabled()).then(|| Box::new(span))
 }
 
 /// Tells what happens to a waker of the task. Before it does: what is woken may be over in a moment.

@@ -60,9 +60,10 @@ where
     S: Schedule,
 {
     let future = Lazy::Make(Some(make));
+    let attributes = attributes.into();
     #[cfg(feature = "tracing")]
-    let (future, attributes) = super::trace::begin(future, "local", attributes.into());
-    let task = run::allocate(future, scheduler.into(), Birth::Elsewhere(mark), attributes.into());
+    let (future, attributes) = super::trace::begin(future, "local", attributes);
+    let task = run::allocate(future, scheduler.into(), Birth::Elsewhere(mark), attributes);
     // SAFETY: a new cell with two references, one for each. What is in it is `Send` until it is polled, which
     // the mark lets one thread do.
     unsafe { (Unborn(Reference::from_raw(task)), JoinHandle::from_raw(task)) }

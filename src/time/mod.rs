@@ -43,6 +43,8 @@ mod interval;
 mod pause;
 mod sleep;
 mod timeout;
+#[cfg(feature = "tracing")]
+mod trace;
 mod wheel;
 
 pub(crate) use instant::FAR_FUTURE;

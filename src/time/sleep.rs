@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 use super::driver::{self, Outcome, Ticket};
+#[cfg(feature = "tracing")]
+use super::trace::Traced;
 use super::{Duration, Instant};
 use crate::base::coop;
 use std::pin::Pin;
@@ -41,6 +43,7 @@ const FAR: Duration = Duration::from_millis(10);
 /// # Panics
 /// When first polled on a thread that is neither part of a runtime nor has entered one, and when polled
 /// after the runtime has shut down; see [`Sleep`].
+#[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now().saturating_add(duration))
 }
@@ -60,8 +63,15 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// # Panics
 /// As [`sleep`].
+#[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, state: State::Idle, asked: false }
+    Sleep {
+        deadline,
+        state: State::Idle,
+        asked: false,
+        #[cfg(feature = "tracing")]
+        traced: Traced::new(deadline, std::panic::Location::caller()),
+    }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -95,6 +105,8 @@ pub struct Sleep {
     state: State,
     /// The home core has been asked to change the deadline, so the timer may fire at an older one.
     asked: bool,
+    #[cfg(feature = "tracing")]
+    traced: Option<Box<Traced>>,
 }
 
 #[derive(Debug)]
@@ -142,6 +154,8 @@ impl Sleep {
     /// [`Sleep::reset`] for those who own the future.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.deadline = deadline;
+        #[cfg(feature = "tracing")]
+        self.traced.iter().for_each(|traced| traced.deadline(deadline));
         match &mut self.state {
             State::Idle => {}
             State::Armed(ticket) if ticket.outcome().is_none() => {
@@ -193,12 +207,27 @@ impl Sleep {
     }
 }
 
+#[cfg(feature = "tracing")]
+impl Sleep {
+    fn poll_traced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Out, so that it can be used around a poll of the rest.
+        let Some(traced) = self.traced.take() else { return self.poll_timer(cx) };
+        let polled = traced.poll(|| self.poll_timer(cx));
+        self.traced = Some(traced);
+        polled
+    }
+}
+
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let unit = ready!(coop::poll_proceed(cx));
-        ready!(self.poll_timer(cx));
+        #[cfg(not(feature = "tracing"))]
+        let polled = self.poll_timer(cx);
+        #[cfg(feature = "tracing")]
+        let polled = self.poll_traced(cx);
+        ready!(polled);
         unit.made_progress();
         Poll::Ready(())
     }

@@ -136,3 +136,22 @@ fn the_console_shows_how_panics_aborts_and_runtimes_end_tasks() {
     }
     client().wait_for(|seen| (seen.dropped == 0).then_some(()));
 }
+
+#[test]
+#[cfg_attr(
+    not(console_without_tokio_unstable),
+    ignore = "run it in tests/tracing, whose .cargo/config.toml counts"
+)]
+fn the_console_shows_which_task_waits_for_a_timer() {
+    client();
+    let runtime = runtime(1);
+    let task = named("sleeper").spawn_with(runtime.handle(), async {
+        ringwork::time::sleep(ringwork::time::Duration::from_secs(3600)).await;
+    });
+    let shown = client().wait_for(|seen| seen.task("sleeper").filter(|task| task.polls() == 1));
+    let waits = client().wait_for(|seen| Some(seen.waits_of(shown.id)).filter(|waits| !waits.is_empty()));
+    assert_eq!(waits, [("Sleep".to_string(), "Sleep".to_string(), 1)]);
+    task.abort();
+    assert!(runtime.block_on(task).unwrap_err().is_cancelled());
+    end_of("sleeper");
+}
