@@ -75,6 +75,9 @@ pub mod design {}
 #[cfg_attr(doctest, doc = "Bringing your tokio program.")]
 pub mod bringing {}
 
+#[doc = include_str!("seeing.md")]
+pub mod seeing {}
+
 /// The README's program, compiled.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

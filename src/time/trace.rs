@@ -12,10 +12,12 @@
 //!   whether the time had come (`op_name` = `poll_elapsed`, `is_ready`).
 //!
 //! Timeouts and intervals are made of a `Sleep`, and their place is where they were made. None of the spans
-//! has the task's as its parent: a `Sleep` that leaves its task would keep that open.
+//! has the task's as its parent: a `Sleep` that leaves its task would keep that open. A subscriber's panic in
+//! an event is contained, one in a span is that of whoever makes, polls or drops the `Sleep`.
 #![forbid(unsafe_code)]
 
 use super::Instant;
+use crate::base::guard::contained;
 use crate::base::heard::is_heard;
 use std::panic::Location;
 use std::task::Poll;
@@ -52,8 +54,8 @@ impl Traced {
         if resource.is_disabled() {
             return None;
         }
-        // Inside the resource, by which a console knows whose the op is; not inside the op, or that would count
-        // as a poll.
+        // Inside the resource, by which a console knows whose the op is; not inside the op, which would count as
+        // a poll.
         let op = resource.in_scope(|| {
             trace_span!(
                 target: "runtime::resource",
@@ -73,12 +75,14 @@ impl Traced {
     pub(super) fn deadline(&self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now()).as_millis();
         self.resource.in_scope(|| {
-            trace!(
-                target: "runtime::resource::state_update",
-                duration = u64::try_from(left).unwrap_or(u64::MAX),
-                duration.unit = "ms",
-                duration.op = "override",
-            );
+            contained(|| {
+                trace!(
+                    target: "runtime::resource::state_update",
+                    duration = u64::try_from(left).unwrap_or(u64::MAX),
+                    duration.unit = "ms",
+                    duration.op = "override",
+                );
+            });
         });
     }
 
@@ -88,7 +92,10 @@ impl Traced {
         let _op = self.op.enter();
         let _poll = self.poll.enter();
         let polled = poll();
-        trace!(target: "runtime::resource::poll_op", op_name = "poll_elapsed", is_ready = polled.is_ready());
+        contained(|| {
+            let is_ready = polled.is_ready();
+            trace!(target: "runtime::resource::poll_op", op_name = "poll_elapsed", is_ready);
+        });
         polled
     }
 }
