@@ -274,11 +274,11 @@ mod tests {
     #[test]
     fn a_task_is_made_from_what_is_left_of_another_one_of_its_size() {
         let count = Arc::new(());
-        let first = live(ready([1_u64; 2]), keeper(&count));
+        let first = live(ready([1_u64; 3]), keeper(&count));
         assert_eq!(Arc::strong_count(&count), 2, "its scheduler lives on");
-        let shell = take::<std::future::Ready<[u8; 16]>>().unwrap();
-        assert_eq!(live(ready([1_u8; 16]), Seat::Used(shell)), first);
-        drop(take::<std::future::Ready<[u8; 16]>>().unwrap());
+        let shell = take::<std::future::Ready<[u8; 24]>>().unwrap();
+        assert_eq!(live(ready([1_u8; 24]), Seat::Used(shell)), first);
+        drop(take::<std::future::Ready<[u8; 24]>>().unwrap());
         assert_eq!(Arc::strong_count(&count), 1);
     }
 

@@ -54,8 +54,8 @@ impl Traced {
         if resource.is_disabled() {
             return None;
         }
-        // Inside the resource, by which a console knows whose the op is; not inside the op, which would count as
-        // a poll.
+        // Inside the resource, by which a console knows whose the op is; not inside the op, which would count
+        // as a poll.
         let op = resource.in_scope(|| {
             trace_span!(
                 target: "runtime::resource",

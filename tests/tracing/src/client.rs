@@ -91,7 +91,7 @@ impl Seen {
         let id = task.id.as_ref()?.id;
         let fields = task.fields.iter().filter_map(|field| Some((name(field)?, text(field)?))).collect();
         let location = task.location.clone().unwrap_or_default();
-        Some(Shown { id, fields, location, stats: self.stats.get(&id)?.clone() })
+        Some(Shown { id, fields, location, stats: *self.stats.get(&id)? })
     }
 
     fn take(&mut self, update: Update) {
