@@ -32,6 +32,8 @@ static RAN: AtomicU64 = AtomicU64::new(0);
 static LOCK: LazyLock<Mutex<u64>> = LazyLock::new(Mutex::default);
 static SPAWNS: AtomicBool = AtomicBool::new(false);
 static PANICS: AtomicBool = AtomicBool::new(false);
+static PANICS_WHEN_MADE: AtomicBool = AtomicBool::new(false);
+static PANICS_WHEN_ENTERED: AtomicBool = AtomicBool::new(false);
 
 struct Meddler;
 
@@ -57,9 +59,18 @@ impl Meddler {
     }
 }
 
+impl Meddler {
+    fn meddle_with<S: Subscriber + for<'a> LookupSpan<'a>>(&self, id: &Id, context: &Context<'_, S>) {
+        if let Some(span) = context.span(id) {
+            self.meddle(span.metadata());
+        }
+    }
+}
+
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Meddler {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         self.meddle(attributes.metadata());
+        assert!(!PANICS_WHEN_MADE.load(Ordering::Relaxed), "the subscriber panics");
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -67,17 +78,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Meddler {
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        if let Some(span) = context.span(id) {
-            self.meddle(span.metadata());
-        }
+        self.meddle_with(id, &context);
+        assert!(!PANICS_WHEN_ENTERED.load(Ordering::Relaxed), "the subscriber panics");
     }
 
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
-        self.on_enter(id, context);
+        self.meddle_with(id, &context);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        self.on_enter(&id, context);
+        self.meddle_with(&id, &context);
     }
 }
 
@@ -174,4 +184,29 @@ fn a_panic_of_the_subscriber_in_an_event_reaches_neither_a_wake_nor_a_core() {
     let task = Builder::new().name("after").spawn_with(runtime.handle(), async { 6 * 7 });
     wait_until(|| task.is_finished());
     assert_eq!(runtime.block_on(task).unwrap(), 42);
+}
+
+#[test]
+fn a_panic_of_the_subscriber_in_a_span_is_that_of_the_spawn_or_of_the_task() {
+    let _alone = alone();
+    std::panic::set_hook(Box::new(|_| ()));
+    let runtime = runtime(1);
+    let held = Arc::new(());
+    let future = || {
+        let held = Arc::clone(&held);
+        async move { drop(held) }
+    };
+    PANICS_WHEN_MADE.store(true, Ordering::Relaxed);
+    let spawned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.spawn(future())));
+    PANICS_WHEN_MADE.store(false, Ordering::Relaxed);
+    assert!(spawned.is_err());
+    assert_eq!(Arc::strong_count(&held), 1, "the future was dropped, and no task made of it");
+    PANICS_WHEN_ENTERED.store(true, Ordering::Relaxed);
+    let failed = runtime.spawn(future());
+    wait_until(|| failed.is_finished());
+    PANICS_WHEN_ENTERED.store(false, Ordering::Relaxed);
+    drop(std::panic::take_hook());
+    assert!(runtime.block_on(failed).unwrap_err().is_panic());
+    assert_eq!(Arc::strong_count(&held), 1);
+    runtime.block_on(runtime.spawn(future())).unwrap();
 }
