@@ -107,9 +107,10 @@ fn a_request_costs_one_receive_completion_one_send_and_no_more_memory_than_with_
         }));
         let allocations = || runtime.block_on(handle.call(0, || ALLOCATIONS.get())).unwrap();
         ask(&mut client, WARM_UP);
-        let (before, start) = (handle.metrics().cores[0].clone(), allocations());
+        // The call first: an answer is there before the enter that has sent it returns, and is counted.
+        let (start, before) = (allocations(), handle.metrics().cores[0].clone());
         ask(&mut client, REQUESTS);
-        let (after, end) = (handle.metrics().cores[0].clone(), allocations());
+        let (end, after) = (allocations(), handle.metrics().cores[0].clone());
 
         let each = |count: u64| count as f64 / REQUESTS as f64;
         let (sqes, cqes) = (after.sqes - before.sqes, after.cqes - before.cqes);
