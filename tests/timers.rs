@@ -2,7 +2,7 @@
 
 mod kit;
 
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, select};
 use kit::{bounded, poll_once, runtime, wait_for};
 use ringwork::runtime::Runtime;
 use ringwork::time::{Duration, Instant, Interval, MissedTickBehavior};
@@ -58,12 +58,16 @@ fn sleeps_end_in_the_order_of_their_deadlines() {
             let start = Instant::now();
             let naps = [30, 10, 50, 20, 40].map(|after| {
                 let sender = sender.clone();
-                async move {
+                // A task each: on a busy machine several are due at once, and one task would look at them in
+                // an order of its own.
+                ringwork::spawn_local(async move {
                     sleep_until(start + after * MS).await;
                     sender.send(after).unwrap();
-                }
+                })
             });
-            join_all(naps).await;
+            for nap in naps {
+                nap.await.unwrap();
+            }
             drop(sender);
             receiver.into_iter().collect::<Vec<_>>()
         });

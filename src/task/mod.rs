@@ -42,7 +42,8 @@
 //! - `state`, the other word (`remote`): of a local task everybody, by read-modify-write; home only looks,
 //!   except to take what has arrived and, once the task is over, to merge the counts and to count there from
 //!   then on. A `Send` task has no use for it.
-//! - Constant: functions, mark, realm, id, attributes. `home`: the scheduler's note, atomic, for a hint.
+//! - Constant: functions, mark, realm, id, attributes, the number of the span (`trace.rs`). `home`: the
+//!   scheduler's note, atomic, for a hint.
 //! - `node`: of a `Send` task whoever holds the `Notified`, or the list it has been put into; of a local task
 //!   the message that is on its way, of which there is at most one (IN_FLIGHT). A local task's `Notified`
 //!   never travels.
