@@ -11,6 +11,8 @@
 //! | `futures-io` | the same with the traits of `futures-io` |
 //! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in [`compat::hyper`] |
 //! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |
+//! | `tower` | `compat::tower::serve`: an HTTP server on every core, from any make-service |
+//! | `axum` | `compat::axum::serve`: the same for applications of axum, with their connect-info |
 //! | `tokio-context` | a tokio runtime beside, for libraries that call one inside; `compat::tokio_context` |
 //!
 //! With `tls`, a `TlsStream` has those of streams, too.
@@ -36,6 +38,8 @@
 #![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 mod cursor;
 #[cfg(any(feature = "tokio-io", feature = "futures-io", feature = "hyper"))]
@@ -48,6 +52,8 @@ pub mod hyper;
 pub mod tokio_context;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub use cursor::FileCursor;

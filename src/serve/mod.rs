@@ -28,11 +28,18 @@ use std::net::SocketAddr;
 use std::panic::Location;
 use std::sync::Arc;
 
+/// What is served.
+#[derive(Clone, Debug)]
+enum On {
+    Address(SocketAddr),
+    Listener(Arc<std::net::TcpListener>),
+}
+
 /// How to serve. See [`serve_per_core`] for the short form.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `start`"]
 pub struct Serve {
-    address: SocketAddr,
+    on: On,
     options: ListenOptions,
     balance: Balance,
     /// Where the server is described: what its tasks say when somebody asks where they come from.
@@ -43,8 +50,39 @@ impl Serve {
     /// Serves `address` on every core, [`Balance::Kernel`] unless told otherwise. Port 0 picks a free one.
     #[track_caller]
     pub fn new(address: SocketAddr) -> Self {
-        let at = Location::caller();
-        Self { address, options: ListenOptions::new(), balance: Balance::default(), at }
+        Self::on(On::Address(address), Location::caller())
+    }
+
+    /// Serves a socket that listens already: one that was handed over by the parent process, or bound before
+    /// privileges were dropped. One socket has one queue, so [`Balance::LeastLoaded`] holds whatever is asked
+    /// for. The backlog stays as it was; a limit of connections holds.
+    ///
+    /// ```
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let bound = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let server = ringwork::Serve::listener(bound)
+    ///     .start(|stream, _peer| async move { drop(stream.send_all("hello\n").await) })
+    ///     .await?;
+    /// let client = ringwork::net::TcpStream::connect(server.local_addr()).await?;
+    /// assert_eq!(&client.recv_pooled().await?[..], b"hello\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn listener(listener: std::net::TcpListener) -> Self {
+        Self::on(On::Listener(Arc::new(listener)), Location::caller())
+    }
+
+    fn on(on: On, at: &'static Location<'static>) -> Self {
+        Self { on, options: ListenOptions::new(), balance: Balance::default(), at }
+    }
+
+    /// Its tasks say that they come from here.
+    #[cfg(feature = "tower")]
+    pub(crate) fn described_at(mut self, at: &'static Location<'static>) -> Self {
+        self.at = at;
+        self
     }
 
     /// How each listener listens. A limit of connections holds for each listener: for each core under
@@ -85,7 +123,7 @@ impl Serve {
                 contained(|| drop(spawn_local_here(live.guard(handler(stream, peer)), at)));
             }
         };
-        let by_mail = self.balance == Balance::LeastLoaded;
+        let by_mail = self.spread() == Balance::LeastLoaded;
         self.start_with(starter, by_mail)
     }
 
@@ -122,7 +160,7 @@ impl Serve {
         let address = listeners[0].local_addr()?;
         let beside = |(home, listener): (usize, &TcpListener)| Listener { home, beside: listener.beside() };
         let all: Arc<[Listener]> = listeners.iter().enumerate().map(beside).collect();
-        let state = Arc::new(State::new(runtime.clone(), self.balance, by_mail));
+        let state = Arc::new(State::new(runtime.clone(), self.spread(), by_mail));
         let mut listeners = listeners.into_iter();
         // All duties are taken on before the first core begins: no count comes to zero too soon.
         let duties = |core| Duties {
@@ -143,16 +181,44 @@ impl Serve {
         Ok(Server { address, state, loops })
     }
 
+    /// How connections are spread: what comes from one socket is placed.
+    fn spread(&self) -> Balance {
+        match self.on {
+            On::Address(_) => self.balance,
+            On::Listener(_) => Balance::LeastLoaded,
+        }
+    }
+
     /// One listener, or one per core. The first binding is made without sharing the port, so that a port in
     /// use is an error.
     fn bind(&self, cores: usize) -> io::Result<Vec<TcpListener>> {
+        let address = match &self.on {
+            On::Address(address) => *address,
+            On::Listener(listener) => return Ok(vec![self.options.from_std(listener.try_clone()?)?]),
+        };
         let exclusive = self.options.clone().reuse_port(false);
         if cores == 1 || self.balance == Balance::LeastLoaded {
-            return Ok(vec![exclusive.bind_now(self.address)?]);
+            return Ok(vec![exclusive.bind_now(address)?]);
         }
-        let address = exclusive.probe(self.address)?;
+        let address = exclusive.probe(address)?;
         let shared = self.options.clone().reuse_port(true);
         (0..cores).map(|_| shared.bind_now(address)).collect()
+    }
+}
+
+/// As [`Serve::new`].
+impl From<SocketAddr> for Serve {
+    #[track_caller]
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address)
+    }
+}
+
+/// As [`Serve::listener`].
+impl From<std::net::TcpListener> for Serve {
+    #[track_caller]
+    fn from(listener: std::net::TcpListener) -> Self {
+        Self::listener(listener)
     }
 }
 

@@ -42,15 +42,37 @@ impl Server {
     ///
     /// Dropped before it is done, or out of patience, it leaves the server to end by itself: no connection is
     /// accepted any more, and those that live go on.
-    pub async fn stop(self, patience: Duration) -> bool {
+    pub async fn stop(mut self, patience: Duration) -> bool {
+        timeout(patience, self.ended()).await.is_ok()
+    }
+
+    /// Tells the accept loops to end.
+    #[cfg(feature = "tower")]
+    pub(crate) fn stop_accepting(&self) {
         self.state.stop();
-        let ended = async {
-            for accepting in self.loops {
-                let _ = accepting.await;
-            }
-            self.state.idle().await;
-        };
-        timeout(patience, ended).await.is_ok()
+    }
+
+    /// Tells the accept loops to end and waits until they and all handlers have. May be asked again when it
+    /// was dropped before it was done.
+    pub(crate) async fn ended(&mut self) {
+        self.state.stop();
+        while let Some(accepting) = self.loops.last_mut() {
+            let _ = accepting.await;
+            self.loops.pop();
+        }
+        self.state.idle().await;
+    }
+
+    /// Waits until the accept loops have ended, which they do only if their sockets break or the runtime goes
+    /// down.
+    #[cfg(feature = "tower")]
+    pub(crate) async fn accepting(&mut self) -> io::Result<()> {
+        while let Some(accepting) = self.loops.last_mut() {
+            let ended = accepting.await;
+            self.loops.pop();
+            ended.map_err(io::Error::other)??;
+        }
+        Ok(())
     }
 }
 

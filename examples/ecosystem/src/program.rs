@@ -1,19 +1,17 @@
 //! What makes a server a program: its command line's outcome, its exit codes, its first line and its end.
 #![forbid(unsafe_code)]
 
-use ringwork::net::TcpStream;
+use ringwork::compat::tower::Server;
 use ringwork::runtime::Builder;
-use ringwork::serve_per_core;
 use ringwork::signal::Signal;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// After the signal to stop: how long requests may go on. The process is gone within 5 s.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(3);
 /// How long the runtime may take to end what is left after that.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 
@@ -56,28 +54,25 @@ impl Program {
         }
     }
 
-    /// Serves every client with `handler` until a signal says stop, of which the handlers are told.
+    /// Serves what `start` starts on `listen`, until a signal says stop.
     ///
     /// # Errors
     /// One line for stderr.
-    pub async fn serve<H, Fut>(self, listen: SocketAddr, handler: H) -> Result<(), String>
-    where
-        H: Fn(TcpStream, SocketAddr, watch::Receiver<bool>) -> Fut + Clone + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
+    pub async fn serve(
+        self,
+        listen: SocketAddr,
+        start: impl Future<Output = io::Result<Server>>,
+    ) -> Result<(), String> {
         let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
         let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
-        let (stop, stopping) = watch::channel(false);
-        let handler = move |client, peer| handler(client, peer, stopping.clone());
-        let server = serve_per_core(listen, handler).await;
-        let server = server.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+        let server = start.await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 
         let stopped = signals.recv().await;
-        let _nobody_may_be_there = stop.send(true);
-        if !server.stop(GRACE).await {
-            self.complain(format_args!("some connections did not end in {GRACE:?} and were reset"));
+        let cut = server.stop(GRACE).await;
+        if cut > 0 {
+            self.complain(format_args!("{cut} connections did not end in {GRACE:?} and were cut"));
         }
         stopped.map(drop).map_err(|error| format!("cannot wait for signals: {error}"))
     }

@@ -15,3 +15,8 @@ pub struct HyperGuide;
 #[cfg(doctest)]
 #[doc = include_str!("../../../src/bringing.md")]
 pub struct Bringing;
+
+/// Serving services of tower.
+#[cfg(doctest)]
+#[doc = include_str!("../../../src/compat/tower/guide.md")]
+pub struct TowerGuide;

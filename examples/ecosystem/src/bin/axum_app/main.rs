@@ -12,14 +12,10 @@
 mod app;
 mod chat;
 
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper_util::service::TowerToHyperService;
-use ringwork::net::TcpStream;
-use ringwork_ecosystem::{Program, serve_http};
+use ringwork::compat::axum::serve;
+use ringwork_ecosystem::Program;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use tokio::sync::watch;
 
 const PROGRAM: Program = Program { name: "axum_app", usage: USAGE };
 
@@ -49,23 +45,10 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
     Ok(Some(args))
 }
 
-/// Serves one client with the application.
-async fn serve_client(client: TcpStream, peer: SocketAddr, app: axum::Router, stop: watch::Receiver<bool>) {
-    let _gone_already = client.set_nodelay(true);
-    let service = TowerToHyperService::new(app);
-    // Who the client is, for `axum::extract::ConnectInfo`.
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-        hyper::service::Service::call(&service, request)
-    });
-    serve_http(client, service, stop).await;
-}
-
 fn main() -> ExitCode {
-    let serve = async |args: Args| {
-        let app = app::router();
-        let handler = move |client, peer, stop| serve_client(client, peer, app.clone(), stop);
-        PROGRAM.serve(args.listen, handler).await
+    let run = async |args: Args| {
+        let app = app::router().into_make_service_with_connect_info::<SocketAddr>();
+        PROGRAM.serve(args.listen, serve(args.listen, app).start()).await
     };
-    PROGRAM.main(parse(), |args| args.cores, serve)
+    PROGRAM.main(parse(), |args| args.cores, run)
 }

@@ -61,7 +61,8 @@ impl Upstream {
     }
 }
 
-type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+/// What a client gets.
+pub(crate) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
 
 /// Passes a request on and its response back.
 pub(crate) async fn forward(

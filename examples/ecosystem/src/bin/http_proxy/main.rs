@@ -15,52 +15,41 @@
 mod args;
 mod forward;
 mod headers;
+mod service;
 mod tls;
 
 use args::Args;
-use forward::{Upstream, forward};
-use hyper::service::service_fn;
-use ringwork::net::TcpStream;
-use ringwork::time::timeout;
-use ringwork_ecosystem::{Program, for_hyper, serve_http};
-use std::net::SocketAddr;
+use hyper_util::server::conn::auto;
+use ringwork::compat::hyper::Executor;
+use ringwork::compat::tower::serve;
+use ringwork_ecosystem::{Program, for_hyper};
+use service::MakeProxy;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 const PROGRAM: Program = Program { name: "http_proxy", usage: args::USAGE };
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of a request, and an idle HTTP/1 connection to begin one.
+const HEAD_TIME: Duration = Duration::from_secs(60);
+/// HTTP/2: how often a peer is asked whether it is still there, and how long it may take to answer.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIME: Duration = Duration::from_secs(20);
 
-/// What all connections share.
-struct Proxy {
-    upstream: Arc<Upstream>,
-    tls: Option<TlsAcceptor>,
-}
-
-/// Serves one client.
-async fn serve_client(client: TcpStream, peer: SocketAddr, proxy: Arc<Proxy>, stop: watch::Receiver<bool>) {
-    if client.set_nodelay(true).is_err() {
-        // It is gone already.
-        return;
-    }
-    let (upstream, over_tls) = (Arc::clone(&proxy.upstream), proxy.tls.is_some());
-    let service = service_fn(move |request| forward(request, peer, over_tls, Arc::clone(&upstream)));
-    let Some(acceptor) = &proxy.tls else { return serve_http(client, service, stop).await };
-    if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME, acceptor.accept(client)).await {
-        serve_http(for_hyper(stream), service, stop).await;
-    }
+fn settings(http: &mut auto::Builder<Executor>) {
+    http.http2().keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIME);
 }
 
 fn main() -> ExitCode {
-    let serve = async |args: Args| {
-        let tls = args.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
-        let proxy = Arc::new(Proxy { upstream: Arc::new(args.upstream), tls });
-        let handler = move |client, peer, stop| serve_client(client, peer, Arc::clone(&proxy), stop);
-        PROGRAM.serve(args.listen, handler).await
+    let run = async |args: Args| {
+        let make = MakeProxy::new(args.upstream, args.tls.is_some());
+        let serve = serve(args.listen, make).head_time(HEAD_TIME).http(settings);
+        let Some(files) = args.tls else { return PROGRAM.serve(args.listen, serve.start()).await };
+        let acceptor = tls::acceptor(&files.cert, &files.key)?;
+        let serve = serve.handshake(move |client| {
+            let handshake = acceptor.accept(client);
+            async move { handshake.await.map(for_hyper) }
+        });
+        PROGRAM.serve(args.listen, serve.start()).await
     };
-    PROGRAM.main(args::parse(), |args| args.cores, serve)
+    PROGRAM.main(args::parse(), |args| args.cores, run)
 }

@@ -1,0 +1,179 @@
+//! One connection, from its handshake to its end.
+//!
+//! Owns the limits that hyper has none for (the handshake, and the time to a first request, while hyper does
+//! not know the version of HTTP yet) and the order of a connection's end. How requests are served is hyper's.
+#![forbid(unsafe_code)]
+
+use super::ending::{Ending, Seat, Stage};
+use super::incoming::IncomingStream;
+use crate::compat::hyper::Executor;
+use crate::time::{Sleep, sleep};
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, Write};
+use hyper::{Request, Response};
+use hyper_util::server::conn::auto;
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tower_service::Service;
+
+/// Any error of a service or a body.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How old a connection without a request must be to be told that the server ends: one that the kernel had
+/// accepted before the listener closed brings its request a moment later.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// What all connections of a server share.
+pub(super) struct Shared {
+    pub(super) http: auto::Builder<Executor>,
+    /// From the accept to the head of the first request.
+    pub(super) head_time: Duration,
+    pub(super) ending: Arc<Ending>,
+}
+
+/// Serves one client until it or the server ends.
+pub(super) async fn serve<Io, M, S, B>(
+    handshake: impl Future<Output = io::Result<Io>>,
+    peer: SocketAddr,
+    mut make: M,
+    shared: Arc<Shared>,
+) where
+    Io: Read + Write + Unpin + Send + 'static,
+    M: for<'a> Service<IncomingStream<'a, Io>, Response = S>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut watch = Watch::new(&shared);
+    let prepared = async {
+        let io = handshake.await.ok()?;
+        poll_fn(|cx| make.poll_ready(cx)).await.ok()?;
+        let service = make.call(IncomingStream::new(&io, peer)).await.ok()?;
+        Some((io, service))
+    };
+    let Some((io, service)) = watch.over(pin!(prepared)).await else { return };
+    let service = Noted { service: TowerToHyperService::new(service), began: Arc::clone(&watch.began) };
+    let mut connection = pin!(shared.http.serve_connection_with_upgrades(io, service));
+    let mut is_told = false;
+    let served = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+            match watch.poll(cx) {
+                Some(Word::End) if !is_told => {
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Some(Word::Go) => return Poll::Ready(Ok(())),
+                Some(Word::End) | None => return Poll::Pending,
+            }
+        }
+    });
+    if let Err(error) = served.await {
+        // Clients break off every day.
+        tracing::debug!(target: "ringwork::serve", %peer, %error, "a connection broke");
+    }
+}
+
+/// What a connection is to do.
+enum Word {
+    /// End the requests in flight.
+    End,
+    /// End at once.
+    Go,
+}
+
+/// Looks after one connection.
+struct Watch {
+    seat: Seat,
+    ending: Arc<Ending>,
+    /// Whether a request has come.
+    began: Arc<AtomicBool>,
+    late: Option<Sleep>,
+    fresh: Option<Sleep>,
+}
+
+impl Watch {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            seat: Seat::new(Arc::clone(&shared.ending)),
+            ending: Arc::clone(&shared.ending),
+            began: Arc::default(),
+            late: Some(sleep(shared.head_time)),
+            fresh: Some(sleep(FRESH)),
+        }
+    }
+
+    /// What the connection is to do now, if anything; else the task of `cx` is woken when there is something.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Word> {
+        match self.seat.poll(cx) {
+            Stage::Serve => {}
+            Stage::End if self.has_begun() || is_over(&mut self.fresh, cx) => return Some(Word::End),
+            Stage::End => {}
+            Stage::Cut => {
+                self.ending.count_cut();
+                return Some(Word::Go);
+            }
+        }
+        if self.late.is_some() && self.has_begun() {
+            self.late = None;
+        }
+        (self.late.is_some() && is_over(&mut self.late, cx)).then_some(Word::Go)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.began.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what comes before HTTP; none if it failed or the connection has to go.
+    async fn over<T>(&mut self, mut before: Pin<&mut impl Future<Output = Option<T>>>) -> Option<T> {
+        poll_fn(|cx| match before.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending if self.poll(cx).is_some() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+}
+
+/// Whether the time is over; it is put away then, and over for good.
+fn is_over(time: &mut Option<Sleep>, cx: &mut Context<'_>) -> bool {
+    if time.as_mut().is_some_and(|sleep| Pin::new(sleep).poll(cx).is_ready()) {
+        *time = None;
+    }
+    time.is_none()
+}
+
+/// A service that notes its first request.
+struct Noted<S> {
+    service: TowerToHyperService<S>,
+    began: Arc<AtomicBool>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Noted<S>
+where
+    S: Service<Request<Incoming>> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = TowerToHyperServiceFuture<S, Request<Incoming>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if !self.began.load(Ordering::Relaxed) {
+            self.began.store(true, Ordering::Relaxed);
+        }
+        self.service.call(request)
+    }
+}
