@@ -1,57 +1,13 @@
 //! Both programs against plain sockets: what passes the proxy, what it says when the upstream fails, and the
 //! chat behind it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod kit;
+
+use kit::{Program, connect, head};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
-
-/// Long enough for a slow machine.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// A program that is killed with the test.
-struct Program {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Program {
-    /// Starts it and waits for the line that says where it listens.
-    fn start(path: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(path)
-            .args(["--listen", "127.0.0.1:0", "--cores", "2"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program was built");
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").expect("it says where").parse().unwrap();
-        Self { child, address }
-    }
-
-    fn app() -> Self {
-        Self::start(env!("CARGO_BIN_EXE_axum_app"), &[])
-    }
-
-    fn proxy(upstream: SocketAddr) -> Self {
-        Self::start(env!("CARGO_BIN_EXE_http_proxy"), &["--upstream", &format!("http://{upstream}")])
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream
-}
 
 /// Sends a request that closes its connection and reads the whole answer.
 fn ask(to: SocketAddr, request: &[u8]) -> String {
@@ -60,17 +16,6 @@ fn ask(to: SocketAddr, request: &[u8]) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("the answer ends with the connection");
     String::from_utf8(answer).unwrap()
-}
-
-/// Reads up to the empty line.
-fn head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
 }
 
 /// An upstream that answers one connection as told and sends what it was asked back to the test.
