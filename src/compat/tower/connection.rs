@@ -1,25 +1,25 @@
 //! One connection, from its handshake to its end.
 //!
-//! Owns the limits that hyper has none for (the handshake, and the time to a first request, while hyper does
-//! not know the version of HTTP yet) and the order of a connection's end. How requests are served is hyper's.
+//! Owns the limits on the time a client takes (for its handshake, for its first request, which hyper does not
+//! limit while it does not know the version of HTTP, and between requests of HTTP/1) and the order of a
+//! connection's end. How requests are served is hyper's.
 #![forbid(unsafe_code)]
 
 use super::ending::{Ending, Seat, Stage};
 use super::incoming::IncomingStream;
+use super::progress::{Noted, Progress};
 use crate::compat::hyper::Executor;
 use crate::time::{Sleep, sleep};
 use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Write};
 use hyper::{Request, Response};
 use hyper_util::server::conn::auto;
-use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tower_service::Service;
@@ -34,7 +34,7 @@ const FRESH: Duration = Duration::from_millis(100);
 /// What all connections of a server share.
 pub(super) struct Shared {
     pub(super) http: auto::Builder<Executor>,
-    /// From the accept to the head of the first request.
+    /// From the accept to the head of the first request, and from one request to the next.
     pub(super) head_time: Duration,
     pub(super) ending: Arc<Ending>,
 }
@@ -63,7 +63,7 @@ pub(super) async fn serve<Io, M, S, B>(
         Some((io, service))
     };
     let Some((io, service)) = watch.over(pin!(prepared)).await else { return };
-    let service = Noted { service: TowerToHyperService::new(service), began: Arc::clone(&watch.began) };
+    let service = Noted::new(service, Arc::clone(&watch.progress));
     let mut connection = pin!(shared.http.serve_connection_with_upgrades(io, service));
     let mut is_told = false;
     let served = poll_fn(|cx| {
@@ -99,9 +99,10 @@ enum Word {
 struct Watch {
     seat: Seat,
     ending: Arc<Ending>,
-    /// Whether a request has come.
-    began: Arc<AtomicBool>,
-    late: Option<Sleep>,
+    progress: Arc<Progress>,
+    head_time: Duration,
+    /// When to look whether the client is late.
+    look: Sleep,
     fresh: Option<Sleep>,
 }
 
@@ -110,8 +111,9 @@ impl Watch {
         Self {
             seat: Seat::new(Arc::clone(&shared.ending)),
             ending: Arc::clone(&shared.ending),
-            began: Arc::default(),
-            late: Some(sleep(shared.head_time)),
+            progress: Arc::new(Progress::new()),
+            head_time: shared.head_time,
+            look: sleep(shared.head_time),
             fresh: Some(sleep(FRESH)),
         }
     }
@@ -120,21 +122,26 @@ impl Watch {
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<Word> {
         match self.seat.poll(cx) {
             Stage::Serve => {}
-            Stage::End if self.has_begun() || is_over(&mut self.fresh, cx) => return Some(Word::End),
+            Stage::End if self.progress.has_begun() || is_over(&mut self.fresh, cx) => {
+                return Some(Word::End);
+            }
             Stage::End => {}
             Stage::Cut => {
                 self.ending.count_cut();
                 return Some(Word::Go);
             }
         }
-        if self.late.is_some() && self.has_begun() {
-            self.late = None;
+        while Pin::new(&mut self.look).poll(cx).is_ready() {
+            let left = match self.progress.due_for() {
+                Some(due) => self.head_time.saturating_sub(due),
+                None => self.head_time,
+            };
+            if left.is_zero() {
+                return Some(Word::Go);
+            }
+            self.look = sleep(left);
         }
-        (self.late.is_some() && is_over(&mut self.late, cx)).then_some(Word::Go)
-    }
-
-    fn has_begun(&self) -> bool {
-        self.began.load(Ordering::Relaxed)
+        None
     }
 
     /// Waits for what comes before HTTP; none if it failed or the connection has to go.
@@ -154,26 +161,4 @@ fn is_over(time: &mut Option<Sleep>, cx: &mut Context<'_>) -> bool {
         *time = None;
     }
     time.is_none()
-}
-
-/// A service that notes its first request.
-struct Noted<S> {
-    service: TowerToHyperService<S>,
-    began: Arc<AtomicBool>,
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Noted<S>
-where
-    S: Service<Request<Incoming>> + Clone,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = TowerToHyperServiceFuture<S, Request<Incoming>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if !self.began.load(Ordering::Relaxed) {
-            self.began.store(true, Ordering::Relaxed);
-        }
-        self.service.call(request)
-    }
 }

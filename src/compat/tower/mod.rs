@@ -10,6 +10,7 @@
 mod connection;
 mod ending;
 mod incoming;
+mod progress;
 mod serve;
 mod server;
 

@@ -95,7 +95,8 @@ pub struct Serve<M, H = Plain> {
 #[track_caller]
 pub fn serve<M>(on: impl Into<crate::serve::Serve>, make: M) -> Serve<M> {
     let mut http = auto::Builder::new(Executor);
-    http.http1().timer(Timer);
+    // Limited by `head_time` instead, which costs no allocation and no timer per request.
+    http.http1().timer(Timer).header_read_timeout(None);
     http.http2().timer(Timer).enable_connect_protocol();
     let on = on.into().described_at(Location::caller());
     Serve { on, make, handshake: |stream| ready(Ok(stream)), http, head_time: HEAD_TIME }
@@ -168,7 +169,7 @@ impl<M, H> Serve<M, H> {
     ///
     /// # Panics
     /// If this thread is in no runtime.
-    pub async fn start<Fut, Io, S, B>(mut self) -> io::Result<Server>
+    pub async fn start<Fut, Io, S, B>(self) -> io::Result<Server>
     where
         H: Fn(TcpStream) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = io::Result<Io>> + Send + 'static,
@@ -182,7 +183,6 @@ impl<M, H> Serve<M, H> {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        self.http.http1().header_read_timeout(self.head_time);
         let ending = Arc::new(Ending::new(Handle::current().cores()));
         let shared = Shared { http: self.http, head_time: self.head_time, ending: Arc::clone(&ending) };
         let (shared, make, handshake) = (Arc::new(shared), self.make, self.handshake);

@@ -4,8 +4,8 @@
 mod support;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use ringwork::compat::hyper::Executor;
@@ -196,7 +196,8 @@ fn a_request_in_flight_is_answered_after_the_word_to_stop_and_idle_connections_a
         // Closed while the slow requests wait: they are what the server waits for.
         ends(&mut idle).await;
         assert!(!stopping.is_finished());
-        assert!(TcpStream::connect(address).await.is_err(), "nobody accepts");
+        // What comes before the listeners have closed is accepted, and closed for want of a request.
+        while TcpStream::connect(address).await.is_ok() {}
         talk.go.add_permits(2);
         let last = answer(&mut busy).await;
         assert!(last.starts_with("HTTP/1.1 200 ") && last.contains("connection: close"), "{last}");
@@ -354,6 +355,43 @@ fn a_request_may_take_longer_than_its_head() {
 }
 
 #[test]
+fn a_response_may_take_longer_than_its_head_and_the_limit_begins_behind_it() {
+    on_paused_core(|| async {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let answer = |_: Request<Incoming>| async {
+            let ticks = futures_lite::stream::unfold(0, |tick| async move {
+                sleep(HOUR).await;
+                (tick < 3).then(|| (Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"tick"))), tick + 1))
+            });
+            Ok::<_, Infallible>(Response::new(StreamBody::new(ticks)))
+        };
+        let make = service_fn(move |_: IncomingStream<'_>| ready(Ok::<_, Infallible>(service_fn(answer))));
+        let server = serve(anywhere(), make).head_time(Duration::from_secs(60)).start().await.unwrap();
+        let start = ringwork::time::Instant::now();
+        let mut client = connect(&server).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("tick\r\n0\r\n\r\n") && answer.matches("tick").count() == 3, "{answer}");
+        let took = start.elapsed();
+        assert!((HOUR * 4 + Duration::from_secs(60)..HOUR * 5).contains(&took), "{took:?}");
+    });
+}
+
+#[test]
+fn an_idle_connection_of_http2_stays() {
+    on_paused_core(|| async {
+        let talk = Talk::new();
+        let server = serve(anywhere(), make!(talk)).head_time(Duration::from_secs(5)).start().await.unwrap();
+        let mut client = connect_http2(&server).await;
+        for _ in 0..3 {
+            assert_eq!(get(&mut client, "/").await.unwrap().status(), 200);
+            sleep(Duration::from_secs(3600)).await;
+        }
+    });
+}
+
+#[test]
 fn settings_reach_hyper_and_so_do_the_options_of_the_listener() {
     on_cores(2, |_| async {
         let talk = Talk::new();
@@ -447,17 +485,12 @@ fn awaited_it_serves_for_ever_and_dropped_it_accepts_no_more() {
             futures_lite::future::or(asks, served).await.unwrap()
         };
         ends(&mut client).await;
+        while TcpStream::connect(address).await.is_ok() {}
+        let bound = std::net::TcpListener::bind(address).expect("the listener before is closed");
         let signal = async { talk.begun(2).await };
-        let on = ringwork::Serve::new(address);
-        let serving = serve(on, make!(talk)).with_graceful_shutdown(signal, LIMIT);
+        let serving = serve(bound, make!(talk)).with_graceful_shutdown(signal, LIMIT);
         let asks = async {
-            // The port is free as soon as the listener before has been drained.
-            let mut client = loop {
-                match TcpStream::connect(address).await {
-                    Ok(client) => break client,
-                    Err(_) => sleep(Duration::from_millis(1)).await,
-                }
-            };
+            let mut client = TcpStream::connect(address).await.unwrap();
             assert!(ask(&mut client, "/").await.starts_with("HTTP/1.1 200 "));
         };
         let (cut, ()) = futures_lite::future::zip(serving, asks).await;

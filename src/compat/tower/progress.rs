@@ -1,0 +1,160 @@
+//! What a connection is at: whether a request has come, whether one is in flight, when the last was over.
+//!
+//! Owns the service that notes it, around the user's, and the body that notes a response's end by being
+//! dropped. hyper has a limit for the time between requests too, at the price of an allocation and a timer for
+//! each request; one look at these notes when a connection's own timer fires costs neither. It limits nothing
+//! itself.
+#![forbid(unsafe_code)]
+
+use crate::time::Instant;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Request, Response, Version};
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tower_service::Service;
+
+/// The notes of one connection. They are made and read in its task, but for HTTP/2, whose requests are tasks
+/// of their own and note their beginning only.
+pub(super) struct Progress {
+    born: Instant,
+    has_begun: AtomicBool,
+    /// It speaks HTTP/2: between requests it may be idle for as long as it likes.
+    is_multiplexed: AtomicBool,
+    in_flight: AtomicU64,
+    /// In ns since it was born.
+    idle_since: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            born: Instant::now(),
+            has_begun: AtomicBool::new(false),
+            is_multiplexed: AtomicBool::new(false),
+            in_flight: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a request has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Relaxed)
+    }
+
+    /// How long the client has been due to send a request; none if it is not.
+    pub(super) fn due_for(&self) -> Option<Duration> {
+        let is_free =
+            self.is_multiplexed.load(Ordering::Relaxed) || self.in_flight.load(Ordering::Relaxed) > 0;
+        let idle_since = Duration::from_nanos(self.idle_since.load(Ordering::Relaxed));
+        (!is_free).then(|| self.born.elapsed().saturating_sub(idle_since))
+    }
+
+    /// A request of HTTP/1 is in flight until the result is dropped.
+    fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// A request, from its head to the end of its response.
+struct InFlight(Arc<Progress>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // 584 years.
+        self.0.idle_since.store(self.0.born.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The service of a connection, whose requests are noted.
+pub(super) struct Noted<S> {
+    service: TowerToHyperService<S>,
+    progress: Arc<Progress>,
+}
+
+impl<S> Noted<S> {
+    pub(super) fn new(service: S, progress: Arc<Progress>) -> Self {
+        Self { service: TowerToHyperService::new(service), progress }
+    }
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Noted<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+{
+    type Response = Response<NotedBody<B>>;
+    type Error = S::Error;
+    type Future = NotedFuture<S>;
+
+    fn call(&self, request: Request<Incoming>) -> NotedFuture<S> {
+        let is_multiplexed = request.version() == Version::HTTP_2;
+        if !self.progress.has_begun() {
+            self.progress.is_multiplexed.store(is_multiplexed, Ordering::Relaxed);
+            self.progress.has_begun.store(true, Ordering::Relaxed);
+        }
+        let in_flight = (!is_multiplexed).then(|| self.progress.begin());
+        NotedFuture { response: self.service.call(request), in_flight }
+    }
+}
+
+pin_project! {
+    /// A response to come.
+    pub(super) struct NotedFuture<S>
+    where
+        S: Service<Request<Incoming>>,
+    {
+        #[pin]
+        response: TowerToHyperServiceFuture<S, Request<Incoming>>,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<S, B> Future for NotedFuture<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+{
+    type Output = Result<Response<NotedBody<B>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.response.poll(cx))?;
+        let in_flight = this.in_flight.take();
+        Poll::Ready(Ok(response.map(|body| NotedBody { body, _in_flight: in_flight })))
+    }
+}
+
+pin_project! {
+    /// The body of a response: dropped, the response is over.
+    pub(super) struct NotedBody<B> {
+        #[pin]
+        body: B,
+        _in_flight: Option<InFlight>,
+    }
+}
+
+impl<B: Body> Body for NotedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
