@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const WARM_UP: u64 = 200;
-const REQUESTS: u64 = 2_000;
+const REQUESTS: u64 = 500;
 
 /// Calls of all threads but those that say that they are clients.
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -31,8 +31,8 @@ fn count() {
 
 struct Counting;
 
-// SAFETY: everything is passed on to the system's allocator as it came; counting touches a static and a cell of
-// the thread's own, neither of which needs memory.
+// SAFETY: everything is passed on to the system's allocator as it came; counting touches a static and a cell
+// of the thread's own, neither of which needs memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

@@ -1,6 +1,6 @@
-//! Frames of HTTP/2 that are wrong, and some that only look so: the server's word on each, as RFC 9113 has it,
-//! on ringwork, behind the proxy, and on tokio. What a frame means is h2's affair; that each arrives as it was
-//! sent, that the answer leaves before the connection closes, and that the server lives on, is ours.
+//! Frames of HTTP/2 that are wrong, and some that only look so: the server's word on each, as RFC 9113 has
+//! it, on ringwork, behind the proxy, and on tokio. What a frame means is h2's affair; that each arrives as
+//! it was sent, that the answer leaves before the connection closes, and that the server lives on, is ours.
 
 mod kit;
 
@@ -35,6 +35,8 @@ const STREAM_CLOSED: u32 = 5;
 const FRAME_SIZE_ERROR: u32 = 6;
 const COMPRESSION_ERROR: u32 = 9;
 
+use Word::{Answer, Goaway, Reset};
+
 /// How the server takes what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Word {
@@ -63,12 +65,12 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     [vec![0], string(name), string(value)].concat()
 }
 
-/// What is sent behind the preface and an empty SETTINGS.
-fn cases() -> Vec<(&'static str, Vec<u8>, Word)> {
-    use Word::{Answer, Goaway, Reset};
+/// Its name, what is sent behind the preface and an empty SETTINGS, and what it leads to.
+type Case = (&'static str, Vec<u8>, Word);
+
+/// What a server must put up with.
+fn unusual() -> Vec<Case> {
     let whole = frame(HEADERS, WHOLE, 1, GET);
-    let protocol = Goaway(&[PROTOCOL_ERROR]);
-    let size = Goaway(&[FRAME_SIZE_ERROR]);
     vec![
         ("a request", whole.clone(), Answer),
         ("a frame of no known kind", [frame(0x77, 0xff, 3, b"what"), whole.clone()].concat(), Answer),
@@ -89,6 +91,14 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Word)> {
             [frame(PRIORITY, 0, 9, &[0, 0, 0, 0, 5]), whole.clone()].concat(),
             Answer,
         ),
+    ]
+}
+
+/// Settings and streams that may not be.
+fn wrong_streams() -> Vec<Case> {
+    let protocol = Goaway(&[PROTOCOL_ERROR]);
+    let size = Goaway(&[FRAME_SIZE_ERROR]);
+    vec![
         ("SETTINGS of five bytes", frame(SETTINGS, 0, 0, &[0; 5]), size),
         ("SETTINGS acknowledged with content", frame(SETTINGS, ACK, 0, &[0; 6]), size),
         ("SETTINGS on a stream", frame(SETTINGS, 0, 1, &[0, 3, 0, 0, 0, 9]), protocol),
@@ -108,6 +118,15 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Word)> {
             [frame(HEADERS, WHOLE, 5, GET), frame(HEADERS, WHOLE, 3, GET)].concat(),
             Goaway(&[PROTOCOL_ERROR, STREAM_CLOSED]),
         ),
+    ]
+}
+
+/// Frames that may not be.
+fn wrong_frames() -> Vec<Case> {
+    let whole = frame(HEADERS, WHOLE, 1, GET);
+    let protocol = Goaway(&[PROTOCOL_ERROR]);
+    let size = Goaway(&[FRAME_SIZE_ERROR]);
+    vec![
         ("PING of seven bytes", frame(PING, 0, 0, &[0; 7]), size),
         ("PING on a stream", frame(PING, 0, 1, &[0; 8]), protocol),
         ("the reset of an idle stream", frame(RST_STREAM, 0, 1, &[0; 4]), protocol),
@@ -138,6 +157,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Word)> {
             Goaway(&[COMPRESSION_ERROR]),
         ),
         ("an index of 0", frame(HEADERS, WHOLE, 1, &[0x80]), Goaway(&[COMPRESSION_ERROR])),
+    ]
+}
+
+/// Requests that may not be: their connection may go on.
+fn wrong_requests() -> Vec<Case> {
+    vec![
         ("a stream that depends on itself", frame(PRIORITY, 0, 1, &[0, 0, 0, 1, 5]), Reset(PROTOCOL_ERROR)),
         ("capital letters in a name", get_with(&field("X-Loud", "1")), Reset(PROTOCOL_ERROR)),
         ("a field of the connection", get_with(&field("connection", "keep-alive")), Reset(PROTOCOL_ERROR)),
@@ -203,7 +228,7 @@ fn each_frame_that_is_wrong_is_answered_as_the_protocol_says_and_the_server_live
     let proxy = Program::proxy(ours.address);
     let tokios = OnTokio::start(app());
     let mut wrong = Vec::new();
-    for (case, bytes, expected) in cases() {
+    for (case, bytes, expected) in [unusual(), wrong_streams(), wrong_frames(), wrong_requests()].concat() {
         let all = [ours.address, proxy.address, tokios.address].map(|to| word(to, &bytes));
         let is_right = |word: &String| match expected {
             Word::Goaway(codes) => {

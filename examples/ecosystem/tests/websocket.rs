@@ -1,7 +1,7 @@
 //! WebSocket over the streams of ringwork: the cases that tungstenite is tested with by the Autobahn suite,
 //! by family, against an echo on ringwork, the same behind the proxy, and the same on tokio. What the frames
-//! mean is tungstenite's affair; that each arrives as it was sent, however it was cut, and that the connection
-//! ends as it should, is ours.
+//! mean is tungstenite's affair; that each arrives as it was sent, however it was cut, and that the
+//! connection ends as it should, is ours.
 
 mod kit;
 

@@ -1,9 +1,9 @@
 //! What a connection is at: whether a request has come, whether one is in flight, when the last was over.
 //!
 //! Owns the service that notes it, around the user's, and the body that notes a response's end by being
-//! dropped. hyper has a limit for the time between requests too, at the price of an allocation and a timer for
-//! each request; one look at these notes when a connection's own timer fires costs neither. It limits nothing
-//! itself.
+//! dropped. hyper has a limit for the time between requests too, at the price of an allocation and a timer
+//! for each request; one look at these notes when a connection's own timer fires costs neither. It limits
+//! nothing itself.
 #![forbid(unsafe_code)]
 
 use crate::time::Instant;

@@ -1,0 +1,10 @@
+//! The HTTP server for make-services: what clients get, what a bad one can do, and how it ends.
+
+#[path = "../../../support/mod.rs"]
+mod support;
+
+#[macro_use]
+mod kit;
+mod ending;
+mod limits;
+mod serving;
