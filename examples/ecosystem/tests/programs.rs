@@ -3,11 +3,21 @@
 
 mod kit;
 
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::Empty;
+use hyper::ext::Protocol;
+use hyper::{Request, StatusCode};
 use kit::{Program, connect, head};
+use ringwork::compat::hyper::Executor;
+use ringwork_ecosystem::for_hyper;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Sends a request that closes its connection and reads the whole answer.
 fn ask(to: SocketAddr, request: &[u8]) -> String {
@@ -137,6 +147,37 @@ fn a_chat_goes_through_the_proxy_and_past_it() {
     assert_eq!((hear(&mut through), hear(&mut past)), ("hello".to_owned(), "hello".to_owned()));
     say(&mut past, "and back");
     assert_eq!((hear(&mut through), hear(&mut past)), ("and back".to_owned(), "and back".to_owned()));
+}
+
+/// Talks to a server over HTTP/2, and asks it for WebSocket as a browser does.
+async fn chat_over_http2(to: SocketAddr) -> Result<String, StatusCode> {
+    let stream = ringwork::net::TcpStream::connect(to).await.unwrap();
+    let http = hyper::client::conn::http2::Builder::new(Executor);
+    let (mut client, connection) = http.handshake::<_, Empty<Bytes>>(stream).await.unwrap();
+    drop(ringwork::spawn(connection));
+    // An answer comes behind the server's settings.
+    let first = Request::get("http://a/").body(Empty::new()).unwrap();
+    assert_eq!(client.send_request(first).await.unwrap().status(), StatusCode::OK);
+    let mut ask = Request::connect("http://a/chat").body(Empty::new()).unwrap();
+    ask.extensions_mut().insert(Protocol::from_static("websocket"));
+    // Where the settings do not offer it, the request is not sent.
+    let Ok(response) = client.send_request(ask).await else { return Err(StatusCode::NOT_IMPLEMENTED) };
+    if response.status() != StatusCode::OK {
+        return Err(response.status());
+    }
+    let upgraded = for_hyper(hyper::upgrade::on(response).await.unwrap());
+    let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+    socket.send(Message::text("over HTTP/2")).await.unwrap();
+    Ok(socket.next().await.unwrap().unwrap().into_text().unwrap().to_string())
+}
+
+#[test]
+fn a_chat_goes_over_http2_where_it_is_offered_and_the_proxy_does_not_offer_it() {
+    let app = Program::app();
+    let proxy = Program::proxy(app.address);
+    let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    assert_eq!(runtime.block_on(chat_over_http2(app.address)), Ok("over HTTP/2".to_owned()));
+    assert_eq!(runtime.block_on(chat_over_http2(proxy.address)), Err(StatusCode::NOT_IMPLEMENTED));
 }
 
 #[test]

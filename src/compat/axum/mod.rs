@@ -25,6 +25,9 @@ use tower_service::Service;
 
 /// Serves an application on every core: [`tower::serve`] for services that take requests with axum's body.
 ///
+/// As with `axum::serve`, WebSockets over HTTP/2 are offered (RFC 8441): they come as CONNECT, so route them
+/// with `any`.
+///
 /// ```
 /// use axum::{Router, routing::get};
 /// # async fn program() -> std::io::Result<()> {
@@ -35,7 +38,10 @@ use tower_service::Service;
 /// ```
 #[track_caller]
 pub fn serve<M>(on: impl Into<crate::serve::Serve>, make: M) -> Serve<WithBody<M>> {
-    tower::serve(on.into().described_at(Location::caller()), WithBody::new(make))
+    let on = on.into().described_at(Location::caller());
+    tower::serve(on, WithBody::new(make)).http(|http| {
+        http.http2().enable_connect_protocol();
+    })
 }
 
 impl<Io> Connected<IncomingStream<'_, Io>> for SocketAddr {

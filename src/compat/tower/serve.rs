@@ -45,8 +45,9 @@ pub struct Serve<M, H = Plain> {
 /// `std::net::TcpListener`, or a [`crate::Serve`] that says how connections are spread over the cores. `make`
 /// is a make-service: a [`Service`] that makes a service for each connection.
 ///
-/// The task of a connection may move to an idle core. HTTP upgrades work; so does the extended CONNECT of
-/// HTTP/2. A panic in a service ends its connection (with HTTP/2: its stream) and nothing else.
+/// The task of a connection may move to an idle core. HTTP upgrades work. The extended CONNECT of HTTP/2
+/// (RFC 8441) is not offered unless it is among the settings: where it is, browsers open their WebSockets
+/// with it, and a service that does not know it has none. A panic in a service ends its connection (with HTTP/2: its stream) and nothing else.
 ///
 /// ```
 /// # async fn program() -> std::io::Result<()> {
@@ -97,7 +98,7 @@ pub fn serve<M>(on: impl Into<crate::serve::Serve>, make: M) -> Serve<M> {
     let mut http = auto::Builder::new(Executor);
     // Limited by `head_time` instead, which costs no allocation and no timer per request.
     http.http1().timer(Timer).header_read_timeout(None);
-    http.http2().timer(Timer).enable_connect_protocol();
+    http.http2().timer(Timer);
     let on = on.into().described_at(Location::caller());
     Serve { on, make, handshake: |stream| ready(Ok(stream)), http, head_time: HEAD_TIME }
 }

@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub(crate) fn router() -> Router {
         .route("/sum", post(sum))
         .route("/upload", post(upload).put(upload))
         .route("/clock", get(clock))
-        .route("/chat", get(chat::enter))
+        .route("/chat", any(chat::enter))
         .with_state(shared)
 }
 

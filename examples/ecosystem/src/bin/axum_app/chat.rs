@@ -5,10 +5,11 @@ use crate::app::Shared;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{Either, select};
 use futures_util::{SinkExt, StreamExt};
+use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use ringwork_ecosystem::for_hyper;
 use std::pin::pin;
@@ -32,14 +33,11 @@ impl Room {
     }
 }
 
-/// Lets a client in: agrees to speak WebSocket, and joins once the connection is upgraded.
+/// Lets a client in: agrees to speak WebSocket, and joins once the connection, or the stream of HTTP/2
+/// (RFC 8441), is upgraded.
 pub(crate) async fn enter(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
-    let headers = request.headers();
-    let asks =
-        headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|_| asks);
-    let accept = key.map(|key| derive_accept_key(key.as_bytes()));
-    let (Some(accept), Some(upgrade)) = (accept, request.extensions_mut().remove::<OnUpgrade>()) else {
+    let agreed = agree(&request);
+    let (Some(response), Some(upgrade)) = (agreed, request.extensions_mut().remove::<OnUpgrade>()) else {
         return (StatusCode::UPGRADE_REQUIRED, "this speaks WebSocket only\n").into_response();
     };
     drop(ringwork::spawn(async move {
@@ -47,13 +45,28 @@ pub(crate) async fn enter(State(shared): State<Arc<Shared>>, mut request: Reques
             talk(upgraded, &shared.room).await;
         }
     }));
+    response
+}
+
+/// The answer to a request for WebSocket, if it is one.
+fn agree(request: &Request) -> Option<Response> {
     let mut response = Response::new(Body::empty());
+    if request.method() == Method::CONNECT {
+        let protocol = request.extensions().get::<Protocol>();
+        return protocol.filter(|protocol| protocol.as_str() == "websocket").map(|_| response);
+    }
+    let protocol = request.headers().get(UPGRADE)?;
+    let key = request.headers().get(SEC_WEBSOCKET_KEY)?;
+    if !protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
+        return None;
+    }
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = derive_accept_key(key.as_bytes());
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept.parse().expect("base64 is a header value"));
-    response
+    Some(response)
 }
 
 /// Passes lines both ways until the client leaves.
