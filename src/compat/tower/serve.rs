@@ -47,7 +47,8 @@ pub struct Serve<M, H = Plain> {
 ///
 /// The task of a connection may move to an idle core. HTTP upgrades work. The extended CONNECT of HTTP/2
 /// (RFC 8441) is not offered unless it is among the settings: where it is, browsers open their WebSockets
-/// with it, and a service that does not know it has none. A panic in a service ends its connection (with HTTP/2: its stream) and nothing else.
+/// with it, and a service that does not know it has none. A panic in a service ends its connection (with
+/// HTTP/2: its stream) and nothing else.
 ///
 /// ```
 /// # async fn program() -> std::io::Result<()> {
