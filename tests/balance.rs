@@ -370,3 +370,34 @@ fn a_storm_of_connections_is_served_to_the_last() {
         }
     });
 }
+
+#[test]
+fn a_socket_that_listens_already_is_served_by_all_cores_with_those_who_wait_at_it() {
+    for way in BOTH {
+        bounded(move || {
+            let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = bound.local_addr().unwrap();
+            // As an epoll runtime would have left it.
+            bound.set_nonblocking(true).unwrap();
+            let early: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let runtime = runtime(2);
+            // One socket has one queue: its connections are placed, whatever is asked for.
+            let server = start(&runtime, way, Serve::from(bound).balance(Balance::Kernel));
+            assert_eq!(server.local_addr(), address);
+            let late = (0..2).map(|_| TcpStream::connect(address).unwrap());
+            let mut cores = Vec::new();
+            let mut clients = Vec::new();
+            for mut client in early.into_iter().chain(late) {
+                let mut core = [0];
+                client.read_exact(&mut core).unwrap();
+                cores.push(core[0]);
+                clients.push(client);
+            }
+            cores.sort_unstable();
+            assert_eq!(cores, [0, 0, 1, 1], "{way:?}");
+            drop(clients);
+            assert!(runtime.block_on(server.stop(LONG)));
+            drop(std::net::TcpListener::bind(address).expect("the socket is closed"));
+        });
+    }
+}

@@ -181,6 +181,34 @@ fn a_chat_goes_over_http2_where_it_is_offered_and_the_proxy_does_not_offer_it() 
 }
 
 #[test]
+fn a_signal_lets_a_request_in_flight_end_and_the_program_with_it() {
+    for through_proxy in [false, true] {
+        let app = Program::app();
+        let mut last = if through_proxy {
+            Program::proxy(app.address)
+        } else {
+            Program::start(env!("CARGO_BIN_EXE_axum_app"), &[])
+        };
+        let mut client = connect(last.address);
+        client.write_all(b"PUT /upload HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n\x01").unwrap();
+        // A second one, whose answer says that the first has been read.
+        assert!(
+            ask(last.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("</html>")
+        );
+        let pid = last.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        // It has heard the signal when nobody accepts any more.
+        while TcpStream::connect(last.address).is_ok() {}
+        client.write_all(&[1, 1, 1]).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+        assert!(answer.ends_with("{\"bytes\":4,\"sum\":4}"), "{answer}");
+        assert_eq!(last.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn wrong_arguments_are_one_line_and_exit_2() {
     for args in
         [&["--listen", "nowhere"][..], &["--upstream", "https://a"], &["--tls-cert", "only"], &["--what"]]
