@@ -7,6 +7,7 @@
 
 use super::ending::{Ending, Seat, Stage};
 use super::incoming::IncomingStream;
+use super::io::ServedIo;
 use super::progress::{Noted, Progress};
 use crate::compat::hyper::Executor;
 use crate::time::{Sleep, sleep};
@@ -63,6 +64,7 @@ pub(super) async fn serve<Io, M, S, B>(
         Some((io, service))
     };
     let Some((io, service)) = watch.over(pin!(prepared)).await else { return };
+    let io = ServedIo::new(io, Arc::clone(&watch.progress));
     let service = Noted::new(service, Arc::clone(&watch.progress));
     let mut connection = pin!(shared.http.serve_connection_with_upgrades(io, service));
     let mut is_told = false;

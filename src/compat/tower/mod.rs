@@ -10,10 +10,12 @@
 mod connection;
 mod ending;
 mod incoming;
+mod io;
 mod progress;
 mod serve;
 mod server;
 
 pub use incoming::IncomingStream;
+pub use io::ServedIo;
 pub use serve::{Plain, Serve, serve};
 pub use server::Server;

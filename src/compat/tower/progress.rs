@@ -27,6 +27,10 @@ pub(super) struct Progress {
     /// It speaks HTTP/2: between requests it may be idle for as long as it likes.
     is_multiplexed: AtomicBool,
     in_flight: AtomicU64,
+    /// A response is over and maybe not sent, so that `idle_since` is the time of another.
+    is_stale: AtomicBool,
+    /// Something was written that has not been flushed: the client is taking it, or does not.
+    is_unflushed: AtomicBool,
     /// In ns since it was born.
     idle_since: AtomicU64,
 }
@@ -38,6 +42,8 @@ impl Progress {
             has_begun: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
+            is_stale: AtomicBool::new(false),
+            is_unflushed: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
         }
     }
@@ -49,10 +55,35 @@ impl Progress {
 
     /// How long the client has been due to send a request; none if it is not.
     pub(super) fn due_for(&self) -> Option<Duration> {
-        let is_free =
-            self.is_multiplexed.load(Ordering::Relaxed) || self.in_flight.load(Ordering::Relaxed) > 0;
+        let is_free = self.is_multiplexed.load(Ordering::Relaxed)
+            || self.in_flight.load(Ordering::Relaxed) > 0
+            || self.is_unflushed.load(Ordering::Relaxed);
+        if is_free {
+            return None;
+        }
+        self.note_idle();
         let idle_since = Duration::from_nanos(self.idle_since.load(Ordering::Relaxed));
-        (!is_free).then(|| self.born.elapsed().saturating_sub(idle_since))
+        Some(self.born.elapsed().saturating_sub(idle_since))
+    }
+
+    /// Something is written.
+    pub(super) fn writes(&self) {
+        self.is_unflushed.store(true, Ordering::Relaxed);
+    }
+
+    /// All that was written has left.
+    pub(super) fn has_flushed(&self) {
+        self.is_unflushed.store(false, Ordering::Relaxed);
+        self.note_idle();
+    }
+
+    /// From here on the client is due, if a response is over.
+    fn note_idle(&self) {
+        if self.is_stale.load(Ordering::Relaxed) {
+            self.is_stale.store(false, Ordering::Relaxed);
+            // 584 years.
+            self.idle_since.store(self.born.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        }
     }
 
     /// A request of HTTP/1 is in flight until the result is dropped.
@@ -67,8 +98,8 @@ struct InFlight(Arc<Progress>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // 584 years.
-        self.0.idle_since.store(self.0.born.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        // It is over for the service: its last bytes may be on their way for long.
+        self.0.is_stale.store(true, Ordering::Relaxed);
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

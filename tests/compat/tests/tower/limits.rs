@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 use bytes::Bytes;
-use http_body_util::StreamBody;
+use http_body_util::{Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -76,6 +76,27 @@ fn a_response_may_take_longer_than_its_head_and_the_limit_begins_behind_it() {
         assert!(answer.ends_with("tick\r\n0\r\n\r\n") && answer.matches("tick").count() == 3, "{answer}");
         let took = start.elapsed();
         assert!((HOUR * 4 + Duration::from_secs(60)..HOUR * 5).contains(&took), "{took:?}");
+    });
+}
+
+#[test]
+fn a_client_may_take_its_time_to_read_an_answer_that_the_service_has_done_with() {
+    on_paused_core(|| async {
+        const LEN: usize = 32 << 20;
+        let answer = |_: Request<Incoming>| async {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; LEN]))))
+        };
+        let make = service_fn(move |_: IncomingStream<'_>| ready(Ok::<_, Infallible>(service_fn(answer))));
+        let server = serve(anywhere(), make).head_time(Duration::from_secs(60)).start().await.unwrap();
+        let mut client = connect(&server).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'H');
+        sleep(Duration::from_secs(3600)).await;
+        let start = ringwork::time::Instant::now();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() > LEN && rest.ends_with(&[b'x'; 1000]), "{} bytes", rest.len());
+        assert!(start.elapsed() >= Duration::from_secs(60), "due from the end of the answer on");
     });
 }
 
