@@ -13,6 +13,7 @@
 //! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |
 //! | `tower` | `compat::tower::serve`: an HTTP server on every core, from any make-service |
 //! | `axum` | `compat::axum::serve`: the same for applications of axum, with their connect-info |
+//! | `tonic` | a channel for clients and deadlines for servers of gRPC: [`compat::tonic`] |
 //! | `tokio-context` | a tokio runtime beside, for libraries that call one inside; `compat::tokio_context` |
 //!
 //! With `tls`, a `TlsStream` has those of streams, too.
@@ -34,6 +35,7 @@
 //!   End a stream, and wait for the peer's end, before the runtime's.
 //!
 //! [`compat::hyper`]: self::hyper
+//! [`compat::tonic`]: self::tonic
 #![cfg_attr(not(doctest), doc = "\n")]
 #![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 #![forbid(unsafe_code)]
@@ -52,6 +54,8 @@ pub mod hyper;
 pub mod tokio_context;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 #[cfg(feature = "tower")]
 pub mod tower;
 

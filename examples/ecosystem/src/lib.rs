@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod program;
+pub mod tls;
 
 pub use program::Program;
 

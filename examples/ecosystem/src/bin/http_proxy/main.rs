@@ -16,16 +16,16 @@ mod args;
 mod forward;
 mod headers;
 mod service;
-mod tls;
 
 use args::Args;
 use hyper_util::server::conn::auto;
 use ringwork::compat::hyper::Executor;
 use ringwork::compat::tower::serve;
-use ringwork_ecosystem::{Program, for_hyper};
+use ringwork_ecosystem::{Program, for_hyper, tls};
 use service::MakeProxy;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
 
 const PROGRAM: Program = Program { name: "http_proxy", usage: args::USAGE };
 
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         let make = MakeProxy::new(args.upstream, args.tls.is_some());
         let serve = serve(args.listen, make).head_time(HEAD_TIME).http(settings);
         let Some(files) = args.tls else { return PROGRAM.serve(args.listen, serve.start()).await };
-        let acceptor = tls::acceptor(&files.cert, &files.key)?;
+        let acceptor = TlsAcceptor::from(tls::server_config(&files.cert, &files.key)?);
         let serve = serve.handshake(move |client| {
             let handshake = acceptor.accept(client);
             async move { handshake.await.map(for_hyper) }

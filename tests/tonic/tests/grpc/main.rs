@@ -1,0 +1,7 @@
+//! gRPC with tonic over ringwork's streams: calls of each kind, how they end, and many at once.
+#![forbid(unsafe_code)]
+
+mod calls;
+mod ends;
+mod kit;
+mod many;
