@@ -44,7 +44,7 @@ impl<'a> Receiver<'a> {
         loop {
             if self.socket.is_none() {
                 let budget = ready!(coop::poll_proceed(cx));
-                let ready = inner.state().take_ready();
+                let ready = inner.take_ready();
                 if let Some(ready) = ready {
                     budget.made_progress();
                     return Poll::Ready(ready.map(Some));

@@ -38,7 +38,8 @@ use crate::buf::{self, IoBuf, PooledBuf, Slice};
 use crate::net::{LaneSend, TcpStream, Turnstile};
 use rustls::Error;
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -53,6 +54,9 @@ pub(super) struct Inner {
     pub(super) recv_turn: Turnstile,
     /// The socket has been handed over: the handle's drop leaves it alone.
     pub(super) handed_over: AtomicBool,
+    /// What the state says whenever its lock is given up, for those who look for each message: [`OWES`] for
+    /// who passes the turn of the lane, [`READY`] for who has the turn of receiving.
+    says: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -63,6 +67,39 @@ pub(super) struct State {
     ready: Option<PooledBuf>,
     end: Option<End>,
     pub(super) sending: Sending,
+}
+
+/// Something is to go to the peer, and may.
+const OWES: u8 = 1;
+/// A receive gets something without asking the socket.
+const READY: u8 = 2;
+
+/// The state while it is locked.
+pub(super) struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    says: &'a AtomicU8,
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Before the lock is free, and before whoever makes something owed asks for the lane: if that is
+        // taken then, the one who has it sees this after passing it on.
+        self.says.store(self.state.says(), Ordering::Release);
+    }
 }
 
 /// How receiving ended.
@@ -97,14 +134,16 @@ impl Inner {
             session,
             recv_turn: Turnstile::default(),
             handed_over: AtomicBool::new(false),
+            says: AtomicU8::new(state.says()),
             state: Mutex::new(state),
         })
     }
 
     /// The state; see the module header for how long it is held.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> Locked<'_> {
         // Should rustls or a provider panic half-way, rustls's own state says that it has failed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { state, says: &self.says }
     }
 
     /// The state of a stream that nobody else has.
@@ -150,8 +189,16 @@ impl Inner {
 
     /// Whether something is to go to the peer, and may.
     fn owes(&self) -> bool {
-        let state = self.state();
-        state.engine.owes() && state.sending != Sending::Cut
+        self.says.load(Ordering::Acquire) & OWES != 0
+    }
+
+    /// What a receive gets without asking the socket. For who has the turn of receiving.
+    pub(super) fn take_ready(&self) -> Option<io::Result<PooledBuf>> {
+        // Only who has that turn makes something ready.
+        if self.says.load(Ordering::Acquire) & READY == 0 {
+            return None;
+        }
+        self.state().take_ready()
     }
 
     /// The result of a send of `all` sealed bytes. If they are not all out, the stream is cut.
@@ -172,6 +219,12 @@ impl Inner {
 }
 
 impl State {
+    fn says(&self) -> u8 {
+        let owes = self.engine.owes() && self.sending != Sending::Cut;
+        let ready = self.ready.is_some() || self.end.is_some();
+        (if owes { OWES } else { 0 }) | (if ready { READY } else { 0 })
+    }
+
     /// What a receive gets without asking the socket: plaintext, or the end.
     pub(super) fn take_ready(&mut self) -> Option<io::Result<PooledBuf>> {
         if let Some(ready) = self.ready.take() {
