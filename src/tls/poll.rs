@@ -72,7 +72,7 @@ pub(crate) fn poll_read(
     let _turn = Visit(inner);
     loop {
         let budget = ready!(coop::poll_proceed(cx));
-        let ready = inner.state().take_ready();
+        let ready = inner.take_ready();
         if let Some(ready) = ready {
             budget.made_progress();
             return Poll::Ready(ready.map(|mut ready| {
