@@ -41,7 +41,7 @@ fn a_multishot_cancelled_on_the_backlog_completes_later_and_not_inside_the_cance
         let held = notes.lock().unwrap();
         armed.cancel();
         armed.cancel();
-        assert_eq!(*held, []);
+        assert!(held.is_empty());
     }
     assert_eq!((ring.in_flight(), ring.cancel_patience()), (1, Some(Duration::ZERO)));
     ring.reap(&mut Vec::new());

@@ -150,6 +150,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     #[cfg(feature = "ringwork")]
     own("ringwork", "tls", tls::ringwork::own),
     #[cfg(feature = "ringwork")]
+    own("ringwork-polled", "tls", tls::ringwork::polled),
+    #[cfg(feature = "ringwork")]
     own("ringwork-tokio-rustls", "tls", tls::ringwork::tokio_rustls),
     own("tokio", "local", local::run::<local::tokio::LocalSet>),
     own("monoio", "local", local::run::<local::monoio::Monoio>),
@@ -229,6 +231,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("nginx-sendfile", "the same with sendfile on"),
     ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
     ("ringwork-bare", "ringwork's calls without a web server around them"),
+    ("ringwork-polled", "ringwork's own tls under tokio's traits"),
     ("ringwork-tokio-rustls", "tokio-rustls over ringwork's streams, where ringwork is its own tls"),
     ("ringwork-stuck", "the same with a core blocked"),
     ("ringwork-never", "ringwork with Steal::Never"),

@@ -1,4 +1,5 @@
-//! TLS on ringwork: its own `tls`, with the received buffer sent back, and tokio-rustls over its streams.
+//! TLS on ringwork: its own `tls`, with the received buffer sent back and under tokio's traits, and tokio-rustls
+//! over its streams.
 
 use std::future::{Future, pending};
 use std::io;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use ringwork::net::TcpStream;
 use ringwork::tls::Acceptor;
 use ringwork::{Serve, runtime::Builder};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use super::echo;
+use super::{BUFFER, echo};
 use crate::plan::Plan;
 use crate::programs::questions::announce_counting;
 use crate::programs::send::ringwork::counters;
@@ -28,6 +30,24 @@ pub(crate) fn own(plan: &Plan) -> io::Result<()> {
                     return Ok(());
                 }
                 stream.send_all(received).await.0?;
+            }
+        }
+    })
+}
+
+/// `ringwork::tls` under tokio's traits. A write leaves without a flush.
+pub(crate) fn polled(plan: &Plan) -> io::Result<()> {
+    let acceptor = Acceptor::new(Arc::new(server_config()?));
+    serve(plan, move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = acceptor.accept(stream).await?;
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                match stream.read(&mut buffer).await? {
+                    0 => return Ok(()),
+                    n => stream.write_all(&buffer[..n]).await?,
+                }
             }
         }
     })
