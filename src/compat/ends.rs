@@ -26,6 +26,7 @@ pub(super) trait Sends {
     fn poll_send(&self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
     /// Ready when the kernel has all of it.
+    #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io")), allow(dead_code))]
     fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Says what has become of it, and waits for nothing.
