@@ -5,9 +5,7 @@ use std::io;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use ringwork::compat::hyper::{Executor, LocalExecutor, Timer};
+use ringwork::compat::hyper::{LocalExecutor, Timer};
 use ringwork::net::TcpStream;
 use ringwork::{Serve, runtime::Builder};
 
@@ -36,17 +34,14 @@ pub(crate) fn http2(plan: &Plan) -> io::Result<()> {
     })
 }
 
-/// The application, served as `axum::serve` does it.
+/// The application, served by `compat::axum::serve`.
 pub(crate) fn axum(plan: &Plan) -> io::Result<()> {
-    serve(plan, || {
-        let app = router();
-        move |stream| {
-            let service = TowerToHyperService::new(app.clone());
-            async move {
-                let http = auto::Builder::new(Executor);
-                drop(http.serve_connection_with_upgrades(stream, service).await);
-            }
-        }
+    let runtime = Builder::new().cores(1).build().map_err(io::Error::other)?;
+    let (handle, address) = (runtime.handle().clone(), plan.listen()?);
+    runtime.block_on(async move {
+        let server = ringwork::compat::axum::serve(address, router()).start().await?;
+        announce_counting(server.local_addr(), move || Some(counters(&handle)))?;
+        pending().await
     })
 }
 

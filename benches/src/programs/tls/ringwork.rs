@@ -1,5 +1,5 @@
-//! TLS on ringwork: its own `tls`, with the received buffer sent back and under tokio's traits, and tokio-rustls
-//! over its streams.
+//! TLS on ringwork: its own `tls`, with the received buffer sent back and under tokio's traits, and
+//! tokio-rustls over its streams.
 
 use std::future::{Future, pending};
 use std::io;
