@@ -1,19 +1,19 @@
 //! L7: ringwork's streams, files and timers under the traits of other crates.
 //!
 //! Owns adapters: each implementation is a few lines over `net::poll_read`, `net::poll_write` and
-//! [`FileCursor`], which know no trait. Nothing here changes how a stream or a file behaves for those who do
+//! `FileCursor`, which know no trait. Nothing here changes how a stream or a file behaves for those who do
 //! not use it, or starts a thread, but for `tokio-context` if it is asked to. Each is a Cargo feature, off by
 //! default:
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams and halves, and for [`FileCursor`] |
+//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams and halves, and for `FileCursor` |
 //! | `futures-io` | the same with the traits of `futures-io` |
-//! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in [`compat::hyper`] |
+//! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in `compat::hyper` |
 //! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |
 //! | `tower` | `compat::tower::serve`: an HTTP server on every core, from any make-service |
 //! | `axum` | `compat::axum::serve`: the same for applications of axum, with their connect-info |
-//! | `tonic` | a channel for clients and deadlines for servers of gRPC: [`compat::tonic`] |
+//! | `tonic` | a channel for clients and deadlines for servers of gRPC: `compat::tonic` |
 //! | `tokio-context` | a tokio runtime beside, for libraries that call one inside; `compat::tokio_context` |
 //!
 //! With `tls`, a `TlsStream` has those of streams, too.
@@ -33,9 +33,6 @@
 //! - A runtime that goes down gives bytes that were taken half of the time that its end may take. Then it
 //!   resets the connection, if the socket had no room for them: what the peer has not acknowledged is lost.
 //!   End a stream, and wait for the peer's end, before the runtime's.
-//!
-//! [`compat::hyper`]: self::hyper
-//! [`compat::tonic`]: self::tonic
 #![cfg_attr(not(doctest), doc = "\n")]
 #![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 #![forbid(unsafe_code)]
