@@ -4,7 +4,7 @@
 
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
-use ringwork::net::{self, ListenOptions, TcpListener, TcpStream};
+use ringwork::net::{self, ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream};
 use ringwork::runtime::{
     AliveTask, Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError,
 };
@@ -49,6 +49,11 @@ fn handles_may_be_shared_by_threads() {
     both::<net::OwnedSendHalf>();
     both::<net::RecvHalf<'static>>();
     both::<net::SendHalf<'static>>();
+    both::<UnixStream>();
+    both::<UnixListener>();
+    both::<net::unix::OwnedRecvHalf>();
+    both::<net::unix::OwnedSendHalf>();
+    both::<net::unix::UCred>();
     both::<File>();
     both::<Dir>();
     both::<OpenOptions>();

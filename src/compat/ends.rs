@@ -3,7 +3,7 @@
 
 use crate::net::poll_read::poll_read;
 use crate::net::poll_write;
-use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream};
+use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream, UnixStream};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsStream, poll as tls};
 use std::io::{self, IoSlice};
@@ -90,6 +90,13 @@ receives!(OwnedRecvHalf, poll_read, half => half.stream());
 sends!(TcpStream, poll_write, stream => stream);
 sends!(SendHalf<'_>, poll_write, half => half.stream());
 sends!(OwnedSendHalf, poll_write, half => half.stream());
+
+receives!(UnixStream, poll_read, stream => stream);
+receives!(RecvHalf<'_, UnixStream>, poll_read, half => half.stream());
+receives!(OwnedRecvHalf<UnixStream>, poll_read, half => half.stream());
+sends!(UnixStream, poll_write, stream => stream);
+sends!(SendHalf<'_, UnixStream>, poll_write, half => half.stream());
+sends!(OwnedSendHalf<UnixStream>, poll_write, half => half.stream());
 
 #[cfg(feature = "tls")]
 receives!(TlsStream, tls::poll_read, stream => stream);

@@ -3,7 +3,7 @@
 
 use super::FileCursor;
 use super::ends::{Receives, Sends};
-use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream};
+use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream, UnixStream};
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 use std::io::{self, IoSlice, SeekFrom};
@@ -63,6 +63,13 @@ async_read!(OwnedRecvHalf);
 async_write!(TcpStream);
 async_write!(SendHalf<'_>);
 async_write!(OwnedSendHalf);
+
+async_read!(UnixStream);
+async_read!(RecvHalf<'_, UnixStream>);
+async_read!(OwnedRecvHalf<UnixStream>);
+async_write!(UnixStream);
+async_write!(SendHalf<'_, UnixStream>);
+async_write!(OwnedSendHalf<UnixStream>);
 
 #[cfg(feature = "tls")]
 async_read!(TlsStream);

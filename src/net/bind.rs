@@ -1,13 +1,13 @@
 //! `TcpListener` and how it is bound.
 #![forbid(unsafe_code)]
 
-use super::TcpStream;
 use super::addr::{ToSocketAddrs, resolve};
 use super::beside::Beside;
 use super::connect::socket_for;
 use super::listener::{Accept, Shared};
 use super::permit::Permits;
 use super::shared::Handle;
+use super::{Connected, TcpStream};
 use crate::task::yield_now;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
@@ -20,7 +20,7 @@ use std::task::Poll;
 
 /// Connections that may wait in the kernel before they are accepted; the kernel cuts it to
 /// `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 /// Connections that a drain takes before it lets others run.
 const DRAIN_BATCH: u32 = 64;
 

@@ -6,10 +6,10 @@
 //! and keeps the turn until its final completion; it is cancelled with the last handle, as every send.
 #![forbid(unsafe_code)]
 
-use super::TcpStream;
 use super::ops::{SendWhole, assert_reach};
 use super::shared::Shared;
 use super::turn::Place;
+use super::{Connected, TcpStream};
 use crate::buf::IoBuf;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};

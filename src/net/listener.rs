@@ -16,9 +16,9 @@
 //! moment (kernel-notes/accept-emfile.md).
 #![forbid(unsafe_code)]
 
-use super::TcpStream;
 use super::permit::{Permit, Permits};
 use super::shared::Handle;
+use super::{Connected, TcpStream, UnixStream};
 use crate::ring::Ring;
 use crate::ring::multi::{self, Armed, Handler};
 use crate::ring::op::{Op, Operation};
@@ -28,6 +28,7 @@ use crate::time::{Sleep, sleep};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -251,9 +252,9 @@ impl Gate {
     }
 
     /// The connection for which it was open.
-    pub(super) fn admit(&mut self, fd: OwnedFd) -> TcpStream {
+    pub(super) fn admit<S: Connected>(&mut self, fd: OwnedFd) -> S {
         let permit = self.permit.take().map(Permit::used);
-        TcpStream::from_handle(Handle::new(fd, permit))
+        S::from_handle(Handle::new(fd, permit))
     }
 }
 
@@ -272,19 +273,29 @@ pub(super) fn poll_single(
     Poll::Ready(fd)
 }
 
-/// The future of [`TcpListener::accept`](super::TcpListener::accept).
+/// The future of [`TcpListener::accept_stream`](super::TcpListener::accept_stream) and
+/// [`UnixListener::accept_stream`](super::UnixListener::accept_stream).
 #[must_use = "an accept does nothing unless it is awaited"]
-pub struct Accept<'a> {
+pub struct Accept<'a, S = TcpStream> {
+    accepting: Accepting<'a>,
+    _kind: PhantomData<fn() -> S>,
+}
+
+impl<'a, S> Accept<'a, S> {
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
+        let accepting = Accepting { shared, gate: Gate::default(), single: None };
+        Self { accepting, _kind: PhantomData }
+    }
+}
+
+/// What an accept is, whatever kind of stream it brings.
+struct Accepting<'a> {
     shared: &'a Arc<Shared>,
     gate: Gate,
     single: Option<Op<AcceptOne>>,
 }
 
-impl<'a> Accept<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, gate: Gate::default(), single: None }
-    }
-
+impl Accepting<'_> {
     /// Nothing is queued: makes sure that an accept is in flight and that this future is woken.
     fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<Wait> {
         let mut side = self.shared.side();
@@ -324,11 +335,24 @@ enum Wait {
     Pending,
 }
 
-impl Future for Accept<'_> {
-    type Output = io::Result<TcpStream>;
+macro_rules! accepts {
+    ($stream:ty) => {
+        impl Future for Accept<'_, $stream> {
+            type Output = io::Result<$stream>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                self.accepting.poll(cx)
+            }
+        }
+    };
+}
+
+accepts!(TcpStream);
+accepts!(UnixStream);
+
+impl Accepting<'_> {
+    fn poll<S: Connected>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
+        let this = self;
         loop {
             ready!(this.gate.poll_open(this.shared, cx));
             let queued = this.shared.side().queue.pop_front();

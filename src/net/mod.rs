@@ -1,6 +1,7 @@
-//! L5: TCP.
+//! L5: sockets: TCP and Unix streams.
 //!
-//! Owns listeners, streams and their halves. The state of a stream's receive side is the table in `recv.rs`;
+//! Owns listeners, streams and their halves. TCP and Unix streams are two thin types
+//! over one machinery (connected.rs). The state of a stream's receive side is the table in `recv.rs`;
 //! the order of each direction is `turn.rs`; what handles and cells share is `shared.rs`. It does not spawn:
 //! serving a listener on every core is `serve`.
 #![forbid(unsafe_code)]
@@ -9,6 +10,7 @@ mod addr;
 mod beside;
 mod bind;
 mod connect;
+mod connected;
 mod file;
 #[cfg(feature = "tls")]
 mod lane;
@@ -28,10 +30,12 @@ mod shared;
 mod split;
 mod stream;
 mod turn;
+pub mod unix;
 
 pub use addr::{Lookup, ToSocketAddrs, lookup_host};
 pub(crate) use beside::{AcceptBeside, Beside};
 pub use bind::{ListenOptions, TcpListener};
+pub(crate) use connected::Connected;
 #[cfg(feature = "tls")]
 pub(crate) use lane::LaneSend;
 pub use listener::Accept;
@@ -43,3 +47,4 @@ pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};
 pub use stream::TcpStream;
 #[cfg(feature = "tls")]
 pub(crate) use turn::{Place, Turnstile};
+pub use unix::{UnixListener, UnixStream};

@@ -36,7 +36,7 @@
 //! - *The runtime goes down*: the receive completes with an error, which wakes the waiting task.
 #![forbid(unsafe_code)]
 
-use super::TcpStream;
+use super::Connected;
 use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
 use super::receive::arm;
 use super::recv::{BULK_SIZE, Next, RecvSide};
@@ -73,7 +73,7 @@ impl Drop for Visit<'_> {
 /// # Errors
 /// The kernel's, each once, and not before the bytes that came before it.
 pub(crate) fn poll_read(
-    stream: &TcpStream,
+    stream: &impl Connected,
     cx: &mut Context<'_>,
     room: usize,
     mut put: impl FnMut(&[u8]),
@@ -108,7 +108,7 @@ pub(crate) fn poll_read(
 /// # Errors
 /// As [`poll_read`].
 #[cfg_attr(not(feature = "tls"), allow(dead_code))]
-pub(crate) fn poll_recv_pooled(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<PooledBuf>> {
+pub(crate) fn poll_recv_pooled(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<io::Result<PooledBuf>> {
     let budget = ready!(coop::poll_proceed(cx));
     let room = Room { bytes: usize::MAX, several: false };
     let taken = ready!(poll_take(stream.shared(), cx, room, &mut |_| {}));

@@ -37,10 +37,12 @@
 //! - *The last handle is dropped while Sending*: the bytes still leave and the socket closes behind them,
 //!   as the kernel does it for what it has of a closed socket; a peer that takes nothing for
 //!   [`ABANDONED_FOR`] ends it, and a linger time of zero at once.
+//!   A Unix socket knows neither: there they wait until the peer takes them or closes.
 //! - *The runtime goes down*: its end gives these ops, and those that follow them, half of its time
 //!   (sched/shutdown.rs). Then they are cancelled like all others; what the socket had no room for is lost,
 //!   the next call says so, and the connection is reset, so that the peer does not take a part for all. The
 //!   reset takes along what the socket had and the peer had not acknowledged, flushed or not.
+//!   A Unix socket cannot be reset: its peer reads the end behind what it got.
 //! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
 //!   the next call tells it. An op that the parent had in flight at the fork is the parent's: in the child's
 //!   copy of the stream it never ends, so each call fails.
@@ -51,7 +53,7 @@
 //! or that of whoever makes the bytes.
 #![forbid(unsafe_code)]
 
-use super::TcpStream;
+use super::Connected;
 use super::ops::{SendCopied, assert_reach};
 use super::shared::{SendSide, Shared};
 use super::turn::Place;
@@ -112,7 +114,7 @@ impl PollWrite {
 /// # Panics
 /// On a thread that is no core and has entered no runtime.
 pub(crate) fn poll_write(
-    stream: &TcpStream,
+    stream: &impl Connected,
     cx: &mut Context<'_>,
     bufs: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
@@ -133,7 +135,7 @@ pub(crate) fn poll_write(
 /// # Panics
 /// As [`poll_write`].
 pub(crate) fn poll_put<R>(
-    stream: &TcpStream,
+    stream: &impl Connected,
     cx: &mut Context<'_>,
     put: impl FnOnce(&mut Vec<u8>) -> R,
 ) -> Poll<io::Result<R>> {
@@ -201,7 +203,7 @@ impl Drop for Visit<'_> {
 ///
 /// # Errors
 /// As [`poll_write`].
-pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn poll_flush(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     let shared = stream.shared();
     // Those who write and flush at the same time have no order anyway; for one who does it in turn this is
     // the value its write has left, or what has become of it.
@@ -229,7 +231,7 @@ pub(crate) fn poll_flush(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::R
 /// # Errors
 /// As [`poll_write`].
 #[cfg_attr(not(feature = "hyper"), allow(dead_code))]
-pub(crate) fn poll_send_off(stream: &TcpStream) -> Poll<io::Result<()>> {
+pub(crate) fn poll_send_off(stream: &impl Connected) -> Poll<io::Result<()>> {
     let shared = stream.shared();
     // As in `poll_flush`.
     if shared.written.load(Ordering::Acquire) != FAILED {
@@ -243,14 +245,14 @@ pub(crate) fn poll_send_off(stream: &TcpStream) -> Poll<io::Result<()>> {
 ///
 /// # Errors
 /// As [`poll_write`].
-pub(crate) fn poll_shutdown(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     ready!(poll_flush(stream, cx))?;
     let shared = stream.shared();
     if shared.send_turn.try_enter(cx.waker()).is_err() {
         return Poll::Pending;
     }
     let _turn = Visit(shared);
-    Poll::Ready(match SockRef::from(stream).shutdown(Shutdown::Write) {
+    Poll::Ready(match SockRef::from(shared).shutdown(Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         result => result,
     })

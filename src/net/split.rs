@@ -1,204 +1,261 @@
 //! The halves of a stream.
 //!
 //! Owns nothing: a half is a handle that shows one direction. Both share the state described in recv.rs and
-//! turn.rs.
+//! turn.rs. There is one set of types for all kinds of streams; without a parameter they are a `TcpStream`'s.
 #![forbid(unsafe_code)]
 
-use super::TcpStream;
 use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
+use super::shared::Shared;
+use super::unix::SocketAddr as UnixAddr;
+use super::{Connected, TcpStream, UnixStream};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::FileSource;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-/// The receive direction of a borrowed stream; see [`TcpStream::split`].
-#[derive(Clone, Copy, Debug)]
-pub struct RecvHalf<'a>(&'a TcpStream);
-
-/// The send direction of a borrowed stream; see [`TcpStream::split`].
-#[derive(Clone, Copy, Debug)]
-pub struct SendHalf<'a>(&'a TcpStream);
-
-/// The receive direction of a stream; see [`TcpStream::into_split`].
+/// The receive direction of a borrowed stream; see [`TcpStream::split`], [`UnixStream::split`].
 #[derive(Debug)]
-pub struct OwnedRecvHalf(TcpStream);
+pub struct RecvHalf<'a, S = TcpStream>(&'a S);
 
-/// The send direction of a stream; see [`TcpStream::into_split`]. Dropping it closes the direction behind
-/// what was sent.
+/// The send direction of a borrowed stream; see [`TcpStream::split`], [`UnixStream::split`].
 #[derive(Debug)]
-pub struct OwnedSendHalf(TcpStream, bool);
+pub struct SendHalf<'a, S = TcpStream>(&'a S);
+
+/// The receive direction of a stream; see [`TcpStream::into_split`], [`UnixStream::into_split`].
+#[derive(Debug)]
+pub struct OwnedRecvHalf<S = TcpStream>(S);
+
+/// The send direction of a stream; see [`TcpStream::into_split`], [`UnixStream::into_split`]. Dropping it
+/// closes the direction behind what was sent.
+#[derive(Debug)]
+pub struct OwnedSendHalf<S = TcpStream>(Closing, S);
+
+/// Closes a send direction when it is dropped, unless it was forgotten. It goes before the half's handle,
+/// which may be the last.
+struct Closing(Option<Arc<Shared>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.close_write();
+        }
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.is_some())
+    }
+}
+
+// Not derived: that would ask for streams that can be copied.
+impl<S> Clone for RecvHalf<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for RecvHalf<'_, S> {}
+
+impl<S> Clone for SendHalf<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for SendHalf<'_, S> {}
 
 macro_rules! addresses {
-    ($half:ty) => {
+    ($half:ty, $stream:ident, $address:ty) => {
         impl $half {
-            /// As [`TcpStream::peer_addr`].
+            #[doc = concat!("As [`", stringify!($stream), "::peer_addr`].")]
             ///
             /// # Errors
             /// As there.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.0.peer_addr()
+            pub fn peer_addr(&self) -> io::Result<$address> {
+                self.stream().peer_addr()
             }
 
-            /// As [`TcpStream::local_addr`].
+            #[doc = concat!("As [`", stringify!($stream), "::local_addr`].")]
             ///
             /// # Errors
             /// As there.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.0.local_addr()
+            pub fn local_addr(&self) -> io::Result<$address> {
+                self.stream().local_addr()
             }
         }
     };
 }
 
 macro_rules! receives {
-    ($half:ty) => {
+    ($half:ty, $stream:ident) => {
         impl $half {
-            /// As [`TcpStream::recv`].
+            #[doc = concat!("As [`", stringify!($stream), "::recv`].")]
             pub fn recv<B: IoBufMut>(&self, buf: B) -> Recv<'_, B> {
-                self.0.recv(buf)
+                self.stream().recv(buf)
             }
 
-            /// As [`TcpStream::recv_exact`].
+            #[doc = concat!("As [`", stringify!($stream), "::recv_exact`].")]
             ///
             /// # Errors
             /// As there.
             pub async fn recv_exact<B: IoBufMut>(&self, buf: B) -> (io::Result<()>, B) {
-                self.0.recv_exact(buf).await
+                self.stream().recv_exact(buf).await
             }
 
-            /// As [`TcpStream::recv_pooled`].
+            #[doc = concat!("As [`", stringify!($stream), "::recv_pooled`].")]
             pub fn recv_pooled(&self) -> RecvPooled<'_> {
-                self.0.recv_pooled()
-            }
-
-            /// The whole stream, for its options.
-            pub fn stream(&self) -> &TcpStream {
-                &self.0
+                self.stream().recv_pooled()
             }
         }
     };
 }
 
 macro_rules! sends {
-    ($half:ty) => {
+    ($half:ty, $stream:ident) => {
         impl $half {
-            /// As [`TcpStream::send`].
+            #[doc = concat!("As [`", stringify!($stream), "::send`].")]
             pub fn send<B: IoBuf>(&self, buf: B) -> Send<'_, B> {
-                self.0.send(buf)
+                self.stream().send(buf)
             }
 
-            /// As [`TcpStream::send_all`].
+            #[doc = concat!("As [`", stringify!($stream), "::send_all`].")]
             pub fn send_all<B: IoBuf>(&self, buf: B) -> SendAll<'_, B> {
-                self.0.send_all(buf)
+                self.stream().send_all(buf)
             }
 
-            /// As [`TcpStream::send_vectored`].
+            #[doc = concat!("As [`", stringify!($stream), "::send_vectored`].")]
             pub fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> SendVectored<'_, B> {
-                self.0.send_vectored(bufs)
+                self.stream().send_vectored(bufs)
             }
 
-            /// As [`TcpStream::send_file`].
+            #[doc = concat!("As [`", stringify!($stream), "::send_file`].")]
             ///
             /// # Errors
             /// As there.
             pub async fn send_file(&self, file: &impl FileSource, offset: u64, len: u64) -> io::Result<u64> {
-                self.0.send_file(file, offset, len).await
+                self.stream().send_file(file, offset, len).await
             }
 
-            /// As [`TcpStream::shutdown_write`].
+            #[doc = concat!("As [`", stringify!($stream), "::shutdown_write`].")]
             ///
             /// # Errors
             /// As there.
             pub async fn shutdown_write(&self) -> io::Result<()> {
-                self.0.shutdown_write().await
-            }
-
-            /// The whole stream, for its options.
-            pub fn stream(&self) -> &TcpStream {
-                &self.0
+                self.stream().shutdown_write().await
             }
         }
     };
 }
 
-receives!(RecvHalf<'_>);
-receives!(OwnedRecvHalf);
-sends!(SendHalf<'_>);
-sends!(OwnedSendHalf);
-addresses!(RecvHalf<'_>);
-addresses!(OwnedRecvHalf);
-addresses!(SendHalf<'_>);
-addresses!(OwnedSendHalf);
-
-impl<'a> RecvHalf<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self(stream)
-    }
-}
-
-impl<'a> SendHalf<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self(stream)
-    }
-}
-
-impl OwnedRecvHalf {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self(stream)
-    }
-
-    /// Puts two halves of one stream together again.
-    ///
-    /// # Errors
-    /// Gives both back if they belong to different streams.
-    pub fn reunite(self, other: OwnedSendHalf) -> Result<TcpStream, ReuniteError> {
-        if !self.0.handle().same(other.0.handle()) {
-            return Err(ReuniteError(self, other));
+macro_rules! reunites {
+    ($stream:ident) => {
+        impl OwnedRecvHalf<$stream> {
+            /// Puts two halves of one stream together again.
+            ///
+            /// # Errors
+            /// Gives both back if they belong to different streams.
+            pub fn reunite(self, other: OwnedSendHalf<$stream>) -> Result<$stream, ReuniteError<$stream>> {
+                if !self.0.handle().same(other.stream().handle()) {
+                    return Err(ReuniteError(self, other));
+                }
+                other.forget();
+                Ok(self.0)
+            }
         }
-        other.forget();
-        Ok(self.0)
+    };
+}
+
+macro_rules! halves {
+    ($stream:ident, $address:ty) => {
+        receives!(RecvHalf<'_, $stream>, $stream);
+        receives!(OwnedRecvHalf<$stream>, $stream);
+        sends!(SendHalf<'_, $stream>, $stream);
+        sends!(OwnedSendHalf<$stream>, $stream);
+        addresses!(RecvHalf<'_, $stream>, $stream, $address);
+        addresses!(OwnedRecvHalf<$stream>, $stream, $address);
+        addresses!(SendHalf<'_, $stream>, $stream, $address);
+        addresses!(OwnedSendHalf<$stream>, $stream, $address);
+        reunites!($stream);
+    };
+}
+
+halves!(TcpStream, SocketAddr);
+halves!(UnixStream, UnixAddr);
+
+impl<'a, S> RecvHalf<'a, S> {
+    pub(super) fn new(stream: &'a S) -> Self {
+        Self(stream)
+    }
+
+    /// The whole stream, for its options.
+    pub fn stream(&self) -> &S {
+        self.0
     }
 }
 
-impl OwnedSendHalf {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self(stream, true)
+impl<'a, S> SendHalf<'a, S> {
+    pub(super) fn new(stream: &'a S) -> Self {
+        Self(stream)
+    }
+
+    /// The whole stream, for its options.
+    pub fn stream(&self) -> &S {
+        self.0
+    }
+}
+
+impl<S> OwnedRecvHalf<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self(stream)
+    }
+
+    /// The whole stream, for its options.
+    pub fn stream(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S> OwnedSendHalf<S> {
+    pub(super) fn new(stream: S) -> Self
+    where
+        S: Connected,
+    {
+        Self(Closing(Some(Arc::clone(stream.shared()))), stream)
+    }
+
+    /// The whole stream, for its options.
+    pub fn stream(&self) -> &S {
+        &self.1
     }
 
     /// Lets go of the half without closing the direction.
     pub fn forget(mut self) {
-        self.1 = false;
-    }
-}
-
-impl Drop for OwnedSendHalf {
-    fn drop(&mut self) {
-        if self.1 {
-            self.0.handle().shared().close_write();
-        }
+        self.0.0 = None;
     }
 }
 
 /// The two halves do not belong together.
-pub struct ReuniteError(
+pub struct ReuniteError<S = TcpStream>(
     /// The receive half that was given.
-    pub OwnedRecvHalf,
+    pub OwnedRecvHalf<S>,
     /// The send half that was given.
-    pub OwnedSendHalf,
+    pub OwnedSendHalf<S>,
 );
 
-impl fmt::Debug for ReuniteError {
+impl<S> fmt::Debug for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReuniteError")
     }
 }
 
-impl fmt::Display for ReuniteError {
+impl<S> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the halves belong to different streams")
     }
 }
 
-impl std::error::Error for ReuniteError {}
+impl<S> std::error::Error for ReuniteError<S> {}

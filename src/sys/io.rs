@@ -77,10 +77,23 @@ fn set_nonblocking(socket: RawFd, nonblocking: bool) -> io::Result<()> {
 
 /// Resets a connection on the spot, as the close of a socket whose linger time is zero does: what is unsent
 /// is dropped, and the peer is told that something is missing (`connect(2)` to no address, `tcp(7)`).
+/// Sockets of other kinds answer EINVAL and stay as they are.
 pub(crate) fn reset(socket: RawFd) -> io::Result<()> {
     let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
     let len = size_of::<libc::sockaddr>() as libc::socklen_t;
     syscall!(connect(socket, &raw const nowhere, len)).map(|_| ())
+}
+
+/// Who is at the other end of a Unix socket (`SO_PEERCRED`, `unix(7)`).
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn peer_credentials(socket: RawFd) -> io::Result<libc::ucred> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    let into = (&raw mut peer).cast();
+    syscall!(getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, into, &raw mut len))?;
+    Ok(peer)
 }
 
 /// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode

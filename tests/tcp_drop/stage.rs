@@ -3,7 +3,7 @@
 use crate::canary::Canary;
 use crate::support::{Random, pair};
 use ringwork::fs::{File, OpenOptions};
-use ringwork::net::{ListenOptions, TcpListener, TcpStream};
+use ringwork::net::{ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream};
 use ringwork::time::sleep;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) type AnyOp = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The kinds of ops there are.
-pub(crate) const KINDS: u64 = 14;
+pub(crate) const KINDS: u64 = 18;
 
 pub(crate) struct Stage {
     pub(crate) ends: [Arc<TcpStream>; 2],
@@ -27,6 +27,8 @@ pub(crate) struct Stage {
     limited_address: SocketAddr,
     /// Nobody accepts there and its backlog is full: a connect waits.
     stuck: (TcpListener, SocketAddr, Vec<TcpStream>),
+    unix_ends: [Arc<UnixStream>; 2],
+    unix_listener: Arc<UnixListener>,
     file: File,
     path: PathBuf,
 }
@@ -36,6 +38,11 @@ fn own_path() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("drop-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn unix_pair() -> [Arc<UnixStream>; 2] {
+    let (one, other) = UnixStream::pair().unwrap();
+    [Arc::new(one), Arc::new(other)]
 }
 
 impl Stage {
@@ -51,7 +58,10 @@ impl Stage {
         file.write_all_at(vec![1u8; 256 << 10], 0).await.0.unwrap();
         file.cached_reads(false);
         let (one, other) = pair().await;
+        let unix_listener = UnixListener::bind(path.with_extension("sock")).unwrap();
         Self {
+            unix_ends: unix_pair(),
+            unix_listener: Arc::new(unix_listener),
             ends: [Arc::new(one), Arc::new(other)],
             address: listener.local_addr().unwrap(),
             limited_address: limited.local_addr().unwrap(),
@@ -67,6 +77,7 @@ impl Stage {
     pub(crate) async fn renew_streams(&mut self) {
         let (one, other) = pair().await;
         self.ends = [Arc::new(one), Arc::new(other)];
+        self.unix_ends = unix_pair();
     }
 
     /// An op of a random kind, not yet polled.
@@ -102,7 +113,20 @@ impl Stage {
                 let wait = Duration::from_micros(random.below(200));
                 Box::pin(async move { drop(stream.send(Canary::full(vec![2; size])).timeout(wait).await) })
             }
-            _ => Box::pin(async move { drop(file.sync_data().await) }),
+            13 => Box::pin(async move { drop(file.sync_data().await) }),
+            _ => self.unix_op(kind, size, random),
+        }
+    }
+
+    fn unix_op(&self, kind: u64, size: usize, random: &mut Random) -> AnyOp {
+        let stream = Arc::clone(&self.unix_ends[random.below(2) as usize]);
+        let (listener, path) = (Arc::clone(&self.unix_listener), self.path.with_extension("sock"));
+        match kind {
+            14 => Box::pin(async move { drop(stream.recv(Canary::empty(size)).await) }),
+            15 => Box::pin(async move { drop(stream.recv_pooled().await) }),
+            16 => Box::pin(async move { drop(stream.send(Canary::full(vec![6; size])).await) }),
+            _ if random.chance(2) => Box::pin(async move { drop(listener.accept().await) }),
+            _ => Box::pin(async move { drop(UnixStream::connect(path).await) }),
         }
     }
 
@@ -125,6 +149,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(self.path.with_extension("sock"));
     }
 }
 

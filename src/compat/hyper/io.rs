@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::compat::ends::{Receives, Sends};
-use crate::net::TcpStream;
+use crate::net::{TcpStream, UnixStream};
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -53,5 +53,6 @@ macro_rules! connection {
 }
 
 connection!(TcpStream);
+connection!(UnixStream);
 #[cfg(feature = "tls")]
 connection!(TlsStream);

@@ -3,7 +3,6 @@
 #![allow(dead_code)]
 
 use crate::support::{on_cores, pattern};
-use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -24,7 +23,7 @@ where
 }
 
 /// Fills a stream until a write has to wait; returns how much it took.
-pub(crate) async fn fill(stream: &mut TcpStream) -> usize {
+pub(crate) async fn fill(stream: &mut (impl AsyncWrite + Unpin)) -> usize {
     let mut taken = 0;
     let mut idle = 0;
     while idle < 3 {

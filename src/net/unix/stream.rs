@@ -1,0 +1,154 @@
+//! `UnixStream`: connecting, pairs, addresses and credentials. The calls that all streams have are in
+//! `net/connected.rs`.
+#![forbid(unsafe_code)]
+
+use super::addr::{from_kernel, of_path, to_kernel};
+use super::{SocketAddr, UCred};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::io::FileSource;
+use crate::net::connect::connect_to;
+use crate::net::connected::stream_calls;
+use crate::net::receive::{Recv, RecvPooled};
+use crate::net::send::{Send, SendAll, SendVectored};
+use crate::net::shared::Handle;
+use crate::net::{Connected, OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+
+/// A connected Unix stream socket.
+///
+/// Order, buffers, drops and the shapes of its calls are those of a [`TcpStream`](super::super::TcpStream):
+/// `Send + Sync`, every method takes `&self`, dropping a receive loses no byte, dropping a send does not stop
+/// it, dropping the last handle cancels what is in flight and closes the socket.
+///
+/// Two things are different below. There is no reset: if a runtime goes down before the bytes that were
+/// written through the traits of [`compat`](crate::compat) are out, the peer reads the end of the stream
+/// behind what it got. And nothing but the peer limits how long such bytes of a dropped stream wait: until it
+/// reads them or closes, or the runtime goes down.
+///
+/// ```
+/// use ringwork::net::{UnixListener, UnixStream};
+///
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// # let path = std::env::temp_dir().join(format!("ringwork-doc-stream-{}", std::process::id()));
+/// # let _ = std::fs::remove_file(&path);
+/// let listener = UnixListener::bind(&path)?;
+/// let client = UnixStream::connect(&path).await?;
+/// let (server, _) = listener.accept().await?;
+/// client.send_all("hello").await.0?;
+/// let (n, buf) = server.recv(Vec::with_capacity(64)).await;
+/// assert_eq!((n?, &buf[..]), (5, &b"hello"[..]));
+/// # std::fs::remove_file(&path)
+/// # }
+/// ```
+pub struct UnixStream {
+    handle: Handle,
+}
+
+stream_calls!(UnixStream, std::os::unix::net::UnixStream);
+
+/// A blocking-mode, close-on-exec stream socket (net/connect.rs says why blocking).
+pub(super) fn socket() -> io::Result<Socket> {
+    Socket::new_raw(Domain::UNIX, Type::STREAM.cloexec(), None)
+}
+
+impl UnixStream {
+    /// Connects to the socket at a path; one that begins with a zero byte is an abstract name (`unix(7)`).
+    ///
+    /// Waits while the backlog of the listener is full. Dropping the future abandons the attempt and closes
+    /// its socket.
+    ///
+    /// # Errors
+    /// ENOENT, ECONNREFUSED if nobody listens there, EACCES; [`io::ErrorKind::InvalidInput`] for a path that
+    /// is empty or longer than 107 bytes.
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::connect_at(of_path(path.as_ref())?).await
+    }
+
+    /// Connects to an address, for example to an abstract name.
+    ///
+    /// ```
+    /// use ringwork::net::{UnixListener, UnixStream, unix::SocketAddr};
+    /// use std::os::linux::net::SocketAddrExt;
+    ///
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let address = SocketAddr::from_abstract_name(format!("ringwork-doc-{}", std::process::id()))?;
+    /// let listener = UnixListener::bind_addr(&address)?;
+    /// let client = UnixStream::connect_addr(&address).await?;
+    /// assert_eq!(client.peer_addr()?.as_abstract_name(), address.as_abstract_name());
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
+        Self::connect_at(to_kernel(address)?).await
+    }
+
+    async fn connect_at(address: SockAddr) -> io::Result<Self> {
+        Ok(Self::from_handle(connect_to(socket()?, address).await?))
+    }
+
+    /// Two streams that are connected to each other and have no name.
+    ///
+    /// ```
+    /// use ringwork::net::UnixStream;
+    ///
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let (one, other) = UnixStream::pair()?;
+    /// one.send_all("hello").await.0?;
+    /// assert_eq!(&other.recv_pooled().await?[..], b"hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// EMFILE; the kernel's.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = std::os::unix::net::UnixStream::pair()?;
+        Ok((Self::from_std(one)?, Self::from_std(other)?))
+    }
+
+    /// Who is at the other end, as it was when the connection was made; see [`UCred`].
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn peer_cred(&self) -> io::Result<UCred> {
+        UCred::of_peer(self.as_raw_fd())
+    }
+
+    /// The address of the peer. That of one that connected is mostly unnamed.
+    ///
+    /// # Errors
+    /// ENOTCONN if the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        from_kernel(&self.socket().peer_addr()?)
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        from_kernel(&self.socket().local_addr()?)
+    }
+}
+
+impl fmt::Debug for UnixStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("UnixStream");
+        debug.field("fd", &self.as_raw_fd());
+        if let Ok(peer) = self.peer_addr() {
+            debug.field("peer", &peer);
+        }
+        debug.finish()
+    }
+}
