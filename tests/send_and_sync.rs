@@ -4,7 +4,7 @@
 
 use ringwork::buf::{AlignedBuf, PooledBuf, Slice};
 use ringwork::fs::{self, Dir, File, OpenOptions};
-use ringwork::net::{self, ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream};
+use ringwork::net::{self, ListenOptions, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use ringwork::runtime::{
     AliveTask, Builder, EnterGuard, Handle, PanicPolicy, Runtime, ShutdownReport, StartError,
 };
@@ -49,6 +49,8 @@ fn handles_may_be_shared_by_threads() {
     both::<net::OwnedSendHalf>();
     both::<net::RecvHalf<'static>>();
     both::<net::SendHalf<'static>>();
+    both::<UdpSocket>();
+    both::<net::udp::Datagram>();
     both::<UnixStream>();
     both::<UnixListener>();
     both::<net::unix::OwnedRecvHalf>();
@@ -112,6 +114,10 @@ fn handles_and_timers_may_be_moved_while_they_are_polled() {
     movable::<net::Send<'static, Vec<u8>>>();
     movable::<net::SendAll<'static, Vec<u8>>>();
     movable::<net::Accept<'static>>();
+    movable::<net::Accept<'static, UnixStream>>();
+    movable::<net::udp::Recv<'static, Vec<u8>>>();
+    movable::<net::udp::RecvFrom<'static, Vec<u8>>>();
+    movable::<net::udp::Send<'static, Vec<u8>>>();
     movable::<fs::ReadAt<'static, Vec<u8>>>();
     movable::<fs::WriteAt<'static, Vec<u8>>>();
     movable::<task::YieldNow>();
@@ -147,6 +153,26 @@ fn futures_of_the_network_may_move_with_their_task() {
     goes(stream.send_file(&file, 0, 10));
     goes(stream.release());
     goes(ringwork::serve_per_core(address, |_, _| async {}));
+}
+
+#[test]
+fn futures_of_other_sockets_may_move_with_their_task() {
+    let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    goes(UdpSocket::bind("localhost:80"));
+    goes(socket.connect(address));
+    goes(socket.recv(Vec::new()));
+    goes(socket.recv_from([0; 16]));
+    goes(socket.peek_from([0; 16]));
+    goes(socket.recv_datagram(Vec::new()).timeout(Duration::ZERO));
+    goes(socket.send("bytes"));
+    goes(socket.send_to(vec![1], address).cancel());
+    let (stream, _other) = UnixStream::pair().unwrap();
+    goes(UnixStream::connect("path"));
+    goes(stream.recv_exact(Vec::new()));
+    goes(stream.send_vectored(vec![vec![1], vec![2]]));
+    goes(stream.shutdown_write());
+    goes(stream.release());
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! L5: sockets: TCP and Unix streams.
+//! L5: sockets: TCP, Unix streams, UDP.
 //!
-//! Owns listeners, streams and their halves. TCP and Unix streams are two thin types
+//! Owns listeners, streams and their halves, and datagram sockets. TCP and Unix streams are two thin types
 //! over one machinery (connected.rs). The state of a stream's receive side is the table in `recv.rs`;
 //! the order of each direction is `turn.rs`; what handles and cells share is `shared.rs`. It does not spawn:
 //! serving a listener on every core is `serve`.
@@ -30,6 +30,7 @@ mod shared;
 mod split;
 mod stream;
 mod turn;
+pub mod udp;
 pub mod unix;
 
 pub use addr::{Lookup, ToSocketAddrs, lookup_host};
@@ -47,4 +48,5 @@ pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};
 pub use stream::TcpStream;
 #[cfg(feature = "tls")]
 pub(crate) use turn::{Place, Turnstile};
+pub use udp::UdpSocket;
 pub use unix::{UnixListener, UnixStream};

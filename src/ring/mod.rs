@@ -32,6 +32,7 @@ pub(crate) mod gather;
 mod holds;
 pub(crate) mod lease;
 mod memory;
+pub(crate) mod message;
 pub(crate) mod multi;
 pub(crate) mod op;
 pub(crate) mod opened;

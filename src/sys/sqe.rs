@@ -16,6 +16,8 @@ pub(crate) mod opcode {
     pub(crate) const POLL_ADD: u8 = 6;
     /// `IORING_OP_SENDMSG` (5.3).
     pub(crate) const SENDMSG: u8 = 9;
+    /// `IORING_OP_RECVMSG` (5.3).
+    pub(crate) const RECVMSG: u8 = 10;
     /// `IORING_OP_ACCEPT` (5.5; multishot 5.19).
     pub(crate) const ACCEPT: u8 = 13;
     /// `IORING_OP_ASYNC_CANCEL` (5.5).
@@ -49,11 +51,12 @@ pub(crate) mod opcode {
 
     /// All of the above with their names: what a start-up probe asks for, and what a restriction list would
     /// allow.
-    pub(crate) const USED: [(u8, &str); 19] = [
+    pub(crate) const USED: [(u8, &str); 20] = [
         (NOP, "NOP"),
         (FSYNC, "FSYNC"),
         (POLL_ADD, "POLL_ADD"),
         (SENDMSG, "SENDMSG"),
+        (RECVMSG, "RECVMSG"),
         (ACCEPT, "ACCEPT"),
         (ASYNC_CANCEL, "ASYNC_CANCEL"),
         (CONNECT, "CONNECT"),

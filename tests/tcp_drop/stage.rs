@@ -3,7 +3,7 @@
 use crate::canary::Canary;
 use crate::support::{Random, pair};
 use ringwork::fs::{File, OpenOptions};
-use ringwork::net::{ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream};
+use ringwork::net::{ListenOptions, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use ringwork::time::sleep;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) type AnyOp = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The kinds of ops there are.
-pub(crate) const KINDS: u64 = 18;
+pub(crate) const KINDS: u64 = 22;
 
 pub(crate) struct Stage {
     pub(crate) ends: [Arc<TcpStream>; 2],
@@ -29,6 +29,7 @@ pub(crate) struct Stage {
     stuck: (TcpListener, SocketAddr, Vec<TcpStream>),
     unix_ends: [Arc<UnixStream>; 2],
     unix_listener: Arc<UnixListener>,
+    datagrams: Arc<UdpSocket>,
     file: File,
     path: PathBuf,
 }
@@ -59,7 +60,10 @@ impl Stage {
         file.cached_reads(false);
         let (one, other) = pair().await;
         let unix_listener = UnixListener::bind(path.with_extension("sock")).unwrap();
+        let datagrams = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        datagrams.connect(datagrams.local_addr().unwrap()).await.unwrap();
         Self {
+            datagrams: Arc::new(datagrams),
             unix_ends: unix_pair(),
             unix_listener: Arc::new(unix_listener),
             ends: [Arc::new(one), Arc::new(other)],
@@ -114,7 +118,8 @@ impl Stage {
                 Box::pin(async move { drop(stream.send(Canary::full(vec![2; size])).timeout(wait).await) })
             }
             13 => Box::pin(async move { drop(file.sync_data().await) }),
-            _ => self.unix_op(kind, size, random),
+            14..18 => self.unix_op(kind, size, random),
+            _ => self.datagram_op(kind, size, random),
         }
     }
 
@@ -127,6 +132,20 @@ impl Stage {
             16 => Box::pin(async move { drop(stream.send(Canary::full(vec![6; size])).await) }),
             _ if random.chance(2) => Box::pin(async move { drop(listener.accept().await) }),
             _ => Box::pin(async move { drop(UnixStream::connect(path).await) }),
+        }
+    }
+
+    fn datagram_op(&self, kind: u64, size: usize, random: &mut Random) -> AnyOp {
+        let socket = Arc::clone(&self.datagrams);
+        let wait = Duration::from_micros(random.below(200));
+        match kind {
+            18 => Box::pin(async move { drop(socket.recv(Canary::empty(size)).await) }),
+            19 => Box::pin(async move { drop(socket.peek_from(Canary::empty(size)).await) }),
+            20 => Box::pin(async move { drop(socket.recv_from(Canary::empty(size)).timeout(wait).await) }),
+            _ => {
+                // Some are too long for a datagram, which is an error like any other.
+                Box::pin(async move { drop(socket.send(Canary::full(vec![8; size])).await) })
+            }
         }
     }
 

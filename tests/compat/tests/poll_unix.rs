@@ -1,6 +1,6 @@
-//! Unix streams under the poll-shaped traits: that each trait is there for the stream and its halves, and what
-//! differs from TCP streams when one is dropped or its runtime goes down. The promises that are the same are
-//! tried in poll_streams.rs and poll_drop.rs.
+//! Unix streams under the poll-shaped traits: that each trait is there for the stream and its halves, and
+//! what differs from TCP streams when one is dropped or its runtime goes down. The promises that are the same
+//! are tried in poll_streams.rs and poll_drop.rs.
 
 mod everywhere;
 #[path = "../../support/mod.rs"]
