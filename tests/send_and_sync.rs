@@ -141,6 +141,7 @@ fn futures_of_the_network_may_move_with_their_task() {
     goes(listener.accept_stream());
     goes(stream.recv(Vec::new()));
     goes(stream.recv([0; 16]));
+    goes(stream.peek([0; 16]));
     goes(stream.recv_exact(Vec::new()));
     goes(stream.recv_pooled());
     goes(stream.send("bytes"));

@@ -135,6 +135,21 @@ macro_rules! stream_calls {
                 RecvPooled::new(self.shared())
             }
 
+            /// Waits for bytes and copies those that come first, behind what the buffer holds, without taking
+            /// them: the next receive gets them again. `Ok(0)` is the end of the stream (or a buffer without
+            /// room).
+            ///
+            /// It may show fewer bytes than have arrived, and shows the same until something is received. They
+            /// are in the stream from then on, and no longer in the socket, also if it may not
+            /// [read ahead](Self::read_ahead); [`release`](Self::release) hands them over. Dropping the
+            /// future loses no byte.
+            ///
+            /// # Errors
+            /// As [`recv`](Self::recv).
+            pub fn peek<B: IoBufMut>(&self, buf: B) -> $crate::net::Peek<'_, B> {
+                $crate::net::Peek::new(self.shared(), buf)
+            }
+
             /// Sends the whole buffer as one message of the lane; the number is short only if an error or a
             /// cancel cut it.
             ///

@@ -16,6 +16,7 @@ mod file;
 mod lane;
 mod listener;
 mod ops;
+mod peek;
 mod permit;
 // Nothing but the adapters of `compat` calls these two. They are there without any of them too: no feature
 // changes what a stream is.
@@ -42,6 +43,7 @@ pub(crate) use lane::LaneSend;
 pub use listener::Accept;
 #[cfg(feature = "tls")]
 pub(crate) use ops::assert_reach;
+pub use peek::Peek;
 pub use receive::{Recv, RecvPooled};
 pub use send::{Send, SendAll, SendVectored};
 pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};

@@ -184,11 +184,6 @@ impl<'a> RecvPooled<'a> {
         Self { receiver: Receiver::new(shared) }
     }
 
-    fn finish(&mut self, result: io::Result<PooledBuf>) -> Poll<io::Result<PooledBuf>> {
-        self.receiver.done();
-        Poll::Ready(result)
-    }
-
     /// Nobody receives: arms a multishot if this core and its pool can, else receives once into a heap
     /// buffer.
     fn start(&mut self) -> io::Result<()> {
@@ -216,24 +211,23 @@ pub(super) fn arm(shared: &Arc<Shared>) -> io::Result<bool> {
     Ok(false)
 }
 
-impl Future for RecvPooled<'_> {
-    type Output = io::Result<PooledBuf>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+impl RecvPooled<'_> {
+    /// The next bytes. The turn stays with this receiver until [`RecvPooled::pass`], so that it may put them
+    /// back.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<PooledBuf>> {
         let budget = ready!(coop::poll_proceed(cx));
         loop {
-            if let Some(polled) = this.receiver.poll_op(cx) {
+            if let Some(polled) = self.receiver.poll_op(cx) {
                 let (result, buf) = ready!(polled);
                 if is_too_early(&result) {
                     continue;
                 }
                 budget.made_progress();
-                return this.finish(result.map(|_| buf));
+                return Poll::Ready(result.map(|_| buf));
             }
-            let next = match (this.receiver.poll_next(cx), this.receiver.why) {
+            let next = match (self.receiver.poll_next(cx), self.receiver.why) {
                 (Poll::Pending | Poll::Ready(Next::Wait | Next::Start), Some(why)) => {
-                    return this.finish(Err(stopped(why)));
+                    return Poll::Ready(Err(stopped(why)));
                 }
                 (next, _) => ready!(next),
             };
@@ -241,19 +235,33 @@ impl Future for RecvPooled<'_> {
                 Next::Wait => return Poll::Pending,
                 Next::End(result) => {
                     budget.made_progress();
-                    return this.finish(result.map(|()| PooledBuf::end_of_stream()));
+                    return Poll::Ready(result.map(|()| PooledBuf::end_of_stream()));
                 }
                 Next::Chunk(chunk) => {
                     budget.made_progress();
-                    return this.finish(Ok(chunk));
+                    return Poll::Ready(Ok(chunk));
                 }
-                Next::Start => {
-                    if let Err(error) = this.start() {
-                        return this.finish(Err(error));
-                    }
-                }
+                Next::Start => self.start()?,
             }
         }
+    }
+
+    /// This receiver is through, with these bytes for those that come.
+    pub(super) fn pass(&mut self, put_back: Option<PooledBuf>) {
+        if let Some(bytes) = put_back {
+            self.receiver.shared.recv().put_back(bytes);
+        }
+        self.receiver.done();
+    }
+}
+
+impl Future for RecvPooled<'_> {
+    type Output = io::Result<PooledBuf>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let chunk = ready!(self.poll_chunk(cx));
+        self.receiver.done();
+        Poll::Ready(chunk)
     }
 }
 

@@ -4,6 +4,7 @@
 //! turn.rs. There is one set of types for all kinds of streams; without a parameter they are a `TcpStream`'s.
 #![forbid(unsafe_code)]
 
+use super::peek::Peek;
 use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
 use super::shared::Shared;
@@ -104,6 +105,11 @@ macro_rules! receives {
             /// As there.
             pub async fn recv_exact<B: IoBufMut>(&self, buf: B) -> (io::Result<()>, B) {
                 self.stream().recv_exact(buf).await
+            }
+
+            #[doc = concat!("As [`", stringify!($stream), "::peek`].")]
+            pub fn peek<B: IoBufMut>(&self, buf: B) -> Peek<'_, B> {
+                self.stream().peek(buf)
             }
 
             #[doc = concat!("As [`", stringify!($stream), "::recv_pooled`].")]

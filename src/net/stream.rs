@@ -37,6 +37,10 @@ use std::time::Duration;
 /// client.send_all("hello").await.0?;
 /// let (n, buf) = server.recv(Vec::with_capacity(64)).await;
 /// assert_eq!((n?, &buf[..]), (5, &b"hello"[..]));
+/// // Looking at what comes next.
+/// client.send_all("world").await.0?;
+/// assert_eq!(server.peek([0u8; 3]).await.1, *b"wor");
+/// assert_eq!(server.recv([0u8; 5]).await.1, *b"world");
 /// # Ok(())
 /// # }
 /// ```

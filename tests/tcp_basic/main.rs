@@ -5,6 +5,7 @@ mod halves;
 mod handover;
 mod listening;
 mod order;
+mod peek;
 mod serving;
 mod stopping;
 #[path = "../support/mod.rs"]
