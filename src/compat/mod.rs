@@ -7,7 +7,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams and halves, and for `FileCursor` |
+//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams, halves, `FileCursor`; `compat::UdpSocket` |
 //! | `futures-io` | the same with the traits of `futures-io` |
 //! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in `compat::hyper` |
 //! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |
@@ -55,6 +55,10 @@ mod tokio_io;
 pub mod tonic;
 #[cfg(feature = "tower")]
 pub mod tower;
+#[cfg(feature = "tokio-io")]
+mod udp;
 
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub use cursor::FileCursor;
+#[cfg(feature = "tokio-io")]
+pub use udp::UdpSocket;

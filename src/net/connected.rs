@@ -139,8 +139,8 @@ macro_rules! stream_calls {
             /// them: the next receive gets them again. `Ok(0)` is the end of the stream (or a buffer without
             /// room).
             ///
-            /// It may show fewer bytes than have arrived, and shows the same until something is received. They
-            /// are in the stream from then on, and no longer in the socket, also if it may not
+            /// It may show fewer bytes than have arrived, and shows the same until something is received.
+            /// They are in the stream from then on, and no longer in the socket, also if it may not
             /// [read ahead](Self::read_ahead); [`release`](Self::release) hands them over. Dropping the
             /// future loses no byte.
             ///
