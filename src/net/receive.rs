@@ -214,6 +214,7 @@ pub(super) fn arm(shared: &Arc<Shared>) -> io::Result<bool> {
 impl RecvPooled<'_> {
     /// The next bytes. The turn stays with this receiver until [`RecvPooled::pass`], so that it may put them
     /// back.
+    #[inline(always)]
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<PooledBuf>> {
         let budget = ready!(coop::poll_proceed(cx));
         loop {
