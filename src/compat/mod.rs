@@ -7,7 +7,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams, halves, `FileCursor`; `compat::UdpSocket` |
+//! | `tokio-io` | `tokio::io::{AsyncRead, AsyncWrite}` for streams, halves, `FileCursor`; `UdpSocket` |
 //! | `futures-io` | the same with the traits of `futures-io` |
 //! | `hyper` | `hyper::rt::{Read, Write}` for streams; executors and a timer in `compat::hyper` |
 //! | `hyper-util` | connectors for the client of `hyper-util`, in the same place |

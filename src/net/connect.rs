@@ -41,11 +41,7 @@ pub(super) fn socket_for(address: SocketAddr) -> io::Result<Socket> {
 
 /// Connects a fresh socket.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    Ok(TcpStream::from_handle(connect_to(socket_for(address)?, address.into()).await?))
-}
-
-/// Connects a stream socket of any kind. It is closed if this is dropped.
-pub(super) async fn connect_to(socket: Socket, address: SockAddr) -> io::Result<Handle> {
-    let socket = Op::new(Connect { socket, address }).await?;
-    Ok(Handle::new(OwnedFd::from(socket), None))
+    let socket = socket_for(address)?;
+    let socket = Op::new(Connect { socket, address: address.into() }).await?;
+    Ok(TcpStream::from_handle(Handle::new(OwnedFd::from(socket), None)))
 }

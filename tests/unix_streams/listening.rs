@@ -80,6 +80,28 @@ fn a_connect_waits_for_room_in_the_backlog_and_an_abandoned_one_goes_away() {
 }
 
 #[test]
+fn many_connects_that_wait_for_one_listener_keep_none_to_another_waiting() {
+    everywhere(1, |_| async {
+        let (full, other) = (OwnPath::new(), OwnPath::new());
+        let std = std::os::unix::net::UnixListener::bind(&full).unwrap();
+        socket2::SockRef::from(&std).listen(0).unwrap();
+        let listener = UnixListener::bind(&other).unwrap();
+        let _in_the_backlog = UnixStream::connect(&full).await.unwrap();
+        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(UnixStream::connect(&full))).collect();
+        for connect in &mut waiting {
+            assert!(futures_util::poll!(connect).is_pending());
+        }
+        let client = UnixStream::connect(&other).await.unwrap();
+        client.send_all("x").await.0.unwrap();
+        assert_eq!(&listener.accept().await.unwrap().0.recv_pooled().await.unwrap()[..], b"x");
+        drop(waiting);
+        // Nobody is left in the way of one that comes when there is room.
+        drop(std.accept().unwrap());
+        UnixStream::connect(&full).await.unwrap();
+    });
+}
+
+#[test]
 fn a_connection_accepted_for_a_dropped_future_goes_to_the_next() {
     everywhere(2, |_| async {
         let path = OwnPath::new();

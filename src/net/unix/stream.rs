@@ -1,22 +1,27 @@
 //! `UnixStream`: connecting, pairs, addresses and credentials. The calls that all streams have are in
 //! `net/connected.rs`.
+//!
+//! A connect is no op: it is done on the spot or finds the backlog full, and of the latter the kernel tells
+//! no end but by blocking. An op would wait on a helper thread of the ring's, and the few that there are
+//! would soon all wait for one listener; so it is tried again by the clock.
 #![forbid(unsafe_code)]
 
 use super::addr::{from_kernel, of_path, to_kernel};
 use super::{SocketAddr, UCred};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::FileSource;
-use crate::net::connect::connect_to;
 use crate::net::connected::stream_calls;
 use crate::net::receive::{Recv, RecvPooled};
 use crate::net::send::{Send, SendAll, SendVectored};
 use crate::net::shared::Handle;
 use crate::net::{Connected, OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf};
+use crate::time::sleep;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// A connected Unix stream socket.
 ///
@@ -51,6 +56,10 @@ pub struct UnixStream {
 
 stream_calls!(UnixStream, std::os::unix::net::UnixStream);
 
+/// How long a connect that finds a full backlog waits before it tries again: at first, and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
 /// A blocking-mode, close-on-exec stream socket (net/connect.rs says why blocking).
 pub(super) fn socket() -> io::Result<Socket> {
     Socket::new_raw(Domain::UNIX, Type::STREAM.cloexec(), None)
@@ -59,8 +68,8 @@ pub(super) fn socket() -> io::Result<Socket> {
 impl UnixStream {
     /// Connects to the socket at a path; one that begins with a zero byte is an abstract name (`unix(7)`).
     ///
-    /// Waits while the backlog of the listener is full. Dropping the future abandons the attempt and closes
-    /// its socket.
+    /// While the backlog of the listener is full it is tried again, at least every 20 ms. Dropping the future
+    /// abandons the attempt and closes its socket.
     ///
     /// # Errors
     /// ENOENT, ECONNREFUSED if nobody listens there, EACCES; [`io::ErrorKind::InvalidInput`] for a path that
@@ -93,7 +102,19 @@ impl UnixStream {
     }
 
     async fn connect_at(address: SockAddr) -> io::Result<Self> {
-        Ok(Self::from_handle(connect_to(socket()?, address).await?))
+        let socket = socket()?;
+        let mut pause = SHORTEST_PAUSE;
+        socket.set_nonblocking(true)?;
+        while let Err(error) = socket.connect(&address) {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => sleep(pause).await,
+                io::ErrorKind::Interrupted => {}
+                _ => return Err(error),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        socket.set_nonblocking(false)?;
+        Ok(Self::from_handle(Handle::new(socket.into(), None)))
     }
 
     /// Two streams that are connected to each other and have no name.
