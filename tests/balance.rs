@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -400,4 +400,28 @@ fn a_socket_that_listens_already_is_served_by_all_cores_with_those_who_wait_at_i
             drop(std::net::TcpListener::bind(address).expect("the socket is closed"));
         });
     }
+}
+
+#[test]
+fn servers_that_share_a_socket_end_at_the_same_time() {
+    bounded(|| {
+        let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let gate = Arc::new(Barrier::new(2));
+        let two = [bound.try_clone().unwrap(), bound];
+        let ends = two.map(|bound| {
+            let gate = Arc::clone(&gate);
+            thread::spawn(move || {
+                let runtime = runtime(1);
+                for round in 0..300 {
+                    let serve = Serve::listener(bound.try_clone().unwrap());
+                    let server = runtime.block_on(async { serve.start(|_, _| async {}).await }).unwrap();
+                    gate.wait();
+                    assert!(runtime.block_on(server.stop(LONG)), "round {round}");
+                }
+            })
+        });
+        for end in ends {
+            end.join().unwrap();
+        }
+    });
 }

@@ -205,3 +205,13 @@ fn pauses_of_the_budget_let_timers_and_other_tasks_run() {
         runtime.block_on(greedy).unwrap();
     });
 }
+
+#[test]
+fn metadata_that_is_always_at_hand_spends_budget() {
+    let polls = polls_of(async {
+        for _ in 0..4 * BUDGET {
+            ringwork::fs::metadata("/").await.unwrap();
+        }
+    });
+    assert_eq!(polls, 4);
+}

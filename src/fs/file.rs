@@ -180,7 +180,8 @@ impl File {
         self.sync(true).await
     }
 
-    /// Size, times and kind. Answered on the spot: the kernel has them.
+    /// Size, times and kind. Answered on the spot: the kernel has them, but for a network file system or
+    /// FUSE, where it may have to ask, and the core waits.
     ///
     /// # Errors
     /// The kernel's.

@@ -1,17 +1,18 @@
 //! What `statx(2)` says about a file, and how it is asked by name.
 //!
 //! The ring gives every `statx` by name to a helper thread (kernel-notes/io-wq-punts.md), which costs many
-//! times the look-up itself. Where the kernel has all names of the path in its cache, the answer is there on
-//! the spot, from the inode in memory. That it has is said by an open that needs no right and opens nothing
-//! (`O_PATH` with `RESOLVE_CACHED`, Linux 5.12; kernel-notes/openat2-beneath.md). Else the ring walks the
-//! path.
+//! times the look-up itself. Where the kernel has all names of the path in its cache, and the file system is
+//! one that answers from memory, the answer is there on the spot. That it has the names is said by an open
+//! that needs no right and opens nothing (`O_PATH` with `RESOLVE_CACHED`, Linux 5.12;
+//! kernel-notes/openat2-beneath.md). Else the ring walks the path.
 #![forbid(unsafe_code)]
 
 use super::open::c_path;
 use super::ops::Stat;
+use crate::base::coop;
 use crate::ring::op::Op;
 use crate::ring::with_current;
-use crate::sys::io::{empty_stat, open_at, open_how, stat_fd};
+use crate::sys::io::{empty_stat, is_on_local_file_system, open_at, open_how, stat_fd};
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
@@ -48,6 +49,7 @@ async fn by_name(path: &Path, flags: i32) -> io::Result<Metadata> {
     // On a thread that is no core, or whose ring takes nothing any more, it is as with every other op.
     let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
     if on_core && let Some(stat) = in_cache(&path, flags) {
+        coop::consume_budget().await;
         return Ok(Metadata::new(stat));
     }
     let stat = Op::new(Stat { path, flags, stat: Box::new(empty_stat()) }).await?;
@@ -60,7 +62,8 @@ fn in_cache(path: &CStr, flags: i32) -> Option<libc::statx> {
     let nofollow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { libc::O_NOFOLLOW } else { 0 };
     let how = open_how(libc::O_PATH | libc::O_CLOEXEC | nofollow, 0, libc::RESOLVE_CACHED);
     let fd = open_at(libc::AT_FDCWD, path, &how).ok()?;
-    stat_fd(fd.as_raw_fd()).ok()
+    // That the names are cached says nothing of the rest.
+    is_on_local_file_system(fd.as_raw_fd()).then(|| stat_fd(fd.as_raw_fd()).ok())?
 }
 
 /// Metadata of a file or directory.

@@ -4,7 +4,8 @@
 //! thread at once: such a call may wait for a lock of the folder or for the journal, and the core never does.
 //! What would be many calls in a row (`create_dir_all`, `remove_dir_all`) is one job of the blocking pool.
 //!
-//! None can be taken back: a future that is dropped leaves its op to itself, and it has been done or not.
+//! None is taken back: a future that is dropped after its first poll leaves its op to itself, which is done a
+//! moment later, if the runtime does not end before. A job of the pool that has not begun is taken back.
 #![forbid(unsafe_code)]
 
 use super::open::c_path;
@@ -36,7 +37,9 @@ use std::path::Path;
 /// # Errors
 /// The kernel's: EXDEV between file systems, ENOTEMPTY for a folder that is in the way, …
 pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
-    Op::new(Two::<{ opcode::RENAMEAT }> { one: c_path(from.as_ref())?, other: c_path(to.as_ref())? }).await
+    Op::new(Two::<{ opcode::RENAMEAT }> { one: c_path(from.as_ref())?, other: c_path(to.as_ref())? })
+        .detach()
+        .await
 }
 
 /// Removes a name; the file goes with its last name, once nobody has it open (`unlink(2)`).
@@ -44,7 +47,7 @@ pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<
 /// # Errors
 /// The kernel's: EISDIR for a folder, …
 pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
-    Op::new(Unlink { path: c_path(path.as_ref())?, flags: 0 }).await
+    Op::new(Unlink { path: c_path(path.as_ref())?, flags: 0 }).detach().await
 }
 
 /// Removes an empty folder (`rmdir(2)`).
@@ -52,7 +55,7 @@ pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 /// The kernel's: ENOTEMPTY, ENOTDIR, …
 pub async fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
-    Op::new(Unlink { path: c_path(path.as_ref())?, flags: libc::AT_REMOVEDIR as u32 }).await
+    Op::new(Unlink { path: c_path(path.as_ref())?, flags: libc::AT_REMOVEDIR as u32 }).detach().await
 }
 
 /// Removes a folder with all that is in it; links are removed and not followed. On the blocking pool.
@@ -69,7 +72,7 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 /// The kernel's: EEXIST, ENOENT if the folder above is not there, …
 pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
-    Op::new(MakeDir { path: c_path(path.as_ref())?, mode: 0o777 }).await
+    Op::new(MakeDir { path: c_path(path.as_ref())?, mode: 0o777 }).detach().await
 }
 
 /// Makes a folder and all above it that are not there; one that is there is no error. On the blocking pool.
@@ -87,7 +90,7 @@ pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
 /// The kernel's: EEXIST, EXDEV, EPERM for a folder, …
 pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
     let (one, other) = (c_path(original.as_ref())?, c_path(link.as_ref())?);
-    Op::new(Two::<{ opcode::LINKAT }> { one, other }).await
+    Op::new(Two::<{ opcode::LINKAT }> { one, other }).detach().await
 }
 
 /// Makes a symbolic link that says `original`, whatever that is (`symlink(2)`).
@@ -95,7 +98,7 @@ pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io
 /// # Errors
 /// The kernel's: EEXIST, …
 pub async fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
-    Op::new(Symlink { original: c_path(original.as_ref())?, link: c_path(link.as_ref())? }).await
+    Op::new(Symlink { original: c_path(original.as_ref())?, link: c_path(link.as_ref())? }).detach().await
 }
 
 /// `renameat(2)` or `linkat(2)`, which say the same in an entry.

@@ -51,7 +51,8 @@ impl ReadDir {
     /// The next entry; `None` at the end, and then always. Dropping the future loses none.
     ///
     /// # Errors
-    /// The kernel's, each once; entries may come behind it.
+    /// The kernel's, each once; entries may come behind it. If the runtime ends, an error and then the end of
+    /// the folder, whatever is left.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
         if self.batch.read.is_empty()
             && let Some(rest) = self.batch.rest.take()

@@ -215,6 +215,11 @@ impl TcpListener {
     pub(crate) async fn drain(&self) -> io::Result<Vec<TcpStream>> {
         poll_fn(|cx| if self.shared.poll_disarmed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
         let mut streams = self.shared.take_queue();
+        if !self.ours {
+            // Whether it waits is said by the open socket, which others may hold, too: they could set it back
+            // between our look and our accept, and this core would wait there. What is left is theirs.
+            return Ok(streams);
+        }
         let socket = SockRef::from(self);
         socket.set_nonblocking(true)?;
         // No more than were waiting when this began: a flood must not keep a server from ending.

@@ -96,6 +96,16 @@ impl TcpStream {
     pub(crate) fn is_torn(&self) -> bool {
         self.shared().is_torn()
     }
+
+    /// Whether a send without a future has the send lane's turn.
+    pub(crate) fn is_polled_sending(&self) -> bool {
+        self.shared().send_side().polled.as_ref().is_some_and(|writer| writer.is_sending())
+    }
+
+    /// Whether nobody had the send lane's turn a moment ago.
+    pub(crate) fn is_lane_free(&self) -> bool {
+        self.shared().send_turn.is_free()
+    }
 }
 
 /// A part of a message. Unlike [`SendWhole`] it leaves the turn to the caller, unless the caller is gone.

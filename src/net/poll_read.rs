@@ -154,8 +154,10 @@ fn poll_take(
             // it puts a part back.
             if shared.recv_turn.is_free() {
                 let taken = side.take(cx.waker(), room, put);
-                if let (Found::Nothing, _) = taken {
-                    shared.in_vain().begins(cx.waker());
+                if let (Found::Nothing, _) = taken
+                    && let Some(stored) = side.polled.as_ref().and_then(|polled| polled.waiter.as_ref())
+                {
+                    shared.in_vain().begins(stored);
                 }
                 taken
             } else {

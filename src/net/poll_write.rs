@@ -98,6 +98,12 @@ pub(super) struct PollWrite {
 }
 
 impl PollWrite {
+    /// Whether an op is in flight.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending
+    }
+
     /// Stores who waits; what was stored comes back, to be dropped without the lock.
     fn wait(&mut self, waker: &Waker) -> Option<Waker> {
         let same = self.writer.as_ref().is_some_and(|writer| writer.will_wake(waker));
@@ -182,6 +188,20 @@ pub(crate) fn poll_put<R>(
     submit(shared, bytes);
     budget.made_progress();
     Poll::Ready(Ok(result))
+}
+
+/// As [`poll_put`], but only behind what is in flight: false if nothing is, and `put` is not called.
+///
+/// For what must not be left behind when it is over.
+#[cfg(feature = "tls")]
+pub(crate) fn put_behind(stream: &impl Connected, put: impl FnOnce(&mut Vec<u8>)) -> bool {
+    let mut side = stream.shared().send_side();
+    let Some(writer) = side.polled.as_mut().filter(|writer| writer.sending) else { return false };
+    if writer.gathered.capacity() == 0 {
+        writer.gathered = spare::take();
+    }
+    put(&mut writer.gathered);
+    true
 }
 
 /// The turn while there is nothing in flight: it passes on, unless it stays for what is about to be.

@@ -56,7 +56,8 @@ impl Serve {
     /// Serves a socket that listens already: one that was handed over by the parent process, or bound before
     /// privileges were dropped. One socket has one queue, so [`Balance::LeastLoaded`] holds whatever is asked
     /// for. The backlog stays as it was; a limit of connections holds. The socket is put into blocking mode,
-    /// for all who share it.
+    /// for all who share it. At the end what the kernel has accepted and nobody has taken is left to those
+    /// who hold the socket, too; if nobody does, it is reset.
     ///
     /// ```
     /// # #[ringwork::main(cores = 1)]

@@ -152,6 +152,23 @@ pub(crate) fn stat_fd(fd: RawFd) -> io::Result<libc::statx> {
     Ok(stat)
 }
 
+/// Whether the file is on a file system that has what `statx(2)` tells in memory: on others, those of
+/// networks and of FUSE among them, the call may wait for somebody (`statfs(2)`).
+pub(crate) fn is_on_local_file_system(fd: RawFd) -> bool {
+    // SAFETY: an all-zero `statfs` is a valid value.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    let known = [
+        libc::BTRFS_SUPER_MAGIC,
+        libc::EXT4_SUPER_MAGIC,
+        libc::OVERLAYFS_SUPER_MAGIC,
+        libc::PROC_SUPER_MAGIC,
+        libc::SYSFS_MAGIC,
+        libc::TMPFS_MAGIC,
+        libc::XFS_SUPER_MAGIC,
+    ];
+    syscall!(fstatfs(fd, &raw mut about)).is_ok() && known.contains(&about.f_type)
+}
+
 /// A `statx` to be filled in.
 pub(crate) fn empty_stat() -> libc::statx {
     // SAFETY: an all-zero `statx` is a valid value.

@@ -133,7 +133,7 @@ pub(crate) fn poll_write(
     Poll::Ready(told(inner, ready!(sealed)).flatten())
 }
 
-/// Ready when all that was written, and what is owed to the peer, has been handed to the kernel.
+/// Ready when all that was written has been handed to the kernel, and what is owed to the peer is on its way.
 ///
 /// # Errors
 /// As [`poll_write`], of bytes taken before.
@@ -169,8 +169,9 @@ pub(crate) fn poll_shutdown(stream: &TlsStream, cx: &mut Context<'_>) -> Poll<io
             let mut state = inner.state();
             match state.sending {
                 Sending::Open => {
+                    state.engine.seal_close_behind(out).map_err(error::protocol)?;
                     state.sending = Sending::Closed;
-                    state.engine.seal_close_behind(out).map_err(error::protocol)
+                    Ok(())
                 }
                 Sending::Closed => Ok(()),
                 Sending::Cut => state.check_sendable(),

@@ -23,8 +23,9 @@
 //! A record is made only by a caller that has the turn of the socket's send lane, under the lock, and is
 //! in flight before the turn passes on. So records leave in the order of their numbers. What the engine
 //! owes the peer goes in front of the next record; if the lane is free it goes at once
-//! ([`Inner::send_owed`]), and who passes the turn looks again, so nothing owed waits behind a free lane
-//! unless the one who would have looked was dropped: then it leaves with the next message.
+//! ([`Inner::send_owed`]), and if a send without a future has it, behind that. A future that passes the turn
+//! looks again, so nothing owed waits behind a free lane unless the one who would have looked was dropped:
+//! then it leaves with the next message.
 //!
 //! The lock is held while records are encrypted or decrypted (at most four of 16 KiB for a send, one
 //! received buffer for a receive) and never across an await or a system call.
@@ -35,6 +36,7 @@ use super::error;
 use super::session::Session;
 use super::spare;
 use crate::buf::{self, IoBuf, PooledBuf, Slice};
+use crate::net::poll_write::put_behind;
 use crate::net::{LaneSend, TcpStream, Turnstile};
 use rustls::Error;
 use std::io;
@@ -168,13 +170,25 @@ impl Inner {
         }
     }
 
-    /// Sends what the engine owes the peer, if the lane is free, and waits for nothing.
+    /// Sends what the engine owes the peer, if the lane is free or a send without a future has it, and waits
+    /// for nothing.
     pub(super) fn send_owed(&self) {
         let mut cx = Context::from_waker(Waker::noop());
         // Again after a send that was over at once: who found the lane taken meanwhile went away.
         while self.owes() {
+            if put_behind(&self.tcp, |out| out.extend(self.state().engine.take_owed())) {
+                return;
+            }
             let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&self.tcp);
-            if self.poll_turn(&mut lane, &mut cx).is_pending() || !self.owes() {
+            if self.poll_turn(&mut lane, &mut cx).is_pending() {
+                drop(lane);
+                // A send without a future looks at nothing when it is over. One with a future does.
+                if self.tcp.is_lane_free() || self.tcp.is_polled_sending() {
+                    continue;
+                }
+                return;
+            }
+            if !self.owes() {
                 return;
             }
             let owed = self.state().engine.take_owed();

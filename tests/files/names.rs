@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Runs `body` on a core and on a thread that is none, each time with a folder of its own.
 fn everywhere<F>(body: impl Fn(Folder) -> F + Clone + Send + 'static)
@@ -162,5 +163,20 @@ fn a_rename_that_is_dropped_is_done_or_not_and_nothing_stays_behind() {
             runtime.handle().metrics().cores.iter().all(|core| core.in_flight == 0)
         });
         assert_eq!(runtime.block_on(names(&folder.join("."))).len(), 1);
+    });
+}
+
+#[test]
+fn a_removal_whose_future_is_dropped_is_done_all_the_same() {
+    everywhere(|folder| async move {
+        for round in 0..50 {
+            let path = folder.file(&format!("file-{round}"), "");
+            let mut removal = Box::pin(fs::remove_file(&path));
+            assert!(poll_once(&mut removal).await.is_pending());
+            drop(removal);
+            while path.exists() {
+                ringwork::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
     });
 }

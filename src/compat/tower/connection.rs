@@ -122,11 +122,10 @@ impl Watch {
 
     /// What the connection is to do now, if anything; else the task of `cx` is woken when there is something.
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<Word> {
+        let mut word = None;
         match self.seat.poll(cx) {
             Stage::Serve => {}
-            Stage::End if self.progress.has_begun() || is_over(&mut self.fresh, cx) => {
-                return Some(Word::End);
-            }
+            Stage::End if self.progress.has_begun() || is_over(&mut self.fresh, cx) => word = Some(Word::End),
             Stage::End => {}
             Stage::Cut => {
                 self.ending.count_cut();
@@ -143,7 +142,7 @@ impl Watch {
             }
             self.look = sleep(left);
         }
-        None
+        word
     }
 
     /// Waits for what comes before HTTP; none if it failed or the connection has to go.

@@ -99,7 +99,10 @@ impl Seat {
             Some((_, _, known)) if known.will_wake(cx.waker()) => {}
             Some((shard, seat, known)) => {
                 known.clone_from(cx.waker());
-                self.ending.shards[*shard].lock().wakers[*seat] = Some(cx.waker().clone());
+                let waker = Some(cx.waker().clone());
+                let replaced = std::mem::replace(&mut self.ending.shards[*shard].lock().wakers[*seat], waker);
+                // Foreign code: not under the lock.
+                drop(replaced);
             }
             None => self.taken = Some(self.take(cx.waker())),
         }

@@ -71,7 +71,8 @@ impl Progress {
         self.is_unflushed.store(true, Ordering::Relaxed);
     }
 
-    /// All that was written has left.
+    /// All that was written has left, or is taken by a stream of ours, which is up to 128 KiB ahead of its
+    /// socket.
     pub(super) fn has_flushed(&self) {
         self.is_unflushed.store(false, Ordering::Relaxed);
         self.note_idle();

@@ -302,3 +302,23 @@ fn bytes_that_were_taken_leave_although_the_runtime_goes_down() {
     assert_pattern(0, &reader.join().unwrap());
     drop(stream);
 }
+
+#[test]
+fn an_alert_leaves_behind_what_was_taken_before() {
+    on_cores(1, |_| async {
+        let (stream, mut connection, mut socket) = narrow().await;
+        let taken = fill(&stream).await;
+        std::io::Write::write_all(&mut socket, &[23, 3, 3, 0, 5, 1, 2, 3, 4, 5]).unwrap();
+        let error = (&stream).read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let peer = ringwork::spawn_blocking(move || {
+            let mut all = vec![0; taken];
+            rustls::Stream::new(&mut connection, &mut socket).read_exact(&mut all).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            rustls::Stream::new(&mut connection, &mut socket).read(&mut [0]).unwrap_err()
+        });
+        let told = peer.await.unwrap();
+        assert_eq!(told.kind(), ErrorKind::InvalidData, "{told}");
+        drop(stream);
+    });
+}

@@ -141,3 +141,21 @@ fn a_handshake_is_another_stream_for_the_service_and_may_fail_or_never_end() {
         assert_eq!(talk.begun.load(Ordering::SeqCst), 1);
     });
 }
+
+#[test]
+fn the_limit_holds_too_once_the_server_was_told_to_end() {
+    on_paused_core(|| async {
+        let talk = Talk::new();
+        let server = serve(anywhere(), make!(talk)).head_time(Duration::from_secs(60)).start().await.unwrap();
+        let mut client = connect(&server).await;
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-never-ends: aaaa").await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        // Told, and nobody waits: it is to end by itself.
+        let told = futures_lite::future::poll_once(server.stop(Duration::from_secs(3600))).await;
+        assert_eq!(told, None);
+        let mut rest = Vec::new();
+        let day = Duration::from_secs(24 * 3600);
+        let ended = ringwork::time::timeout(day, client.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "a client that stalls in its head keeps its connection for ever");
+    });
+}
