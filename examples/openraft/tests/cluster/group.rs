@@ -172,17 +172,26 @@ impl Group {
 
     /// Whether an entry has ever been written to a node's log, which was not replaced since.
     pub(crate) fn has_logged(&self, node: usize, index: u64) -> bool {
+        self.log(node).iter().any(|record| record["Entry"]["log_id"]["index"] == index)
+    }
+
+    /// Whether a node has let go of an entry, so that it can only be had out of a snapshot.
+    pub(crate) fn has_purged(&self, node: usize, index: u64) -> bool {
+        self.log(node).iter().any(|record| record["Purge"]["index"].as_u64() >= Some(index))
+    }
+
+    /// The whole records in a node's log.
+    fn log(&self, node: usize) -> Vec<serde_json::Value> {
         let bytes = std::fs::read(self.dir(node).join("log")).unwrap();
-        let mut rest = &bytes[..];
+        let (mut rest, mut records) = (&bytes[..], Vec::new());
         while let Some(len) = rest.get(..4) {
             let end = 8 + u32::from_le_bytes(len.try_into().unwrap()) as usize;
             let Some(record) = rest.get(8..end) else { break };
-            let record: serde_json::Value = serde_json::from_slice(record).unwrap();
-            if record["Entry"]["log_id"]["index"] == index {
-                return true;
-            }
+            // The last one may be just being written.
+            let Ok(record) = serde_json::from_slice(record) else { break };
+            records.push(record);
             rest = &rest[end..];
         }
-        false
+        records
     }
 }

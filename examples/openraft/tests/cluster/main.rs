@@ -109,6 +109,9 @@ async fn a_node_that_was_away_for_too_long_gets_a_snapshot_which_outlives_it_too
     group.kill(away);
     let mut client = group.client();
     put(&mut client, 0..200).await;
+    // Until then it could still be sent them one by one.
+    let purged = async || (0..3).filter(|node| *node != away).all(|node| group.has_purged(node, 50));
+    until("the entries are purged", purged).await;
 
     group.restart(away);
     expect_here(group.address(away), 0..200).await;
