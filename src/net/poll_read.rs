@@ -58,15 +58,6 @@ pub(super) struct PollRead {
     spare: Option<PooledBuf>,
 }
 
-/// The turn for as long as it takes to start a receive.
-struct Visit<'a>(&'a Arc<Shared>);
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.0.recv_turn.pass();
-    }
-}
-
 /// Takes at most `room` bytes, which `put` appends to the caller's buffer, in one call or several; zero is
 /// the end of the stream (or no room).
 ///
@@ -280,10 +271,7 @@ fn copy_several(shared: &Shared, room: usize, put: &mut impl FnMut(&[u8])) -> us
 
 /// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.
 fn start(shared: &Arc<Shared>, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
-    if shared.recv_turn.try_enter(cx.waker()).is_err() {
-        return Poll::Pending;
-    }
-    let _turn = Visit(shared);
+    let Ok(_turn) = shared.recv_turn.visit(cx.waker()) else { return Poll::Pending };
     // A future may have started one before this call had the turn.
     if !shared.recv().is_disarmed() || arm(shared)? {
         return Poll::Ready(Ok(()));

@@ -64,6 +64,16 @@ pub(crate) enum Place {
     Through,
 }
 
+/// The turn of a caller without a place; it passes on when this is dropped.
+#[must_use = "the turn passes on at once"]
+pub(crate) struct Visit<'a>(&'a Turnstile);
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.pass();
+    }
+}
+
 impl Turnstile {
     fn list(&self) -> MutexGuard<'_, List> {
         // Nothing in here panics half-way; a poisoned lock still holds a whole state.
@@ -137,7 +147,7 @@ impl Turnstile {
     /// # Errors
     /// The waker that stood by until now, if it is another one: dropping it is foreign code, which is not
     /// for under a lock.
-    pub(crate) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
+    pub(super) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
         if self.take() {
             return Ok(());
         }
@@ -147,6 +157,14 @@ impl Turnstile {
         }
         let same = list.standby.as_ref().is_some_and(|standby| standby.will_wake(waker));
         Err(if same { None } else { list.standby.replace(waker.clone()) })
+    }
+
+    /// As [`try_enter`](Self::try_enter), for as long as the value lives.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn visit(&self, waker: &Waker) -> Result<Visit<'_>, Option<Waker>> {
+        self.try_enter(waker).map(|()| Visit(self))
     }
 
     /// Has `waker` woken when the lane is next free; false if it is now.

@@ -41,15 +41,6 @@ const RECORD: usize = 16 * 1024;
 /// Plaintext one call takes at most: four records, some tens of microseconds.
 const MOST: usize = 4 * RECORD;
 
-/// The turn of receivers for as long as a call looks.
-struct Visit<'a>(&'a Inner);
-
-impl Drop for Visit<'_> {
-    fn drop(&mut self) {
-        self.0.recv_turn.pass();
-    }
-}
-
 /// Takes at most `room` bytes, which `put` appends to the caller's buffer; zero is the end that the peer
 /// announced (or no room).
 ///
@@ -65,11 +56,8 @@ pub(crate) fn poll_read(
         return Poll::Ready(Ok(0));
     }
     let inner = stream.inner();
-    if let Err(replaced) = inner.recv_turn.try_enter(cx.waker()) {
-        drop(replaced);
-        return Poll::Pending;
-    }
-    let _turn = Visit(inner);
+    // Only for as long as this looks.
+    let Ok(_turn) = inner.recv_turn.visit(cx.waker()) else { return Poll::Pending };
     loop {
         let budget = ready!(coop::poll_proceed(cx));
         let ready = inner.take_ready();

@@ -38,8 +38,9 @@ static FRONT: RawWakerVTable = RawWakerVTable::new(
         let inner = ManuallyDrop::new(unsafe { front(data) }.0.clone());
         RawWaker::new(inner.data(), inner.vtable())
     },
-    // SAFETY: as above, here and in the next line.
+    // SAFETY: as above.
     |data| unsafe { front(data) }.0.wake_by_ref(),
+    // SAFETY: as above.
     |data| unsafe { front(data) }.0.wake_by_ref(),
     |_| {},
 );
