@@ -94,9 +94,27 @@ fn metadata(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
     say_entry(report, "ftruncate", opcode::Ftruncate::new(fd, 4096).build())?;
     let advice = opcode::Fadvise::new(fd, 0, libc::POSIX_FADV_WILLNEED);
     say_entry(report, "fadvise WILLNEED", advice.build())?;
-    let unlink = opcode::UnlinkAt::new(cwd, new.as_ptr()).build();
-    let unlinked = say_entry(report, "unlink", unlink)?;
-    report.holds("fsync, fallocate, unlink: worker", synced && grown && unlinked);
+    report.holds("fsync, fallocate: worker", synced && grown);
+    Ok(())
+}
+
+fn names(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
+    drop(scratch.file("name", 1, 7, 0)?);
+    let [name, other, link, folder] = ["name", "other", "link", "folder"].map(|name| scratch.c_path(name));
+    let cwd = Fd(libc::AT_FDCWD);
+    let entries = [
+        ("link", opcode::LinkAt::new(cwd, name.as_ptr(), cwd, other.as_ptr()).build()),
+        ("symlink", opcode::SymlinkAt::new(cwd, name.as_ptr(), link.as_ptr()).build()),
+        ("rename", opcode::RenameAt::new(cwd, name.as_ptr(), cwd, other.as_ptr()).build()),
+        ("unlink", opcode::UnlinkAt::new(cwd, other.as_ptr()).build()),
+        ("mkdir", opcode::MkDirAt::new(cwd, folder.as_ptr()).build()),
+        ("rmdir", opcode::UnlinkAt::new(cwd, folder.as_ptr()).flags(libc::AT_REMOVEDIR).build()),
+    ];
+    let mut all = true;
+    for (what, entry) in entries {
+        all &= say_entry(report, what, entry)?;
+    }
+    report.holds("whatever changes names: worker", all);
     Ok(())
 }
 
@@ -138,6 +156,7 @@ fn main() -> Outcome {
     report.saw(format_args!("file system: {}", scratch.file_system()));
     reads_and_writes(&report, &scratch)?;
     metadata(&mut report, &scratch)?;
+    names(&mut report, &scratch)?;
     the_rest(&mut report, &scratch)?;
     Ok(report.finish())
 }

@@ -87,6 +87,12 @@ fn cached(report: &mut Report, root: &File) {
         format_args!("asked without CACHED: {}, then with it: {}", shown(asked), shown(now)),
         asked == libc::ENOENT && now == libc::ENOENT,
     );
+    let looked_at = open(root, "page", libc::O_PATH, CACHED);
+    let unseen = open(root, "never-asked-either", libc::O_PATH, CACHED);
+    report.holds(
+        format_args!("O_PATH: a name in the cache: {}, another: {}", shown(looked_at), shown(unseen)),
+        looked_at == 0 && unseen == libc::EAGAIN,
+    );
     for path in ["../secret", "up", "/etc/passwd", "absolute"] {
         let out = open(root, path, libc::O_RDONLY, resolve);
         let refused = out == libc::EXDEV || out == libc::EAGAIN;
