@@ -37,6 +37,18 @@
 //! - Every source of work (queues, inbox, injector, completions, timers) is visited within a stated bound.
 //! - Starting fails with one line that names cause and cure, or ops work.
 //!
+//! # Features
+//! None is on by default, and each only adds.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `tokio-io`, `futures-io` | their traits for streams and files, in `compat` |
+//! | `hyper`, `hyper-util` | hyper's traits, executors, timer, and connectors, in `compat::hyper` |
+//! | `tower`, `axum`, `tonic` | servers on every core, and gRPC, in `compat` |
+//! | `tokio-context` | a tokio runtime beside, for libraries that call one inside: `compat::tokio_context` |
+//! | `tls` | encrypted streams over rustls: `tls` |
+//! | `tracing` | tasks, wakers, ops and timers as spans and events: [`seeing`] |
+//!
 //! # Moving over from tokio
 //! Names and meaning are tokio's where they can be. What differs: `recv` and `send` take a buffer and give it
 //! back (`let (result, buf) = stream.recv(buf).await`), and there is no `block_in_place`. With the feature

@@ -152,6 +152,7 @@ fn futures_of_the_network_may_move_with_their_task() {
     goes(stream.send_all("bytes").cancel());
     let file = File::from_std(std::fs::File::open("Cargo.toml").unwrap());
     goes(stream.send_file(&file, 0, 10));
+    goes(stream.send_file_with_head("head", &file, 0, 10));
     goes(stream.release());
     goes(ringwork::serve_per_core(address, |_, _| async {}));
 }

@@ -1,8 +1,8 @@
 //! Sending an answer: the bytes of the head, then a part of a file.
 //!
-//! Teaches: two ways to the same end. A small part is read behind the head and leaves with it in one send. A
-//! large one follows the head in pieces that the runtime moves from file to socket, so a connection needs the
-//! same memory for a file of 10 GiB as for one of 10 KiB.
+//! Teaches: two ways to the same end. A small part is read behind the head and leaves with it in one send. Of
+//! a large one the first piece leaves with the head, and others follow, that the runtime moves from file to
+//! socket, so a connection needs the same memory for a file of 10 GiB as for one of 10 KiB.
 //! Promises: exactly the announced number of bytes, or the connection is no longer usable; no wait for the
 //! client is longer than [`PIECE_TIME`], so a client that stops reading does not stay.
 //! It is not where the part is chosen: see `answer.rs`.
@@ -42,11 +42,9 @@ pub(crate) async fn send(
             if complete { Ok(bytes) } else { Err(shrunk()) }
         }
         Some((file, part)) => {
-            let head = send_bytes(stream, head).await?;
             // In a box: a task is as large as its largest wait, and this one would make idle connections
             // larger.
-            Box::pin(send_pieces(stream, file, part)).await?;
-            Ok(head)
+            Box::pin(send_pieces(stream, head, file, part)).await
         }
     }
 }
@@ -74,18 +72,27 @@ async fn read_behind(mut bytes: Vec<u8>, file: &File, part: Range<u64>) -> io::R
     Ok(bytes)
 }
 
-async fn send_pieces(stream: &TcpStream, file: &File, part: Range<u64>) -> io::Result<()> {
+async fn send_pieces(
+    stream: &TcpStream,
+    head: Vec<u8>,
+    file: &File,
+    part: Range<u64>,
+) -> io::Result<Vec<u8>> {
     let mut offset = part.start;
-    while offset < part.end {
-        let piece = PIECE.min(part.end - offset);
-        let sent =
-            timeout(PIECE_TIME, stream.send_file(file, offset, piece)).await.map_err(|_| too_slow())??;
-        if sent == 0 {
-            return Err(shrunk());
+    let piece = |offset| PIECE.min(part.end - offset);
+    let first = stream.send_file_with_head(head, file, offset, piece(offset));
+    let (mut sent, head) = timeout(PIECE_TIME, first).await.map_err(|_| too_slow())?;
+    loop {
+        match sent? {
+            0 => return Err(shrunk()),
+            count => offset += count,
         }
-        offset += sent;
+        if offset == part.end {
+            return Ok(head);
+        }
+        let next = stream.send_file(file, offset, piece(offset));
+        sent = timeout(PIECE_TIME, next).await.map_err(|_| too_slow())?;
     }
-    Ok(())
 }
 
 fn shrunk() -> io::Error {

@@ -7,6 +7,7 @@ use crate::burn::Work;
 use crate::result::Outcome;
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::Runtime;
+use ringwork::task::JoinSet;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -64,11 +65,14 @@ async fn serve(stream: TcpStream, work: Work) {
 }
 
 async fn ask_all(address: SocketAddr, shares: Vec<usize>) -> io::Result<Vec<u64>> {
-    let clients: Vec<_> =
-        shares.into_iter().map(|share| ringwork::spawn_local(ask(address, share))).collect();
+    let mut clients = JoinSet::new();
+    for share in shares {
+        clients.spawn_local(ask(address, share));
+    }
     let mut waits = Vec::new();
-    for client in clients {
-        waits.append(&mut client.await??);
+    // In the order in which they end: one that has failed ends them all, also if others wait for ever.
+    while let Some(client) = clients.join_next().await {
+        waits.append(&mut client??);
     }
     Ok(waits)
 }

@@ -26,6 +26,10 @@ use std::ops::{Bound, RangeBounds};
 /// - `as_ptr` points at `len()` initialised bytes.
 /// - Both stay true while the value is neither touched nor moved; if the bytes are not inside the value
 ///   itself, also when it is moved.
+#[diagnostic::on_unimplemented(
+    note = "buffers are handed over and come back with the result: pass a `Vec` or an array by value",
+    note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
+)]
 pub unsafe trait IoBuf: Send + Sized + 'static {
     /// Where the bytes start.
     fn as_ptr(&self) -> *const u8;
@@ -73,6 +77,10 @@ pub unsafe trait IoBuf: Send + Sized + 'static {
 /// - `as_mut_ptr` points at `capacity()` writable bytes of which the first `len()` are initialised, and
 ///   `fill_from() <= len()`.
 /// - Stability as for [`IoBuf`].
+#[diagnostic::on_unimplemented(
+    note = "buffers are handed over and come back with the result: pass a `Vec` or an array by value",
+    note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
+)]
 pub unsafe trait IoBufMut: IoBuf {
     /// Where the writable bytes start.
     fn as_mut_ptr(&mut self) -> *mut u8;

@@ -186,6 +186,29 @@ macro_rules! stream_calls {
                 $crate::net::file::send_file(self.shared(), file.descriptor(), offset, len).await
             }
 
+            /// Sends `head` and then `len` bytes of a file from `offset`, as [`send_file`](Self::send_file)
+            /// does, and gives `head` back. The number is that of the file's bytes.
+            ///
+            /// If the kernel has the file in its cache both leave together, in one system call each and
+            /// without another turn of the core: for answers that begin with a header.
+            ///
+            /// Dropping the future before it has the turn sends nothing; afterwards it stops as that of
+            /// `send_file` does, and the head may be cut.
+            ///
+            /// # Errors
+            /// [`io::ErrorKind::WriteZero`] if only a part of the head could be sent; the file's and the
+            /// socket's.
+            pub async fn send_file_with_head<B: IoBuf>(
+                &self,
+                head: B,
+                file: &impl FileSource,
+                offset: u64,
+                len: u64,
+            ) -> (io::Result<u64>, B) {
+                let file = file.descriptor();
+                $crate::net::file::send_file_with_head(self.shared(), head, file, offset, len).await
+            }
+
             /// Closes the send direction behind all sends before it; the peer reads the end of the stream.
             ///
             /// # Errors

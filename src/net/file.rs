@@ -4,6 +4,10 @@
 //! piece (`cachestat(2)`, Linux 6.5) and the ring (read, then send) otherwise, so that a core never waits for
 //! a disk. The socket is non-blocking only around the one system call: ring ops need it in blocking mode.
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
+//!
+//! A head that is sent with the file goes the same way: if the first piece is cached it is sent on the spot
+//! with `MSG_MORE`, so that the kernel puts both into the same packets. Should the file turn out to end
+//! there, the head leaves with the next send or a fifth of a second later (`tcp(7)`).
 #![forbid(unsafe_code)]
 
 use super::ops::{SendPiece, Writable};
@@ -36,14 +40,53 @@ pub(super) async fn send_file(
     len: u64,
 ) -> io::Result<u64> {
     let mut turn = SendTurn::take(shared).await;
+    pieces(&mut turn, file, offset, len).await
+}
+
+/// The same behind `head`, which comes back.
+pub(super) async fn send_file_with_head<B: IoBuf>(
+    shared: &Arc<Shared>,
+    head: B,
+    file: &Arc<Leasable<OwnedFd>>,
+    offset: u64,
+    len: u64,
+) -> (io::Result<u64>, B) {
+    let mut turn = SendTurn::take(shared).await;
+    let first = len.min(INLINE_PIECE);
+    // Then the first piece follows in this very poll, and both leave together. Where the disk is asked
+    // first, the peer has the head meanwhile.
+    let follows = first > 0 && sys::io::is_cached(file.as_raw_fd(), offset, first);
+    let gone = if follows { sys::io::send_head_now(shared.fd(), head.as_slice()).unwrap_or(0) } else { 0 };
+    let head = if gone < head.len() {
+        // An error of the call above is found again by this.
+        let all = head.len() - gone;
+        let (sent, rest) = Piece::new(&mut turn, head.slice(gone..)).await;
+        let head = rest.into_inner();
+        match sent {
+            Ok(n) if n == all => head,
+            Ok(_) => return (Err(io::ErrorKind::WriteZero.into()), head),
+            Err(error) => return (Err(error), head),
+        }
+    } else {
+        head
+    };
+    (pieces(&mut turn, file, offset, len).await, head)
+}
+
+async fn pieces(
+    turn: &mut SendTurn<'_>,
+    file: &Arc<Leasable<OwnedFd>>,
+    offset: u64,
+    len: u64,
+) -> io::Result<u64> {
     let mut sent = 0;
     while sent < len {
         let at = offset.saturating_add(sent);
         let piece = (len - sent).min(INLINE_PIECE);
         let n = if sys::io::is_cached(file.as_raw_fd(), at, piece) {
-            inline(&turn, file, at, piece).await?
+            inline(turn, file, at, piece).await?
         } else {
-            through_the_ring(&mut turn, file, at, piece as usize).await?
+            through_the_ring(turn, file, at, piece as usize).await?
         };
         if n == 0 {
             break;

@@ -146,6 +146,20 @@ macro_rules! sends {
                 self.stream().send_file(file, offset, len).await
             }
 
+            #[doc = concat!("As [`", stringify!($stream), "::send_file_with_head`].")]
+            ///
+            /// # Errors
+            /// As there.
+            pub async fn send_file_with_head<B: IoBuf>(
+                &self,
+                head: B,
+                file: &impl FileSource,
+                offset: u64,
+                len: u64,
+            ) -> (io::Result<u64>, B) {
+                self.stream().send_file_with_head(head, file, offset, len).await
+            }
+
             #[doc = concat!("As [`", stringify!($stream), "::shutdown_write`].")]
             ///
             /// # Errors

@@ -96,6 +96,15 @@ pub(crate) fn peer_credentials(socket: RawFd) -> io::Result<libc::ucred> {
     Ok(peer)
 }
 
+/// `send(2)` of what more follows at once (`MSG_MORE`), which answers EAGAIN instead of waiting for the peer.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn send_head_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_MORE | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    syscall!(send(socket, bytes.as_ptr().cast(), bytes.len(), flags)).map(|n| n as usize)
+}
+
 /// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode
 /// afterwards.
 ///

@@ -3,6 +3,7 @@
 mod beside_files;
 mod halves;
 mod handover;
+mod headed_files;
 mod listening;
 mod order;
 mod peek;

@@ -100,7 +100,13 @@ impl Stage {
                 let parts = (0..1 + random.below(20)).map(|_| Canary::full(vec![4; 1 + size / 8])).collect();
                 Box::pin(async move { drop(stream.send_vectored(parts).await) })
             }
-            5 => Box::pin(async move { drop(stream.send_file(&file, at, size as u64).await) }),
+            5 if size.is_multiple_of(2) => {
+                Box::pin(async move { drop(stream.send_file(&file, at, size as u64).await) })
+            }
+            5 => {
+                let head = Canary::full(vec![5; size]);
+                Box::pin(async move { drop(stream.send_file_with_head(head, &file, at, size as u64).await) })
+            }
             6 => self.listening_op(random),
             7 => self.connecting_op(random),
             8 => Box::pin(async move { drop(file.read_at(Canary::empty(size), at).await) }),

@@ -4,7 +4,7 @@
 mod program;
 pub mod tls;
 
-pub use program::Program;
+pub use program::{Program, address, cores};
 
 use hyper_util::rt::TokioIo;
 

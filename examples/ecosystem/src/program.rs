@@ -93,3 +93,20 @@ fn run(cores: Option<usize>, serve: impl Future<Output = Result<(), String>>) ->
     runtime.shutdown_timeout(SHUTDOWN_TIME);
     served
 }
+
+/// What `--listen` takes.
+///
+/// # Errors
+/// What it takes, if it is something else.
+pub fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "--listen takes an address such as 127.0.0.1:8080")
+}
+
+/// What `--cores` takes.
+///
+/// # Errors
+/// What it takes, if it is something else.
+pub fn cores(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or("--cores takes a whole number from 1 to 1024")
+}

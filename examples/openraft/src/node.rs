@@ -10,7 +10,7 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::{Config, SnapshotPolicy};
 use ringwork::{Server, serve_per_core};
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Node {
     /// The kernel's; [`io::ErrorKind::ResourceBusy`] if another node has the directory.
     pub async fn start(options: NodeOptions) -> io::Result<Self> {
         let NodeOptions { id, dir, listen, snapshot_every } = options;
-        let lock = lock(dir.clone()).await?;
+        let lock = lock(dir.clone(), id).await?;
         let log = LogStore::open(&dir).await?;
         let machine = StateMachine::open(&dir).await?;
         let map = machine.map();
@@ -87,7 +87,10 @@ impl Node {
         let raft = Raft::new(id, Arc::new(config), Peers { id }, log, machine).await;
         let raft = raft.map_err(io::Error::other)?;
         let desk = Desk { raft: raft.clone(), map };
-        let server = serve_per_core(listen, move |stream, _peer| desk.clone().serve(stream)).await?;
+        let server = serve_per_core(listen, move |stream, _peer| desk.clone().serve(stream)).await;
+        let cannot =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"));
+        let server = server.map_err(cannot)?;
         Ok(Self { raft, server, lock })
     }
 
@@ -122,22 +125,36 @@ impl Node {
 }
 
 /// Makes the directory, and this process its only user.
-async fn lock(dir: PathBuf) -> io::Result<File> {
-    let locked = ringwork::spawn_blocking(move || lock_now(&dir)).await;
+async fn lock(dir: PathBuf, id: u64) -> io::Result<File> {
+    let locked = ringwork::spawn_blocking(move || lock_now(&dir, id)).await;
     locked.map_err(io::Error::from)?
 }
 
-fn lock_now(dir: &Path) -> io::Result<File> {
-    std::fs::create_dir_all(dir)?;
-    let file = File::options().write(true).create(true).truncate(false).open(dir.join("lock"))?;
+/// The file that is locked says whose directory it is: with another one's log a node could vote twice.
+fn lock_now(dir: &Path, id: u64) -> io::Result<File> {
+    let cannot =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot use {}: {error}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    let options = File::options().read(true).write(true).create(true).truncate(false).clone();
+    let mut file = options.open(dir.join("lock")).map_err(cannot)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            format!("another node has the directory {}", dir.display()),
-        )),
-        Err(TryLockError::Error(error)) => Err(error),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("another node has the directory {}", dir.display());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot(error)),
     }
+    let mut owner = String::new();
+    file.read_to_string(&mut owner).map_err(cannot)?;
+    if owner.is_empty() {
+        file.write_all(id.to_string().as_bytes()).map_err(cannot)?;
+        file.sync_all().map_err(cannot)?;
+    } else if owner != id.to_string() {
+        let message = format!("{} belongs to node {owner}, not to {id}", dir.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(file)
 }
 
 fn config(snapshot_every: u64) -> Result<Config, openraft::ConfigError> {

@@ -3,7 +3,8 @@
 //! Owns [`serve`], which takes what `axum::serve` takes (a router, a method router, whatever their
 //! `into_make_service` and `into_make_service_with_connect_info` give), and [`Connected`] for the clients'
 //! addresses. All else is [`compat::tower`](super::tower)'s. What calls tokio's runtime inside does not run
-//! here: `axum::serve` itself, and the `on_upgrade` of axum's `ws`, which spawns there.
+//! here: `axum::serve` itself; and the `on_upgrade` of axum's `ws`, which spawns there, only with the
+//! feature `tokio-context`.
 #![cfg_attr(not(doctest), doc = "\n")]
 #![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 #![forbid(unsafe_code)]

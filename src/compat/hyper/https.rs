@@ -17,8 +17,9 @@ use tower_service::Service;
 /// Connects `hyper_util::client::legacy::Client` to the hosts of `https` URIs over TLS, and to those of
 /// `http` URIs as [`Connector`](super::Connector) does.
 ///
-/// The certificate must be valid for the host in the URI. HTTP/2 is spoken if server and configuration agree
-/// on it: put `h2` in front of `http/1.1` in `ClientConfig::alpn_protocols`.
+/// Needs the features `hyper-util` and `tls`. The certificate must be valid for the host in the URI. HTTP/2
+/// is spoken if server and configuration agree on it: put `h2` in front of `http/1.1` in
+/// `ClientConfig::alpn_protocols`.
 ///
 #[cfg_attr(not(doctest), doc = include_str!("https.md"))]
 ///

@@ -71,7 +71,9 @@ impl Channel {
     /// `INVALID_ARGUMENT` if the URI has another scheme or names no host.
     pub fn new(server: Uri) -> Result<Self, Status> {
         if server.scheme() != Some(&Scheme::HTTP) {
-            return Err(Status::invalid_argument("the channel's URI must begin with http://"));
+            return Err(Status::invalid_argument(
+                "the channel's URI must begin with http:// (https: with_connector)",
+            ));
         }
         Self::with_connector(Connector::new(), server)
     }

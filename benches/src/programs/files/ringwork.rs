@@ -67,12 +67,15 @@ async fn serve(stream: TcpStream, files: &Files) -> io::Result<()> {
             }
             answer = filled;
         }
-        let (sent, again) = stream.send_all(answer).await;
-        sent?;
-        answer = again;
-        if length > SMALL {
-            stream.send_file(&file, 0, length).await?;
-        }
+        answer = if length > SMALL {
+            let (sent, again) = stream.send_file_with_head(answer, &file, 0, length).await;
+            sent?;
+            again
+        } else {
+            let (sent, again) = stream.send_all(answer).await;
+            sent?;
+            again
+        };
         if files.cache {
             kept = Some((file, length));
         }

@@ -36,8 +36,8 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("listen") => args.listen = parser.value()?.parse()?,
-            Long("cores") => args.cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("listen") => args.listen = parser.value()?.parse_with(ringwork_ecosystem::address)?,
+            Long("cores") => args.cores = Some(parser.value()?.parse_with(ringwork_ecosystem::cores)?),
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(arg.unexpected()),
         }

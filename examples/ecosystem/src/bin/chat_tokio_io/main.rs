@@ -27,5 +27,10 @@ mod rt {
 #[ringwork::main]
 async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:6142".to_owned());
-    chat::serve(&address).await
+    if address.starts_with('-') {
+        println!("usage: chat_tokio_io [ADDR]    (127.0.0.1:6142 if none is given)");
+        return Ok(());
+    }
+    let served = chat::serve(&address).await;
+    served.map_err(|error| std::io::Error::new(error.kind(), format!("chat at {address}: {error}")))
 }

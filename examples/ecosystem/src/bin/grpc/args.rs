@@ -81,8 +81,8 @@ fn parse_serve(mut parser: lexopt::Parser) -> Result<Option<Args>, lexopt::Error
     let mut listen = SocketAddr::from(([127, 0, 0, 1], 50051));
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("listen") => listen = parser.value()?.parse()?,
-            Long("cores") => cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("listen") => listen = parser.value()?.parse_with(ringwork_ecosystem::address)?,
+            Long("cores") => cores = Some(parser.value()?.parse_with(ringwork_ecosystem::cores)?),
             Long("limit") => limit = Some(Duration::from_millis(parser.value()?.parse()?)),
             Long("tls-cert") => cert = Some(PathBuf::from(parser.value()?)),
             Long("tls-key") => key = Some(PathBuf::from(parser.value()?)),
@@ -118,6 +118,11 @@ fn parse_call(mut parser: lexopt::Parser) -> Result<Option<Args>, lexopt::Error>
     let method = method.ok_or("missing METHOD")?;
     if matches!(method, Method::Square | Method::Count) && numbers.len() != 1 {
         return Err("`square` and `count` take one number".into());
+    }
+    match (server.scheme_str(), &tls_ca) {
+        (Some("https"), None) => return Err("an https:// server needs --tls-ca FILE".into()),
+        (Some("http"), Some(_)) => return Err("--tls-ca goes with an https:// server".into()),
+        _ => {}
     }
     let job = Job::Call(Call { method, numbers, server, tls_ca, deadline, pause_ms, take });
     Ok(Some(Args { job, cores: Some(1) }))

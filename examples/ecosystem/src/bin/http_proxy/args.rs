@@ -35,9 +35,9 @@ pub(crate) fn parse() -> Result<Option<Args>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("listen") => listen = Some(parser.value()?.parse()?),
+            Long("listen") => listen = Some(parser.value()?.parse_with(ringwork_ecosystem::address)?),
             Long("upstream") => upstream = Some(parser.value()?.parse_with(Upstream::parse)?),
-            Long("cores") => cores = Some(parser.value()?.parse::<std::num::NonZeroUsize>()?.get()),
+            Long("cores") => cores = Some(parser.value()?.parse_with(ringwork_ecosystem::cores)?),
             Long("tls-cert") => cert = Some(PathBuf::from(parser.value()?)),
             Long("tls-key") => key = Some(PathBuf::from(parser.value()?)),
             Long("help") | Short('h') => return Ok(None),

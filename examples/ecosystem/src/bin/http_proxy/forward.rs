@@ -88,7 +88,10 @@ pub(crate) async fn forward(
     let sent = CLIENT.with(|client| client.request(request));
     let mut response = match timeout(ANSWER_TIME, sent).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) => return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream did not answer\n")),
+        Ok(Err(error)) => {
+            eprintln!("http_proxy: the upstream did not answer: {}", causes(&error));
+            return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream did not answer\n"));
+        }
         Err(_) => return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n")),
     };
     let agreed = headers::upgrade(response.headers());
@@ -118,6 +121,13 @@ fn refuse(status: StatusCode, why: &'static str) -> Answer {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
+}
+
+/// An error with all that is behind it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let first = error.to_string();
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(first, |all, error| format!("{all}: {error}"))
 }
 
 #[cfg(test)]
