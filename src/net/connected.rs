@@ -54,7 +54,7 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
     let turn = SendTurn::take(&shared).await;
     poll_fn(|cx| {
         let (disarmed, replaced) = shared.recv().poll_disarmed(cx.waker());
-        drop(replaced);
+        replaced.let_go();
         if disarmed { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

@@ -24,6 +24,7 @@ mod permit;
 pub(crate) mod poll_read;
 #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
 pub(crate) mod poll_write;
+mod reader;
 mod receive;
 mod recv;
 mod send;

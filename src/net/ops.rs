@@ -111,8 +111,8 @@ impl Handler for RecvMany {
         }
         let chunk = cqe.buffer().map(|id| ring.picked(id, cqe.res.max(0) as u32));
         let chunk = chunk.filter(|chunk| !chunk.is_empty());
-        let reader = self.shared.recv().completed(cqe, chunk);
-        wakers.extend(reader);
+        let concerned = self.shared.recv().completed(cqe, chunk);
+        concerned.each(|waker| wakers.push(waker));
     }
 }
 

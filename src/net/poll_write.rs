@@ -351,7 +351,7 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
     }
     if has_failed {
         // Whoever flushed with `poll_send_off` and went on to read has nothing else to be told by.
-        shared.wake_pollster();
+        shared.wake_readers();
     }
 }
 

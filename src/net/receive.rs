@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::ops::{RecvMany, RecvOne, heap_buffer};
-use super::recv::{Next, pour};
+use super::recv::{Next, Step, pour};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
@@ -46,8 +46,18 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     /// The turn, then the next step.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
-        let (next, replaced) = self.shared.recv().next(cx.waker());
-        drop(replaced);
+        if self.shared.in_vain().is_for(cx.waker()) {
+            return Poll::Ready(Next::Wait);
+        }
+        let Step { next, replaced, .. } = {
+            let mut side = self.shared.recv();
+            let step = side.next(cx.waker());
+            if step.is_told {
+                self.shared.in_vain().begins(cx.waker());
+            }
+            step
+        };
+        replaced.let_go();
         Poll::Ready(next)
     }
 
@@ -74,6 +84,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
 }
 
 impl<B: IoBufMut> Drop for Receiver<'_, B> {
+    #[inline]
     fn drop(&mut self) {
         // The op goes first: if it was never submitted, nobody else will say that it is over.
         if let Some(op) = self.op.take() {

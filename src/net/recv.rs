@@ -31,11 +31,13 @@
 //!
 //! Two may wait for one stream: the future that has the turn (`reader`) and whoever polls it without a future
 //! (`polled`). Every completion wakes both, because it may have been the one that both were waiting for.
+//! A reader that has just taken the last bytes is stored as if it waited (`next`): it most often will.
 //!
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
 #![forbid(unsafe_code)]
 
 use super::poll_read::PollRead;
+use super::reader::{Concerned, Reader, Replaced};
 use crate::buf::{self, IoBufMut, PooledBuf};
 use crate::ring::cell::CellRef;
 use crate::ring::multi::Armed;
@@ -73,27 +75,6 @@ pub(crate) enum Mode {
     Cancelling,
 }
 
-/// Whom a completion concerns, to be woken once the lock is gone.
-#[derive(Default)]
-#[must_use = "they sleep until they are woken"]
-pub(crate) struct Concerned(Option<Waker>, Option<Waker>);
-
-impl Concerned {
-    /// Wakes them.
-    pub(crate) fn wake(self) {
-        self.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl IntoIterator for Concerned {
-    type Item = Waker;
-    type IntoIter = std::iter::Chain<std::option::IntoIter<Waker>, std::option::IntoIter<Waker>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter().chain(self.1)
-    }
-}
-
 /// What ended the receive side.
 #[derive(Debug)]
 enum End {
@@ -114,13 +95,23 @@ pub(crate) enum Next {
     Start,
 }
 
+/// What comes of a look by a reader.
+#[must_use]
+pub(crate) struct Step {
+    pub(crate) next: Next,
+    /// The reader's waker is stored, and looks with it are in vain until somebody takes the lock.
+    pub(crate) is_told: bool,
+    /// The waker that this one replaces, to be let go of without the lock.
+    pub(crate) replaced: Replaced,
+}
+
 /// The receive side of one stream, under its lock.
 #[derive(Default)]
 pub(crate) struct RecvSide {
     queue: VecDeque<PooledBuf>,
     mode: Mode,
     end: Option<End>,
-    reader: Option<Waker>,
+    reader: Reader,
     /// What poll-shaped receiving needs, from the first time on that it had to wait.
     pub(super) polled: Option<Box<PollRead>>,
     /// Receives are one-shot and no more than asked for.
@@ -133,17 +124,31 @@ pub(crate) struct RecvSide {
 }
 
 impl RecvSide {
-    /// What the reader does next. If it is to wait its waker is stored, and the one it replaces comes back,
-    /// to be dropped without the lock.
-    pub(crate) fn next(&mut self, waker: &Waker) -> (Next, Option<Waker>) {
+    /// What the reader does next. If it is to wait its waker is stored.
+    ///
+    /// Its waker is stored, too, when it takes the last bytes while more are to come to this core: it is
+    /// primed. Its next call for bytes waits by the mark (`shared::InVain`) and need not come to the lock.
+    /// The price is that those bytes wake its task even if that does something else by then.
+    pub(crate) fn next(&mut self, waker: &Waker) -> Step {
         let next = self.look();
-        let replaced = if matches!(next, Next::Wait) { self.store_reader(waker) } else { None };
-        (next, replaced)
+        let (expects, primes) = match next {
+            Next::Wait => (true, false),
+            Next::Chunk(_) => {
+                let primes = self.queue.is_empty() && self.end.is_none() && self.is_armed_here();
+                (primes, primes)
+            }
+            Next::End(_) | Next::Start => (false, false),
+        };
+        if !expects {
+            return Step { next, is_told: false, replaced: Replaced::None };
+        }
+        let replaced = self.reader.store(waker, primes);
+        Step { next, is_told: self.is_armed_here(), replaced }
     }
 
-    fn store_reader(&mut self, waker: &Waker) -> Option<Waker> {
-        let same = self.reader.as_ref().is_some_and(|reader| reader.will_wake(waker));
-        if same { None } else { self.reader.replace(waker.clone()) }
+    /// Whether a multishot brings bytes, and not to another core.
+    fn is_armed_here(&self) -> bool {
+        matches!(&self.mode, Mode::Armed(armed, _) if !armed.is_elsewhere())
     }
 
     /// What a reader does next.
@@ -225,13 +230,9 @@ impl RecvSide {
         self.concerned()
     }
 
-    fn concerned(&mut self) -> Concerned {
-        Concerned(self.reader.take(), self.polled.as_mut().and_then(|polled| polled.waiter.take()))
-    }
-
-    /// Who polls, without a future, for bytes: to be woken for another reason than bytes.
-    pub(super) fn pollster(&mut self) -> Concerned {
-        Concerned(None, self.polled.as_mut().and_then(|polled| polled.waiter.take()))
+    /// Everybody who waits. A primed reader may do so in either shape.
+    pub(super) fn concerned(&mut self) -> Concerned {
+        Concerned::new(self.reader.take(), self.polled.as_mut().and_then(|polled| polled.waiter.take()))
     }
 
     /// Starts a one-shot receive.
@@ -378,12 +379,12 @@ impl RecvSide {
 
     /// For `release`: waits until nothing is in flight. A waker that this one replaces comes back, as by
     /// `next`.
-    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Option<Waker>) {
+    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Replaced) {
         self.disarm();
         if matches!(self.mode, Mode::Disarmed) {
-            return (true, None);
+            return (true, Replaced::None);
         }
-        (false, self.store_reader(waker))
+        (false, self.reader.store(waker, false))
     }
 
     /// All unread bytes, in order.
@@ -422,7 +423,7 @@ mod tests {
             side.start_single();
             side.keep_end(Cqe::made_up(res), 100);
             let _ = side.single_done(Cqe::made_up(res));
-            assert!(matches!(side.next(Waker::noop()).0, Next::Start));
+            assert!(matches!(side.next(Waker::noop()).next, Next::Start));
         }
     }
 
@@ -443,14 +444,14 @@ mod tests {
     fn a_waker_that_is_replaced_is_dropped_without_the_lock() {
         let side = Arc::new(Mutex::new(RecvSide::default()));
         side.lock().unwrap().start_single();
-        let polls: [fn(&mut RecvSide, &Waker) -> Option<Waker>; 2] =
-            [|side, waker| side.next(waker).1, |side, waker| side.poll_disarmed(waker).1];
+        let polls: [fn(&mut RecvSide, &Waker) -> Replaced; 2] =
+            [|side, waker| side.next(waker).replaced, |side, waker| side.poll_disarmed(waker).1];
         for poll in polls {
             let first = Waker::from(Arc::new(Reentrant(Arc::clone(&side))));
             drop(poll(&mut side.lock().unwrap(), &first));
             drop(first);
             let replaced = poll(&mut side.lock().unwrap(), Waker::noop());
-            assert!(replaced.is_some());
+            assert!(matches!(replaced, Replaced::Known(_)));
             drop(replaced);
         }
     }
@@ -462,9 +463,9 @@ mod tests {
             side.start_single();
             side.keep_end(Cqe::made_up(res), asked);
             let _ = side.single_done(Cqe::made_up(res));
-            let (next, _) = side.next(Waker::noop());
+            let next = side.next(Waker::noop()).next;
             assert_eq!(matches!(next, Next::End(_)), ends, "{res}");
-            let (again, _) = side.next(Waker::noop());
+            let again = side.next(Waker::noop()).next;
             assert_eq!(matches!(again, Next::End(Ok(()))), ends && res == 0, "{res}");
         }
     }

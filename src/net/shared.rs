@@ -8,7 +8,8 @@
 
 use super::permit::Permit;
 use super::poll_write::{self, PollWrite};
-use super::recv::{Concerned, RecvSide};
+use super::reader::Concerned;
+use super::recv::RecvSide;
 use super::turn::{Place, Turnstile};
 use crate::ring::cell::CellRef;
 use socket2::SockRef;
@@ -89,9 +90,9 @@ impl Shared {
         concerned.wake();
     }
 
-    /// Wakes who polls for bytes to read.
-    pub(super) fn wake_pollster(&self) {
-        self.change_recv(RecvSide::pollster);
+    /// Wakes who waits for bytes, for another reason than bytes.
+    pub(super) fn wake_readers(&self) {
+        self.change_recv(RecvSide::concerned);
     }
 
     /// The send side. Held for a few instructions and a copy only.
@@ -172,13 +173,15 @@ impl Shared {
     }
 }
 
-/// The mark that a poll for bytes was in vain: its waker is stored with the receive side, and nobody has
-/// touched the receive side since. So another poll with the same waker would be in vain as well, and need
-/// not ask for the lock.
+/// The mark that a call for bytes would be in vain: the waker of who called last is stored with the receive
+/// side, as one that waits or as one that was primed when it took the last bytes (`RecvSide::next`), and
+/// nobody has touched the receive side since. So another call with the same waker, in either shape, need not
+/// ask for the lock.
 ///
 /// Set and ended under the receive side's lock; ended whenever that is taken. Whoever completes a receive
-/// takes the lock, ends the mark and wakes the stored waker, in this order: a poll that still sees the mark
-/// is followed by another one, which does not.
+/// takes the lock, ends the mark and wakes the stored waker, in this order: a call that still sees the mark
+/// is followed by another one, which does not. Whoever puts another waker in the place of a primed one wakes
+/// that, for the same reason.
 #[derive(Default)]
 pub(super) struct InVain {
     holds: AtomicBool,

@@ -99,6 +99,7 @@ impl Turnstile {
     }
 
     /// Takes the turn, or waits for it.
+    #[inline]
     pub(crate) fn poll_enter(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
         match *place {
             Place::Through => return Poll::Ready(()),
@@ -108,6 +109,13 @@ impl Turnstile {
             }
             _ => {}
         }
+        self.poll_in_line(place, cx)
+    }
+
+    /// [`poll_enter`](Self::poll_enter) for who does not have the turn, and was not first.
+    #[cold]
+    #[inline(never)]
+    fn poll_in_line(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
         let mut list = self.list();
         match *place {
             Place::Waiting(ticket) if list.granted == Some(ticket) => {
@@ -185,10 +193,17 @@ impl Turnstile {
     }
 
     /// Passes the turn to the next in line. Called once by whoever had it.
+    #[inline]
     pub(crate) fn pass(&self) {
-        if self.word.compare_exchange(TAKEN, FREE, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            return;
+        if self.word.compare_exchange(TAKEN, FREE, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            self.pass_in_line();
         }
+    }
+
+    /// [`pass`](Self::pass) when there are others.
+    #[cold]
+    #[inline(never)]
+    fn pass_in_line(&self) {
         let mut list = self.list();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
@@ -209,13 +224,18 @@ impl Turnstile {
     }
 
     /// A caller goes away. If it had the turn and nothing in flight, the turn passes on.
+    #[inline]
     pub(crate) fn leave(&self, place: Place) {
-        let Place::Waiting(ticket) = place else {
-            if place == Place::Through {
-                self.pass();
-            }
-            return;
-        };
+        match place {
+            Place::Outside => {}
+            Place::Through => self.pass(),
+            Place::Waiting(ticket) => self.leave_line(ticket),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_line(&self, ticket: u64) {
         let mut list = self.list();
         if list.granted == Some(ticket) {
             // The word still says `LISTED`, so the pass looks into the list.

@@ -133,7 +133,10 @@ async fn text(response: Response<Incoming>) -> String {
 #[test]
 fn a_flush_of_hypers_waits_for_nothing_and_who_reads_is_woken_when_a_write_fails() {
     everywhere(1, |_| async {
-        let (mut stream, _peer) = half_std_pair();
+        let (mut stream, mut peer) = half_std_pair();
+        // The same task has used the other shape before: what it has left there must not do for the waker.
+        peer.write_all(b"before").unwrap();
+        assert_eq!(&*stream.recv_pooled().await.unwrap(), b"before");
         fill(&mut stream).await;
         let mut polls = 0;
         let told = std::future::poll_fn(|cx| {

@@ -10,7 +10,9 @@ use ringwork::net::TcpStream;
 use std::future::poll_fn;
 use std::io::{IoSlice, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use support::{LIMIT, assert_pattern, half_std_pair, pair, pattern, within};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -108,6 +110,43 @@ fn a_reader_without_a_future_and_one_with_both_wait_and_both_are_woken() {
         let ((n, first), second) = got;
         n.unwrap();
         assert_eq!([first[0], second], *b"ab");
+    });
+}
+
+/// Counts.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_waits_without_a_future_after_a_receive_with_one_is_woken_though_another_task_takes_its_place() {
+    everywhere(1, |_| async {
+        let (mut stream, mut peer) = half_std_pair();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut cx = Context::from_waker(&waker);
+        {
+            let mut first = std::pin::pin!(stream.recv_pooled());
+            assert!(first.as_mut().poll(&mut cx).is_pending());
+            peer.write_all(b"a").unwrap();
+            let chunk = poll_fn(|own| {
+                own.waker().wake_by_ref();
+                first.as_mut().poll(&mut cx)
+            });
+            assert_eq!(&*chunk.await.unwrap(), b"a");
+        }
+        assert!(poll_read_once(&mut stream, &mut cx, 1).is_pending());
+        let before = wakes.0.load(Ordering::SeqCst);
+        let mut other = std::pin::pin!(stream.recv([0; 1]));
+        assert!(other.as_mut().poll(&mut noop()).is_pending());
+        peer.write_all(b"b").unwrap();
+        other.await.0.unwrap();
+        assert!(wakes.0.load(Ordering::SeqCst) > before, "only the other one was told of the next bytes");
     });
 }
 
