@@ -13,17 +13,19 @@ usage: ringwork-bench compare [--quick] [--only NAME,..] [--peers PEER,..] [--js
        ringwork-bench one NAME PEER [OPTIONS]
        ringwork-bench list
        ringwork-bench diff BEFORE.json AFTER.json
+       ringwork-bench table FILE.json
        ringwork-bench serve PROGRAM [KEY=VALUE ..]
   compare   measures and prints a table for each workload, then what the run says about the project's goals
   one       one turn of one peer, for a profiler beside it
   list      the workloads, which of them --quick takes, and the peers
   diff      what has changed between two runs, relative to a yardstick of each run
+  table     a page of Markdown with all that the JSON of a run says: settings, every row, goals
   serve     becomes one of the programs that are measured
 options:
   --quick            a dozen workloads with shorter turns, under ten minutes
   --only NAME,..     these workloads; a name that ends with * stands for all that begin so
   --peers PEER,..    these peers
-  --json FILE        everything, with all samples, for scripts and for diff
+  --json FILE        everything, with all samples, for scripts, diff and table
   --plots DIR        an SVG for each workload
   --rounds N         turns of each peer (5)
   --measure MS       length of one turn (1500; 500 with --quick)
@@ -61,6 +63,22 @@ impl Args {
     /// Those of this process.
     pub(crate) fn of_process() -> Result<Args, String> {
         parse(lexopt::Parser::from_env()).map_err(|error| error.to_string())
+    }
+}
+
+/// What this process was asked for, as one would type it.
+pub(crate) fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A word that a shell takes as it is.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -133,6 +151,13 @@ mod tests {
             let message = parsed(&["compare", option, "many"]).unwrap_err();
             assert!(message.contains(option), "{message}");
         }
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_change_them() {
+        assert_eq!(quoted("echo-64x64,read-4096x1"), "echo-64x64,read-4096x1");
+        assert_eq!(quoted("echo-*"), "'echo-*'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
     }
 
     #[test]

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use crate::child::{Running, START};
 use crate::cpus::{self, Cpus};
-use crate::load::Generator;
 use crate::load::bulk::Bulk;
 use crate::load::connect::Connector;
 use crate::load::crew::Crew;
 use crate::load::http2::Multiplexer;
 use crate::load::tls::Sealed;
+use crate::load::{Generator, made};
 use crate::meter::Times;
 use crate::plan::Plan;
 use crate::programs::Program;
@@ -48,7 +48,7 @@ pub(crate) struct Settings {
 }
 
 /// What was counted in turns apart, per op; not a number if it was not.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Apart {
     pub(crate) allocations: Option<f64>,
     pub(crate) heap_kib: Option<f64>,
@@ -250,11 +250,4 @@ impl Bench {
         let cpus = self.cpus.both();
         made(&mut self.crew, || Crew::new(&cpus)).map(|crew| &*crew)
     }
-}
-
-fn made<T>(place: &mut Option<T>, make: impl FnOnce() -> io::Result<T>) -> io::Result<&mut T> {
-    Ok(match place {
-        Some(made) => made,
-        none => none.insert(make()?),
-    })
 }

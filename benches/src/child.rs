@@ -14,12 +14,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::plan::Plan;
 use crate::programs::Program;
 use crate::sample::{Reading, Report};
 use crate::tracer::Tracer;
-use crate::usage::Usage;
+use crate::usage::{Usage, children};
 
 /// How long a program may take to start.
 pub(crate) const START: Duration = Duration::from_secs(30);
@@ -31,6 +33,7 @@ pub(crate) struct Running {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    cpus: Vec<usize>,
     address: Option<SocketAddr>,
     /// Only of somebody else's program: the folder of its configuration.
     scratch: Option<Scratch>,
@@ -69,8 +72,8 @@ impl Drop for Scratch {
 impl Running {
     /// Starts `program` on `cpus`.
     pub(crate) fn start(program: &Program, cpus: &[usize], plan: &Plan) -> io::Result<Running> {
-        let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
-        let mut plan = plan.clone().with("cpu", cpus.join(","));
+        let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
+        let mut plan = plan.clone().with("cpu", list.join(","));
         let mut scratch = None;
         if program.is_foreign() {
             let folder = Scratch::new(program.role)?;
@@ -85,11 +88,21 @@ impl Running {
             .spawn()?;
         let stdin = child.stdin.take().expect("asked for above");
         let stdout = BufReader::new(child.stdout.take().expect("asked for above"));
-        Ok(Running { child, stdin, stdout, address: None, scratch, tracing: Tracing::No })
+        let (cpus, address, tracing) = (cpus.to_vec(), None, Tracing::No);
+        Ok(Running { child, stdin, stdout, cpus, address, scratch, tracing })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has used so far, as one sees it from outside. Only somebody else's program has children.
+    pub(crate) fn usage(&self) -> io::Result<Usage> {
+        if self.scratch.is_some() {
+            Usage::of_family(self.pid(), &self.cpus)
+        } else {
+            Usage::of(self.pid(), &self.cpus)
+        }
     }
 
     /// Where a server listens.
@@ -137,7 +150,7 @@ impl Running {
         if let Tracing::Wanted = self.tracing {
             self.tracing = Tracing::Going(Tracer::attach(self.pid())?);
         }
-        Ok(Reading { usage: Usage::of(self.pid())?, report })
+        Ok(Reading { usage: self.usage()?, report })
     }
 
     /// Has strace count the system calls between the next two readings.
@@ -174,6 +187,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Killed, it would leave its children behind: it is asked to end them.
+        if self.scratch.is_some() && children(self.pid()).is_ok_and(|children| !children.is_empty()) {
+            let _ = kill(Pid::from_raw(self.pid() as i32), Signal::SIGTERM);
+            let deadline = Instant::now() + PATIENCE;
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
         // Either may fail only because the child has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -37,7 +37,7 @@ use bench::{Bench, Settings};
 use meter::Times;
 use plan::Plan;
 use programs::{PEERS, PROGRAMS, Program};
-use report::{Measured, diff, document, machine, plots, targets};
+use report::{Measured, diff, document, machine, page, plots, targets};
 use workloads::Workload;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         ["one", workload, peer] => one(&args, workload, peer),
         ["list"] => list(),
         ["diff", before, after] => diff::print(Path::new(before), Path::new(after)).map_err(Into::into),
+        ["table", run] => page::print(Path::new(run)).map_err(Into::into),
         ["serve", program, ..] => serve(program, &args.free[2..]),
         _ => {
             eprintln!("{USAGE}");
@@ -157,13 +158,17 @@ fn compare(args: &Args) -> Fallible<()> {
         );
     }
     let peers = workloads.iter().map(|w| args.chosen_peers(w)).collect::<Fallible<Vec<_>>>()?;
-    progress::begin(peers.iter().map(Vec::len).sum::<usize>() * rounds);
+    let turns = peers.iter().map(Vec::len).sum::<usize>() * rounds;
+    // Without what programs need to start, and turns that go on until all is done.
+    let minutes = (times.warm + times.measure).mul_f64(turns as f64 / 60.0).as_secs_f64();
+    println!("{} workloads, {turns} turns, {minutes:.1} minutes under load", workloads.len());
+    progress::begin(turns);
     let mut all = Vec::new();
     for (workload, peers) in workloads.into_iter().zip(peers) {
         let outcomes = bench.rounds(&workload, &peers);
         progress::clear();
-        let layout = workload.work.layout();
-        all.push(Measured { name: workload.name, title: workload.title, layout, outcomes });
+        progress::over(peers.len() * rounds);
+        all.push(Measured::new(workload, outcomes));
         report::print(all.last().expect("just pushed"));
     }
     let verdicts = targets::judge(&all);
@@ -192,8 +197,7 @@ fn one(args: &Args, name: &str, peer: &str) -> Fallible<()> {
     let outcomes = Bench::new(settings)?.rounds(&workload, &[peer]);
     progress::clear();
     let has_failed = !outcomes[0].is_good();
-    let layout = workload.work.layout();
-    report::print(&Measured { name: workload.name, title: workload.title, layout, outcomes });
+    report::print(&Measured::new(workload, outcomes));
     if has_failed { Err("it has not been measured".into()) } else { Ok(()) }
 }
 

@@ -5,18 +5,29 @@ use std::io::{self, IsTerminal, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Turns of the whole run, and those taken.
+/// Turns of the whole run, those taken, and how many would have been taken if all had taken part in the
+/// workloads that are over.
 struct Run {
     begun: Instant,
     turns: usize,
     taken: usize,
+    ended: usize,
+}
+
+impl Run {
+    /// A workload is over: what was planned for it and not done will never be.
+    fn over(&mut self, planned: usize) {
+        let missed = (self.ended + planned).saturating_sub(self.taken);
+        self.turns -= missed;
+        self.ended = self.taken;
+    }
 }
 
 static RUN: Mutex<Option<Run>> = Mutex::new(None);
 
 /// A run of that many turns begins.
 pub(crate) fn begin(turns: usize) {
-    *lock() = Some(Run { begun: Instant::now(), turns, taken: 0 });
+    *lock() = Some(Run { begun: Instant::now(), turns, taken: 0, ended: 0 });
 }
 
 /// What is being done now.
@@ -38,6 +49,14 @@ pub(crate) fn done(what: &str) {
     } else {
         writeln!(err, "{}{what}", left())
     };
+}
+
+/// A workload is over for which that many turns had been planned: peers that were left out or have failed did
+/// not take all of theirs.
+pub(crate) fn over(planned: usize) {
+    if let Some(run) = lock().as_mut() {
+        run.over(planned);
+    }
 }
 
 /// Takes the progress line away before a table is printed.
@@ -70,6 +89,19 @@ fn lock() -> std::sync::MutexGuard<'static, Option<Run>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_that_were_not_taken_are_not_waited_for() {
+        let mut run = Run { begun: Instant::now(), turns: 30, taken: 10, ended: 0 };
+        run.over(10);
+        assert_eq!((run.turns, run.taken), (30, 10));
+        run.taken += 4;
+        run.over(10);
+        assert_eq!((run.turns, run.taken), (24, 14));
+        run.taken += 10;
+        run.over(10);
+        assert_eq!((run.turns, run.taken), (24, 24));
+    }
 
     #[test]
     fn what_is_left_follows_from_what_was_taken() {

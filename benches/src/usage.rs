@@ -18,7 +18,7 @@ pub(crate) struct Usage {
     /// Context switches, voluntary or not.
     pub(crate) switches: u64,
     pub(crate) voluntary: u64,
-    /// Busy time of the CPUs that its first thread may use, whoever used them, and how many they are.
+    /// Busy time of the CPUs that it may use, whoever used them, and how many they are.
     pub(crate) busy_ns: u64,
     /// The part of it in which the kernel handled interrupts of its own, network mostly, that it charges to
     /// no process.
@@ -36,7 +36,8 @@ impl Usage {
         let micros = |t: nix::sys::time::TimeVal| (t.tv_sec() * 1_000_000 + t.tv_usec()) as u64;
         let voluntary = usage.voluntary_context_switches() as u64;
         // Of the first thread: a runtime may have pinned this one to less.
-        let (busy_ns, softirq_ns, cpus) = busy(Pid::this()).unwrap_or_default();
+        let mask = sched_getaffinity(Pid::this()).unwrap_or_default();
+        let (busy_ns, softirq_ns, cpus) = busy(|cpu| cpu < CpuSet::count() && mask.is_set(cpu) == Ok(true));
         let (rss_kib, anon_kib) = memory("self");
         Usage {
             cpu_ns: clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("this clock always exists"),
@@ -52,8 +53,24 @@ impl Usage {
         }
     }
 
-    /// Of process `pid`; switches of its threads that have ended are missing.
-    pub(crate) fn of(pid: u32) -> io::Result<Usage> {
+    /// Of process `pid`, which has `cpus`, and of its children that live.
+    pub(crate) fn of_family(pid: u32, cpus: &[usize]) -> io::Result<Usage> {
+        let mut all = Usage::of(pid, cpus)?;
+        for child in children(pid)? {
+            let child = Usage::of(child, cpus)?;
+            all.cpu_ns += child.cpu_ns;
+            all.user += child.user;
+            all.system += child.system;
+            all.switches += child.switches;
+            all.voluntary += child.voluntary;
+            all.rss_kib += child.rss_kib;
+            all.anon_kib += child.anon_kib;
+        }
+        Ok(all)
+    }
+
+    /// Of process `pid`, which has `cpus`; switches of its threads that have ended are missing.
+    pub(crate) fn of(pid: u32, cpus: &[usize]) -> io::Result<Usage> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name before the last parenthesis may hold spaces; field 3 is the first one after it.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
@@ -71,9 +88,8 @@ impl Usage {
             switches += willing + count(&status, "nonvoluntary_ctxt_switches:");
         }
         let (rss_kib, anon_kib) = memory(&pid.to_string());
-        let pid = Pid::from_raw(pid as i32);
-        let (busy_ns, softirq_ns, cpus) = busy(pid)?;
-        let cpu_ns = clock_ns(clock_getcpuclockid(pid)?)?;
+        let (busy_ns, softirq_ns, cpus) = busy(|cpu| cpus.contains(&cpu));
+        let cpu_ns = clock_ns(clock_getcpuclockid(Pid::from_raw(pid as i32))?)?;
         Ok(Usage { cpu_ns, user, system, switches, voluntary, busy_ns, softirq_ns, cpus, rss_kib, anon_kib })
     }
 
@@ -98,6 +114,22 @@ impl Usage {
     }
 }
 
+/// The processes whose parent is `pid`. The kernel's own list of them is not in every kernel.
+pub(crate) fn children(pid: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(child) = entry?.file_name().to_string_lossy().parse() else { continue };
+        // A process may end between the listing and the reading.
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        // Behind the name, which may hold spaces: the state and the parent.
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(1));
+        if parent.and_then(|parent| parent.parse().ok()) == Some(pid) {
+            found.push(child);
+        }
+    }
+    Ok(found)
+}
+
 /// CPU time of the calling thread.
 pub(crate) fn own_thread_ns() -> u64 {
     clock_ns(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("this clock always exists")
@@ -115,17 +147,16 @@ fn memory(process: &str) -> (u64, u64) {
     (count(&status, "VmRSS:"), count(&status, "RssAnon:"))
 }
 
-/// Time that the CPUs of `pid` have not been idle, in steps of 10 ms (the kernel counts hundredths of seconds
-/// here), the part of it in soft interrupts, and how many CPUs they are.
-fn busy(pid: Pid) -> nix::Result<(u64, u64, u64)> {
-    let mask = sched_getaffinity(pid)?;
+/// Time that the CPUs `is_meant` have not been idle, in steps of 10 ms (the kernel counts hundredths of
+/// seconds here), the part of it in soft interrupts, and how many CPUs they are.
+fn busy(is_meant: impl Fn(usize) -> bool) -> (u64, u64, u64) {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let (mut busy, mut soft, mut cpus) = (0, 0, 0);
     for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {
         let mut fields = line.split_ascii_whitespace();
         // The first line is the sum of all CPUs and has no number.
         let number = fields.next().filter(|_| !line.starts_with(' ')).and_then(|n| n.parse().ok());
-        if number.is_some_and(|cpu| cpu < CpuSet::count() && mask.is_set(cpu) == Ok(true)) {
+        if number.is_some_and(&is_meant) {
             cpus += 1;
             // user nice system idle iowait irq softirq steal; what follows is counted in these already.
             let ticks: Vec<u64> = fields.take(8).filter_map(|ticks| ticks.parse().ok()).collect();
@@ -134,7 +165,7 @@ fn busy(pid: Pid) -> nix::Result<(u64, u64, u64)> {
             soft += ticks.get(6).copied().unwrap_or(0);
         }
     }
-    Ok((busy * 10_000_000, soft * 10_000_000, cpus))
+    (busy * 10_000_000, soft * 10_000_000, cpus)
 }
 
 fn clock_ns(clock: ClockId) -> nix::Result<u64> {

@@ -356,8 +356,9 @@ fn http_and_tls_are_spoken_by_every_peer() {
     let document = short_comparison("hyper-hello,axum-json,hyper-http2,tls-echo", &["--measure", "300"]);
     let samples = samples(&document);
     let ours = usize::from(cfg!(feature = "ringwork"));
-    // Floor, epoll loop and tokio; no epoll loop speaks HTTP/2 or TLS, and TLS is spoken in two ways by ours.
-    assert_eq!(samples.len(), 3 + 3 + 2 + 2 + 5 * ours);
+    // Floor, epoll loop and tokio's two runtimes; of HTTP/2 and TLS only floor and current-thread runtime. Ours
+    // speaks TLS in three ways.
+    assert_eq!(samples.len(), 4 + 4 + 2 + 2 + 6 * ours);
     for (name, sample) in samples {
         assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
     }
@@ -379,7 +380,19 @@ fn streams_connections_and_open_loops_are_served_by_every_peer() {
 }
 
 #[test]
-fn a_run_can_be_compared_with_itself_and_drawn() {
+fn servers_on_both_cpus_are_loaded_from_both() {
+    let work = "connect-all,proxy-64x64-all,file-1k-all,file-64k-all,hyper-hello-all,axum-json-all";
+    for (name, sample) in samples(&short_comparison(work, &["--measure", "300"])) {
+        let ops = sample["ops"].as_u64().expect("a number");
+        assert!(ops > 0 && sample["load_cpu_ns"].as_u64() > Some(0), "{name}: {sample}");
+        // No request costs less than a few system calls: of several processes, all are counted.
+        assert!(sample["cpu_ns"].as_u64() > Some(ops * 500), "{name}: {sample}");
+        assert_eq!(sample["cpus"], 2, "{name}");
+    }
+}
+
+#[test]
+fn a_run_can_be_compared_with_itself_drawn_and_put_on_a_page() {
     let folder = std::env::temp_dir().join(format!("ringwork-bench-plots-{}", std::process::id()));
     let json = folder.join("run.json");
     fs::create_dir_all(&folder).expect("a folder for temporary files");
@@ -396,6 +409,10 @@ fn a_run_can_be_compared_with_itself_and_drawn() {
     let path = json.to_str().expect("a plain path");
     let diff = run(&["diff", path, path]);
     assert!(diff.contains("0 of 2 ratios have changed"), "{diff}");
+    let page = run(&["table", path]);
+    for text in ["## Operations of a scheduler", "| `yield` | tokio |", "|  | compio |", "--only yield"] {
+        assert!(page.contains(text), "{text} is missing in {page}");
+    }
     let drawn = fs::read_to_string(folder.join("yield.svg")).expect("it was drawn");
     assert!(drawn.starts_with("<svg") && drawn.contains("compio"), "{drawn}");
     fs::remove_dir_all(&folder).expect("it was ours");

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use io_uring::{opcode, squeue, types};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::crew::Watch;
 use super::{SILENCE, failed, make_cheap};
 use crate::child::Running;
 use crate::meter::{Times, latencies};
@@ -81,8 +82,7 @@ impl Connector {
     }
 
     fn measure(&mut self, times: Times, server: &mut Running) -> io::Result<Sample> {
-        *self.server = SockAddr::from(server.address()?);
-        (0..self.slots.len()).try_for_each(|index| self.begin(index))?;
+        self.set_going(server.address()?)?;
         self.drive(times.warm)?;
         let before = server.reading()?;
         self.answered = 0;
@@ -96,11 +96,42 @@ impl Connector {
         Ok(sample)
     }
 
+    /// Connects to `server` until `watch` is over; the latencies since it began.
+    pub(crate) fn run_until_over(&mut self, server: SocketAddr, watch: &Watch) -> io::Result<Histogram<u64>> {
+        let result = self.set_going(server).and_then(|()| self.drive_until_over(watch));
+        let closed = self.close();
+        result.and(closed)?;
+        Ok(self.latency.clone())
+    }
+
+    fn drive_until_over(&mut self, watch: &Watch) -> io::Result<()> {
+        let (mut counted, mut has_begun) = (self.answered, false);
+        self.drive_while(|connector, _| {
+            watch.add_answered(connector.answered - counted);
+            counted = connector.answered;
+            if watch.has_begun() && !has_begun {
+                has_begun = true;
+                connector.latency.reset();
+            }
+            !watch.is_over()
+        })
+    }
+
+    fn set_going(&mut self, server: SocketAddr) -> io::Result<()> {
+        *self.server = SockAddr::from(server);
+        (0..self.slots.len()).try_for_each(|index| self.begin(index))
+    }
+
     fn drive(&mut self, time: Duration) -> io::Result<()> {
+        let end = Instant::now() + time;
+        self.drive_while(|_, now| now < end)
+    }
+
+    /// Turns of the ring for as long as `goes_on`, which is asked before each.
+    fn drive_while(&mut self, mut goes_on: impl FnMut(&mut Connector, Instant) -> bool) -> io::Result<()> {
         let mut now = Instant::now();
-        let end = now + time;
         let mut last = (self.answered, now);
-        while now < end {
+        while goes_on(self, now) {
             if last.0 != self.answered {
                 last = (self.answered, now);
             } else if now - last.1 > SILENCE {

@@ -1,9 +1,9 @@
 //! Two load generators, one on each CPU, for servers that use both. It owns their threads; they live as long
 //! as the harness, because a generator's memory is never freed. What the sockets are connected to is not its
-//! business.
+//! business. Where connections are the load, each thread has a generator of those as well.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,8 +14,9 @@ use hdrhistogram::Histogram;
 use crate::cpus;
 use crate::meter::latencies;
 
-use super::Generator;
+use super::connect::Connector;
 use super::dialog::Dialog;
+use super::{Generator, made};
 
 /// What a generator and those who measure show each other.
 #[derive(Default)]
@@ -67,9 +68,27 @@ impl Watch {
     }
 }
 
+/// What a generator has of its connections: the clients' ends and, of those through a proxy, the far ends.
+#[derive(Default)]
+pub(crate) struct Ends {
+    pub(crate) clients: Vec<TcpStream>,
+    pub(crate) upstreams: Vec<TcpStream>,
+}
+
+/// What one thread is to do until its watch is over.
+enum Order {
+    Converse(Job),
+    /// To make connections to a server, that many at a time.
+    Connect {
+        server: SocketAddr,
+        at_a_time: usize,
+        watch: Arc<Watch>,
+    },
+}
+
 /// What one generator is to do until its watch is over.
 pub(crate) struct Job {
-    pub(crate) sockets: Vec<TcpStream>,
+    pub(crate) ends: Ends,
     pub(crate) dialog: Arc<Dialog>,
     pub(crate) depth: usize,
     /// Messages a second; without one, each answer is followed by the next message.
@@ -79,7 +98,7 @@ pub(crate) struct Job {
 }
 
 struct Member {
-    jobs: Sender<Job>,
+    orders: Sender<Order>,
     results: Receiver<io::Result<Histogram<u64>>>,
 }
 
@@ -100,8 +119,18 @@ impl Crew {
 
     /// Gives each generator its job.
     pub(crate) fn start(&self, jobs: Vec<Job>) -> io::Result<()> {
-        for (member, job) in self.members.iter().zip(jobs) {
-            member.jobs.send(job).map_err(|_| io::Error::other("a load generator has ended"))?;
+        self.order(jobs.into_iter().map(Order::Converse))
+    }
+
+    /// Has connections made to `server`, that many at a time by all together.
+    pub(crate) fn connect(&self, server: SocketAddr, at_a_time: usize, watch: &Arc<Watch>) -> io::Result<()> {
+        let at_a_time = at_a_time / self.len();
+        self.order(self.members.iter().map(|_| Order::Connect { server, at_a_time, watch: watch.clone() }))
+    }
+
+    fn order(&self, orders: impl Iterator<Item = Order>) -> io::Result<()> {
+        for (member, order) in self.members.iter().zip(orders) {
+            member.orders.send(order).map_err(|_| io::Error::other("a load generator has ended"))?;
         }
         Ok(())
     }
@@ -120,13 +149,13 @@ impl Crew {
 
 impl Member {
     fn start(cpu: usize) -> io::Result<Member> {
-        let (jobs, inbox) = channel::<Job>();
+        let (orders, inbox) = channel();
         let (outbox, results) = channel();
         let work = move || {
-            let mut generator = cpus::pin(&[cpu]).and_then(|()| Generator::new());
-            for job in inbox {
-                let result = match &mut generator {
-                    Ok(generator) => generator.run_job(job),
+            let (pinned, mut tools) = (cpus::pin(&[cpu]), Tools::default());
+            for order in inbox {
+                let result = match &pinned {
+                    Ok(()) => tools.carry_out(order),
                     Err(error) => Err(io::Error::other(format!("load generator: {error}"))),
                 };
                 if outbox.send(result).is_err() {
@@ -135,6 +164,24 @@ impl Member {
             }
         };
         thread::Builder::new().name(format!("load-{cpu}")).spawn(work)?;
-        Ok(Member { jobs, results })
+        Ok(Member { orders, results })
+    }
+}
+
+/// What a thread loads servers with, made when it is needed first.
+#[derive(Default)]
+struct Tools {
+    generator: Option<Generator>,
+    connector: Option<Connector>,
+}
+
+impl Tools {
+    fn carry_out(&mut self, order: Order) -> io::Result<Histogram<u64>> {
+        match order {
+            Order::Converse(job) => made(&mut self.generator, Generator::new)?.run_job(job),
+            Order::Connect { server, at_a_time, watch } => {
+                made(&mut self.connector, || Connector::new(at_a_time))?.run_until_over(server, &watch)
+            }
+        }
     }
 }

@@ -30,7 +30,7 @@ use crate::raw::{Lanes, Tag};
 use crate::sample::Sample;
 use crate::usage::own_thread_ns;
 
-use crew::Job;
+use crew::{Ends, Job};
 use dialog::Dialog;
 use line::Line;
 use pace::{Pace, Rhythm};
@@ -168,19 +168,18 @@ impl Generator {
     }
 
     fn work_off(&mut self, job: Job) -> io::Result<()> {
-        let Job { sockets, dialog, depth, rate, seed, watch } = job;
-        self.begin(dialog, depth, sockets.len())?;
+        let Job { ends: Ends { clients, upstreams }, dialog, depth, rate, seed, watch } = job;
+        self.begin(dialog, depth, clients.len() + upstreams.len())?;
         self.spins = false;
         // A long tick of the job before would hold back the first messages of this one.
         while self.tick_armed {
             self.turn()?;
         }
         self.now = Instant::now();
-        let pace = rate.map(|rate| Pace::new(rate, sockets.len(), seed, self.now, Rhythm::Ticks));
-        for (index, socket) in sockets.into_iter().enumerate() {
-            self.adopt(socket, false)?;
-            self.arm(index)?;
-        }
+        let pace = rate.map(|rate| Pace::new(rate, clients.len(), seed, self.now, Rhythm::Ticks));
+        clients.into_iter().try_for_each(|socket| self.adopt(socket, false))?;
+        upstreams.into_iter().try_for_each(|socket| self.adopt(socket, true))?;
+        (0..self.lines.len()).try_for_each(|index| self.arm(index))?;
         self.set_going(pace)?;
         let (mut counted, mut has_begun) = (self.answered, false);
         self.drive_while(|generator| {
@@ -439,6 +438,14 @@ impl Generator {
         self.pace = None;
         Ok(())
     }
+}
+
+/// What is in `place`, made the first time it is asked for.
+pub(crate) fn made<T>(place: &mut Option<T>, make: impl FnOnce() -> io::Result<T>) -> io::Result<&mut T> {
+    Ok(match place {
+        Some(made) => made,
+        none => none.insert(make()?),
+    })
 }
 
 /// Takes from our end of a connection what costs CPU and is not the subject: our CPU must not be the limit.

@@ -134,11 +134,13 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("floor", "hyper", http::floor::run),
     own("epoll", "hyper", http::epoll::run),
     own("tokio", "hyper", http::tokio::hyper),
+    own("tokio-multi", "hyper", http::tokio_multi::hyper),
     #[cfg(feature = "ringwork")]
     own("ringwork", "hyper", http::ringwork::hyper),
     own("floor", "axum", http::floor::run),
     own("epoll", "axum", http::epoll::run),
     own("tokio", "axum", http::tokio::axum),
+    own("tokio-multi", "axum", http::tokio_multi::axum),
     #[cfg(feature = "ringwork")]
     own("ringwork", "axum", http::ringwork::axum),
     own("floor", "http2", http::floor_http2::run),
@@ -227,7 +229,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("go", "Go's net and goroutines, GOMAXPROCS as many as cores; where a Go toolchain is found"),
     ("haproxy", "HAProxy, a thread per core; where it is installed"),
     ("haproxy-splice", "the same with option splice-auto"),
-    ("nginx", "nginx, one process, sendfile off; where it is installed"),
+    ("nginx", "nginx, a process per core, sendfile off; where it is installed"),
     ("nginx-sendfile", "the same with sendfile on"),
     ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
     ("ringwork-bare", "ringwork's calls without a web server around them"),

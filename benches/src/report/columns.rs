@@ -1,7 +1,11 @@
 //! Which readings the tables of a workload show, and which of them are set in relation to other peers. No
 //! tables are drawn here.
 
+use crate::bench::Apart;
 use crate::sample::Sample;
+
+/// Whose ratios to the others a page shows, and whose goals there are.
+pub(crate) const OURS: &str = "ringwork";
 
 /// One number out of a sample; not a number if the sample has none.
 pub(crate) type Reading = fn(&Sample) -> f64;
@@ -21,6 +25,13 @@ pub(crate) type Cost = (&'static str, Reading, Unit);
 
 /// Heading, reading, decimals.
 pub(crate) type Column = (&'static str, Reading, usize);
+
+/// What was counted in turns apart.
+pub(crate) const APART: [(&str, fn(&Apart) -> Option<f64>, usize); 3] = [
+    ("allocations/op", |apart| apart.allocations, 4),
+    ("heap KiB", |apart| apart.heap_kib, 0),
+    ("system calls/op (strace)", |apart| apart.syscalls, 2),
+];
 
 const OPS: Column = ("op/s", Sample::ops_per_s, 0);
 const P50: Column = ("p50 µs", |s| micros(s.p50_ns), 1);
@@ -51,6 +62,7 @@ const STREAM_COLUMNS: &[Column] = &[
     USER_US,
     SYS_US,
     ("MiB/s", |s| s.ops_per_s() / 16.0, 0),
+    ("MiB per busy CPU s", |s| s.ops as f64 * 1e9 / 16.0 / s.busy_ns as f64, 0),
     SWITCHES,
     WAITS,
     RSS,

@@ -1,5 +1,5 @@
-//! The JSON of a run: what a later run is compared with. Samples are kept whole, so that whoever doubts a
-//! median can make another.
+//! The JSON of a run: what a later run is compared with, and what a page is made of. Samples are kept whole,
+//! so that whoever doubts a median can make another.
 
 use std::fs;
 use std::io;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::columns::Reading;
 use super::targets::Verdict;
 use super::{Measured, machine, readings};
+use crate::args;
 use crate::bench::{Outcome, Settings};
 use crate::stats::{median, ratio};
 
@@ -27,6 +28,8 @@ pub(crate) fn write(
         "format": FORMAT,
         "machine": machine::line(),
         "record": machine::record(),
+        "date": machine::date(),
+        "command": args::command_line(),
         "rounds": settings.rounds,
         "warm_ms": settings.times.warm.as_millis() as u64,
         "measure_ms": settings.times.measure.as_millis() as u64,
@@ -51,7 +54,16 @@ pub(crate) fn read(path: &Path) -> io::Result<Value> {
 fn workload(measured: &Measured) -> Value {
     let peers: Vec<Value> = measured.outcomes.iter().map(|outcome| peer(measured, outcome)).collect();
     let ratios: Vec<&str> = measured.layout.ratios.iter().map(|(what, ..)| *what).collect();
-    json!({ "name": measured.name, "title": measured.title, "metrics": ratios, "peers": peers })
+    let columns: Vec<(&str, usize)> =
+        measured.layout.columns.iter().map(|(heading, _, decimals)| (*heading, *decimals)).collect();
+    json!({
+        "name": measured.name,
+        "title": measured.title,
+        "group": measured.group,
+        "columns": columns,
+        "metrics": ratios,
+        "peers": peers,
+    })
 }
 
 fn peer(measured: &Measured, outcome: &Outcome) -> Value {

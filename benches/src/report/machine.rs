@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 /// Packages whose versions matter.
 const PACKAGES: [&str; 7] = ["compio", "glommio", "io-uring", "monoio", "ringwork", "smol", "tokio"];
@@ -37,6 +38,26 @@ pub(crate) fn record() -> BTreeMap<&'static str, String> {
 /// Kernel, CPU and number of CPUs in one line.
 pub(crate) fn line() -> String {
     format!("Linux {}, {} CPUs, {}", read("/proc/sys/kernel/osrelease"), cpus(), cpu())
+}
+
+/// The day that it is in Greenwich.
+pub(crate) fn date() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = civil((now.as_secs() / 86_400) as u32);
+    format!("{year}-{month:02}-{day:02}")
+}
+
+/// Year, month and day of the day that comes that many days after the first one of 1970.
+fn civil(days: u32) -> (u32, u32, u32) {
+    // From the first of March of the year 0 on, so that the day that is not in every year is the last one.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next, month, day)
 }
 
 fn read(path: &str) -> String {
@@ -130,6 +151,14 @@ mod tests {
         let lock = "name = \"tokio\"\nversion = \"1.2.3\"\n\nname = \"slab\"\nversion = \"9\"\n";
         assert_eq!(versions(lock), "tokio 1.2.3");
         assert!(versions(LOCK).contains("monoio "));
+    }
+
+    #[test]
+    fn days_are_named_as_in_the_calendar() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(11_016), (2000, 2, 29));
+        assert_eq!(civil(20_783), (2026, 11, 26));
+        assert_eq!(civil(20_819), (2027, 1, 1));
     }
 
     #[test]

@@ -1,18 +1,20 @@
-//! What a run has come to: tables and verdicts for a reader, JSON for a script and for `diff`, plots for a
-//! slide, all from the same outcomes. This file draws the tables.
+//! What a run has come to: tables and verdicts for a reader, JSON for a script, for `diff` and for `table`,
+//! plots for a slide, all from the same outcomes. This file draws the tables.
 
 pub(crate) mod columns;
 pub(crate) mod diff;
 pub(crate) mod document;
 pub(crate) mod machine;
+pub(crate) mod page;
 pub(crate) mod plots;
 pub(crate) mod targets;
 
-use columns::{Layout, Reading};
+use columns::{APART, Layout, Reading};
 
 use crate::bench::Outcome;
 use crate::sample::Sample;
 use crate::stats::{median, ratio};
+use crate::workloads::Workload;
 
 /// Above this share the load generator may be what limits the throughput.
 const LOAD_LIMIT: f64 = 95.0;
@@ -23,11 +25,17 @@ const OTHERS_LIMIT: f64 = 3.0;
 pub(crate) struct Measured {
     pub(crate) name: String,
     pub(crate) title: String,
+    pub(crate) group: &'static str,
     pub(crate) layout: Layout,
     pub(crate) outcomes: Vec<Outcome>,
 }
 
 impl Measured {
+    pub(crate) fn new(workload: Workload, outcomes: Vec<Outcome>) -> Measured {
+        let Workload { name, title, group, work } = workload;
+        Measured { name, title, group, layout: work.layout(), outcomes }
+    }
+
     /// Those that have taken all their turns.
     pub(crate) fn good(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|outcome| outcome.is_good())
@@ -101,11 +109,10 @@ fn ratio_rows(good: &[&Outcome], reading: Reading) -> Vec<Vec<String>> {
 }
 
 fn apart_rows(good: &[&Outcome]) -> Vec<Vec<String>> {
-    let mut rows =
-        vec![["", "allocations/op", "heap KiB", "system calls/op (strace)"].map(str::to_owned).to_vec()];
+    let headings = APART.map(|(heading, ..)| heading);
+    let mut rows = vec![[""].into_iter().chain(headings).map(str::to_owned).collect::<Vec<_>>()];
     for outcome in good {
-        let apart = &outcome.apart;
-        let cells = [(apart.allocations, 4), (apart.heap_kib, 0), (apart.syscalls, 2)];
+        let cells = APART.map(|(_, of, decimals)| (of(&outcome.apart), decimals));
         if cells.iter().any(|(value, _)| value.is_some()) {
             let cell = |(value, decimals): (Option<f64>, usize)| number(value.unwrap_or(f64::NAN), decimals);
             rows.push([outcome.peer.to_owned()].into_iter().chain(cells.map(cell)).collect());

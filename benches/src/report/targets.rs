@@ -5,8 +5,9 @@
 //! when the run shows more than 1.02. A goal that asks for less than 1.03 of what the floor of the same run
 //! needs is void for that run: on that machine it cannot be had.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::columns::OURS;
 use super::{Measured, readings};
 use crate::bench::Outcome;
 use crate::stats::{Ratio, median, ratio};
@@ -18,8 +19,7 @@ const ABOVE_FLOOR: f64 = 1.03;
 /// Allocations per op that count as none: what a timer or a new connection needs in a short turn.
 const NONE: f64 = 0.001;
 
-/// Whose goals these are.
-const OURS: &str = "ringwork";
+/// Of a whole program of ours the calls that it makes can be counted, not the program.
 const OUR_CALLS: &str = "ringwork-bare";
 
 /// What a goal compares with.
@@ -48,6 +48,9 @@ const fn target(workloads: &'static [&'static str], metric: &'static str, to: To
 
 const ECHOES: &[&str] =
     &["echo-64x64", "echo-64x512", "echo-4096x64", "echo-4096x512", "echo-64x64-p16", "echo-64x512-p16"];
+/// Servers on both CPUs with the generators beside.
+const ON_ALL: &[&str] =
+    &["echo-64x64-all", "echo-64x512-all", "proxy-64x64-all", "hyper-hello-all", "axum-json-all"];
 const URING: &[&str] = &["monoio", "glommio", "compio"];
 const RUNTIMES: &[&str] = &["tokio", "tokio-multi", "monoio", "glommio", "compio", "smol", "go"];
 const DISKS: &[&str] = &["tokio", "monoio", "glommio", "compio"];
@@ -61,8 +64,8 @@ const TARGETS: &[Target] = &[
     target(ECHOES, "CPU per op", To::Each(URING), 1.00),
     target(&["open-70"], "p99", To::Each(RUNTIMES), 1.00),
     target(&["echo-64x1"], "p50", To::Each(&["tokio"]), 1.00),
-    target(&["echo-64x64-all", "echo-64x512-all"], "CPU per op", To::Each(&["tokio-multi"]), 0.80),
-    target(&["echo-64x64-all", "echo-64x512-all"], "CPU per op", To::Each(&["tokio"]), 0.85),
+    target(ON_ALL, "CPU per op", To::Each(&["tokio-multi"]), 0.80),
+    target(ON_ALL, "CPU per op", To::Each(&["tokio"]), 0.85),
     target(&["proxy-64x64", "proxy-64x512"], "CPU per op", To::Each(&["floor"]), 1.05),
     target(&["proxy-bulk-x1", "proxy-bulk-x16"], "busy CPU per op", To::Each(&["haproxy", "tokio"]), 1.00),
     target(&["file-1k"], "CPU per op", To::Best(NGINX), 0.82),
@@ -122,7 +125,7 @@ const TARGETS: &[Target] = &[
 const ALLOCATIONS: &str = "allocations per op";
 
 /// What a run says about a goal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Finding {
     Met,
@@ -132,10 +135,10 @@ pub(crate) enum Finding {
 }
 
 /// A goal and what a run says about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) workload: String,
-    pub(crate) metric: &'static str,
+    pub(crate) metric: String,
     pub(crate) peer: String,
     pub(crate) bound: f64,
     /// Of ringwork to the peer; without a peer, three times the number itself.
@@ -161,7 +164,7 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
     let mut say = |peer: &str, ratio: Ratio, finding| {
         verdicts.push(Verdict {
             workload: workload.name.clone(),
-            metric: target.metric,
+            metric: target.metric.to_owned(),
             peer: peer.to_owned(),
             bound: target.bound,
             ratio,
@@ -169,7 +172,6 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
         });
     };
     if let To::Nothing = target.to {
-        // Of a whole program of ours the calls that it makes can be counted, not the program.
         let counted = [OURS, OUR_CALLS].iter().find_map(|peer| workload.peer(peer)?.apart.allocations);
         if let Some(value) = counted {
             let finding = if value <= target.bound { Finding::Met } else { Finding::NotMet };
@@ -214,9 +216,17 @@ pub(crate) fn print(verdicts: &[Verdict]) {
     if verdicts.is_empty() {
         return;
     }
-    println!(
-        "\ngoals (ringwork / peer; met if the interval reaches the bound, void if the floor is too near):"
-    );
+    println!("\ngoals ({LEGEND}):");
+    super::print_rows(&rows(verdicts));
+    println!("{}", summary(verdicts));
+}
+
+/// What one must know to read the list.
+pub(crate) const LEGEND: &str =
+    "ringwork / peer; met if the interval reaches the bound, void if the floor is too near";
+
+/// The list of verdicts, its headings first.
+pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
     let mut rows = vec![["workload", "metric", "peer", "bound", "ratio", ""].map(str::to_owned).to_vec()];
     for verdict in verdicts {
         let found = match verdict.peer.as_str() {
@@ -228,13 +238,17 @@ pub(crate) fn print(verdicts: &[Verdict]) {
             Finding::NotMet => "NOT MET",
             Finding::Void => "void",
         };
-        let cells = [&verdict.workload, verdict.metric, &verdict.peer, &bound(verdict), &found, word];
+        let cells = [&verdict.workload, &verdict.metric, &verdict.peer, &bound(verdict), &found, word];
         rows.push(cells.map(str::to_owned).to_vec());
     }
-    super::print_rows(&rows);
+    rows
+}
+
+/// How many goals were met.
+pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     let count = |finding| verdicts.iter().filter(|verdict| verdict.finding == finding).count();
     let (met, not_met, void) = (count(Finding::Met), count(Finding::NotMet), count(Finding::Void));
-    println!("{met} met, {not_met} not met, {void} void");
+    format!("{met} met, {not_met} not met, {void} void")
 }
 
 fn bound(verdict: &Verdict) -> String {

@@ -1,20 +1,30 @@
 //! The rate of connections: each is made, brings one message and is closed.
 
 use std::io;
+use std::sync::Arc;
 
+use super::shared::{self, Place};
 use super::{Work, Workload, echo, program};
 use crate::bench::{Bench, CONNECTING};
 use crate::load::connect::MESSAGE;
-use crate::report::columns::{Layout, SERVING};
+use crate::load::crew::Watch;
+use crate::report::columns::Layout;
 use crate::sample::Sample;
 
-struct Connections;
+struct Connections {
+    place: Place,
+}
 
 /// All of this kind.
 pub(super) fn workloads() -> Vec<Workload> {
-    let title =
-        format!("TCP connections made, one message of {MESSAGE} B echoed, closed; {CONNECTING} at a time");
-    vec![Workload::new("connect", title, Connections)]
+    let one = |place: Place| {
+        let (end, beside) = place.words();
+        let title = format!(
+            "TCP connections made, one message of {MESSAGE} B echoed, closed; {CONNECTING} at a time{beside}"
+        );
+        Workload::new(format!("connect{end}"), title, Connections { place })
+    };
+    [Place::OneCpu, Place::BothCpus].map(one).into()
 }
 
 impl Work for Connections {
@@ -23,17 +33,22 @@ impl Work for Connections {
     }
 
     fn layout(&self) -> Layout {
-        SERVING
+        self.place.layout()
     }
 
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
-        let cpu = bench.cpus.server;
-        let mut server = bench.start(program(self, peer)?, &[cpu], echo::plan(MESSAGE, CONNECTING))?;
+        let plan = echo::plan(MESSAGE, CONNECTING);
+        let mut server = self.place.start(bench, program(self, peer)?, plan)?;
         let times = bench.settings.times;
-        bench.connector()?.run(times, &mut server)
+        if self.place == Place::OneCpu {
+            return bench.connector()?.run(times, &mut server);
+        }
+        let (crew, watch) = (bench.crew()?, Arc::new(Watch::default()));
+        crew.connect(server.address()?, CONNECTING, &watch)?;
+        shared::finish(crew, &mut server, &watch, times)
     }
 
     fn counts(&self) -> bool {
-        true
+        self.place.counts()
     }
 }

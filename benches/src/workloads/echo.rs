@@ -4,12 +4,13 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Work, Workload, program, shared};
+use super::shared::Place;
+use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
 use crate::plan::Plan;
-use crate::report::columns::{Layout, SERVING, SHARED_CPUS};
+use crate::report::columns::Layout;
 use crate::sample::Sample;
 
 /// Bytes of a message and connections of the suite.
@@ -22,30 +23,27 @@ struct Echo {
     size: usize,
     connections: usize,
     depth: usize,
-    on_all: bool,
+    place: Place,
 }
 
 /// All of this kind.
 pub(super) fn workloads() -> Vec<Workload> {
-    let one = |size, connections, depth, on_all| {
+    let one = |size, connections, depth, place: Place| {
         let mut name = format!("echo-{size}x{connections}");
         let mut title = format!("TCP echo, {} over {}", bytes(size), plural(connections));
         if depth > 1 {
             name += &format!("-p{depth}");
             title += &format!(", {depth} under way on each");
         }
-        if on_all {
-            name += "-all";
-            title += ", on both CPUs with the load beside";
-        }
-        Workload::new(name, title, Echo { size, connections, depth, on_all })
+        let (end, beside) = place.words();
+        Workload::new(name + end, title + beside, Echo { size, connections, depth, place })
     };
     let grid = SIZES.iter().flat_map(|size| CONNECTIONS.map(|connections| (*size, connections)));
-    let mut all: Vec<Workload> = grid.map(|(size, connections)| one(size, connections, 1, false)).collect();
-    all.extend([1, 64, 512].map(|connections| one(64, connections, PIPELINED, false)));
-    all.extend(
-        [(64, 64, 1), (64, 512, 1), (4096, 64, 1), (64, 64, PIPELINED)].map(|(s, c, d)| one(s, c, d, true)),
-    );
+    let mut all: Vec<Workload> =
+        grid.map(|(size, connections)| one(size, connections, 1, Place::OneCpu)).collect();
+    all.extend([1, 64, 512].map(|connections| one(64, connections, PIPELINED, Place::OneCpu)));
+    let on_both = [(64, 64, 1), (64, 512, 1), (4096, 64, 1), (64, 64, PIPELINED)];
+    all.extend(on_both.map(|(size, connections, depth)| one(size, connections, depth, Place::BothCpus)));
     all
 }
 
@@ -74,7 +72,7 @@ impl Work for Echo {
     }
 
     fn layout(&self) -> Layout {
-        if self.on_all { SHARED_CPUS } else { SERVING }
+        self.place.layout()
     }
 
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
@@ -87,15 +85,11 @@ impl Work for Echo {
             rate: None,
             times: bench.settings.times,
         };
-        if self.on_all {
-            return shared::measure(bench, program(self, peer)?, plan, &traffic);
-        }
-        let cpu = bench.cpus.server;
-        let mut server = bench.start(program(self, peer)?, &[cpu], plan)?;
-        bench.generator()?.run(&traffic, &mut server, None)
+        let mut server = self.place.start(bench, program(self, peer)?, plan)?;
+        self.place.measure(bench, &mut server, &traffic, None)
     }
 
     fn counts(&self) -> bool {
-        !self.on_all
+        self.place.counts()
     }
 }

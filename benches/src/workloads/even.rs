@@ -10,6 +10,7 @@ use super::{Work, Workload, program, shared};
 use crate::bench::Bench;
 use crate::child::PATIENCE;
 use crate::load::Traffic;
+use crate::load::crew::Ends;
 use crate::load::dialog::Dialog;
 use crate::plan::Plan;
 use crate::programs::{NO_CORE, Program, WORKERS};
@@ -69,8 +70,8 @@ pub(super) fn traffic(bench: &Bench, rate: Option<f64>) -> Traffic {
 fn run(bench: &mut Bench, program: &Program, rate: Option<f64>) -> io::Result<Sample> {
     let (cpus, traffic) = (bench.cpus.both(), traffic(bench, rate));
     let mut server = bench.start(program, &cpus, Plan::default())?;
-    let sockets = connect_evenly(server.address()?, CONNECTIONS)?.into_iter().flatten().collect();
-    shared::load(bench.crew()?, &mut server, sockets, &traffic)
+    let clients = connect_evenly(server.address()?, CONNECTIONS)?.into_iter().flatten().collect();
+    shared::load(bench.crew()?, &mut server, Ends { clients, ..Ends::default() }, &traffic)
 }
 
 /// Messages a second that saturate the slowest of `programs`, found out once: all of them are to stand the

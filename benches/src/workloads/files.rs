@@ -7,11 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::shared::Place;
 use super::{Work, Workload, echo, learn, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::plan::Plan;
-use crate::report::columns::{Layout, SERVING};
+use crate::report::columns::Layout;
 use crate::sample::Sample;
 
 /// Name, length and connections.
@@ -22,16 +23,24 @@ struct StaticFile {
     length: usize,
     connections: usize,
     cache: bool,
+    place: Place,
 }
 
 /// All of this kind.
 pub(super) fn workloads() -> Vec<Workload> {
-    let one = |(name, length, connections), cache| {
+    let one = |(name, length, connections), cache, place: Place| {
         let (end, with) = if cache { ("", "kept open") } else { ("-nocache", "opened for each request") };
-        let title = format!("static file of {} over {connections} connections, {with}", echo::bytes(length));
-        Workload::new(format!("file-{name}{end}"), title, StaticFile { name, length, connections, cache })
+        let (all, beside) = place.words();
+        let size = echo::bytes(length);
+        let title = format!("static file of {size} over {connections} connections, {with}{beside}");
+        let work = StaticFile { name, length, connections, cache, place };
+        Workload::new(format!("file-{name}{end}{all}"), title, work)
     };
-    FILES.into_iter().flat_map(|file| [true, false].map(|cache| one(file, cache))).collect()
+    let on_one =
+        FILES.into_iter().flat_map(|file| [true, false].map(|cache| one(file, cache, Place::OneCpu)));
+    // Not the long one: the generators would have most of both CPUs.
+    let on_both = FILES[..2].iter().map(|file| one(*file, true, Place::BothCpus));
+    on_one.chain(on_both).collect()
 }
 
 impl Work for StaticFile {
@@ -40,7 +49,7 @@ impl Work for StaticFile {
     }
 
     fn layout(&self) -> Layout {
-        SERVING
+        self.place.layout()
     }
 
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
@@ -50,16 +59,15 @@ impl Work for StaticFile {
             .with("root", root.display())
             .with("name", self.name)
             .with("cache", u8::from(self.cache));
-        let cpu = bench.cpus.server;
-        let mut server = bench.start(program(self, peer)?, &[cpu], plan)?;
+        let mut server = self.place.start(bench, program(self, peer)?, plan)?;
         let dialog = Arc::new(learn::answer(server.address()?, &format!("/{}", self.name), &body)?);
         let (connections, times) = (self.connections, bench.settings.times);
         let traffic = Traffic { dialog, connections, depth: 1, rate: None, times };
-        bench.generator()?.run(&traffic, &mut server, None)
+        self.place.measure(bench, &mut server, &traffic, None)
     }
 
     fn counts(&self) -> bool {
-        true
+        self.place.counts()
     }
 }
 

@@ -4,13 +4,14 @@
 use std::io;
 use std::sync::Arc;
 
+use super::shared::Place;
 use super::{Work, Workload, learn, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::http2::Streams;
 use crate::plan::Plan;
 use crate::programs::{HELLO, USER_JSON, USER_PATH};
-use crate::report::columns::{Layout, SERVING};
+use crate::report::columns::Layout;
 use crate::sample::Sample;
 
 const CONNECTIONS: usize = 64;
@@ -18,59 +19,75 @@ const CONNECTIONS: usize = 64;
 const MULTIPLEXED: usize = 8;
 const STREAMS: usize = 32;
 
-enum Http {
+enum App {
     Hyper,
     Axum,
     Http2,
 }
 
+struct Http {
+    app: App,
+    place: Place,
+}
+
 /// All of this kind.
 pub(super) fn workloads() -> Vec<Workload> {
-    let hello = format!("hyper's hello over HTTP/1.1, {CONNECTIONS} connections that are kept alive");
-    let axum = format!("axum, a route with an argument answered in JSON, over {CONNECTIONS} connections");
-    let http2 = format!(
-        "hyper's hello over HTTP/2, {STREAMS} streams under way on each of {MULTIPLEXED} connections"
-    );
-    vec![
-        Workload::new("hyper-hello", hello, Http::Hyper),
-        Workload::new("axum-json", axum, Http::Axum),
-        Workload::new("hyper-http2", http2, Http::Http2),
-    ]
+    let one = |app, place: Place| {
+        let (name, title) = match app {
+            App::Hyper => (
+                "hyper-hello",
+                format!("hyper's hello over HTTP/1.1, {CONNECTIONS} connections that are kept alive"),
+            ),
+            App::Axum => (
+                "axum-json",
+                format!("axum, a route with an argument answered in JSON, over {CONNECTIONS} connections"),
+            ),
+            App::Http2 => (
+                "hyper-http2",
+                format!("hyper's hello over HTTP/2, {STREAMS} streams on each of {MULTIPLEXED} connections"),
+            ),
+        };
+        let (end, beside) = place.words();
+        Workload::new(format!("{name}{end}"), title + beside, Http { app, place })
+    };
+    let mut all: Vec<Workload> =
+        [App::Hyper, App::Axum, App::Http2].map(|app| one(app, Place::OneCpu)).into();
+    all.extend([App::Hyper, App::Axum].map(|app| one(app, Place::BothCpus)));
+    all
 }
 
 impl Work for Http {
     fn role(&self) -> &'static str {
-        match self {
-            Http::Hyper => "hyper",
-            Http::Axum => "axum",
-            Http::Http2 => "http2",
+        match self.app {
+            App::Hyper => "hyper",
+            App::Axum => "axum",
+            App::Http2 => "http2",
         }
     }
 
     fn layout(&self) -> Layout {
-        SERVING
+        self.place.layout()
     }
 
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
-        let cpu = bench.cpus.server;
         let times = bench.settings.times;
-        let (app, path, body) = match self {
-            Http::Axum => ("json", USER_PATH, USER_JSON),
+        let (app, path, body) = match self.app {
+            App::Axum => ("json", USER_PATH, USER_JSON),
             _ => ("hello", "/", HELLO),
         };
         let plan = Plan::default().with("app", app);
-        let mut server = bench.start(program(self, peer)?, &[cpu], plan)?;
-        if let Http::Http2 = self {
+        let mut server = self.place.start(bench, program(self, peer)?, plan)?;
+        if let App::Http2 = self.app {
             let (connections, streams) = (MULTIPLEXED, STREAMS);
             let streams = Streams { connections, streams, body: body.as_bytes(), times };
             return bench.multiplexer()?.run(&streams, &mut server);
         }
         let dialog = Arc::new(learn::answer(server.address()?, path, body.as_bytes())?);
         let traffic = Traffic { dialog, connections: CONNECTIONS, depth: 1, rate: None, times };
-        bench.generator()?.run(&traffic, &mut server, None)
+        self.place.measure(bench, &mut server, &traffic, None)
     }
 
     fn counts(&self) -> bool {
-        true
+        self.place.counts()
     }
 }

@@ -15,7 +15,6 @@ use crate::cpus;
 use crate::meter::latencies;
 use crate::report::columns::{HEAP_EACH, Layout, MEMORY, MEMORY_BEFORE, MEMORY_EACH, REST};
 use crate::sample::Sample;
-use crate::usage::Usage;
 
 const MESSAGE: [u8; 64] = [0x5A; 64];
 /// Connections from one address at most: it has some 28,000 ports.
@@ -83,11 +82,11 @@ impl Work for Idle {
         thread::sleep(bench.settings.times.warm);
         let after = server.reading()?;
         // From outside: to answer a question would be the most that a server at rest does.
-        let (settled, begun) = (Usage::of(server.pid())?, Instant::now());
+        let (settled, begun) = (server.usage()?, Instant::now());
         if matches!(self, Idle::Rest) {
             thread::sleep(bench.settings.times.measure);
         }
-        let (wall, used) = (begun.elapsed(), Usage::of(server.pid())?.since(&settled));
+        let (wall, used) = (begun.elapsed(), server.usage()?.since(&settled));
         drop(open);
         let grown = after.usage.anon_kib.saturating_sub(before.usage.anon_kib);
         let heap = after.report.heap_bytes.zip(before.report.heap_bytes).map(|(now, then)| now - then);

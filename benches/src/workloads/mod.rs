@@ -30,6 +30,8 @@ use crate::sample::Sample;
 pub(crate) struct Workload {
     pub(crate) name: String,
     pub(crate) title: String,
+    /// Under which heading of a page it stands.
+    pub(crate) group: &'static str,
     pub(crate) work: Box<dyn Work>,
 }
 
@@ -65,31 +67,34 @@ pub(crate) trait Work {
     }
 }
 
-/// All workloads, in the order in which they run.
+/// All workloads, in the order in which they run, under their headings.
 pub(crate) fn all() -> Vec<Workload> {
     let kinds = [
-        echo::workloads(),
-        open::workloads(),
-        connections::workloads(),
-        stream::workloads(),
-        proxy::workloads(),
-        disk::workloads(),
-        files::workloads(),
-        walk::workloads(),
-        http::workloads(),
-        tls::workloads(),
-        sched::workloads(),
-        hot::workloads(),
-        even::workloads(),
-        stuck::workloads(),
-        idle::workloads(),
+        ("TCP echo", echo::workloads()),
+        ("TCP echo in open loop", open::workloads()),
+        ("TCP connections", connections::workloads()),
+        ("TCP streams", stream::workloads()),
+        ("TCP proxies", proxy::workloads()),
+        ("Reads and writes of files", disk::workloads()),
+        ("Static files over HTTP", files::workloads()),
+        ("Trees of files", walk::workloads()),
+        ("HTTP", http::workloads()),
+        ("TLS", tls::workloads()),
+        ("Operations of a scheduler", sched::workloads()),
+        ("A hot core", hot::workloads()),
+        ("Even load", even::workloads()),
+        ("A stuck core", stuck::workloads()),
+        ("Nothing to do", idle::workloads()),
     ];
-    kinds.into_iter().flatten().collect()
+    let under = |(group, workloads): (_, Vec<_>)| {
+        workloads.into_iter().map(move |workload| Workload { group, ..workload })
+    };
+    kinds.into_iter().flat_map(under).collect()
 }
 
 impl Workload {
     fn new(name: impl Into<String>, title: impl Into<String>, work: impl Work + 'static) -> Workload {
-        Workload { name: name.into(), title: title.into(), work: Box::new(work) }
+        Workload { name: name.into(), title: title.into(), group: "", work: Box::new(work) }
     }
 
     /// The peers that this build has a program for, the floor first.

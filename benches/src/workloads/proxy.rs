@@ -1,38 +1,45 @@
-//! A TCP proxy: round trips through it, and bytes in bulk. The load generator is client and upstream.
+//! A TCP proxy: round trips through it, and bytes in bulk. The load generator is client and upstream; where
+//! there are two, each is the upstream of its own clients.
 
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::echo::{self, bytes, plural};
+use super::shared::Place;
 use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
 use crate::programs::listen;
-use crate::report::columns::{Layout, SERVING, STREAMING};
+use crate::report::columns::{Layout, STREAMING};
 use crate::sample::Sample;
 
 /// The buffer of a proxy that carries bytes in bulk.
 const BULK_BUFFER: usize = 64 << 10;
 
 enum Proxy {
-    RoundTrips { size: usize, connections: usize },
+    RoundTrips { size: usize, connections: usize, place: Place },
     Bulk { connections: usize },
 }
 
 /// All of this kind.
 pub(super) fn workloads() -> Vec<Workload> {
-    let round_trips = |(size, connections)| {
-        let title = format!("TCP proxy, {} there and back over {}", bytes(size), plural(connections));
-        Workload::new(format!("proxy-{size}x{connections}"), title, Proxy::RoundTrips { size, connections })
+    let round_trips = |size, connections, place: Place| {
+        let (end, beside) = place.words();
+        let title = format!("TCP proxy, {} there and back over {}{beside}", bytes(size), plural(connections));
+        let name = format!("proxy-{size}x{connections}{end}");
+        Workload::new(name, title, Proxy::RoundTrips { size, connections, place })
     };
     let bulk = |connections| {
         let title = format!("TCP proxy, one way in bulk over {}", plural(connections));
         Workload::new(format!("proxy-bulk-x{connections}"), title, Proxy::Bulk { connections })
     };
-    let mut all = [(64, 1), (64, 64), (64, 512), (4096, 64)].map(round_trips).into_iter().collect::<Vec<_>>();
+    let on_one = [(64, 1), (64, 64), (64, 512), (4096, 64)];
+    let mut all: Vec<Workload> =
+        on_one.map(|(size, connections)| round_trips(size, connections, Place::OneCpu)).into();
     all.extend([1, 16].map(bulk));
+    all.push(round_trips(64, 64, Place::BothCpus));
     all
 }
 
@@ -43,7 +50,7 @@ impl Work for Proxy {
 
     fn layout(&self) -> Layout {
         match self {
-            Proxy::RoundTrips { .. } => SERVING,
+            Proxy::RoundTrips { place, .. } => place.layout(),
             Proxy::Bulk { .. } => STREAMING,
         }
     }
@@ -51,25 +58,27 @@ impl Work for Proxy {
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
         // With room for all at once: the proxies connect before anything is accepted.
         let upstream = listen((Ipv4Addr::LOCALHOST, 0).into())?;
-        let (size, connections) = match *self {
-            Proxy::RoundTrips { size, connections } => (size, connections),
-            Proxy::Bulk { connections } => (BULK_BUFFER, connections),
+        let (size, connections, place) = match *self {
+            Proxy::RoundTrips { size, connections, place } => (size, connections, place),
+            Proxy::Bulk { connections } => (BULK_BUFFER, connections, Place::OneCpu),
         };
         let plan = echo::plan(size, connections).with("upstream", upstream.local_addr()?);
-        let cpu = bench.cpus.server;
-        let mut server = bench.start(program(self, peer)?, &[cpu], plan)?;
+        let mut server = place.start(bench, program(self, peer)?, plan)?;
         let times = bench.settings.times;
         match self {
             Proxy::Bulk { .. } => bench.bulk()?.run(connections, times, &mut server, Some(&upstream)),
             Proxy::RoundTrips { .. } => {
                 let dialog = Arc::new(Dialog::Echo { size });
                 let traffic = Traffic { dialog, connections, depth: 1, rate: None, times };
-                bench.generator()?.run(&traffic, &mut server, Some(&upstream))
+                place.measure(bench, &mut server, &traffic, Some(&upstream))
             }
         }
     }
 
     fn counts(&self) -> bool {
-        true
+        match self {
+            Proxy::RoundTrips { place, .. } => place.counts(),
+            Proxy::Bulk { .. } => true,
+        }
     }
 }

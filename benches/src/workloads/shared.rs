@@ -1,48 +1,99 @@
-//! Measures a server that uses both CPUs, from two generators on the same two. They take CPU from the server,
-//! but the same from all peers, and what they took is reported.
+//! Where a server runs and from where it is loaded: on one CPU, with the generator on the other, or on both,
+//! with a generator on each beside it. Those take CPU from the server, but the same from all peers, and what
+//! they took is reported. This file owns the measurement on both CPUs.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::bench::Bench;
 use crate::child::Running;
-use crate::load::Traffic;
-use crate::load::crew::{Crew, Job, Watch};
+use crate::load::crew::{Crew, Ends, Job, Watch};
+use crate::load::{SILENCE, Traffic};
 use crate::meter::Times;
 use crate::plan::Plan;
 use crate::programs::Program;
+use crate::report::columns::{Layout, SERVING, SHARED_CPUS};
 use crate::sample::{Reading, Sample};
 use crate::usage::Usage;
 
-use std::time::{Duration, Instant};
-
-/// Starts `program` on both CPUs, loads and measures it.
-pub(super) fn measure(
-    bench: &mut Bench,
-    program: &Program,
-    plan: Plan,
-    traffic: &Traffic,
-) -> io::Result<Sample> {
-    let cpus = bench.cpus.both();
-    let mut server = bench.start(program, &cpus, plan.with("cores", cpus.len()))?;
-    let address = server.address()?;
-    let connect = |_| TcpStream::connect(address);
-    let sockets = (0..traffic.connections).map(connect).collect::<io::Result<Vec<_>>>()?;
-    load(bench.crew()?, &mut server, sockets, traffic)
+/// Where a server in closed loop runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    OneCpu,
+    BothCpus,
 }
 
-/// Loads `server` over `sockets` and measures both it and the generators.
-pub(super) fn load(
-    crew: &Crew,
-    server: &mut Running,
-    sockets: Vec<TcpStream>,
-    traffic: &Traffic,
-) -> io::Result<Sample> {
+impl Place {
+    /// What it adds to the name of a workload, and to its title.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Place::OneCpu => ("", ""),
+            Place::BothCpus => ("-all", ", on both CPUs with the load beside"),
+        }
+    }
+
+    pub(super) fn layout(self) -> Layout {
+        match self {
+            Place::OneCpu => SERVING,
+            Place::BothCpus => SHARED_CPUS,
+        }
+    }
+
+    /// Whether allocations are counted in a turn apart. A second core allocates no more.
+    pub(super) fn counts(self) -> bool {
+        self == Place::OneCpu
+    }
+
+    /// Starts `program` there.
+    pub(super) fn start(self, bench: &mut Bench, program: &Program, plan: Plan) -> io::Result<Running> {
+        let both = bench.cpus.both();
+        match self {
+            Place::OneCpu => bench.start(program, &both[..1], plan),
+            Place::BothCpus => bench.start(program, &both, plan.with("cores", both.len())),
+        }
+    }
+
+    /// Connects to `server`, loads and measures it. With `upstream`, it is a proxy to that listener.
+    pub(super) fn measure(
+        self,
+        bench: &mut Bench,
+        server: &mut Running,
+        traffic: &Traffic,
+        upstream: Option<&TcpListener>,
+    ) -> io::Result<Sample> {
+        if self == Place::OneCpu {
+            return bench.generator()?.run(traffic, server, upstream);
+        }
+        let address = server.address()?;
+        let mut ends = Ends::default();
+        for _ in 0..traffic.connections {
+            ends.clients.push(TcpStream::connect(address)?);
+            // At once, so that it is known whose it is: a generator has both ends of its connections, with
+            // every peer. It works on one of the server's CPUs or on the other, for both ends alike.
+            if let Some(upstream) = upstream {
+                SockRef::from(upstream).set_read_timeout(Some(SILENCE))?;
+                ends.upstreams.push(upstream.accept()?.0);
+            }
+        }
+        load(bench.crew()?, server, ends, traffic)
+    }
+}
+
+/// Loads `server` over `ends` and measures both it and the generators.
+pub(super) fn load(crew: &Crew, server: &mut Running, ends: Ends, traffic: &Traffic) -> io::Result<Sample> {
     let watch = Arc::new(Watch::default());
-    start(crew, sockets, traffic, &watch)?;
-    let window = read_while_loaded(server, &watch, traffic.times);
+    start(crew, ends, traffic, &watch)?;
+    finish(crew, server, &watch, traffic.times)
+}
+
+/// Measures `server` and the generators that load it already, and ends their work.
+pub(super) fn finish(crew: &Crew, server: &mut Running, watch: &Watch, times: Times) -> io::Result<Sample> {
+    let window = read_while_loaded(server, watch, times);
     watch.end();
     let latency = crew.finish()?;
     let window = window?;
@@ -53,19 +104,17 @@ pub(super) fn load(
     Ok(sample)
 }
 
-/// Has `crew` load `sockets`, dealt out in turn, until `watch` is over.
-pub(super) fn start(
-    crew: &Crew,
-    sockets: Vec<TcpStream>,
-    traffic: &Traffic,
-    watch: &Arc<Watch>,
-) -> io::Result<()> {
-    let mut shares: Vec<Vec<TcpStream>> = (0..crew.len()).map(|_| Vec::new()).collect();
-    for (at, socket) in sockets.into_iter().enumerate() {
-        shares[at % crew.len()].push(socket);
+/// Has `crew` load `ends`, dealt out in turn, until `watch` is over.
+pub(super) fn start(crew: &Crew, ends: Ends, traffic: &Traffic, watch: &Arc<Watch>) -> io::Result<()> {
+    let mut shares: Vec<Ends> = (0..crew.len()).map(|_| Ends::default()).collect();
+    for (at, socket) in ends.clients.into_iter().enumerate() {
+        shares[at % crew.len()].clients.push(socket);
     }
-    let job = |(seed, sockets)| Job {
-        sockets,
+    for (at, socket) in ends.upstreams.into_iter().enumerate() {
+        shares[at % crew.len()].upstreams.push(socket);
+    }
+    let job = |(seed, ends)| Job {
+        ends,
         dialog: traffic.dialog.clone(),
         depth: traffic.depth,
         rate: traffic.rate.map(|rate| rate / crew.len() as f64),

@@ -12,7 +12,7 @@ use super::{Work, Workload, even, program, shared};
 use crate::bench::Bench;
 use crate::child::{PATIENCE, Running};
 use crate::load::Traffic;
-use crate::load::crew::{Crew, Watch};
+use crate::load::crew::{Crew, Ends, Watch};
 use crate::plan::Plan;
 use crate::programs::Program;
 use crate::report::columns::{Layout, STUCK as STUCK_CORE};
@@ -95,9 +95,9 @@ struct Block {
 /// Loads the connections of the last core of `server` and blocks the first.
 fn measure(crew: &Crew, mut server: Running, traffic: &Traffic, block: Block) -> io::Result<Sample> {
     let address = server.address()?;
-    let [_idle, loaded] = even::connect_evenly(address, traffic.connections)?;
+    let [_idle, clients] = even::connect_evenly(address, traffic.connections)?;
     let watch = Arc::new(Watch::default());
-    shared::start(crew, loaded, traffic, &watch)?;
+    shared::start(crew, Ends { clients, ..Ends::default() }, traffic, &watch)?;
     thread::sleep(traffic.times.warm);
     let before = server.reading()?;
     let (own, begun, answered) = (Usage::own(), Instant::now(), watch.answered());

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -16,8 +16,7 @@ use slab::Slab;
 
 use super::{Files, SMALL, ends_request, write_header};
 use crate::plan::Plan;
-use crate::programs::net::listen;
-use crate::programs::questions::announce;
+use crate::programs::net::{Seat, on_each_core};
 use crate::raw::{BufPool, Lanes, Tag};
 
 const ACCEPT: u8 = 0;
@@ -27,18 +26,22 @@ const WRITABLE: u8 = 3;
 
 /// The file is open and nobody reads the request.
 pub(crate) fn open(plan: &Plan) -> io::Result<()> {
-    let mut floor = Floor::new(plan.listen()?, Files::of(plan)?, false)?;
-    let result = floor.serve();
-    std::mem::forget(floor);
-    result
+    run(plan, false)
 }
 
 /// Each request is parsed, each file opened, asked and closed.
 pub(crate) fn parsing(plan: &Plan) -> io::Result<()> {
-    let mut floor = Floor::new(plan.listen()?, Files::of(plan)?, true)?;
-    let result = floor.serve();
-    std::mem::forget(floor);
-    result
+    run(plan, true)
+}
+
+fn run(plan: &Plan, parses: bool) -> io::Result<()> {
+    let files = Files::of(plan)?;
+    on_each_core(plan, move |seat| {
+        let mut floor = Floor::new(seat, files.clone(), parses)?;
+        let result = floor.serve();
+        std::mem::forget(floor);
+        result
+    })
 }
 
 /// A file that is being served.
@@ -75,9 +78,8 @@ struct Floor {
 }
 
 impl Floor {
-    fn new(address: SocketAddr, files: Files, parses: bool) -> io::Result<Floor> {
-        let listener = listen(address)?;
-        announce(listener.local_addr()?)?;
+    fn new(seat: Seat, files: Files, parses: bool) -> io::Result<Floor> {
+        let listener = seat.listen()?;
         let lanes = Lanes::new(1024, 4096)?;
         let pool = BufPool::new(&lanes, 0, 1024, 1024)?;
         let (open, mut open_header) = (body(&files.path())?, Vec::new());
@@ -115,7 +117,6 @@ impl Floor {
         }
         // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
         let socket = unsafe { TcpStream::from_raw_fd(cqe.result()) };
-        socket.set_nodelay(true)?;
         // For `sendfile`, which has no flag for it.
         socket.set_nonblocking(self.open.length > SMALL)?;
         let (answer, body) = (Vec::with_capacity(SMALL as usize + 512), None);

@@ -18,7 +18,7 @@ use crate::programs::send::ringwork::counters;
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let runtime = Builder::new().cores(1).build().map_err(io::Error::other)?;
+    let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
     let (handle, address, files) = (runtime.handle().clone(), plan.listen()?, Files::of(plan)?);
     runtime.block_on(async move {
         let handler = move || {

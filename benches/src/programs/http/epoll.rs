@@ -7,8 +7,9 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::{ends_request, listener_without_blocking, ready_answer};
+use super::{ends_request, ready_answer};
 use crate::plan::Plan;
+use crate::programs::net::on_each_core;
 use crate::raw::note_wait;
 
 /// Data of the listener's events; those of a connection carry its descriptor.
@@ -16,9 +17,13 @@ const LISTENER: u64 = u64::MAX;
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let (listener, answer) = (listener_without_blocking(plan)?, ready_answer(plan)?);
+    let answer = ready_answer(plan)?;
+    on_each_core(plan, move |seat| serve(&seat.listen_without_blocking()?, &answer))
+}
+
+fn serve(listener: &TcpListener, answer: &[u8]) -> io::Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
     let mut events = vec![EpollEvent::empty(); 1024];
     let mut buffer = vec![0; 4096];
@@ -30,11 +35,11 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
         };
         for event in &events[..count] {
             if event.data() == LISTENER {
-                accept(&listener, &epoll, &mut connections)?;
+                accept(listener, &epoll, &mut connections)?;
                 continue;
             }
             let slot = &mut connections[event.data() as usize];
-            if slot.as_mut().is_some_and(|socket| serve(socket, &answer, &mut buffer).is_err()) {
+            if slot.as_mut().is_some_and(|socket| reply(socket, answer, &mut buffer).is_err()) {
                 *slot = None;
             }
         }
@@ -61,7 +66,7 @@ fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Option<Tc
 
 /// Reads once and answers a request; an error, or the end of the stream, ends the connection. A client with
 /// one request under way leaves room for its answer.
-fn serve(socket: &mut TcpStream, answer: &[u8], buffer: &mut [u8]) -> io::Result<()> {
+fn reply(socket: &mut TcpStream, answer: &[u8], buffer: &mut [u8]) -> io::Result<()> {
     match socket.read(buffer) {
         Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),

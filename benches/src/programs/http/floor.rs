@@ -9,8 +9,9 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 
-use super::{ends_request, listener, ready_answer};
+use super::{ends_request, ready_answer};
 use crate::plan::Plan;
+use crate::programs::net::on_each_core;
 use crate::raw::{BufPool, Lanes, Tag};
 
 const ACCEPT: u8 = 0;
@@ -21,12 +22,14 @@ const SEND: u8 = 2;
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     // Never freed, for sends may be under way whatever happens here.
     let answer: &'static [u8] = ready_answer(plan)?.leak();
-    let lanes = Lanes::new(1024, 8192)?;
-    let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
-    let mut floor = Floor { lanes, pool, listener: listener(plan)?, answer, connections: Slab::new() };
-    let result = floor.serve();
-    std::mem::forget(floor);
-    result
+    on_each_core(plan, move |seat| {
+        let lanes = Lanes::new(1024, 8192)?;
+        let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
+        let mut floor = Floor { lanes, pool, listener: seat.listen()?, answer, connections: Slab::new() };
+        let result = floor.serve();
+        std::mem::forget(floor);
+        result
+    })
 }
 
 struct Connection {

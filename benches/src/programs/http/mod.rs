@@ -1,7 +1,7 @@
-//! HTTP servers of one core: hyper's hello over HTTP/1.1 and HTTP/2, and an axum application that routes and
+//! HTTP servers: hyper's hello over HTTP/1.1 and HTTP/2, and an axum application that routes and
 //! answers in JSON. Application and protocol are the same code for all peers and are here; a peer's file says
 //! how its runtime brings connections to them, as its documentation recommends. Floors answer with bytes
-//! that they hold ready.
+//! that they hold ready. HTTP/2 is served by one core.
 
 pub(crate) mod epoll;
 pub(crate) mod floor;
@@ -9,6 +9,7 @@ pub(crate) mod floor_http2;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 pub(crate) mod tokio;
+pub(crate) mod tokio_multi;
 
 use std::convert::Infallible;
 use std::io;

@@ -36,7 +36,7 @@ pub(crate) fn http2(plan: &Plan) -> io::Result<()> {
 
 /// The application, served by `compat::axum::serve`.
 pub(crate) fn axum(plan: &Plan) -> io::Result<()> {
-    let runtime = Builder::new().cores(1).build().map_err(io::Error::other)?;
+    let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
     let (handle, address) = (runtime.handle().clone(), plan.listen()?);
     runtime.block_on(async move {
         let server = ringwork::compat::axum::serve(address, router()).start().await?;
@@ -51,7 +51,7 @@ where
     H: Fn(TcpStream) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let runtime = Builder::new().cores(1).build().map_err(io::Error::other)?;
+    let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
     let (handle, address) = (runtime.handle().clone(), plan.listen()?);
     runtime.block_on(async move {
         let handler = move || {

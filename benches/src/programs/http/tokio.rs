@@ -1,5 +1,5 @@
-//! hyper and axum on tokio's current-thread runtime, as their own examples do it: a spawned task per
-//! connection with hyper-util's `TokioIo`, and `axum::serve`.
+//! hyper and axum on tokio's current-thread runtime, one per core, as their own examples do it: a spawned
+//! task per connection with hyper-util's `TokioIo`, and `axum::serve`.
 
 use std::future::Future;
 use std::io;
@@ -8,50 +8,60 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{hello, listener_without_blocking, on_a_thread, router};
 use crate::plan::Plan;
+use crate::programs::net::on_each_core;
 
 /// Hello over HTTP/1.1.
 pub(crate) fn hyper(plan: &Plan) -> io::Result<()> {
-    serve(plan, |stream| async move {
-        let mut http = http1::Builder::new();
-        // An error of a connection is the client's: it has gone.
-        drop(http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service_fn(hello)).await);
+    on_each_core(plan, |seat| {
+        let listener = seat.listen_without_blocking()?;
+        on_a_thread(|| runtime()?.block_on(async { accept(TcpListener::from_std(listener)?, greet).await }))
     })
 }
 
 /// Hello over HTTP/2.
 pub(crate) fn http2(plan: &Plan) -> io::Result<()> {
-    serve(plan, |stream| async move {
+    let listener = listener_without_blocking(plan)?;
+    let connection = |stream: TcpStream| async move {
         let mut http = http2::Builder::new(TokioExecutor::new());
         drop(http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service_fn(hello)).await);
+    };
+    on_a_thread(move || {
+        runtime()?.block_on(async { accept(TcpListener::from_std(listener)?, connection).await })
     })
 }
 
 /// The application.
 pub(crate) fn axum(plan: &Plan) -> io::Result<()> {
-    let listener = listener_without_blocking(plan)?;
-    on_a_thread(|| {
-        runtime()?.block_on(async { axum::serve(TcpListener::from_std(listener)?, router()).await })
+    on_each_core(plan, |seat| {
+        let listener = seat.listen_without_blocking()?;
+        on_a_thread(|| {
+            runtime()?.block_on(async { axum::serve(TcpListener::from_std(listener)?, router()).await })
+        })
     })
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
-fn serve<F>(plan: &Plan, connection: fn(TcpStream) -> F) -> io::Result<()>
+/// Serves each connection in a task of its own.
+pub(super) async fn accept<F>(listener: TcpListener, connection: fn(TcpStream) -> F) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = listener_without_blocking(plan)?;
-    let accept = async move {
-        let listener = TcpListener::from_std(listener)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(connection(stream));
-        }
-    };
-    on_a_thread(move || runtime()?.block_on(accept))
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(connection(stream));
+    }
+}
+
+/// Hello over HTTP/1.1 on one connection.
+pub(super) async fn greet(stream: TcpStream) {
+    let mut http = http1::Builder::new();
+    // An error of a connection is the client's: it has gone.
+    drop(http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service_fn(hello)).await);
 }

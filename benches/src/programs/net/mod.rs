@@ -50,17 +50,21 @@ pub(crate) trait PerCore: 'static {
 
 /// The echo server of a peer.
 pub(crate) fn echo<P: PerCore>(plan: &Plan) -> io::Result<()> {
-    on_each_core::<P>(plan, echo_job(plan)?)
+    serve::<P>(plan, echo_job(plan)?)
 }
 
 /// The proxy of a peer.
 pub(crate) fn proxy<P: PerCore>(plan: &Plan) -> io::Result<()> {
-    on_each_core::<P>(plan, proxy_job(plan)?)
+    serve::<P>(plan, proxy_job(plan)?)
 }
 
 /// The source of a peer.
 pub(crate) fn source<P: PerCore>(plan: &Plan) -> io::Result<()> {
-    on_each_core::<P>(plan, Job::Source)
+    serve::<P>(plan, Job::Source)
+}
+
+fn serve<P: PerCore>(plan: &Plan, job: Job) -> io::Result<()> {
+    on_each_core(plan, move |seat| P::serve(seat, job))
 }
 
 fn echo_job(plan: &Plan) -> io::Result<Job> {
@@ -76,8 +80,12 @@ fn pattern() -> Vec<u8> {
     bulk::pattern()
 }
 
-/// Starts the threads of a server and becomes one of them.
-fn on_each_core<P: PerCore>(plan: &Plan, job: Job) -> io::Result<()> {
+/// Starts the threads of a server, each of which is to `serve` from a seat of its own, and becomes one of
+/// them.
+pub(crate) fn on_each_core(
+    plan: &Plan,
+    serve: impl Fn(Seat) -> io::Result<()> + Clone + Send + 'static,
+) -> io::Result<()> {
     let cores = plan.cores()?;
     let socket = bind(plan.listen()?)?;
     let address = local(&socket)?;
@@ -86,15 +94,16 @@ fn on_each_core<P: PerCore>(plan: &Plan, job: Job) -> io::Result<()> {
     let cpus = plan.cpus()?.unwrap_or_default();
     for (core, socket) in (1..).zip(more) {
         let (seat, cpu) = (Seat { socket, waiting: waiting.clone(), connections }, cpus.get(core).copied());
+        let serve = serve.clone();
         let work = move || {
-            cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| P::serve(seat, job)).expect("it serves")
+            cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| serve(seat)).expect("it serves")
         };
         thread::Builder::new().name(format!("core-{core}")).spawn(work)?;
     }
     if let (true, Some(cpu)) = (cores > 1, cpus.first()) {
         cpus::pin(&[*cpu])?;
     }
-    P::serve(Seat { socket, waiting, connections }, job)
+    serve(Seat { socket, waiting, connections })
 }
 
 /// A listener with room for every connection of a workload at once.
@@ -138,7 +147,7 @@ impl Seat {
 
     /// A listener with room for every connection of a workload at once; accepted sockets have no delay, for
     /// they inherit it.
-    fn listen(self) -> io::Result<TcpListener> {
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
         self.socket.set_tcp_nodelay(true)?;
         self.socket.listen(BACKLOG)?;
         self.ready()?;
@@ -146,7 +155,7 @@ impl Seat {
     }
 
     /// The same, not blocking.
-    fn listen_without_blocking(self) -> io::Result<TcpListener> {
+    pub(crate) fn listen_without_blocking(self) -> io::Result<TcpListener> {
         let listener = self.listen()?;
         listener.set_nonblocking(true)?;
         Ok(listener)

@@ -1,0 +1,271 @@
+//! A run as a page of Markdown, made from its JSON: machine, command and settings, a table for each group of
+//! workloads with a row for every peer, and the goals. What the tables on the terminal show is on the page, but
+//! for the ratios of other peers to each other; nothing on it is written by hand, measured or judged here.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::columns::{APART, OURS};
+use super::targets::{self, Verdict};
+use super::{document, number};
+use crate::bench::Apart;
+use crate::stats::Ratio;
+
+/// What the page needs of a run.
+#[derive(Deserialize)]
+struct Run {
+    machine: String,
+    command: String,
+    date: String,
+    record: BTreeMap<String, String>,
+    rounds: usize,
+    warm_ms: u64,
+    measure_ms: u64,
+    workloads: Vec<Workload>,
+    verdicts: Vec<Verdict>,
+}
+
+#[derive(Deserialize)]
+struct Workload {
+    name: String,
+    title: String,
+    group: String,
+    /// Headings with decimals.
+    columns: Vec<(String, usize)>,
+    metrics: Vec<String>,
+    peers: Vec<Peer>,
+}
+
+#[derive(Deserialize)]
+struct Peer {
+    peer: String,
+    failure: Option<String>,
+    skipped: Option<String>,
+    /// What is not a number is null in JSON.
+    medians: BTreeMap<String, Option<f64>>,
+    ratios: BTreeMap<String, BTreeMap<String, Interval>>,
+    apart: Apart,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Interval {
+    median: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+/// A table: the cells of its rows, the headings first.
+type Table = Vec<Vec<String>>;
+
+/// Prints the page of the run in `path`.
+pub(crate) fn print(path: &Path) -> io::Result<()> {
+    let run = serde_json::from_value(document::read(path)?).map_err(|error| {
+        io::Error::other(format!("{}: {error}: an older version has written it", path.display()))
+    })?;
+    print!("{}", page(&run));
+    Ok(())
+}
+
+fn page(run: &Run) -> String {
+    let mut page = head(run);
+    for workloads in run.workloads.chunk_by(|a, b| a.group == b.group) {
+        page += &format!("\n## {}\n", workloads[0].group);
+        // What shows different things stands in a table of its own.
+        for alike in workloads.chunk_by(|a, b| (&a.columns, &a.metrics) == (&b.columns, &b.metrics)) {
+            page.push('\n');
+            for workload in alike {
+                page += &format!("- `{}`: {}\n", workload.name, workload.title);
+            }
+            page.push('\n');
+            page += &markdown(&without_empty_columns(table(alike)));
+        }
+    }
+    if !run.verdicts.is_empty() {
+        page += &format!("\n## Goals\n\n{}:\n\n", targets::LEGEND);
+        page += &markdown(&targets::rows(&run.verdicts));
+        page += &format!("\n{}.\n", targets::summary(&run.verdicts));
+    }
+    page
+}
+
+fn head(run: &Run) -> String {
+    let mut head = format!(
+        "# All rows of one run\n\n\
+         Made by `ringwork-bench table` from the JSON of the run. `benches/README.md` says what is measured \
+         and what the columns mean.\n\n\
+         ```sh\ncargo run --release -p ringwork-bench -- {}\n```\n\n\
+         {}; {}. {} of {:.2} s for each peer, each after {:.2} s of warm-up. Numbers are medians of the \
+         rounds. *{OURS} / peer* is the median of the rounds' ratios of {OURS} to the peer of that row, with \
+         its 95 % interval: below 1, {OURS} needs less.\n\n",
+        run.command,
+        run.machine,
+        run.date,
+        if run.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", run.rounds) },
+        run.measure_ms as f64 / 1e3,
+        run.warm_ms as f64 / 1e3,
+    );
+    for (name, value) in &run.record {
+        head += &format!("- {name}: {value}\n");
+    }
+    head
+}
+
+/// The table of workloads that show the same: for each, a row for every peer.
+fn table(workloads: &[Workload]) -> Table {
+    let Workload { columns, metrics, .. } = &workloads[0];
+    let (first, others) = columns.split_first().expect("every workload shows something");
+    let mut heading = vec!["workload".to_owned(), "peer".to_owned(), first.0.clone()];
+    heading.extend(metrics.iter().map(|metric| format!("{OURS} / peer, {metric}")));
+    heading.extend(others.iter().map(|(heading, _)| heading.clone()));
+    heading.extend(APART.map(|(heading, ..)| heading.to_owned()));
+    let mut rows = vec![heading];
+    for workload in workloads {
+        let ours = workload.peers.iter().find(|peer| peer.peer == OURS);
+        for (at, peer) in workload.peers.iter().enumerate() {
+            let name = if at == 0 { format!("`{}`", workload.name) } else { String::new() };
+            let mut row = vec![name, peer.peer.clone()];
+            row.extend(cells(peer, ours, columns, metrics));
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// What stands behind the name of a peer.
+fn cells(peer: &Peer, ours: Option<&Peer>, columns: &[(String, usize)], metrics: &[String]) -> Vec<String> {
+    let ends = [("failed", &peer.failure), ("left out", &peer.skipped)];
+    let why = ends.iter().find_map(|(word, why)| why.as_ref().map(|why| format!("{word}: {why}")));
+    if let Some(why) = why {
+        let mut row = vec![String::new(); columns.len() + metrics.len() + APART.len()];
+        row[0] = why;
+        return row;
+    }
+    let value = |(heading, decimals): &(String, usize)| {
+        number(peer.medians.get(heading).copied().flatten().unwrap_or(f64::NAN), *decimals)
+    };
+    let ratio = |metric: &String| match ours {
+        Some(ours) if ours.peer == peer.peer => "1".to_owned(),
+        Some(ours) => {
+            ours.ratios.get(metric).and_then(|all| all.get(&peer.peer)).map_or("-".to_owned(), said)
+        }
+        None => "-".to_owned(),
+    };
+    let apart = APART.map(|(_, of, decimals)| number(of(&peer.apart).unwrap_or(f64::NAN), decimals));
+    let (first, others) = columns.split_first().expect("every workload shows something");
+    let mut row = vec![value(first)];
+    row.extend(metrics.iter().map(ratio));
+    row.extend(others.iter().map(value));
+    row.extend(apart);
+    row
+}
+
+fn said(interval: &Interval) -> String {
+    match (interval.median, interval.low, interval.high) {
+        (Some(median), Some(low), Some(high)) => Ratio { median, low, high }.to_string(),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A column that nobody has anything for says nothing.
+fn without_empty_columns(rows: Table) -> Table {
+    let says = |column: usize| rows[1..].iter().any(|row| !["", "-", "1"].contains(&row[column].as_str()));
+    let kept: Vec<bool> = (0..rows[0].len()).map(says).collect();
+    let keep = |row: Vec<String>| row.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(cell, _)| cell);
+    rows.into_iter().map(|row| keep(row).collect()).collect()
+}
+
+/// Names to the left, numbers to the right.
+fn markdown(rows: &Table) -> String {
+    let mut text = String::new();
+    let mut line = |cells: &[String]| {
+        let cells: Vec<String> =
+            cells.iter().map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ")).collect();
+        text += &format!("| {} |\n", cells.join(" | "));
+    };
+    line(&rows[0]);
+    let names = |column| if column < 2 { "---" } else { "---:" };
+    line(&(0..rows[0].len()).map(|column| names(column).to_owned()).collect::<Vec<_>>());
+    rows[1..].iter().for_each(|row| line(row));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn peer(name: &str, cpu: Option<f64>, ratios: Value) -> Value {
+        json!({
+            "peer": name, "failure": null, "skipped": null,
+            "medians": { "CPU µs/op": cpu, "waits/op": null }, "ratios": { "CPU per op": ratios },
+            "apart": { "allocations": 0.0, "heap_kib": null, "syscalls": null },
+        })
+    }
+
+    fn run() -> Run {
+        let interval = json!({ "median": 0.95, "low": 0.93, "high": 0.98 });
+        let ours = peer(
+            "ringwork",
+            Some(2.85),
+            json!({ "floor": interval, "go": { "median": null,
+            "low": null, "high": null } }),
+        );
+        let mut haproxy = peer("haproxy", None, json!({}));
+        haproxy["skipped"] = "haproxy is not installed".into();
+        let mut smol = peer("smol", None, json!({}));
+        smol["failure"] = "bytes came back changed: 1 | 2".into();
+        let columns = json!([["CPU µs/op", 2], ["waits/op", 4]]);
+        let workload = |name: &str, peers: Vec<Value>| {
+            json!({ "name": name, "title": "TCP echo", "group": "Echo", "columns": columns,
+                "metrics": ["CPU per op"], "peers": peers })
+        };
+        let floor = peer("floor", Some(3.0), json!({}));
+        let verdict = json!({ "workload": "echo", "metric": "CPU per op", "peer": "floor", "bound": 1.04,
+            "ratio": interval, "finding": "met" });
+        let workloads = json!([
+            workload("echo", vec![floor.clone(), smol, peer("go", None, json!({})), haproxy, ours]),
+            workload("echo-all", vec![floor]),
+        ]);
+        serde_json::from_value(json!({
+            "machine": "Linux 6.18, 2 CPUs", "command": "compare --rounds 5", "date": "2026-11-26",
+            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500,
+            "workloads": workloads, "verdicts": [verdict],
+        }))
+        .expect("what the page needs")
+    }
+
+    #[test]
+    fn every_peer_has_its_row_and_empty_columns_have_none() {
+        let page = page(&run());
+        let table = "\
+| workload | peer | CPU µs/op | ringwork / peer, CPU per op | allocations/op |
+| --- | --- | ---: | ---: | ---: |
+| `echo` | floor | 3.00 | 0.95 [0.93–0.98] | 0.0000 |
+|  | smol | failed: bytes came back changed: 1 \\| 2 |  |  |
+|  | go | - | - | 0.0000 |
+|  | haproxy | left out: haproxy is not installed |  |  |
+|  | ringwork | 2.85 | 1 | 0.0000 |
+| `echo-all` | floor | 3.00 | - | 0.0000 |
+";
+        assert!(page.contains(table), "{page}");
+        assert_eq!(page.matches("\n## Echo\n").count(), 1, "{page}");
+    }
+
+    #[test]
+    fn the_page_names_machine_command_settings_and_findings() {
+        let page = page(&run());
+        for text in [
+            "Linux 6.18, 2 CPUs; 2026-11-26. 5 rounds of 1.50 s",
+            "-- compare --rounds 5\n```",
+            "- commit: abc\n",
+            "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met |",
+            "\n1 met, 0 not met, 0 void.\n",
+        ] {
+            assert!(page.contains(text), "{text} is missing in {page}");
+        }
+    }
+}
