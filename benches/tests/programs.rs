@@ -33,6 +33,16 @@ const PROXIES: &[&str] = &[
     #[cfg(feature = "ringwork")]
     "ringwork_proxy",
 ];
+const STORES: &[&str] = &[
+    "floor_kv",
+    "tokio_kv",
+    "tokio-multi_kv",
+    "monoio_kv",
+    #[cfg(feature = "ringwork")]
+    "ringwork_kv",
+    #[cfg(feature = "ringwork")]
+    "ringwork-ported_kv",
+];
 /// Peers of every workload that need nothing but this package.
 #[cfg(feature = "ringwork")]
 const NO_FOREIGN: &str =
@@ -175,6 +185,45 @@ fn echo_keeps_no_descriptor_of_a_connection_that_was_reset() {
         ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
         let deadline = Instant::now() + PATIENCE;
         while server.descriptors() > at_first {
+            assert!(Instant::now() < deadline, "{program}: {} descriptors", server.descriptors());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn stores_answer_in_order_however_the_commands_are_cut() {
+    let (long, mut say) = (pattern(300 << 10), Vec::new());
+    say.extend_from_slice(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*3\r\n$3\r\nset\r\n$1\r\na\r\n$4\r\n\r\n$9\r\n");
+    say.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n${}\r\n", long.len()).as_bytes());
+    say.extend_from_slice(&long);
+    say.extend_from_slice(b"\r\n*1\r\n$4\r\nWHAT\r\n*2\r\n$3\r\nGET\r\n$4\r\nlong\r\n");
+    say.extend_from_slice(b"*2\r\n$3\r\nget\r\n$1\r\na\r\n");
+    let mut hear = b"$-1\r\n+OK\r\n+OK\r\n-ERR unknown command\r\n".to_vec();
+    hear.extend_from_slice(format!("${}\r\n", long.len()).as_bytes());
+    hear.extend_from_slice(&long);
+    hear.extend_from_slice(b"\r\n$4\r\n\r\n$9\r\n");
+    for program in STORES {
+        let (server, address) = Server::start(program, &[]);
+        let mut stream = connect(address);
+        // The beginning and the end in pieces that end anywhere, each in a segment of its own.
+        stream.set_nodelay(true).expect("a valid option");
+        let (first, rest) = say.split_at(40);
+        let (middle, last) = rest.split_at(rest.len() - 40);
+        for piece in first.chunks(3).chain([middle]).chain(last.chunks(7)) {
+            stream.write_all(piece).unwrap_or_else(|e| panic!("{program}: {e}"));
+        }
+        let mut heard = vec![0; hear.len()];
+        stream.read_exact(&mut heard).unwrap_or_else(|e| panic!("{program}: {e}"));
+        assert!(heard == hear, "{program}: {}", String::from_utf8_lossy(&heard[..60]));
+        let with_one = server.descriptors();
+        let mut wrong = connect(address);
+        wrong.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap_or_else(|e| panic!("{program}: {e}"));
+        // An end or a reset: either says that nothing more will come.
+        assert!(!matches!(wrong.read(&mut heard), Ok(1..)), "{program}");
+        drop((stream, wrong));
+        let deadline = Instant::now() + PATIENCE;
+        while server.descriptors() >= with_one {
             assert!(Instant::now() < deadline, "{program}: {} descriptors", server.descriptors());
             thread::sleep(Duration::from_millis(5));
         }
@@ -359,6 +408,13 @@ fn http_and_tls_are_spoken_by_every_peer() {
     // Floor, epoll loop and tokio; no epoll loop speaks HTTP/2 or TLS, and TLS is spoken in two ways by ours.
     assert_eq!(samples.len(), 3 + 3 + 2 + 2 + 5 * ours);
     for (name, sample) in samples {
+        assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
+    }
+}
+
+#[test]
+fn values_are_found_by_every_peer() {
+    for (name, sample) in samples(&short_comparison("redis-64x1,redis-64x64,redis-64x64-p16", &[])) {
         assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
     }
 }

@@ -9,6 +9,7 @@ mod files;
 mod hot;
 mod http;
 mod idle;
+mod kv;
 mod learn;
 mod open;
 mod proxy;
@@ -78,6 +79,7 @@ pub(crate) fn all() -> Vec<Workload> {
         walk::workloads(),
         http::workloads(),
         tls::workloads(),
+        kv::workloads(),
         sched::workloads(),
         hot::workloads(),
         even::workloads(),
