@@ -4,23 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
-
 use super::resp::{Command, Head, Reply, parse};
 
 /// The values by their keys.
 #[derive(Default)]
-pub(super) struct Map(HashMap<Box<[u8]>, Bytes>);
+pub(super) struct Map(HashMap<Box<[u8]>, Box<[u8]>>);
 
 impl Map {
-    fn get(&self, key: &[u8]) -> Option<&Bytes> {
-        self.0.get(key)
-    }
-
-    fn set(&mut self, key: &[u8], value: &[u8]) {
-        self.0.insert(key.into(), Bytes::copy_from_slice(value));
-    }
-
     /// Does the commands that are whole in `bytes` and appends the replies to `out`; the length of what was
     /// understood.
     fn answer(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
@@ -28,9 +18,9 @@ impl Map {
         while let Some((command, length)) = parse(&bytes[used..])? {
             used += length;
             let reply = match command {
-                Command::Get(key) => Reply::Value(self.get(key).map(|value| &value[..])),
+                Command::Get(key) => Reply::Value(self.0.get(key).map(|value| &value[..])),
                 Command::Set(key, value) => {
-                    self.set(key, value);
+                    self.0.insert(key.into(), value.into());
                     Reply::Stored
                 }
                 Command::Unknown => Reply::Unknown,
@@ -43,7 +33,7 @@ impl Map {
     }
 }
 
-/// What a connection has said and is not whole yet, for those who own the bytes that come in.
+/// What a connection has said and is not whole yet.
 #[derive(Default)]
 pub(super) struct Unread(Vec<u8>);
 
@@ -62,21 +52,12 @@ impl Unread {
     }
 }
 
-/// The map of a program whose tasks may run on any thread: each access is locked, and a value leaves it as a
-/// reference of its own.
+/// The map of a program whose tasks may run on any thread.
 #[derive(Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Map>>);
 
 impl Shared {
-    pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
-        self.lock().get(key).cloned()
-    }
-
-    pub(super) fn set(&self, key: &[u8], value: &[u8]) {
-        self.lock().set(key, value);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Map> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Map> {
         self.0.lock().expect("nothing panics under it")
     }
 }
