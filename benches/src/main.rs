@@ -8,6 +8,7 @@ mod child;
 mod counting;
 mod cpus;
 mod frames;
+mod keys;
 mod load;
 mod meter;
 mod plan;

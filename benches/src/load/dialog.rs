@@ -2,11 +2,15 @@
 //! a meaning: of an HTTP answer, the fields between status line and body may change from one second to the
 //! next, but not in number.
 
+use crate::keys;
+
 /// A conversation of requests and replies, the same on all connections.
 #[derive(Clone, Debug)]
 pub(crate) enum Dialog {
     /// A message of that size comes back as it was sent.
     Echo { size: usize },
+    /// A key of a store, another one each time, brings its value.
+    Get,
     /// A request brings the reply that it brought the first time, whose bytes between `free.0` and `free.1`
     /// may differ.
     Fixed { request: Vec<u8>, reply: Vec<u8>, free: (usize, usize) },
@@ -17,6 +21,7 @@ impl Dialog {
     pub(crate) fn request_len(&self) -> usize {
         match self {
             Dialog::Echo { size } => *size,
+            Dialog::Get => keys::REQUEST,
             Dialog::Fixed { request, .. } => request.len(),
         }
     }
@@ -25,6 +30,7 @@ impl Dialog {
     pub(crate) fn reply_len(&self) -> usize {
         match self {
             Dialog::Echo { size } => *size,
+            Dialog::Get => keys::REPLY,
             Dialog::Fixed { reply, .. } => reply.len(),
         }
     }
@@ -37,14 +43,21 @@ impl Dialog {
                     *byte = (at * 31 + seed * 7) as u8;
                 }
             }
+            Dialog::Get => keys::ask(seed as u64 % keys::KEYS, message),
             Dialog::Fixed { request, .. } => message.copy_from_slice(request),
         }
     }
 
     /// Makes a request differ from all others of its connection, if the dialog allows it.
     pub(crate) fn stamp(&self, sequence: u64, message: &mut [u8]) {
-        if let (Dialog::Echo { .. }, Some(first)) = (self, message.first_chunk_mut::<8>()) {
-            *first = sequence.to_le_bytes();
+        match self {
+            Dialog::Echo { .. } => {
+                if let Some(first) = message.first_chunk_mut::<8>() {
+                    *first = sequence.to_le_bytes();
+                }
+            }
+            Dialog::Get => keys::ask_another(message, sequence),
+            Dialog::Fixed { .. } => {}
         }
     }
 
@@ -53,6 +66,7 @@ impl Dialog {
         let to = from + piece.len();
         match self {
             Dialog::Echo { .. } => request[from..to] == *piece,
+            Dialog::Get => keys::answer(request)[from..to] == *piece,
             Dialog::Fixed { reply, free, .. } => {
                 let same = |a: usize, b: usize| {
                     let (a, b) = (a.max(from), b.min(to));
@@ -79,6 +93,19 @@ mod tests {
         changed[8] ^= 1;
         assert!(!dialog.is_right(&message, 4, &changed[4..9]));
         assert!(dialog.is_right(&message, 9, &changed[9..]));
+    }
+
+    #[test]
+    fn a_key_must_bring_its_own_value() {
+        let dialog = Dialog::Get;
+        let mut message = vec![0; dialog.request_len()];
+        dialog.compose(3, &mut message);
+        let first = crate::keys::answer(&message);
+        dialog.stamp(77, &mut message);
+        let second = crate::keys::answer(&message);
+        assert!(dialog.is_right(&message, 0, &second) && dialog.is_right(&message, 40, &second[40..]));
+        assert!(!dialog.is_right(&message, 0, &first));
+        assert!(!dialog.is_right(&message, 1, &second[..9]));
     }
 
     #[test]

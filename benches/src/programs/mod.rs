@@ -11,6 +11,7 @@ mod files;
 mod foreign;
 mod hot;
 mod http;
+mod kv;
 mod local;
 mod net;
 mod questions;
@@ -155,6 +156,15 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("ringwork-polled", "tls", tls::ringwork::polled),
     #[cfg(feature = "ringwork")]
     own("ringwork-tokio-rustls", "tls", tls::ringwork::tokio_rustls),
+    own("floor", "kv", kv::floor::run),
+    own("tokio", "kv", kv::tokio::current_thread),
+    own("tokio-multi", "kv", kv::tokio::multi_thread),
+    own("monoio", "kv", kv::monoio::run),
+    foreign("redis", "kv", foreign::redis::run, foreign::redis::look),
+    #[cfg(feature = "ringwork")]
+    own("ringwork", "kv", kv::ringwork::own),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-ported", "kv", kv::ringwork::ported),
     own("tokio", "local", local::run::<local::tokio::LocalSet>),
     own("monoio", "local", local::run::<local::monoio::Monoio>),
     own("glommio", "local", local::run::<local::glommio::Glommio>),
@@ -231,8 +241,10 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("haproxy-splice", "the same with option splice-auto"),
     ("nginx", "nginx, a process per core, sendfile off; where it is installed"),
     ("nginx-sendfile", "the same with sendfile on"),
+    ("redis", "redis-server, one thread, nothing on disk; where it is installed"),
     ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
     ("ringwork-bare", "ringwork's calls without a web server around them"),
+    ("ringwork-ported", "tokio's row, line for line, over ringwork's streams"),
     ("ringwork-polled", "ringwork's own tls under tokio's traits"),
     ("ringwork-tokio-rustls", "tokio-rustls over ringwork's streams, where ringwork is its own tls"),
     ("ringwork-stuck", "the same with a core blocked"),

@@ -10,8 +10,14 @@ use std::time::SystemTime;
 /// Packages whose versions matter.
 const PACKAGES: [&str; 7] = ["compio", "glommio", "io-uring", "monoio", "ringwork", "smol", "tokio"];
 /// Programs of others, and how they are asked for their version.
-const PROGRAMS: [(&str, &str); 5] =
-    [("nginx", "-v"), ("haproxy", "-v"), ("go", "version"), ("strace", "-V"), ("rustc", "-V")];
+const PROGRAMS: [(&str, &str); 6] = [
+    ("nginx", "-v"),
+    ("haproxy", "-v"),
+    ("redis-server", "-v"),
+    ("go", "version"),
+    ("strace", "-V"),
+    ("rustc", "-V"),
+];
 
 /// The lock file of the workspace as it was at build time.
 const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"));

@@ -1,6 +1,6 @@
 //! A run as a page of Markdown, made from its JSON: machine, command and settings, a table for each group of
-//! workloads with a row for every peer, and the goals. What the tables on the terminal show is on the page, but
-//! for the ratios of other peers to each other; nothing on it is written by hand, measured or judged here.
+//! workloads with a row for every peer, and the goals. What the tables on the terminal show is on the page,
+//! but for ratios of other peers to each other. Nothing on it is written by hand, measured or judged here.
 
 use std::collections::BTreeMap;
 use std::io;

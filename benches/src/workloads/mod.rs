@@ -9,6 +9,7 @@ mod files;
 mod hot;
 mod http;
 mod idle;
+mod kv;
 mod learn;
 mod open;
 mod proxy;
@@ -80,6 +81,7 @@ pub(crate) fn all() -> Vec<Workload> {
         ("Trees of files", walk::workloads()),
         ("HTTP", http::workloads()),
         ("TLS", tls::workloads()),
+        ("Key-value servers", kv::workloads()),
         ("Operations of a scheduler", sched::workloads()),
         ("A hot core", hot::workloads()),
         ("Even load", even::workloads()),

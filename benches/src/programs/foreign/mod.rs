@@ -6,6 +6,7 @@ pub(crate) mod file_server;
 pub(crate) mod go;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
+pub(crate) mod redis;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
