@@ -167,6 +167,39 @@ macro_rules! stream_calls {
                 SendAll::new(self.shared(), buf)
             }
 
+            /// Sends the whole buffer off: ready when the stream has taken the message, and not when that has
+            /// left.
+            ///
+            /// For servers that answer and go on to read: who awaits [`send_all`](Self::send_all) is woken and
+            /// polled once more for each answer. One such message is in flight at most, and the next one waits
+            /// for it, so a peer that does not read holds its sender up. The buffer is dropped when the kernel
+            /// has all of it.
+            ///
+            /// Dropping the future before it is ready sends nothing. What was taken leaves without another
+            /// call, also if the stream is dropped next: then it closes behind the message, unless the peer
+            /// takes nothing for 100 s (TCP) or the linger time is zero. A runtime that goes down waits
+            /// half of its time for it.
+            ///
+            /// # Errors
+            /// What has become of messages sent off before, once; this message is not sent then. Await
+            /// [`all_sent`](Self::all_sent) where nothing is sent any more and it matters.
+            ///
+            /// # Panics
+            /// On a thread that is no core and has entered no runtime.
+            pub fn send_off<B: IoBuf>(&self, buf: B) -> $crate::net::SendOff<'_, B> {
+                $crate::net::SendOff::new(self.shared(), buf)
+            }
+
+            /// Waits until all that was sent or sent off before has been handed to the kernel.
+            ///
+            /// Dropping the future gives its place behind them up, and nothing else.
+            ///
+            /// # Errors
+            /// What has become of messages sent off, once.
+            pub async fn all_sent(&self) -> io::Result<()> {
+                $crate::net::send_off::all_sent(self.shared()).await
+            }
+
             /// Sends several buffers as one message (at most 1,024 of them in one call).
             ///
             /// # Errors
@@ -243,8 +276,8 @@ macro_rules! stream_calls {
             /// received and not read.
             ///
             /// # Errors
-            /// - What became of bytes written through the traits of [`compat`](crate::compat), if no call was
-            ///   told. The connection is closed then.
+            /// - What became of bytes sent off, or written through the traits of [`compat`](crate::compat), if
+            ///   no call was told. The connection is closed then.
             /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
             pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {
                 $crate::net::connected::release(self).await

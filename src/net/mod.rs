@@ -28,6 +28,7 @@ mod reader;
 mod receive;
 mod recv;
 mod send;
+mod send_off;
 mod shared;
 mod split;
 mod stream;
@@ -47,6 +48,7 @@ pub(crate) use ops::assert_reach;
 pub use peek::Peek;
 pub use receive::{Recv, RecvPooled};
 pub use send::{Send, SendAll, SendVectored};
+pub use send_off::SendOff;
 pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};
 pub use stream::TcpStream;
 #[cfg(feature = "tls")]

@@ -4,7 +4,6 @@
 //! which they may be in flight is the lanes' (turn.rs, recv.rs).
 #![forbid(unsafe_code)]
 
-use super::poll_write;
 use super::shared::Shared;
 use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
@@ -175,22 +174,24 @@ impl<B: IoBuf> Operation for SendWhole<B> {
     }
 }
 
-/// A send of bytes that were copied from a writer without a future (poll_write.rs). Nobody waits for the op:
-/// its completion goes on by itself.
-pub(super) struct SendCopied {
+/// A send of bytes that were promised to leave (poll_write.rs, send_off.rs). Nobody waits for the op: its
+/// completion goes on by itself.
+pub(super) struct SendPromised<B> {
     shared: Arc<Shared>,
-    from: Outward<Vec<u8>>,
-    /// The ring knows that these bytes were promised to leave.
+    from: Outward<B>,
+    /// What is done when it is over.
+    over: fn(&Arc<Shared>, io::Result<usize>, B),
+    /// The ring knows of the promise.
     owed: bool,
 }
 
-impl SendCopied {
-    pub(super) fn new(shared: &Arc<Shared>, bytes: Vec<u8>) -> Self {
-        Self { shared: Arc::clone(shared), from: Outward::new(bytes), owed: false }
+impl<B: IoBuf> SendPromised<B> {
+    pub(super) fn new(shared: &Arc<Shared>, buf: B, over: fn(&Arc<Shared>, io::Result<usize>, B)) -> Self {
+        Self { shared: Arc::clone(shared), from: Outward::new(buf), over, owed: false }
     }
 }
 
-impl Operation for SendCopied {
+impl<B: IoBuf> Operation for SendPromised<B> {
     const OPCODE: u8 = opcode::SEND;
     type Output = ();
 
@@ -221,7 +222,7 @@ impl Operation for SendCopied {
             let _ = sys::io::reset(self.shared.fd());
         }
         let (result, bytes) = self.from.finish(cqe);
-        poll_write::sent(&self.shared, result, bytes);
+        (self.over)(&self.shared, result, bytes);
     }
 }
 

@@ -54,7 +54,7 @@
 #![forbid(unsafe_code)]
 
 use super::Connected;
-use super::ops::{SendCopied, assert_reach};
+use super::ops::{SendPromised, assert_reach};
 use super::shared::{SendSide, Shared};
 use super::turn::Place;
 use crate::base::coop;
@@ -252,12 +252,7 @@ pub(crate) fn poll_flush(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<
 /// As [`poll_write`].
 #[cfg_attr(not(feature = "hyper"), allow(dead_code))]
 pub(crate) fn poll_send_off(stream: &impl Connected) -> Poll<io::Result<()>> {
-    let shared = stream.shared();
-    // As in `poll_flush`.
-    if shared.written.load(Ordering::Acquire) != FAILED {
-        return Poll::Ready(Ok(()));
-    }
-    Poll::Ready(take_failure(shared).map_or(Ok(()), Err))
+    Poll::Ready(check(stream.shared()))
 }
 
 /// Closes the send direction behind all that was written. A connection that is gone has none, which is no
@@ -287,6 +282,18 @@ pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
     failure
 }
 
+/// What has gone wrong with bytes that were taken, if nobody was told.
+///
+/// # Errors
+/// Just that.
+pub(super) fn check(shared: &Shared) -> io::Result<()> {
+    // As in `poll_flush`.
+    if shared.written.load(Ordering::Acquire) != FAILED {
+        return Ok(());
+    }
+    take_failure(shared).map_or(Ok(()), Err)
+}
+
 /// Whether a flush would have something to wait for or to tell.
 pub(super) fn is_unsettled(shared: &Shared) -> bool {
     shared.written.load(Ordering::Acquire) != SETTLED
@@ -298,7 +305,8 @@ pub(super) fn abandoned(shared: &Shared) {
         // The connection is the parent's.
         return;
     }
-    if !shared.send_side().polled.as_ref().is_some_and(|writer| writer.sending) {
+    let is_written = || shared.send_side().polled.as_ref().is_some_and(|writer| writer.sending);
+    if !shared.off.load(Ordering::Relaxed) && !is_written() {
         return;
     }
     let socket = SockRef::from(shared);
@@ -312,14 +320,10 @@ pub(super) fn abandoned(shared: &Shared) {
 }
 
 /// An op has had its final CQE. On its home core, unless it never got there.
-pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
+fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     let all = bytes.len();
     spare::give_back(bytes);
-    let failure = match result {
-        Ok(n) if n > 0 || all == 0 => None,
-        Ok(_) => Some(io::ErrorKind::WriteZero.into()),
-        Err(error) => Some(error),
-    };
+    let failure = failure_of(result, all);
     if failure.is_some() {
         // Before the turn passes.
         shared.note_torn();
@@ -355,9 +359,27 @@ pub(super) fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u
     }
 }
 
+/// What has gone wrong with an op for `asked` bytes.
+pub(super) fn failure_of(result: io::Result<usize>, asked: usize) -> Option<io::Error> {
+    match result {
+        Ok(n) if n > 0 || asked == 0 => None,
+        Ok(_) => Some(io::ErrorKind::WriteZero.into()),
+        Err(error) => Some(error),
+    }
+}
+
+/// Keeps what has gone wrong with a message that was sent off, for whichever call comes next. For who has the
+/// turn.
+pub(super) fn keep(shared: &Shared, failure: io::Error) {
+    shared.note_torn();
+    let mut side = shared.send_side();
+    side.polled.get_or_insert_default().failure = Some(failure);
+    shared.written.store(FAILED, Ordering::Release);
+}
+
 /// Gives the bytes to a ring. The turn is this op's until [`sent`].
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
-    submit_orphan(SendCopied::new(shared, bytes));
+    submit_orphan(SendPromised::new(shared, bytes, sent));
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {

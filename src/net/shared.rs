@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     send: Mutex<SendSide>,
     /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
     pub(super) written: AtomicU8,
+    /// A message that was sent off is in flight (send_off.rs).
+    pub(super) off: AtomicBool,
     /// A send whose future was dropped, or one without a future, did not leave whole. Written before the turn
     /// passes and read with the turn, so the turnstile orders it.
     torn: AtomicBool,
@@ -61,6 +63,7 @@ impl Shared {
             send_turn: Turnstile::default(),
             send: Mutex::default(),
             written: AtomicU8::new(poll_write::SETTLED),
+            off: AtomicBool::new(false),
             torn: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             _permit: permit,

@@ -7,6 +7,7 @@
 use super::peek::Peek;
 use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
+use super::send_off::SendOff;
 use super::shared::Shared;
 use super::unix::SocketAddr as UnixAddr;
 use super::{Connected, TcpStream, UnixStream};
@@ -131,6 +132,19 @@ macro_rules! sends {
             #[doc = concat!("As [`", stringify!($stream), "::send_all`].")]
             pub fn send_all<B: IoBuf>(&self, buf: B) -> SendAll<'_, B> {
                 self.stream().send_all(buf)
+            }
+
+            #[doc = concat!("As [`", stringify!($stream), "::send_off`].")]
+            pub fn send_off<B: IoBuf>(&self, buf: B) -> SendOff<'_, B> {
+                self.stream().send_off(buf)
+            }
+
+            #[doc = concat!("As [`", stringify!($stream), "::all_sent`].")]
+            ///
+            /// # Errors
+            /// As there.
+            pub async fn all_sent(&self) -> io::Result<()> {
+                self.stream().all_sent().await
             }
 
             #[doc = concat!("As [`", stringify!($stream), "::send_vectored`].")]

@@ -41,6 +41,9 @@ use std::time::Duration;
 /// client.send_all("world").await.0?;
 /// assert_eq!(server.peek([0u8; 3]).await.1, *b"wor");
 /// assert_eq!(server.recv([0u8; 5]).await.1, *b"world");
+/// // An answer that is not waited for.
+/// server.send_off("bye").await?;
+/// assert_eq!(&*client.recv_pooled().await?, b"bye");
 /// # Ok(())
 /// # }
 /// ```

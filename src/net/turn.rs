@@ -264,11 +264,21 @@ pub(super) struct SendTurn<'a> {
 }
 
 impl<'a> SendTurn<'a> {
+    /// Nobody's turn yet.
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, place: Place::Outside }
+    }
+
     /// Waits for the turn.
     pub(super) async fn take(shared: &'a Arc<Shared>) -> Self {
-        let mut turn = Self { shared, place: Place::Outside };
-        poll_fn(|cx| shared.send_turn.poll_enter(&mut turn.place, cx)).await;
+        let mut turn = Self::new(shared);
+        poll_fn(|cx| turn.poll(cx)).await;
         turn
+    }
+
+    /// Takes the turn, or waits for it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.send_turn.poll_enter(&mut self.place, cx)
     }
 
     /// The stream whose turn this is.
@@ -280,11 +290,16 @@ impl<'a> SendTurn<'a> {
     pub(super) fn leave_to_op(&mut self) {
         self.place = Place::Outside;
     }
+
+    /// Passes it on, or gives the place in front of it up.
+    pub(super) fn leave(&mut self) {
+        self.shared.leave_send(std::mem::take(&mut self.place));
+    }
 }
 
 impl Drop for SendTurn<'_> {
     fn drop(&mut self) {
-        self.shared.leave_send(std::mem::take(&mut self.place));
+        self.leave();
     }
 }
 

@@ -7,6 +7,7 @@ mod headed_files;
 mod listening;
 mod order;
 mod peek;
+mod sent_off;
 mod serving;
 mod stopping;
 #[path = "../support/mod.rs"]

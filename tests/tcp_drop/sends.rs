@@ -97,9 +97,11 @@ async fn send_some(stream: TcpStream, first: u32, count: u32, mut random: Random
             sleep(Duration::from_millis(1)).await;
             sleep(Duration::from_millis(1) * naps).await;
         };
-        let in_parts = random.chance(3);
+        let (in_parts, off) = (random.chance(3), random.chance(3));
         let whole = async {
-            if in_parts {
+            if off {
+                stream.send_off(Canary::full(bytes.clone())).await.unwrap();
+            } else if in_parts {
                 let parts = bytes.chunks(1 + bytes.len() / 7).map(|part| Canary::full(part.to_vec()));
                 assert_eq!(stream.send_vectored(parts.collect()).await.0.unwrap(), bytes.len());
             } else {

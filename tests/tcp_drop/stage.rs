@@ -95,6 +95,9 @@ impl Stage {
             0 => Box::pin(async move { drop(stream.recv(Canary::empty(size)).await) }),
             1 => Box::pin(async move { drop(stream.recv_pooled().await) }),
             2 => Box::pin(async move { drop(stream.recv_exact(Canary::empty(size)).await) }),
+            3 if random.chance(2) => {
+                Box::pin(async move { drop(stream.send_off(Canary::full(vec![3; size])).await) })
+            }
             3 => Box::pin(async move { drop(stream.send(Canary::full(vec![3; size])).await) }),
             4 => {
                 let parts = (0..1 + random.below(20)).map(|_| Canary::full(vec![4; 1 + size / 8])).collect();

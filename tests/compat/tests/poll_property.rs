@@ -41,6 +41,8 @@ enum Write {
     SendVectored(Vec<usize>),
     /// Dropped in flight: it leaves whole.
     SendDropped(usize),
+    SendOff(usize),
+    AllSent,
     Move(usize),
     Yield,
 }
@@ -91,6 +93,8 @@ fn write() -> impl Strategy<Value = Write> {
         1 => length().prop_map(Write::Send),
         1 => several().prop_map(Write::SendVectored),
         1 => length().prop_map(Write::SendDropped),
+        2 => length().prop_map(Write::SendOff),
+        1 => Just(Write::AllSent),
         1 => (0..2usize).prop_map(Write::Move),
         1 => Just(Write::Yield),
     ]
@@ -169,6 +173,8 @@ async fn send_step(half: &mut OwnedSendHalf, step: Write, at: usize) -> io::Resu
                 Poll::Pending => len,
             }
         }
+        Write::SendOff(len) => half.send_off(pattern(at, len)).await.map(|()| len)?,
+        Write::AllSent => half.all_sent().await.map(|()| 0)?,
         Write::Move(core) => moved(core).await,
         Write::Yield => {
             yield_now().await;

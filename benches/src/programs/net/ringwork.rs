@@ -56,7 +56,7 @@ pub(crate) async fn echo_stream(stream: TcpStream) -> io::Result<()> {
         if received.is_empty() {
             return Ok(());
         }
-        stream.send_all(received).await.0?;
+        stream.send_off(received).await?;
     }
 }
 
@@ -75,7 +75,7 @@ async fn pass(from: OwnedRecvHalf, to: OwnedSendHalf) -> io::Result<()> {
         if received.is_empty() {
             return to.shutdown_write().await;
         }
-        to.send_all(received).await.0?;
+        to.send_off(received).await?;
     }
 }
 

@@ -1,0 +1,105 @@
+//! Sending a message off: without waiting until it has left.
+//!
+//! Owns the future of `send_off` and what becomes of its op. A server that answers and goes on to read need
+//! not be woken and polled once more for each answer, as it is when it awaits `send`.
+//!
+//! # The lane
+//! A message that is sent off has a place in the send lane like any other. With the turn its op is submitted,
+//! the turn is the op's from then on, and the future is ready. So there is one such message in flight at most;
+//! who sends the next one waits for the turn, and a peer that does not read holds its sender up here, too.
+//!
+//! # Who touches what
+//! - `Shared::off`, that such an op is in flight: set by who has the turn, before the op is submitted; cleared
+//!   by the op's completion, before the turn passes; read when the last handle is dropped. Whoever has set it
+//!   had a handle, so that drop sees it. It may be cleared at that moment: then a socket that is about to
+//!   close gets a limit that it has no use for.
+//! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
+//!   passes. A call with the turn looks at one atomic (`poll_write::check`) and takes the lock only if
+//!   something has. It is told once, by whichever call of either shape comes first.
+//!
+//! # What if
+//! - *The future is dropped* before it is ready: nothing is sent, and its place is given up. Afterwards there
+//!   is nothing left of it.
+//! - *The task moves on, or ends*: the op stays where it was submitted. If the kernel stops short, its
+//!   completion submits the rest.
+//! - *The last handle is dropped, the runtime goes down, the process forks*: as for bytes that were written
+//!   without a future, for the promise is the same (poll_write.rs, `SendPromised`).
+#![forbid(unsafe_code)]
+
+use super::ops::{SendPromised, assert_reach};
+use super::poll_write;
+use super::shared::Shared;
+use super::turn::SendTurn;
+use crate::base::coop;
+use crate::buf::IoBuf;
+use crate::ring::op::submit_orphan;
+use crate::sys::fork;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+/// The future of [`TcpStream::send_off`](super::TcpStream::send_off).
+#[must_use = "a send does nothing unless it is awaited"]
+pub struct SendOff<'a, B: IoBuf> {
+    turn: SendTurn<'a>,
+    buf: Option<B>,
+}
+
+impl<'a, B: IoBuf> SendOff<'a, B> {
+    pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
+        Self { turn: SendTurn::new(shared), buf: Some(buf) }
+    }
+
+    /// With the turn: tells what has become of those before, or submits.
+    fn go(&mut self) -> io::Result<()> {
+        let shared = self.turn.shared();
+        poll_write::check(shared)?;
+        let buf = self.buf.take().expect("polled after completion");
+        if !buf.is_empty() {
+            shared.off.store(true, Ordering::Relaxed);
+            self.turn.leave_to_op();
+            submit_orphan(SendPromised::new(shared, buf, over));
+        }
+        Ok(())
+    }
+}
+
+/// The op has had its final CQE. On its home core, unless it never got there.
+fn over<B: IoBuf>(shared: &Arc<Shared>, result: io::Result<usize>, buf: B) {
+    if let Some(failure) = poll_write::failure_of(result, buf.len()) {
+        poll_write::keep(shared, failure);
+    }
+    shared.off.store(false, Ordering::Relaxed);
+    shared.sent();
+}
+
+// The buffer moves into the op's cell before the kernel sees it: nothing in the future is pointed at.
+impl<B: IoBuf> Unpin for SendOff<'_, B> {}
+
+impl<B: IoBuf> Future for SendOff<'_, B> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let budget = ready!(coop::poll_proceed(cx));
+        // Before anything depends on it. In a child the turn of an op that the parent has never passes.
+        assert_reach();
+        if fork::is_child() {
+            return Poll::Ready(Err(fork::error()));
+        }
+        ready!(this.turn.poll(cx));
+        budget.made_progress();
+        let result = this.go();
+        this.turn.leave();
+        Poll::Ready(result)
+    }
+}
+
+/// Waits for the turn, behind all that was sent, and tells what has become of it.
+pub(super) async fn all_sent(shared: &Arc<Shared>) -> io::Result<()> {
+    let _turn = SendTurn::take(shared).await;
+    poll_write::check(shared)
+}
