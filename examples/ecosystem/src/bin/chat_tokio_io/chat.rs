@@ -95,9 +95,14 @@ pub(crate) async fn serve(address: &str) -> io::Result<()> {
     drop(listener);
     let _nobody_may_be_there = stop.send(true);
     let all_left = async { while clients.join_next().await.is_some() {} };
-    if timeout(2 * GRACE, all_left).await.is_err() {
-        clients.shutdown().await;
+    tokio::select! {
+        () = all_left => return Ok(()),
+        () = sleep(2 * GRACE) => {}
+        // Asked once more: at once.
+        _ = ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
+    clients.shutdown().await;
     Ok(())
 }
 
