@@ -66,7 +66,8 @@ fn a_second_signal_ends_a_server_at_once() {
         server.signal(libc::SIGINT);
         let (code, said) = server.end();
         assert_eq!(code, Some(0), "{name}: {said}");
-        assert_eq!(said, format!("{name}: asked to end at once: cut what was still connected\n"));
+        let at_once = format!("{name}: stopping at once: whoever is still connected is cut off\n");
+        assert_eq!(said, programs::stopping(name) + &at_once);
         drop(clients);
     }
 }

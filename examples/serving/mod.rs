@@ -43,22 +43,24 @@ impl Stop {
             .map_err(|error| format!("cannot listen for signals: {error}"))
     }
 
-    /// Waits until somebody wants the server to end.
+    /// Waits until somebody wants the server to end, and says that it is ending and how to hurry it.
     ///
     /// # Errors
     /// One line for stderr.
     pub async fn asked(&self) -> Result<(), String> {
-        self.signals.recv().await.map_err(|error| format!("cannot wait for signals: {error}"))
+        self.signals.recv().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
+        complain(self.program, "stopping once clients are done; a second signal stops it at once");
+        Ok(())
     }
 
     /// Waits for the orderly end. `None` if somebody asks once more and will not wait for it, which is said.
     pub async fn or_at_once<T>(&self, orderly: impl Future<Output = T>) -> Option<T> {
-        match select(pin!(orderly), pin!(self.asked())).await {
+        match select(pin!(orderly), pin!(self.signals.recv())).await {
             Either::Left((ended, _)) => Some(ended),
             // Without signals nobody can ask.
             Either::Right((Err(_), orderly)) => Some(orderly.await),
             Either::Right((Ok(()), _)) => {
-                complain(self.program, "asked to end at once: cut what was still connected");
+                complain(self.program, "stopping at once: whoever is still connected is cut off");
                 None
             }
         }

@@ -13,13 +13,15 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[path = "../../../../serving/mod.rs"]
+mod serving;
 
 use args::{Args, Command, Serve};
 use futures_util::future::{Either, select};
 use ringwork::runtime::Builder;
-use ringwork::signal;
 use ringwork_openraft::net::{Client, initialize, status};
 use ringwork_openraft::{Node, NodeOptions};
+use serving::Stop;
 use std::io::{self, Write as _};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -33,14 +35,14 @@ const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 async fn serve(serve: Serve) -> io::Result<()> {
     let Serve { id, dir, listen, snapshot_every } = serve;
     // Before the node is there, so that a signal in between does not end the process as if by accident.
-    let mut stop = pin!(signal::shutdown());
+    let stop = Stop::new("raft_kv").map_err(io::Error::other)?;
     let node = Node::start(NodeOptions { id, dir, listen, snapshot_every }).await?;
     say(format_args!("listening on {}", node.address()))?;
-    let ended = match select(stop.as_mut(), pin!(node.failed())).await {
-        Either::Left((stopped, _)) => stopped,
+    let ended = match select(pin!(stop.asked()), pin!(node.failed())).await {
+        Either::Left((stopped, _)) => stopped.map_err(io::Error::other),
         Either::Right((failure, _)) => Err(failure),
     };
-    node.stop().await;
+    stop.or_at_once(node.stop()).await;
     ended
 }
 
@@ -71,9 +73,8 @@ fn say(line: std::fmt::Arguments<'_>) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A line on stderr. Whoever reads there may be gone.
 fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "raft_kv: {line}");
+    serving::complain("raft_kv", line);
 }
 
 fn main() -> ExitCode {
