@@ -3,8 +3,11 @@
 //! What a client sends comes back. The buffer that a receive picked is the one that is sent: nothing is
 //! copied, and a connection that is idle holds no buffer. Try it with `nc 127.0.0.1 7000`.
 
+mod serving;
+
 use ringwork::net::TcpStream;
-use ringwork::{Balance, Serve, runtime, signal};
+use ringwork::{Balance, Serve, runtime};
+use serving::{Stop, complain, listen_options};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,13 +74,14 @@ async fn echo(stream: TcpStream) -> std::io::Result<()> {
 async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
     // A connection that breaks is its own affair; the others go on.
     let handler = |stream, _peer| async { drop(echo(stream).await) };
-    let server = Serve::new(listen).balance(balance).start(handler).await;
+    let serving = Serve::new(listen).options(listen_options("echo")).balance(balance);
+    let server = serving.start(handler).await;
     let server = server.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     // Listened for before anybody is told that the server is there.
-    let stop = signal::shutdown();
+    let stop = Stop::new("echo")?;
     println!("listening on {}", server.local_addr());
-    stop.await.map_err(|error| format!("cannot wait for signals: {error}"))?;
-    server.stop(Duration::from_secs(4)).await;
+    stop.asked().await?;
+    stop.or_at_once(server.stop(Duration::from_secs(4))).await;
     Ok(())
 }
 
@@ -89,7 +93,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("echo: {error} (see --help)");
+            complain("echo", format_args!("{error} (see --help)"));
             return ExitCode::from(2);
         }
     };
@@ -104,7 +108,7 @@ fn main() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("echo: {error}");
+            complain("echo", error);
             ExitCode::FAILURE
         }
     }

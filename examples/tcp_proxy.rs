@@ -15,16 +15,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod serving;
+
 use futures_util::future::try_join;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringwork::net::{ListenOptions, TcpStream};
+use ringwork::net::TcpStream;
 use ringwork::runtime::{Builder, Handle};
-use ringwork::signal::Signal;
 use ringwork::time::timeout;
-use ringwork::{Balance, Serve};
+use ringwork::{Balance, Serve, core};
+use serving::{Seldom, Stop, listen_options};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N] [--balance WAY]
@@ -155,9 +159,48 @@ async fn serve_client(client: TcpStream, peer: SocketAddr, upstream: SocketAddr)
     }
 }
 
-/// A line on stderr. Whoever reads there may be gone: no reason to stop serving.
 fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "tcp_proxy: {line}");
+    serving::complain("tcp_proxy", line);
+}
+
+/// The clients of each core that accepts, and how many it may have.
+struct Clients {
+    most: u64,
+    connected: Vec<AtomicU64>,
+    told: Seldom,
+}
+
+/// One client of the core that accepted it, wherever it is served.
+struct Client {
+    clients: Arc<Clients>,
+    core: usize,
+}
+
+impl Clients {
+    fn new(most: u64) -> Self {
+        let cores = Handle::current().cores();
+        let connected = (0..cores).map(|_| AtomicU64::new(0)).collect();
+        Self { most, connected, told: Seldom::default() }
+    }
+
+    /// One more, accepted by this core. If it is the last for whom there is room, that is worth a line.
+    fn enter(self: &Arc<Self>) -> Client {
+        let core = core::current().unwrap_or(0);
+        let connected = self.connected[core].fetch_add(1, Ordering::Relaxed) + 1;
+        if connected >= self.most && self.told.is_due() {
+            complain(format_args!(
+                "core {core} has {connected} clients, all that descriptors allow: others wait until some \
+                 leave; start it under a higher limit of open files (`ulimit -n`)"
+            ));
+        }
+        Client { clients: Arc::clone(self), core }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.clients.connected[self.core].fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Takes as many descriptors as the system grants, and says how many connections they are good for.
@@ -172,29 +215,36 @@ fn connections_max() -> u64 {
 /// Serves until a signal says stop. The error is one line for stderr.
 async fn serve(args: &Args) -> Result<(), String> {
     // Listening for signals starts here: from the line that announces the proxy on, none is missed.
-    let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-    let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let stop = Stop::new("tcp_proxy")?;
 
     // Clients beyond what the descriptors allow wait in the kernel until others have left.
     let listeners = match args.balance {
         Balance::LeastLoaded => 1,
         _ => Handle::current().cores() as u64,
     };
-    let connections = connections_max() / listeners;
-    let options = ListenOptions::new().max_connections(connections.max(1) as usize);
+    let connections = (connections_max() / listeners).max(1);
+    let options = listen_options("tcp_proxy").max_connections(connections as usize);
+    let clients = Arc::new(Clients::new(connections));
     let upstream = args.upstream;
     let serving = Serve::new(args.listen).options(options).balance(args.balance);
-    let server = serving.start(move |client, peer| serve_client(client, peer, upstream)).await;
+    let handler = move |stream, peer| {
+        let client = clients.enter();
+        async move {
+            serve_client(stream, peer, upstream).await;
+            drop(client);
+        }
+    };
+    let server = serving.start(handler).await;
     let server = server.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 
-    let stopped = signals.recv().await;
+    let stopped = stop.asked().await;
     let open = server.connections();
-    if !server.stop(GRACE).await {
+    if stop.or_at_once(server.stop(GRACE)).await == Some(false) {
         complain(format_args!("of {open} connections some did not end in {GRACE:?} and were reset"));
     }
-    stopped.map_err(|error| format!("cannot wait for signals: {error}"))
+    stopped
 }
 
 fn run(args: &Args) -> Result<(), String> {

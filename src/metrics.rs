@@ -111,6 +111,8 @@ counters! {
     pool_available,
     /// Provided buffers in all.
     pool_buffers,
+    /// Times accepting paused here because no descriptor, or no memory for a socket, was left.
+    accept_pauses,
     /// Receives that used a heap buffer because the pool was empty.
     pool_misses,
     /// Times the kernel found the pool empty.

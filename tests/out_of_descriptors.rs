@@ -1,14 +1,17 @@
-//! No descriptor left: accepting pauses, nobody is refused, and it goes on when there is room again.
+//! No descriptor left: accepting pauses and says so, nobody is refused, and it goes on when there is room
+//! again.
 //!
 //! The limit is the process's, so the server runs in a child of its own: this binary again, told by a
 //! variable.
 
-use ringwork::net::TcpListener;
+use ringwork::net::{ListenOptions, TcpListener};
 use ringwork::runtime::Handle;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tracing::span;
 
 mod support;
 use support::{LIMIT, alone, descriptors, runtime, within};
@@ -17,13 +20,48 @@ const ROLE: &str = "RINGWORK_TEST_ROLE";
 const DESCRIPTORS: u64 = 64;
 const CLIENTS: usize = 200;
 
+/// Times that the program was told that accepting pauses, and the events that said so.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+static EVENTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the events about accepting.
+struct Events;
+
+impl tracing::Subscriber for Events {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "ringwork::accept"
+    }
+
+    fn event(&self, _event: &tracing::Event<'_>) {
+        EVENTS.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+    fn enter(&self, _span: &span::Id) {}
+    fn exit(&self, _span: &span::Id) {}
+}
+
+/// Counts, and then panics, which must stop no accept.
+fn tell(error: &std::io::Error) {
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    TOLD.fetch_add(1, Ordering::SeqCst);
+    std::panic::resume_unwind(Box::new("who is told may fail"));
+}
+
 /// The server: echoes one byte at a time, and says on demand how often its core has entered the kernel.
 fn serve_with_few_descriptors() -> ! {
     let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
     nix::sys::resource::setrlimit(limit, DESCRIPTORS, DESCRIPTORS).unwrap();
     let runtime = runtime(1);
     let handle = runtime.handle().clone();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    tracing::subscriber::set_global_default(Events).unwrap();
+    let options = ListenOptions::new().on_accept_error(tell);
+    let listener = runtime.block_on(options.bind("127.0.0.1:0")).unwrap();
     println!("\nlistening {}", listener.local_addr().unwrap());
     let before = descriptors();
     drop(handle.spawn_on(0, move || accept_all(listener)));
@@ -31,6 +69,9 @@ fn serve_with_few_descriptors() -> ! {
         match line.unwrap().as_str() {
             "enters" => println!("enters {}", handle.metrics().cores[0].enters),
             "descriptors" => println!("descriptors {}", descriptors() as i64 - before as i64),
+            "pauses" => println!("pauses {}", handle.metrics().cores[0].accept_pauses),
+            "told" => println!("told {}", TOLD.load(Ordering::SeqCst)),
+            "events" => println!("events {}", EVENTS.load(Ordering::SeqCst)),
             other => panic!("no such question: {other}"),
         }
     }
@@ -124,6 +165,11 @@ fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
         assert!(!is_served(&mut clients[served], Duration::from_millis(500)), "the table is full");
         let enters = server.ask("enters") - enters;
         assert!(enters < 500, "{enters} enters in half a second of waiting for room");
+        // And each pause is told to whoever wants to know; a subscriber hears of it now and then.
+        let (told, pauses) = (server.ask("told"), server.ask("pauses"));
+        assert!(told > 1 && pauses >= told, "told of {told} of {pauses} pauses");
+        let events = server.ask("events");
+        assert!(events >= 1 && events < told, "{events} events of {told} pauses");
         // Room comes: everybody is served in turn, and nobody was turned away.
         let mut waiting = clients.split_off(served);
         drop(clients);

@@ -279,7 +279,7 @@ fn serves_within(poor: &Poor, bytes: u64, cores: &str) {
     assert!(sent == received);
     drop(client);
     server.signal(libc::SIGTERM);
-    assert_eq!(server.end(), (Some(0), String::new()));
+    assert_eq!(server.end(), (Some(0), programs::stopping("echo")));
 }
 
 #[test]

@@ -21,6 +21,7 @@
 //! | `response` | how it is written |
 //! | `body` | sending it |
 //! | `stop` | the orderly end |
+//! | `serving` | signals, and a line when descriptors run out: shared with the other servers |
 //!
 //! It is not a web server for every need: no TLS, no compression, no uploads.
 
@@ -40,6 +41,8 @@ mod range;
 mod request;
 mod response;
 mod server;
+#[path = "../serving/mod.rs"]
+mod serving;
 mod site;
 mod stop;
 
@@ -52,11 +55,11 @@ use std::time::Duration;
 use ringwork::Serve;
 use ringwork::fs::Dir;
 use ringwork::runtime::{Builder, Handle};
-use ringwork::signal::Signal;
 
 use args::{Command, Options};
 use cache::Cache;
 use server::Server;
+use serving::{complain, listen_options};
 use site::Site;
 use stop::Stop;
 
@@ -75,14 +78,14 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(line) => {
-            eprintln!("file_server: {line}");
+            complain("file_server", line);
             return ExitCode::from(2);
         }
     };
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
-            eprintln!("file_server: {line}");
+            complain("file_server", line);
             ExitCode::FAILURE
         }
     }
@@ -107,8 +110,7 @@ ringwork::core_local! {
 /// Serves until a signal says stop. The error is one line for stderr.
 async fn serve(options: &Options) -> Result<(), String> {
     // Listening for signals starts here: from the line that announces the server on, none is missed.
-    let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-    let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let signals = serving::Stop::new("file_server")?;
     let root = Dir::open(&options.root).await;
     let root = root.map_err(|error| format!("--root {}: {error}", options.root.display()))?;
     let runtime = Handle::current();
@@ -121,18 +123,19 @@ async fn serve(options: &Options) -> Result<(), String> {
         let server = Rc::new(Server::new(site, STOP.with(Rc::clone)));
         move |stream, _peer| connection::serve(stream, Rc::clone(&server))
     };
-    let serving = Serve::new(options.listen).balance(options.balance).start_local(per_core).await;
+    let serve = Serve::new(options.listen).options(listen_options("file_server")).balance(options.balance);
+    let serving = serve.start_local(per_core).await;
     let serving = serving.map_err(|error| format!("--listen {}: {error}", options.listen))?;
     announce(serving.local_addr());
 
-    let stopped = signals.recv().await;
+    let stopped = signals.asked().await;
     for core in 0..runtime.cores() {
         drop(runtime.spawn_on(core, || async { STOP.with(|stop| stop.stop()) }));
     }
-    if !serving.stop(GRACE).await {
-        eprintln!("file_server: cut the connections of clients that were still reading");
+    if signals.or_at_once(serving.stop(GRACE)).await == Some(false) {
+        complain("file_server", "cut the connections of clients that were still reading");
     }
-    stopped.map_err(|error| format!("cannot wait for signals: {error}"))
+    stopped
 }
 
 /// Says that clients may come. Whoever waits for this line may be at the other end of a pipe, and gone.

@@ -2,8 +2,9 @@
 //!
 //! Owns the argument grammar, the checks on the annotated function and the generated code. Promises
 //! that the output names only public items of `ringwork`, `core` and `std`, by absolute path, and
-//! that no name it introduces can be seen by the function's body. It is not the place for defaults
-//! of the runtime: those belong to the builder.
+//! that no name it introduces can be seen by the function's body. One of them is hidden: only
+//! `ringwork` knows which of its features are on, and says so if an argument's is not. It is not the
+//! place for defaults of the runtime: those belong to the builder.
 //!
 //! The annotated function stays an `async fn` of the same name, nested in a plain one:
 //!
@@ -84,7 +85,7 @@ fn wrap(
 ) -> TokenStream {
     let ItemFn { attrs, vis, sig, block } = function;
     let (name, output) = (&sig.ident, &sig.output);
-    let calls = settings.calls();
+    let builder = settings.builder();
     // Under names of their own, because the function's may be patterns.
     let (given, types): (Vec<Ident>, Vec<&Type>) = typed(function)
         .enumerate()
@@ -107,7 +108,7 @@ fn wrap(
         #(#attrs)*
         #vis fn #name(#(#given: #types),*) #outer {
             async fn #name(#inputs) #output #block
-            match ::ringwork::runtime::Builder::new() #calls .build() {
+            match #builder.build() {
                 ::core::result::Result::Ok(runtime) => runtime.run_main(#run),
                 ::core::result::Result::Err(error) => { #start_failed }
             }
@@ -242,21 +243,25 @@ impl Settings {
         Ok(())
     }
 
-    /// The builder calls that the given arguments stand for.
-    fn calls(&self) -> TokenStream {
+    /// The builder, with the calls that the given arguments stand for.
+    fn builder(&self) -> TokenStream {
         let cores = self.cores.iter();
         let pin = self.pin.iter();
         let on_task_panic = self.on_task_panic.iter();
         let start_paused = self.start_paused.iter();
-        // With the user's span: without the feature there is no such method, which is shown at the argument.
-        let tokio_context =
-            self.tokio_context.iter().filter(|switch| switch.is_on).map(|switch| &switch.name);
-        quote! {
+        let builder = quote! {
+            ::ringwork::runtime::Builder::new()
             #(.cores(#cores))*
             #(.pin(::ringwork::runtime::Pin::#pin))*
             #(.on_task_panic(::ringwork::runtime::PanicPolicy::#on_task_panic))*
             #(.start_paused(#start_paused))*
-            #(.#tokio_context())*
+        };
+        match &self.tokio_context {
+            // With the user's span: without the feature an error stands in its place, shown at the argument.
+            Some(Switch { name, is_on: true }) => {
+                quote_spanned! { name.span()=> ::ringwork::__with_tokio_context!(#builder) }
+            }
+            _ => builder,
         }
     }
 }
@@ -301,7 +306,7 @@ fn cores(value: &Lit) -> Result<Literal> {
     }
 }
 
-/// A method of the builder that has no argument, and whether it is called.
+/// The name of an argument that turns something on, and whether it does.
 struct Switch {
     name: Ident,
     is_on: bool,

@@ -31,7 +31,8 @@ use proc_macro::TokenStream;
 ///   `ringwork::time::pause`. For tests; needs one core, which is then what is taken without
 ///   `cores`.
 /// - `tokio_context = true | false`: whether there is a tokio runtime beside, for libraries that
-///   call one inside, see `ringwork::compat::tokio_context`. Needs the feature of that name.
+///   call one inside, see `ringwork::compat::tokio_context`. Needs ringwork's feature
+///   `tokio-context`; without it the compiler says so.
 ///
 /// # Examples
 ///

@@ -14,6 +14,7 @@ use crate::ring::lease::Leasable;
 use crate::ring::op::InFlight;
 use crate::ring::{begin_use, with_current};
 use crate::sys;
+use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -66,6 +67,26 @@ impl File {
     /// The kernel's.
     pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().write(true).create(true).truncate(true).open(path).await
+    }
+
+    /// Creates a file that is not there, for reading and writing.
+    ///
+    /// ```
+    /// use ringwork::fs::File;
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("ringwork-create-new-{}", std::process::id()));
+    /// let file = File::create_new(&path).await?;
+    /// file.write_all_at("content", 0).await.0?;
+    /// assert_eq!(File::create_new(&path).await.unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    /// # ringwork::fs::remove_file(&path).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The kernel's: EEXIST, …
+    pub async fn create_new(path: impl AsRef<Path>) -> io::Result<Self> {
+        OpenOptions::new().read(true).write(true).create_new(true).open(path).await
     }
 
     /// Options for opening.
@@ -199,6 +220,51 @@ impl File {
         blocking::spawn(move || file.set_len(len)).await.map_err(io::Error::from)?
     }
 
+    /// Sets its permissions (`fchmod(2)`), on the blocking pool. It is done although the future be dropped
+    /// after its first poll.
+    ///
+    /// ```
+    /// use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("ringwork-fchmod-{}", std::process::id()));
+    /// let file = ringwork::fs::File::create(&path).await?;
+    /// file.set_permissions(Permissions::from_mode(0o600)).await?;
+    /// assert_eq!(file.metadata().await?.mode() & 0o777, 0o600);
+    /// # ringwork::fs::remove_file(&path).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The kernel's: EPERM for a file of somebody else, EROFS, …
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        let file = std::fs::File::from(self.fd.try_clone()?);
+        blocking::spawn(move || file.set_permissions(permissions)).await.map_err(io::Error::from)?
+    }
+
+    /// One more handle of the open file, as `clone` gives it: for code that was written for tokio. No
+    /// descriptor is made.
+    ///
+    /// ```
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let file = ringwork::fs::File::open("Cargo.toml").await?;
+    /// let other = file.try_clone().await?;
+    /// drop(file);
+    /// assert_eq!(other.read_at(Vec::with_capacity(9), 0).await.0?, 9);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// None.
+    pub async fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
     /// Makes sure that writes within `offset..offset + len` find room (`fallocate(2)`); extends the file.
     ///
     /// # Errors
@@ -211,6 +277,13 @@ impl File {
     async fn sync(&self, data_only: bool) -> io::Result<()> {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         InFlight::begin(&waker, |ring| Sync { fd: begin_use(ring, &self.fd), data_only }).await
+    }
+}
+
+/// As [`File::from_std`].
+impl From<std::fs::File> for File {
+    fn from(file: std::fs::File) -> Self {
+        Self::from_std(file)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `statx(2)` says about a file, and how it is asked by name.
+//! What `statx(2)` says about a file, how it is asked by name, and how permissions are set.
 //!
 //! The ring gives every `statx` by name to a helper thread (kernel-notes/io-wq-punts.md), which costs many
 //! times the look-up itself. Where the kernel has all names of the path in its cache, and the file system is
@@ -7,16 +7,20 @@
 //! kernel-notes/openat2-beneath.md). Else the ring walks the path.
 #![forbid(unsafe_code)]
 
+use super::FileType;
 use super::open::c_path;
 use super::ops::Stat;
 use crate::base::coop;
+use crate::blocking;
 use crate::ring::op::Op;
 use crate::ring::with_current;
 use crate::sys::io::{empty_stat, is_on_local_file_system, open_at, open_how, stat_fd};
 use std::ffi::CStr;
 use std::fmt;
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +46,33 @@ pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 /// The kernel's.
 pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     by_name(path.as_ref(), libc::AT_SYMLINK_NOFOLLOW).await
+}
+
+/// Sets the permissions of what a path names; symbolic links are followed (`chmod(2)`). On the blocking pool,
+/// since the ring has no op for it; it is done although the future be dropped after its first poll.
+///
+/// ```
+/// use ringwork::fs;
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// # let path = std::env::temp_dir().join(format!("ringwork-permissions-{}", std::process::id()));
+/// # fs::write(&path, "").await?;
+/// let mut permissions = fs::metadata(&path).await?.permissions();
+/// permissions.set_readonly(true);
+/// fs::set_permissions(&path, permissions).await?;
+/// assert!(fs::metadata(&path).await?.permissions().readonly());
+/// # fs::remove_file(&path).await
+/// # }
+/// ```
+///
+/// # Errors
+/// The kernel's: EPERM for a file of somebody else, EROFS, ENOENT, …
+///
+/// # Panics
+/// Outside of a runtime.
+pub async fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
+    let path = path.as_ref().to_owned();
+    blocking::spawn(move || std::fs::set_permissions(path, permissions)).await.map_err(io::Error::from)?
 }
 
 async fn by_name(path: &Path, flags: i32) -> io::Result<Metadata> {
@@ -75,8 +106,9 @@ impl Metadata {
         Self(stat)
     }
 
-    fn kind(&self) -> u32 {
-        u32::from(self.0.stx_mode) & libc::S_IFMT
+    /// What kind of thing it is.
+    pub fn file_type(&self) -> FileType {
+        FileType::of_mode(self.mode())
     }
 
     /// Size in bytes.
@@ -90,22 +122,47 @@ impl Metadata {
 
     /// Whether it is a regular file.
     pub fn is_file(&self) -> bool {
-        self.kind() == libc::S_IFREG
+        self.file_type().is_file()
     }
 
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
-        self.kind() == libc::S_IFDIR
+        self.file_type().is_dir()
     }
 
     /// Whether it is a symbolic link (only if it was not followed).
     pub fn is_symlink(&self) -> bool {
-        self.kind() == libc::S_IFLNK
+        self.file_type().is_symlink()
     }
 
     /// Permission and type bits.
     pub fn mode(&self) -> u32 {
         u32::from(self.0.stx_mode)
+    }
+
+    /// Permissions, as std has them and [`set_permissions`] takes them.
+    pub fn permissions(&self) -> Permissions {
+        Permissions::from_mode(self.mode())
+    }
+
+    /// User who owns it.
+    pub fn uid(&self) -> u32 {
+        self.0.stx_uid
+    }
+
+    /// Group that owns it.
+    pub fn gid(&self) -> u32 {
+        self.0.stx_gid
+    }
+
+    /// How many names it has.
+    pub fn nlink(&self) -> u64 {
+        u64::from(self.0.stx_nlink)
+    }
+
+    /// How much of the device it takes, in units of 512 bytes.
+    pub fn blocks(&self) -> u64 {
+        self.0.stx_blocks
     }
 
     /// Inode number.

@@ -1,8 +1,8 @@
 //! L5: files through the ring.
 //!
 //! Owns [`File`] with positional reads and writes, [`Dir`] whose opens the kernel confines beneath it,
-//! metadata, and what changes names. What has no op (listing a directory, `set_len` before Linux 6.9) goes to
-//! the blocking pool.
+//! metadata, and what changes names. What has no op (listing a directory, permissions, reading a link,
+//! `set_len` before Linux 6.9) goes to the blocking pool.
 //! There is no file cursor: every read and write names its offset, so any number may be in flight.
 //!
 //! Which ops run on the core and which on a kernel helper thread differs by file system
@@ -11,24 +11,30 @@
 
 mod cached;
 mod dir;
+mod dir_builder;
 mod file;
+mod file_type;
 mod metadata;
 mod names;
 mod open;
 mod ops;
+mod paths;
 mod read_dir;
 mod transfer;
 mod whole;
 
 pub use dir::Dir;
+pub use dir_builder::DirBuilder;
 pub use file::File;
-pub use metadata::{Metadata, metadata, symlink_metadata};
+pub use file_type::FileType;
+pub use metadata::{Metadata, metadata, set_permissions, symlink_metadata};
 pub use names::{
     create_dir, create_dir_all, hard_link, remove_dir, remove_dir_all, remove_file, rename, symlink,
 };
 pub use open::OpenOptions;
+pub use paths::{canonicalize, read_link, try_exists};
 pub use read_dir::{DirEntry, ReadDir, read_dir};
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) use transfer::{OwnedRead, OwnedWrite};
 pub use transfer::{ReadAt, WriteAt};
-pub use whole::{read, read_to_string, write};
+pub use whole::{copy, read, read_to_string, write};

@@ -5,7 +5,7 @@
 //! What would be many calls in a row (`create_dir_all`, `remove_dir_all`) is one job of the blocking pool.
 //!
 //! None is taken back: a future that is dropped after its first poll leaves its op to itself, which is done a
-//! moment later, if the runtime does not end before. A job of the pool that has not begun is taken back.
+//! moment later, if the runtime does not end before. So is a job of the pool.
 #![forbid(unsafe_code)]
 
 use super::open::c_path;
@@ -67,12 +67,17 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     blocking::spawn(move || std::fs::remove_dir_all(path)).await.map_err(io::Error::from)?
 }
 
-/// Makes a folder, with mode 0o777 less the umask (`mkdir(2)`).
+/// Makes a folder, with mode 0o777 less the umask (`mkdir(2)`); [`DirBuilder`](super::DirBuilder) has
+/// others.
 ///
 /// # Errors
 /// The kernel's: EEXIST, ENOENT if the folder above is not there, …
 pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
-    Op::new(MakeDir { path: c_path(path.as_ref())?, mode: 0o777 }).detach().await
+    make_dir(path.as_ref(), 0o777).await
+}
+
+pub(super) async fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    Op::new(MakeDir { path: c_path(path)?, mode }).detach().await
 }
 
 /// Makes a folder and all above it that are not there; one that is there is no error. On the blocking pool.

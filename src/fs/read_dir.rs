@@ -4,7 +4,7 @@
 //! time, so that a folder costs one trip to another thread per [`BATCH`] of names and not one per name.
 #![forbid(unsafe_code)]
 
-use super::{Metadata, symlink_metadata};
+use super::{FileType, Metadata, symlink_metadata};
 use crate::blocking;
 use crate::task::JoinHandle;
 use std::collections::VecDeque;
@@ -109,8 +109,8 @@ impl DirEntry {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn file_type(&self) -> io::Result<fs::FileType> {
-        self.0.file_type()
+    pub fn file_type(&self) -> io::Result<FileType> {
+        self.0.file_type().map(FileType::from)
     }
 
     /// Its metadata; a link is not followed. As [`symlink_metadata`](super::symlink_metadata).

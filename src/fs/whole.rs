@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::File;
+use crate::blocking;
 use crate::buf::IoBuf;
 use std::io;
 use std::path::Path;
@@ -57,4 +58,32 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()> {
     let file = File::create(path).await?;
     file.write_all_at(bytes, 0).await.0
+}
+
+/// Copies a file with its permissions; creates `to` or empties it first. Gives how many bytes it has. On the
+/// blocking pool, where the kernel copies and, on some file systems, only shares the blocks
+/// (`copy_file_range(2)`). Not synced to the device.
+///
+/// A copy that has been polled once goes on to its end although the future be dropped. Symbolic links are
+/// followed on both sides.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// # let to = std::env::temp_dir().join(format!("ringwork-copy-{}", std::process::id()));
+/// let copied = ringwork::fs::copy("Cargo.toml", &to).await?;
+/// assert_eq!(copied, ringwork::fs::metadata("Cargo.toml").await?.len());
+/// # ringwork::fs::remove_file(&to).await
+/// # }
+/// ```
+///
+/// # Errors
+/// The kernel's; some of `to` may have been written. [`io::ErrorKind::InvalidInput`] if `from` is no regular
+/// file.
+///
+/// # Panics
+/// Outside of a runtime.
+pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
+    let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
+    blocking::spawn(move || std::fs::copy(from, to)).await.map_err(io::Error::from)?
 }

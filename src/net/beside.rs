@@ -75,9 +75,9 @@ impl AcceptBeside {
             if side.draining || side.error.is_some() {
                 return Poll::Ready(None);
             }
-            if std::mem::take(&mut side.exhausted) {
+            if let Some(errno) = side.exhausted.take() {
                 drop(side);
-                self.gate.pause();
+                self.gate.pause(&self.shared, errno);
                 continue;
             }
             drop(side);

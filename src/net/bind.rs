@@ -6,6 +6,7 @@ use super::beside::Beside;
 use super::connect::socket_for;
 use super::listener::{Accept, Shared};
 use super::permit::Permits;
+use super::refusals::Hook;
 use super::shared::Handle;
 use super::{Connected, TcpStream};
 use crate::task::yield_now;
@@ -41,6 +42,7 @@ pub struct ListenOptions {
     backlog: u32,
     reuse_port: bool,
     max_connections: Option<usize>,
+    on_accept_error: Hook,
 }
 
 impl Default for ListenOptions {
@@ -52,7 +54,7 @@ impl Default for ListenOptions {
 impl ListenOptions {
     /// A backlog of 4,096, one socket per port, no limit of connections.
     pub const fn new() -> Self {
-        Self { backlog: BACKLOG, reuse_port: false, max_connections: None }
+        Self { backlog: BACKLOG, reuse_port: false, max_connections: None, on_accept_error: Hook::NONE }
     }
 
     /// How many connections may wait in the kernel.
@@ -72,6 +74,37 @@ impl ListenOptions {
     /// until its socket closes.
     pub const fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = Some(most);
+        self
+    }
+
+    /// Calls `tell` each time accepting pauses because the system has no room for one more socket: no
+    /// descriptor is left (ENFILE; or EMFILE, also when the last 16 are left to the rest of the process), or
+    /// no memory (ENOBUFS, ENOMEM). Clients wait in the kernel meanwhile, and accepting is tried again after
+    /// 50 ms, so it may be called twenty times a second by each listener, for as long as that lasts. That a
+    /// limit of connections is reached is not told. Clones share it. It is called in the task that accepts
+    /// and must not block; a panic in it goes nowhere.
+    ///
+    /// Without it, the pauses are counted in
+    /// [`CoreMetrics::accept_pauses`](crate::CoreMetrics::accept_pauses), and `tracing` gets a warning of the
+    /// target `ringwork::accept`, at most every 10 s for each listener.
+    ///
+    /// ```
+    /// use ringwork::net::ListenOptions;
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let options = ListenOptions::new().on_accept_error(|error| {
+    ///     eprintln!("no room for a new connection: {error}; `ulimit -n` raises the limit of open files");
+    /// });
+    /// let server = ringwork::Serve::new("127.0.0.1:0".parse().unwrap())
+    ///     .options(options)
+    ///     .start(|stream, _peer| async move { drop(stream.send_all("hello\n").await) })
+    ///     .await?;
+    /// # assert!(server.stop(std::time::Duration::from_secs(1)).await);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_accept_error(mut self, tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        self.on_accept_error = Hook::new(tell);
         self
     }
 
@@ -125,7 +158,7 @@ impl ListenOptions {
 
     fn adopt(&self, fd: OwnedFd, ours: bool) -> TcpListener {
         let permits = self.max_connections.map(Permits::new);
-        TcpListener { shared: Arc::new(Shared::new(fd, permits)), ours }
+        TcpListener { shared: Arc::new(Shared::new(fd, permits, self.on_accept_error.clone())), ours }
     }
 }
 
@@ -172,7 +205,8 @@ impl TcpListener {
     /// The next connection and its peer's address.
     ///
     /// Cancel-safe: a connection that was accepted for a dropped future goes to the next accept. When the
-    /// process runs out of descriptors, accepting pauses and goes on; that is not an error.
+    /// process runs out of descriptors, accepting pauses and goes on; that is not an error, but may be told
+    /// ([`ListenOptions::on_accept_error`]).
     ///
     /// # Errors
     /// The socket's own; a connection that died before it was accepted is skipped.

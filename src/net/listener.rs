@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 use super::permit::{Permit, Permits};
+use super::refusals::{Hook, Refusals};
 use super::shared::Handle;
 use super::{Connected, TcpStream, UnixStream};
 use crate::ring::Ring;
@@ -60,8 +61,8 @@ pub(super) struct AcceptSide {
     /// The listener is at its end: somebody waits for the last of them.
     pub(super) draining: bool,
     pub(super) error: Option<i32>,
-    /// No descriptors: accepting pauses before it is tried again.
-    pub(super) exhausted: bool,
+    /// No descriptors, or the like: accepting pauses before it is tried again.
+    pub(super) exhausted: Option<i32>,
 }
 
 /// What the listener and its cells share.
@@ -70,12 +71,14 @@ pub(super) struct Shared {
     side: Mutex<AcceptSide>,
     descriptor_limit: u64,
     pub(super) permits: Option<Arc<Permits>>,
+    pub(super) refusals: Refusals,
 }
 
 impl Shared {
-    pub(super) fn new(fd: OwnedFd, permits: Option<Arc<Permits>>) -> Self {
+    pub(super) fn new(fd: OwnedFd, permits: Option<Arc<Permits>>, hook: Hook) -> Self {
         let descriptor_limit = crate::sys::limits::open_files();
-        Self { fd, side: Mutex::default(), descriptor_limit, permits }
+        let refusals = Refusals::new(hook);
+        Self { fd, side: Mutex::default(), descriptor_limit, permits, refusals }
     }
 
     pub(super) fn side(&self) -> MutexGuard<'_, AcceptSide> {
@@ -148,7 +151,9 @@ impl Handler for AcceptMany {
             Ok(fd) => {
                 let near = self.0.is_near_limit(&fd);
                 side.queue.push_back(fd);
-                side.exhausted |= near;
+                if near {
+                    side.exhausted = Some(libc::EMFILE);
+                }
                 if near || side.queue.len() >= HIGH_WATER {
                     side.disarm();
                 }
@@ -169,7 +174,7 @@ impl AcceptSide {
     pub(super) fn failed(&mut self, errno: i32) {
         match errno {
             libc::ECANCELED => {}
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.exhausted = true,
+            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.exhausted = Some(errno),
             // The connection died in the backlog, or the protocol says so (`accept(2)`): the next one may be
             // fine.
             libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {}
@@ -246,8 +251,9 @@ impl Gate {
         Poll::Ready(())
     }
 
-    /// The process is out of descriptors: closed for a moment.
-    pub(super) fn pause(&mut self) {
+    /// The process is out of descriptors, or the like: closed for a moment, and said so.
+    pub(super) fn pause(&mut self, shared: &Shared, errno: i32) {
+        shared.refusals.tell(errno);
         self.pause = Some(Box::pin(sleep(PAUSE)));
     }
 
@@ -302,8 +308,9 @@ impl Accepting<'_> {
         if let Some(errno) = side.error.take() {
             return Err(Cqe::error(-errno));
         }
-        if std::mem::take(&mut side.exhausted) {
-            self.gate.pause();
+        if let Some(errno) = side.exhausted.take() {
+            drop(side);
+            self.gate.pause(self.shared, errno);
             return Ok(Wait::Again);
         }
         if matches!(side.mode, Mode::Disarmed) {

@@ -27,6 +27,7 @@ pub(crate) mod poll_write;
 mod reader;
 mod receive;
 mod recv;
+mod refusals;
 mod send;
 mod send_off;
 mod shared;

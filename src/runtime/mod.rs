@@ -14,6 +14,7 @@ mod core_thread;
 mod current;
 mod end;
 mod error;
+mod features;
 mod handle;
 mod join_set;
 mod monitor;

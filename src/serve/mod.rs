@@ -87,8 +87,9 @@ impl Serve {
         self
     }
 
-    /// How each listener listens. A limit of connections holds for each listener: for each core under
-    /// [`Balance::Kernel`], for the server under [`Balance::LeastLoaded`].
+    /// How each listener listens, and who is told when it cannot accept
+    /// ([`ListenOptions::on_accept_error`]). A limit of connections holds for each listener: for each core
+    /// under [`Balance::Kernel`], for the server under [`Balance::LeastLoaded`].
     pub fn options(mut self, options: ListenOptions) -> Self {
         self.options = options;
         self

@@ -9,6 +9,7 @@ mod content;
 mod errors;
 mod leaks;
 mod names;
+mod ported;
 mod room;
 
 /// Bytes of which no two aligned words are alike.

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// Runs `body` on a core and on a thread that is none, each time with a folder of its own.
-fn everywhere<F>(body: impl Fn(Folder) -> F + Clone + Send + 'static)
+pub(crate) fn everywhere<F>(body: impl Fn(Folder) -> F + Clone + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
 {

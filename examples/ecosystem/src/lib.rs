@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod program;
+#[path = "../../serving/mod.rs"]
+mod serving;
 pub mod tls;
 
 pub use program::{Program, address, cores};

@@ -1,9 +1,12 @@
 //! What makes a server a program: its command line's outcome, its exit codes, its first line and its end.
+//!
+//! How a signal ends it is `serving`'s, as in the examples of the main crate.
 #![forbid(unsafe_code)]
 
+use crate::serving::{self, Stop, listen_options};
+use ringwork::Serve;
 use ringwork::compat::tower::Server;
 use ringwork::runtime::Builder;
-use ringwork::signal::Signal;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -54,7 +57,13 @@ impl Program {
         }
     }
 
-    /// Serves what `start` starts on `listen`, until a signal says stop.
+    /// How a server listens on `listen`: it says so when descriptors run out.
+    pub fn listen(self, listen: SocketAddr) -> Serve {
+        Serve::new(listen).options(listen_options(self.name))
+    }
+
+    /// Serves what `start` starts on `listen`, until a signal says stop. Then requests have time to end,
+    /// unless a second signal ends it at once.
     ///
     /// # Errors
     /// One line for stderr.
@@ -63,23 +72,20 @@ impl Program {
         listen: SocketAddr,
         start: impl Future<Output = io::Result<Server>>,
     ) -> Result<(), String> {
-        let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-        let signals = signals.map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let stop = Stop::new(self.name)?;
         let server = start.await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 
-        let stopped = signals.recv().await;
-        let cut = server.stop(GRACE).await;
-        if cut > 0 {
+        let stopped = stop.asked().await;
+        if let Some(cut @ 1..) = stop.or_at_once(server.stop(GRACE)).await {
             self.complain(format_args!("{cut} connections did not end in {GRACE:?} and were cut"));
         }
-        stopped.map(drop).map_err(|error| format!("cannot wait for signals: {error}"))
+        stopped
     }
 
-    /// A line on stderr. Whoever reads there may be gone: no reason to stop serving.
     fn complain(self, line: impl Display) {
-        let _ = writeln!(io::stderr(), "{}: {line}", self.name);
+        serving::complain(self.name, line);
     }
 }
 

@@ -13,7 +13,7 @@ mod chat;
 mod rt {
     pub(crate) use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
     pub(crate) use tokio::net::{TcpListener, TcpStream};
-    pub(crate) use tokio::signal::{ctrl_c, unix::SignalKind, unix::signal};
+    pub(crate) use tokio::signal::unix::{SignalKind, signal};
     pub(crate) use tokio::spawn;
     pub(crate) use tokio::task::JoinSet;
     pub(crate) use tokio::time::{sleep, timeout};
@@ -102,6 +102,7 @@ impl Client {
     fn enter(to: &Program, name: &str, others: &mut [&mut Client]) -> Self {
         let mut client = Self::connect(to);
         client.say(name);
+        assert_eq!(client.hear(), format!("* welcome, {}", name.trim()));
         for other in others {
             assert_eq!(other.hear(), format!("* {name} is here"));
         }

@@ -11,9 +11,9 @@ use hyper::{Request, StatusCode};
 use kit::{Program, connect, head};
 use ringwork::compat::hyper::Executor;
 use ringwork_ecosystem::for_hyper;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -217,4 +217,40 @@ fn wrong_arguments_are_one_line_and_exit_2() {
         assert_eq!(ended.status.code(), Some(2), "{args:?}");
         assert_eq!(String::from_utf8(ended.stderr).unwrap().lines().count(), 1, "{args:?}");
     }
+}
+
+#[test]
+fn a_server_without_descriptors_says_so_and_a_second_signal_ends_it_at_once() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_axum_app")]);
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1"]).stderr(Stdio::piped());
+    let mut app = Program::spawn(&mut command);
+    let mut said = BufReader::new(app.child.stderr.take().expect("piped"));
+    let clients: Vec<TcpStream> = (0..100).map(|_| connect(app.address)).collect();
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let names = ["axum_app: cannot accept connections: Too many open files", "`ulimit -n`"];
+    assert!(names.iter().all(|name| line.contains(name)), "{line:?}");
+    drop(clients);
+
+    // One request is under way: its head has come, its body has not.
+    let mut client = connect(app.address);
+    client.write_all(b"GET /count HTTP/1.1\r\nhost: a\r\n\r\nPOST /upload HTTP/1.1\r\nhost: a\r\n").unwrap();
+    client.write_all(b"content-length: 9\r\n\r\n").unwrap();
+    head(&mut client);
+    let id = app.child.id();
+    signal(id, "TERM");
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("a second signal"), "{line:?}");
+    signal(id, "INT");
+    assert!(app.child.wait().unwrap().success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("axum_app: stopping at once"), "{rest:?}");
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap();
+    assert!(sent.success());
 }

@@ -10,6 +10,7 @@
 
 mod files;
 mod kv;
+mod leadership;
 pub mod log;
 pub mod net;
 mod node;
@@ -17,4 +18,5 @@ pub mod runtime;
 pub mod state;
 
 pub use kv::{MAX_COMMAND, Put, TypeConfig};
+pub use leadership::{LeaderChanges, Leadership};
 pub use node::{Node, NodeOptions, Raft};

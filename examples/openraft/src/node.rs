@@ -3,6 +3,7 @@
 
 use crate::TypeConfig;
 use crate::kv::MAX_ENTRIES;
+use crate::leadership::LeaderChanges;
 use crate::log::LogStore;
 use crate::net::{Desk, Peers};
 use crate::state::StateMachine;
@@ -23,7 +24,7 @@ pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
 /// disk, because a follower's answer waits for it.
 const HEARTBEAT: u64 = 300;
 /// How long a follower waits for that before it stands for election: between these, at random.
-const ELECTION: (u64, u64) = (1_500, 3_000);
+pub(crate) const ELECTION: (u64, u64) = (1_500, 3_000);
 /// How long it may take to send a snapshot and to have it installed, in milliseconds.
 const SNAPSHOT: u64 = 30_000;
 /// How long connections may take to end when the node is stopped. Raft has ended by then: nothing is on its
@@ -98,6 +99,12 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Who leads, and each change of it.
+    #[must_use]
+    pub fn leader_changes(&self) -> LeaderChanges {
+        LeaderChanges::new(&self.raft)
     }
 
     /// Waits until Raft cannot go on, which it can unless the log or the snapshot cannot be written. The node

@@ -111,7 +111,10 @@ fn arguments_become_builder_calls() {
             quote! { start_paused = false, cores = 2 },
             quote! { Builder::new().cores(2).start_paused(false).build() },
         ),
-        (quote! { tokio_context = true }, quote! { Builder::new().tokio_context().build() }),
+        (
+            quote! { tokio_context = true },
+            quote! { ::ringwork::__with_tokio_context!(::ringwork::runtime::Builder::new()).build() },
+        ),
         (quote! { tokio_context = false }, quote! { Builder::new().build() }),
         (
             quote! { on_task_panic = "shut_down" },

@@ -6,6 +6,7 @@ use super::stream::socket;
 use super::{SocketAddr, UnixStream};
 use crate::net::bind::BACKLOG;
 use crate::net::listener::{Accept, Shared};
+use crate::net::refusals::Hook;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::io;
@@ -73,7 +74,7 @@ impl UnixListener {
     }
 
     fn adopt(fd: OwnedFd, ours: bool) -> Self {
-        Self { shared: Arc::new(Shared::new(fd, None)), ours }
+        Self { shared: Arc::new(Shared::new(fd, None, Hook::NONE)), ours }
     }
 
     /// Takes a listening std socket over.

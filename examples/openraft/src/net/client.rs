@@ -4,15 +4,13 @@
 #![forbid(unsafe_code)]
 
 use super::frame;
-use super::message::{Request, Response, Status};
+use super::message::{PATIENCE, Request, Response, Status};
 use crate::Put;
 use ringwork::net::TcpStream;
 use ringwork::time::{Duration, Instant, sleep, timeout, timeout_at};
 use std::collections::BTreeMap;
 use std::io;
 
-/// How long one node may take before another is asked. A node that has lost its cluster never answers.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two rounds of asking: a cluster without a leader needs about an election's time to have one.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,7 +47,8 @@ impl Client {
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] if key and value are longer than [`MAX_COMMAND`](crate::MAX_COMMAND);
-    /// [`io::ErrorKind::TimedOut`] after `limit`: it may have been carried out then, or be carried out yet.
+    /// [`io::ErrorKind::TimedOut`] after `limit`, with what each node has answered last and what to do: it
+    /// may have been carried out then, or be carried out yet.
     pub async fn put(&mut self, key: &str, value: &str, limit: Duration) -> io::Result<()> {
         let put = Put { key: key.to_owned(), value: value.to_owned() };
         match self.ask(&Request::Put(put), limit).await? {
@@ -61,7 +60,7 @@ impl Client {
     /// The value of `key`, no older than this call: the leader has made sure that it still is.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] after `limit`.
+    /// [`io::ErrorKind::TimedOut`] after `limit`, with what each node has answered last and what to do.
     pub async fn get(&mut self, key: &str, limit: Duration) -> io::Result<Option<String>> {
         let request = Request::Get { key: key.to_owned(), local: false };
         match self.ask(&request, limit).await? {
@@ -84,17 +83,18 @@ impl Client {
     /// Asks until a leader has answered.
     async fn ask(&mut self, request: &Request, limit: Duration) -> io::Result<Response> {
         let deadline = Instant::now() + limit;
-        let mut last = String::from("no node was asked");
+        let mut answers = Answers::default();
         let asked = timeout_at(deadline, async {
             loop {
                 let address = self.leader.take().unwrap_or_else(|| self.next_node());
                 match self.try_one(&address, request).await {
                     Ok(Response::NotLeader(Some(leader))) if leader != address => {
-                        last = format!("{address} says that {leader} leads");
+                        answers.add(address, format!("{leader} leads"), Some(true));
                         self.leader = Some(leader);
                     }
-                    Ok(Response::NotLeader(_)) => last = format!("{address} knows no leader"),
-                    Ok(Response::Failed(why)) => last = format!("{address}: {why}"),
+                    Ok(Response::NotLeader(_)) => answers.add(address, "knows no leader", Some(true)),
+                    Ok(Response::NoCluster) => answers.add(address, "in no cluster yet", Some(false)),
+                    Ok(Response::Failed(why)) => answers.add(address, why, Some(true)),
                     Ok(Response::Refused(why)) => {
                         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
                     }
@@ -102,13 +102,13 @@ impl Client {
                         self.leader = Some(address);
                         return Ok(answer);
                     }
-                    Err(error) => last = format!("{address}: {error}"),
+                    Err(error) => answers.add(address, error.to_string(), None),
                 }
                 sleep(PAUSE).await;
             }
         })
         .await;
-        asked.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, last)))
+        asked.unwrap_or_else(|_| Err(answers.in_vain(limit)))
     }
 
     fn next_node(&mut self) -> String {
@@ -130,6 +130,37 @@ impl Client {
         let (answer, stream) = limited(exchange).await?;
         self.connection = Some((address.to_owned(), stream));
         Ok(answer)
+    }
+}
+
+/// What each node has answered last.
+#[derive(Default)]
+struct Answers {
+    by_address: BTreeMap<String, String>,
+    /// A node has answered that is in a cluster.
+    cluster: bool,
+    /// One has answered that is in none.
+    no_cluster: bool,
+}
+
+impl Answers {
+    fn add(&mut self, address: String, answer: impl Into<String>, in_cluster: Option<bool>) {
+        self.by_address.insert(address, answer.into());
+        self.no_cluster |= in_cluster == Some(false);
+        self.cluster |= in_cluster == Some(true);
+    }
+
+    /// The error of who has asked for so long, with cause and cure.
+    fn in_vain(&self, limit: Duration) -> io::Error {
+        let cure = if self.no_cluster && !self.cluster {
+            "start all nodes and begin the cluster with `raft_kv init`"
+        } else {
+            "start nodes until a majority run and reach each other; `raft_kv status` asks each"
+        };
+        let mut answers = Vec::new();
+        answers.extend(self.by_address.iter().map(|(address, answer)| format!("{address}: {answer}")));
+        let message = format!("no leader answered in {limit:?} ({}): {cure}", answers.join("; "));
+        io::Error::new(io::ErrorKind::TimedOut, message)
     }
 }
 

@@ -8,8 +8,14 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use ringwork::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// How long one node may take before another is asked.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a leader waits for a majority, so that it can still say in time that there is none.
+pub(super) const MAJORITY: Duration = Duration::from_millis(1_500);
 
 /// A question to a node. The first ones come from nodes, the others from clients.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +52,8 @@ pub(super) enum Response {
     Status(Status),
     /// Ask there, if the node knows where.
     NotLeader(Option<String>),
+    /// The node is in no cluster yet.
+    NoCluster,
     /// It could not be done now.
     Failed(String),
     /// It cannot be done at all.

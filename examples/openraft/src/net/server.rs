@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::frame;
-use super::message::{Request, Response, Status};
+use super::message::{MAJORITY, Request, Response, Status};
 use crate::state::Map;
 use crate::{MAX_COMMAND, Put, Raft, TypeConfig};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ForwardToLeader, RaftError};
 use openraft::{BasicNode, ReadPolicy, Snapshot, TryAsRef};
 use ringwork::net::TcpStream;
+use ringwork::time::timeout;
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -52,11 +53,10 @@ impl Desk {
             }
             Request::Put(put) => self.put(put).await,
             Request::Get { key, local: true } => Response::Value(self.map.get(&key)),
-            Request::Get { key, local: false } => match raft.ensure_linearizable(ReadPolicy::ReadIndex).await
-            {
-                Ok(_) => Response::Value(self.map.get(&key)),
-                Err(error) => elsewhere(error),
-            },
+            Request::Get { key, local: false } => {
+                let sure = raft.ensure_linearizable(ReadPolicy::ReadIndex);
+                self.by_majority(sure, |_| Response::Value(self.map.get(&key))).await
+            }
             Request::Status => Response::Status(self.status()),
         }
     }
@@ -66,10 +66,32 @@ impl Desk {
         if len > MAX_COMMAND {
             return Response::Refused(format!("{len} bytes are more than a command may have: {MAX_COMMAND}"));
         }
-        match self.raft.client_write(put).await {
-            Ok(_) => Response::Done,
-            Err(error) => elsewhere(error),
+        self.by_majority(self.raft.client_write(put), |_| Response::Done).await
+    }
+
+    /// The answer of what only the leader can do, and only with a majority. Without one Raft waits for it,
+    /// but whoever has asked is told.
+    async fn by_majority<T, E>(
+        &self,
+        done: impl Future<Output = Result<T, RaftError<TypeConfig, E>>>,
+        respond: impl FnOnce(T) -> Response,
+    ) -> Response
+    where
+        E: TryAsRef<ForwardToLeader<TypeConfig>> + Error,
+    {
+        match timeout(MAJORITY, done).await {
+            Ok(Ok(answer)) => respond(answer),
+            Ok(Err(error)) => match elsewhere(error) {
+                Response::NotLeader(None) if self.is_alone().await => Response::NoCluster,
+                answer => answer,
+            },
+            Err(_) => Response::Failed(format!("it leads, but no majority answered it in {MAJORITY:?}")),
         }
+    }
+
+    /// Whether the node has never been told of a cluster.
+    async fn is_alone(&self) -> bool {
+        self.raft.is_initialized().await.is_ok_and(|is| !is)
     }
 
     fn status(&self) -> Status {

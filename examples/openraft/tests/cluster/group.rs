@@ -2,7 +2,8 @@
 
 use ringwork::time::{Duration, Instant, sleep};
 use ringwork_openraft::net::{Client, initialize, status};
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,6 +63,15 @@ impl Process {
 impl Group {
     /// Three new nodes that have a leader.
     pub(crate) async fn start(extra: &[&str]) -> Self {
+        let group = Self::strangers(extra);
+        let members = (0..3).map(|node| (node as u64 + 1, group.address(node).to_owned())).collect();
+        initialize(&members).await.expect("they are new");
+        group.leader().await;
+        group
+    }
+
+    /// Three new nodes that are no cluster yet.
+    pub(crate) fn strangers(extra: &[&str]) -> Self {
         let dirs = tempfile::tempdir().unwrap();
         let extra = extra.iter().map(|&word| word.to_owned()).collect();
         let mut group = Self { dirs, extra, nodes: Vec::new() };
@@ -69,16 +79,29 @@ impl Group {
         for node in 0..3 {
             let mut command = Command::new(PROGRAM);
             command.args(group.words(node, &listen));
-            group.nodes.push(Process::start(command));
+            group.nodes.push(group.run(node, command));
         }
-        let members = (0..3).map(|node| (node as u64 + 1, group.address(node).to_owned())).collect();
-        initialize(&members).await.expect("they are new");
-        group.leader().await;
         group
     }
 
     fn dir(&self, node: usize) -> PathBuf {
         self.dirs.path().join(node.to_string())
+    }
+
+    /// Starts a node, whose complaints go into a file.
+    fn run(&self, node: usize, mut command: Command) -> Process {
+        let said = File::options().append(true).create(true).open(self.said_in(node)).unwrap();
+        command.stderr(said);
+        Process::start(command)
+    }
+
+    fn said_in(&self, node: usize) -> PathBuf {
+        self.dirs.path().join(format!("{node}.said"))
+    }
+
+    /// The lines that a node has written to stderr, of all times that it ran.
+    pub(crate) fn said(&self, node: usize) -> String {
+        std::fs::read_to_string(self.said_in(node)).unwrap()
     }
 
     fn words(&self, node: usize, listen: &str) -> Vec<String> {
@@ -137,7 +160,7 @@ impl Group {
     pub(crate) fn restart(&mut self, node: usize) {
         let mut command = Command::new(PROGRAM);
         command.args(self.words(node, self.address(node)));
-        self.nodes[node] = Process::start(command);
+        self.nodes[node] = self.run(node, command);
     }
 
     /// As [`restart`](Self::restart), with files of no more than `blocks` blocks.
@@ -145,10 +168,7 @@ impl Group {
         let mut command = Command::new("sh");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
         command.args(["-c", &script, "sh", PROGRAM]).args(self.words(node, self.address(node)));
-        self.nodes[node] = Process::start({
-            command.stderr(Stdio::piped());
-            command
-        });
+        self.nodes[node] = self.run(node, command);
     }
 
     /// Waits until a node has ended by itself, with an error. Gives what it has to say.
@@ -156,9 +176,7 @@ impl Group {
         let child = &mut self.nodes[node].child;
         until("the node ends", async || child.try_wait().unwrap().is_some()).await;
         assert_eq!(child.wait().unwrap().code(), Some(1));
-        let mut complaint = String::new();
-        child.stderr.take().expect("piped").read_to_string(&mut complaint).unwrap();
-        complaint
+        self.said(node)
     }
 
     /// What a second process says to the directory of a node that runs.

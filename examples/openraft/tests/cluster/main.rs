@@ -7,9 +7,14 @@ mod soak;
 
 use group::{Group, LIMIT, until};
 use ringwork_openraft::net::{Client, status};
+use std::io::ErrorKind;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// For what will not be answered: longer than two elections.
+const BRIEF: Duration = Duration::from_secs(5);
 
 fn value(key: usize) -> String {
     format!("value of {key}")
@@ -169,6 +174,59 @@ async fn the_programs_own_client_puts_gets_and_tells_the_state() {
     assert_eq!((missing.status.code(), missing.stderr), (Some(1), b"raft_kv: smell has no value\n".to_vec()));
     let status = String::from_utf8(run(&["status"]).await.unwrap().stdout).unwrap();
     assert_eq!(status.lines().filter(|line| line.contains("leader: Some")).count(), 3, "{status}");
+}
+
+#[ringwork::test(cores = 2)]
+async fn whoever_asks_nodes_that_are_no_cluster_is_told_to_begin_one() {
+    let group = Group::strangers(&[]);
+    let error = group.client().put("colour", "green", BRIEF).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let line = error.to_string();
+    for node in 0..3 {
+        assert!(line.contains(&format!("{}: in no cluster yet", group.address(node))), "{line}");
+        until("the node says so", async || group.said(node).contains("in no cluster yet")).await;
+    }
+    assert!(line.starts_with("no leader answered in 5s") && line.ends_with("`raft_kv init`"), "{line}");
+}
+
+#[ringwork::test(cores = 2)]
+async fn without_a_majority_nodes_and_clients_say_so_and_with_one_they_go_on() {
+    let mut group = Group::start(&[]).await;
+    put(&mut group.client(), 0..3).await;
+    let leader = group.leader().await;
+    let followers: Vec<_> = (0..3).filter(|node| *node != leader).collect();
+    let leads = |term| format!("the leader is node {} (term {term})", leader + 1);
+    let term = status(group.address(leader)).await.unwrap().term;
+    for node in 0..3 {
+        until("each says who leads", async || group.said(node).contains(&leads(term))).await;
+    }
+
+    // A leader alone does not know that it is none any more, but knows that nobody answers.
+    followers.iter().for_each(|&node| group.kill(node));
+    until("the leader says so", async || group.said(leader).contains("hears from no majority")).await;
+    for get in [true, false] {
+        let mut client = group.client();
+        let error = match get {
+            true => client.get("1", BRIEF).await.map(drop).unwrap_err(),
+            false => client.put("1", "green", BRIEF).await.unwrap_err(),
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let line = error.to_string();
+        let parts = ["no leader answered in 5s", "Connection refused", "a majority run and reach"];
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
+
+    // The others come back, one of them alone: it is no majority either.
+    group.kill(leader);
+    group.restart(followers[0]);
+    until("it has lost its leader", async || group.said(followers[0]).contains("no leader:")).await;
+    let error = group.client().get("1", BRIEF).await.unwrap_err().to_string();
+    assert!(error.contains("knows no leader"), "{error}");
+    group.restart(leader);
+    expect(&mut group.client(), [0, 2]).await;
+    let said = group.said(followers[0]);
+    let last = said.lines().rfind(|line| line.contains("node")).unwrap();
+    assert!(last.contains("the leader is node"), "{said}");
 }
 
 #[ringwork::test(cores = 2)]

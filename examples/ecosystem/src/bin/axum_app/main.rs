@@ -48,7 +48,7 @@ fn parse() -> Result<Option<Args>, lexopt::Error> {
 fn main() -> ExitCode {
     let run = async |args: Args| {
         let app = app::router().into_make_service_with_connect_info::<SocketAddr>();
-        PROGRAM.serve(args.listen, serve(args.listen, app).start()).await
+        PROGRAM.serve(args.listen, serve(PROGRAM.listen(args.listen), app).start()).await
     };
     PROGRAM.main(parse(), |args| args.cores, run)
 }

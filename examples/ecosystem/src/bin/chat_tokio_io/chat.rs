@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::rt::{JoinSet, OwnedReadHalf, OwnedWriteHalf, SignalKind, TcpListener, TcpStream};
-use crate::rt::{ctrl_c, signal, sleep, spawn, timeout};
+use crate::rt::{signal, sleep, spawn, timeout};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
 use std::io;
@@ -40,11 +40,14 @@ impl Room {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a client in; it is notified when it has fallen too far behind.
-    fn enter(&self, client: SocketAddr, hears: mpsc::Sender<Arc<str>>) -> Arc<Notify> {
+    /// Lets a client in, which is the first that it hears; it is notified when it has fallen too far behind.
+    fn enter(&self, client: SocketAddr, name: &str, hears: mpsc::Sender<Arc<str>>) -> Arc<Notify> {
         let too_slow = Arc::new(Notify::new());
-        let peer = Peer { hears, too_slow: Arc::clone(&too_slow) };
-        self.peers().insert(client, peer);
+        let mut peers = self.peers();
+        if hears.try_send(format!("* welcome, {name}").into()).is_err() {
+            too_slow.notify_one();
+        }
+        peers.insert(client, Peer { hears, too_slow: Arc::clone(&too_slow) });
         too_slow
     }
 
@@ -63,13 +66,14 @@ impl Room {
     }
 }
 
-/// Serves clients at `address` until SIGINT or SIGTERM.
+/// Serves clients at `address` until SIGINT or SIGTERM. Then they are told and may leave, unless a second
+/// signal cuts that short.
 ///
 /// # Errors
 /// If the address cannot be listened on, or signals cannot.
 pub(crate) async fn serve(address: &str) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = std::pin::pin!(ctrl_c());
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
 
@@ -88,16 +92,22 @@ pub(crate) async fn serve(address: &str) -> io::Result<()> {
                 }
             },
             Some(_) = clients.join_next() => {}
-            _ = &mut interrupt => break,
+            _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         }
     }
     drop(listener);
+    eprintln!("stopping once clients are done; a second signal stops it at once");
     let _nobody_may_be_there = stop.send(true);
     let all_left = async { while clients.join_next().await.is_some() {} };
-    if timeout(2 * GRACE, all_left).await.is_err() {
-        clients.shutdown().await;
+    tokio::select! {
+        () = all_left => return Ok(()),
+        () = sleep(2 * GRACE) => {}
+        // Asked once more: at once.
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
+    clients.shutdown().await;
     Ok(())
 }
 
@@ -173,7 +183,7 @@ async fn talk(
     room: &Room,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
-    let too_slow = room.enter(client, hears.clone());
+    let too_slow = room.enter(client, name, hears.clone());
     room.tell(client, format!("* {name} is here"));
     let end = loop {
         tokio::select! {

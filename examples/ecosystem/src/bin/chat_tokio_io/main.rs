@@ -18,7 +18,7 @@ mod rt {
     // tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf}
     pub(crate) use ringwork::net::{OwnedRecvHalf as OwnedReadHalf, OwnedSendHalf as OwnedWriteHalf};
     pub(crate) use ringwork::net::{TcpListener, TcpStream};
-    pub(crate) use ringwork::signal::{ctrl_c, unix::SignalKind, unix::signal};
+    pub(crate) use ringwork::signal::unix::{SignalKind, signal};
     pub(crate) use ringwork::spawn;
     pub(crate) use ringwork::task::JoinSet;
     pub(crate) use ringwork::time::{sleep, timeout};

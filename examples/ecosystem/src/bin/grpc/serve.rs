@@ -38,7 +38,7 @@ pub(crate) async fn serve(args: Serve) -> Result<(), String> {
     if let Some(limit) = args.limit {
         calls = calls.limit(limit);
     }
-    let server = serve_tower(args.listen, MakeCalls(calls)).http(settings);
+    let server = serve_tower(PROGRAM.listen(args.listen), MakeCalls(calls)).http(settings);
     let Some((cert, key)) = &args.tls else { return PROGRAM.serve(args.listen, server.start()).await };
     let acceptor = Acceptor::new(tls::server_config(cert, key)?);
     let server = server.handshake(move |client| {

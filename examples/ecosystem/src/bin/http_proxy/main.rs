@@ -42,7 +42,7 @@ fn settings(http: &mut auto::Builder<Executor>) {
 fn main() -> ExitCode {
     let run = async |args: Args| {
         let make = MakeProxy::new(args.upstream, args.tls.is_some());
-        let serve = serve(args.listen, make).head_time(HEAD_TIME).http(settings);
+        let serve = serve(PROGRAM.listen(args.listen), make).head_time(HEAD_TIME).http(settings);
         let Some(files) = args.tls else { return PROGRAM.serve(args.listen, serve.start()).await };
         let acceptor = TlsAcceptor::from(tls::server_config(&files.cert, &files.key)?);
         let serve = serve.handshake(move |client| {

@@ -10,38 +10,61 @@
 //! raft_kv get colour --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
 //! raft_kv status --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
 //! ```
+//!
+//! A node says on stderr who leads whenever that changes. A client that finds no leader tries for 10 s, in
+//! which an election ends, and then says what each node has answered and what to do.
 #![forbid(unsafe_code)]
 
 mod args;
+#[path = "../../../../serving/mod.rs"]
+mod serving;
 
 use args::{Args, Command, Serve};
 use futures_util::future::{Either, select};
 use ringwork::runtime::Builder;
-use ringwork::signal;
 use ringwork_openraft::net::{Client, initialize, status};
 use ringwork_openraft::{Node, NodeOptions};
+use serving::Stop;
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long a client tries. An election takes a few seconds.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(10);
 /// How long the runtime may take to end.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
 
 async fn serve(serve: Serve) -> io::Result<()> {
     let Serve { id, dir, listen, snapshot_every } = serve;
     // Before the node is there, so that a signal in between does not end the process as if by accident.
-    let mut stop = pin!(signal::shutdown());
+    let stop = Stop::new("raft_kv").map_err(io::Error::other)?;
     let node = Node::start(NodeOptions { id, dir, listen, snapshot_every }).await?;
     say(format_args!("listening on {}", node.address()))?;
-    let ended = match select(stop.as_mut(), pin!(node.failed())).await {
-        Either::Left((stopped, _)) => stopped,
-        Either::Right((failure, _)) => Err(failure),
-    };
-    node.stop().await;
+    let ended = ended(&stop, id, &node).await;
+    stop.or_at_once(node.stop()).await;
     ended
+}
+
+/// Waits until somebody wants the node to end, or it cannot go on, and says meanwhile who leads.
+async fn ended(stop: &Stop, id: u64, node: &Node) -> io::Result<()> {
+    let (asked, failed) = (pin!(stop.asked()), pin!(node.failed()));
+    match select(select(asked, failed), pin!(tell_who_leads(id, node))).await {
+        Either::Left((Either::Left((stopped, _)), _)) => stopped.map_err(io::Error::other),
+        Either::Left((Either::Right((failure, _)), _)) => Err(failure),
+        Either::Right((never, _)) => match never {},
+    }
+}
+
+/// One line for each change: whoever runs the node sees when its cluster can do nothing, and when it can.
+async fn tell_who_leads(id: u64, node: &Node) -> Infallible {
+    let mut changes = node.leader_changes();
+    while let Some(leadership) = changes.next().await {
+        complain(format_args!("node {id}: {leadership}"));
+    }
+    pending().await
 }
 
 async fn run(command: Command) -> io::Result<()> {
@@ -71,9 +94,8 @@ fn say(line: std::fmt::Arguments<'_>) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A line on stderr. Whoever reads there may be gone.
 fn complain(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "raft_kv: {line}");
+    serving::complain("raft_kv", line);
 }
 
 fn main() -> ExitCode {

@@ -1,0 +1,107 @@
+//! What the example servers share: how a signal ends them, and what they say when descriptors run out.
+//!
+//! Teaches: the first SIGINT or SIGTERM asks for an orderly end, the second for an end at once; and a server
+//! that cannot accept says so, with cause and cure, but not twenty times a second.
+//! Promises: from the moment a [`Stop`] is made no signal is missed; a line on stderr that nobody reads stops
+//! no server.
+//! It starts no server and sets no limit.
+#![forbid(unsafe_code)]
+#![allow(dead_code, unreachable_pub, reason = "a program takes what it needs")]
+
+use futures_util::future::{Either, select};
+use ringwork::net::ListenOptions;
+use ringwork::signal::Signal;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two lines about the same trouble, for as long as it lasts.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// A line on stderr. Whoever reads there may be gone.
+pub fn complain(program: &str, line: impl Display) {
+    let _ = writeln!(io::stderr(), "{program}: {line}");
+}
+
+/// SIGINT and SIGTERM, listened for.
+pub struct Stop {
+    program: &'static str,
+    signals: Signal,
+}
+
+impl Stop {
+    /// Listens from here on: make it before the server says that it is there.
+    ///
+    /// # Errors
+    /// One line for stderr.
+    pub fn new(program: &'static str) -> Result<Self, String> {
+        let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
+        signals
+            .map(|signals| Self { program, signals })
+            .map_err(|error| format!("cannot listen for signals: {error}"))
+    }
+
+    /// Waits until somebody wants the server to end, and says that it is ending and how to hurry it.
+    ///
+    /// # Errors
+    /// One line for stderr.
+    pub async fn asked(&self) -> Result<(), String> {
+        self.signals.recv().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
+        complain(self.program, "stopping once clients are done; a second signal stops it at once");
+        Ok(())
+    }
+
+    /// Waits for the orderly end. `None` if somebody asks once more and will not wait for it, which is said.
+    pub async fn or_at_once<T>(&self, orderly: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(orderly), pin!(self.signals.recv())).await {
+            Either::Left((ended, _)) => Some(ended),
+            // Without signals nobody can ask.
+            Either::Right((Err(_), orderly)) => Some(orderly.await),
+            Either::Right((Ok(()), _)) => {
+                complain(self.program, "stopping at once: whoever is still connected is cut off");
+                None
+            }
+        }
+    }
+}
+
+/// Something that is said now and then while it lasts.
+#[derive(Default)]
+pub struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it is time to say it (again).
+    pub fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.duration_since(last) >= SAY_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+}
+
+/// How to listen: when there is no room for a new connection, one line on stderr says why and what to do.
+pub fn listen_options(program: &'static str) -> ListenOptions {
+    let told = Seldom::default();
+    ListenOptions::new().on_accept_error(move |error| {
+        if told.is_due() {
+            complain(program, format_args!("cannot accept connections: {error}; {}", cure(error)));
+        }
+    })
+}
+
+fn cure(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => {
+            "clients wait until others leave; start it under a higher limit of open files (`ulimit -n`)"
+        }
+        Some(libc::ENFILE) => {
+            "clients wait until files are closed anywhere on this machine; raise `sysctl fs.file-max`"
+        }
+        _ => "clients wait until the machine has memory for their sockets",
+    }
+}

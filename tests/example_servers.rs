@@ -1,0 +1,96 @@
+//! What the example servers have in common: a second signal ends them at once, and a server without
+//! descriptors says so.
+
+#[allow(dead_code, reason = "shared with other tests, each uses a part")]
+mod programs;
+
+use programs::{Server, piped, wait_until};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Instant;
+
+/// Descriptors of a server that has few; `tcp_proxy` keeps 64 of them for itself.
+const FEW: &str = "80";
+/// More than these are good for.
+const CLIENTS: usize = 120;
+
+/// A server, with what it passes its clients on to, if it does.
+fn command(name: &str, upstream: &TcpListener, few_descriptors: bool) -> Command {
+    let mut command = if few_descriptors {
+        let mut shell = piped("sh".as_ref());
+        shell.args(["-c", "ulimit -n $0 && exec \"$@\"", FEW]).arg(programs::path(name));
+        shell
+    } else {
+        programs::command(name)
+    };
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1"]);
+    if name == "tcp_proxy" {
+        command.arg("--upstream").arg(upstream.local_addr().unwrap().to_string());
+    }
+    command
+}
+
+fn upstream() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// Opens a connection that the server will wait for, and waits until it serves it.
+fn busy_client(name: &str, server: &Server, upstream: &TcpListener) -> Vec<TcpStream> {
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    match name {
+        "echo" => {
+            client.write_all(b"?").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            vec![client]
+        }
+        "tcp_proxy" => vec![client, upstream.accept().unwrap().0],
+        _ => {
+            // A request was begun and is waited for, behind one that was answered.
+            client.write_all(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\nGET").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            vec![client]
+        }
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_server_at_once() {
+    for name in ["echo", "tcp_proxy", "file_server"] {
+        let upstream = upstream();
+        let server = Server::start(command(name, &upstream, false));
+        let clients = busy_client(name, &server, &upstream);
+        let open = server.descriptors();
+        server.signal(libc::SIGTERM);
+        wait_until("the server listens no more", || server.descriptors() < open);
+        server.signal(libc::SIGINT);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{name}: {said}");
+        let at_once = format!("{name}: stopping at once: whoever is still connected is cut off\n");
+        assert_eq!(said, programs::stopping(name) + &at_once);
+        drop(clients);
+    }
+}
+
+#[test]
+fn a_server_without_descriptors_says_why_nobody_is_served_and_what_to_do() {
+    for name in ["echo", "tcp_proxy", "file_server"] {
+        let upstream = upstream();
+        let began = Instant::now();
+        let mut server = Server::start(command(name, &upstream, true));
+        let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+        let line = server.complaint();
+        assert!(line.starts_with(&format!("{name}: ")) && line.contains("`ulimit -n`"), "{line:?}");
+        if name != "tcp_proxy" {
+            assert!(line.contains("Too many open files"), "{line:?}");
+        }
+        drop(clients);
+        drop(upstream);
+        server.signal(libc::SIGTERM);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{name}: {said}");
+        // Once in ten seconds, and not for each try.
+        let again = said.lines().filter(|line| line.contains("ulimit")).count() as u64;
+        assert!(again <= began.elapsed().as_secs() / 10, "{name}: {said}");
+    }
+}
