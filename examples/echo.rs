@@ -67,7 +67,8 @@ async fn echo(stream: TcpStream) -> std::io::Result<()> {
         if received.is_empty() {
             return stream.shutdown_write().await;
         }
-        stream.send_all(received).await.0?;
+        // Not waited for: the next one waits if the peer does not read.
+        stream.send_off(received).await?;
     }
 }
 

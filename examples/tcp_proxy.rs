@@ -134,7 +134,9 @@ async fn pass(from: &Side, to: &Side) -> Result<(), Broken> {
         if received.is_empty() {
             return to.stream.shutdown_write().await.map_err(|error| to.broken(error));
         }
-        to.stream.send_all(received).await.0.map_err(|error| to.broken(error))?;
+        // Not waited for: the next one waits if `to` does not read. If it breaks before, who receives from it
+        // is told as well.
+        to.stream.send_off(received).await.map_err(|error| to.broken(error))?;
     }
 }
 

@@ -10,6 +10,7 @@
 mod kit;
 
 use kit::bounded;
+use ringwork::buf::SpareBuf;
 use ringwork::fs::{File, OpenOptions};
 use ringwork::net::TcpStream;
 use ringwork::runtime::{Builder, Pin};
@@ -192,5 +193,36 @@ fn receiving_into_the_cores_buffers_and_sending_them_on_allocates_nothing() {
             stream.send_all(message).await.0.expect("the peer reads");
         };
         calls_during((), echo).await
+    });
+}
+
+#[test]
+fn sending_off_what_was_received_allocates_nothing() {
+    expect_none("recv_pooled and send_off", || async {
+        let stream = echoed();
+        stream.send_off(vec![7; MESSAGE]).await.expect("the peer reads");
+        let echo = async |()| {
+            let message = stream.recv_pooled().await.expect("the peer answers");
+            assert!(!message.is_empty() && message.is_from_pool());
+            stream.send_off(message).await.expect("the peer reads");
+        };
+        calls_during((), echo).await
+    });
+}
+
+#[test]
+fn sending_off_what_is_made_in_spare_buffers_allocates_nothing() {
+    expect_none("SpareBuf and send_off", || async {
+        let stream = echoed();
+        let exchange = async |()| {
+            let mut message = SpareBuf::new();
+            message.extend_from_slice(&[7; MESSAGE]);
+            stream.send_off(message).await.expect("the peer reads");
+            let mut received = 0;
+            while received < MESSAGE {
+                received += stream.recv_pooled().await.expect("the peer answers").len();
+            }
+        };
+        calls_during((), exchange).await
     });
 }

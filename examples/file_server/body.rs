@@ -3,6 +3,7 @@
 //! Teaches: two ways to the same end. A small part is read behind the head and leaves with it in one send. Of
 //! a large one the first piece leaves with the head, and others follow, that the runtime moves from file to
 //! socket, so a connection needs the same memory for a file of 10 GiB as for one of 10 KiB.
+//! A small one is sent off: nobody waits until it has left, and the next one waits if it has not.
 //! Promises: exactly the announced number of bytes, or the connection is no longer usable; no wait for the
 //! client is longer than [`PIECE_TIME`], so a client that stops reading does not stay.
 //! It is not where the part is chosen: see `answer.rs`.
@@ -11,7 +12,7 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
-use ringwork::buf::IoBufMut;
+use ringwork::buf::{IoBufMut, SpareBuf};
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use ringwork::time::timeout;
@@ -25,21 +26,22 @@ const PIECE: u64 = 256 * 1024;
 /// How long one piece may take. With [`PIECE`] it makes the slowest client allowed: 8.5 KiB a second.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
-/// Sends `head`, then `part` of `file`, and gives the buffer back. After an error nothing more may be sent:
-/// the client cannot tell where the next answer would start.
+/// Sends `head`, then `part` of `file`. A small answer is only on its way when this returns, and the next one
+/// waits for it. After an error nothing more may be sent: the client cannot tell where the next answer would
+/// start.
 pub(crate) async fn send(
     stream: &TcpStream,
     head: Vec<u8>,
     file: Option<(&File, Range<u64>)>,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<()> {
     match file {
-        None => send_bytes(stream, head).await,
+        None => send_off(stream, head).await,
         Some((file, part)) if part.end - part.start <= SMALL_MAX => {
             let announced = head.len() + (part.end - part.start) as usize;
             let bytes = read_behind(head, file, part).await?;
             let complete = bytes.len() == announced;
-            let bytes = send_bytes(stream, bytes).await?;
-            if complete { Ok(bytes) } else { Err(shrunk()) }
+            send_off(stream, bytes).await?;
+            if complete { Ok(()) } else { Err(shrunk()) }
         }
         Some((file, part)) => {
             // In a box: a task is as large as its largest wait, and this one would make idle connections
@@ -49,9 +51,13 @@ pub(crate) async fn send(
     }
 }
 
-async fn send_bytes(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let (result, bytes) = timeout(PIECE_TIME, stream.send_all(bytes)).await.map_err(|_| too_slow())?;
-    result.map(|()| bytes)
+/// Waits until all that was sent has been handed to the kernel. A client that does not read puts that off.
+pub(crate) async fn all_sent(stream: &TcpStream) -> io::Result<()> {
+    timeout(PIECE_TIME, stream.all_sent()).await.map_err(|_| too_slow())?
+}
+
+async fn send_off(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<()> {
+    timeout(PIECE_TIME, stream.send_off(SpareBuf::from(bytes))).await.map_err(|_| too_slow())?
 }
 
 /// Reads `part` behind what `bytes` holds; less if the file has become shorter.
@@ -72,23 +78,18 @@ async fn read_behind(mut bytes: Vec<u8>, file: &File, part: Range<u64>) -> io::R
     Ok(bytes)
 }
 
-async fn send_pieces(
-    stream: &TcpStream,
-    head: Vec<u8>,
-    file: &File,
-    part: Range<u64>,
-) -> io::Result<Vec<u8>> {
+async fn send_pieces(stream: &TcpStream, head: Vec<u8>, file: &File, part: Range<u64>) -> io::Result<()> {
     let mut offset = part.start;
     let piece = |offset| PIECE.min(part.end - offset);
-    let first = stream.send_file_with_head(head, file, offset, piece(offset));
-    let (mut sent, head) = timeout(PIECE_TIME, first).await.map_err(|_| too_slow())?;
+    let first = stream.send_file_with_head(SpareBuf::from(head), file, offset, piece(offset));
+    let (mut sent, _head) = timeout(PIECE_TIME, first).await.map_err(|_| too_slow())?;
     loop {
         match sent? {
             0 => return Err(shrunk()),
             count => offset += count,
         }
         if offset == part.end {
-            return Ok(head);
+            return Ok(());
         }
         let next = stream.send_file(file, offset, piece(offset));
         sent = timeout(PIECE_TIME, next).await.map_err(|_| too_slow())?;

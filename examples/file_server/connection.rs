@@ -96,8 +96,7 @@ impl Connection {
                     // Sending a file may take long, and others may need the pooled buffer.
                     inbound.release();
                 }
-                let buffer = body::send(&self.stream, answer.bytes, part).await?;
-                self.server.reuse(buffer);
+                body::send(&self.stream, answer.bytes, part).await?;
                 if answer.persistence == Persistence::Close {
                     return Ok(End::Announced);
                 }
@@ -146,14 +145,14 @@ impl Connection {
     /// Answers something that is no request, and ends the connection.
     async fn refuse(&self, status: Status) -> io::Result<()> {
         let refusal = self.server.refuse(status);
-        let buffer = body::send(&self.stream, refusal.bytes, None).await?;
-        self.server.reuse(buffer);
+        body::send(&self.stream, refusal.bytes, None).await?;
         self.linger().await
     }
 
     /// Ends our direction first and reads on for a while. Closing a socket with unread bytes resets the
     /// connection, and a reset may overtake the answer.
     async fn linger(&self) -> io::Result<()> {
+        body::all_sent(&self.stream).await?;
         self.stream.shutdown_write().await?;
         let until = Instant::now() + LINGER_TIME;
         let mut dropped = 0;

@@ -1,13 +1,15 @@
 //! What the connections of one core share, and the answer to a request.
 //!
-//! Teaches: state per core. Each core has its own [`Server`] behind an `Rc`: open files, the date, spare
-//! buffers and the list of who is connected, none of it locked, none of it seen by another core.
-//! Promises: every request gets an answer; buffers handed back are used again, up to a bound.
+//! Teaches: state per core. Each core has its own [`Server`] behind an `Rc`: open files, the date and the
+//! list of who is connected, none of it locked, none of it seen by another core.
+//! Promises: every request gets an answer, in a buffer whose memory a former answer had, if one has left.
 //! It does not touch a socket: `connection.rs` does.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
+
+use ringwork::buf::SpareBuf;
 
 use crate::answer::{Answer, Reply};
 use crate::body;
@@ -22,13 +24,11 @@ pub(crate) struct Server {
     pub(crate) stop: Rc<Stop>,
     site: Rc<Site>,
     date: RefCell<DateCache>,
-    /// Empty buffers with room for a head and a small body.
-    spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Server {
     pub(crate) fn new(site: Rc<Site>, stop: Rc<Stop>) -> Server {
-        Server { stop, site, date: RefCell::default(), spare: RefCell::default() }
+        Server { stop, site, date: RefCell::default() }
     }
 
     /// Answers a request: the bytes to send, and the file whose part follows them.
@@ -56,16 +56,6 @@ impl Server {
     /// The answer to something that is no request; the connection ends behind it.
     pub(crate) fn refuse(&self, status: Status) -> Answer {
         self.reply(Instant::now(), false, Persistence::Close, |reply, out| reply.error(out, status))
-    }
-
-    /// Takes back a buffer for the next answer.
-    pub(crate) fn reuse(&self, mut buffer: Vec<u8>) {
-        let mut spare = self.spare.borrow_mut();
-        // A page may have made it large; that memory is not worth keeping.
-        if spare.len() < SPARE_MAX && buffer.capacity() <= 2 * BUFFER {
-            buffer.clear();
-            spare.push(buffer);
-        }
     }
 
     async fn find(&self, target: &Target<'_>, now: Instant) -> Result<Outcome, Status> {
@@ -97,7 +87,8 @@ impl Server {
         persistence: Persistence,
         write: impl FnOnce(Reply<'_>, Vec<u8>) -> T,
     ) -> T {
-        let out = self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER));
+        let mut out = SpareBuf::new().into_vec();
+        out.reserve(BUFFER);
         let mut date = self.date.borrow_mut();
         let (now, date) = date.at(now, SystemTime::now);
         write(Reply { head_only, persistence, now, date }, out)
@@ -116,5 +107,3 @@ enum Outcome {
 
 /// Room for a head and the largest body that is read behind it.
 const BUFFER: usize = body::SMALL_MAX as usize + 1024;
-/// Most spare buffers of one core: 1 MiB, as many as there are answers under way in a busy moment.
-const SPARE_MAX: usize = 64;

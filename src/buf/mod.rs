@@ -17,6 +17,7 @@ pub(crate) mod spare;
 pub use aligned::AlignedBuf;
 pub use pooled::PooledBuf;
 pub use slice::Slice;
+pub use spare::SpareBuf;
 
 use std::ops::{Bound, RangeBounds};
 

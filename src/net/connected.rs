@@ -170,10 +170,10 @@ macro_rules! stream_calls {
             /// Sends the whole buffer off: ready when the stream has taken the message, and not when that has
             /// left.
             ///
-            /// For servers that answer and go on to read: who awaits [`send_all`](Self::send_all) is woken and
-            /// polled once more for each answer. One such message is in flight at most, and the next one waits
-            /// for it, so a peer that does not read holds its sender up. The buffer is dropped when the kernel
-            /// has all of it.
+            /// For servers that answer and go on to read: who awaits [`send_all`](Self::send_all) is woken
+            /// and polled once more for each answer. One such message is in flight at most, and the next one
+            /// waits for it, so a peer that does not read holds its sender up. The buffer is dropped when the
+            /// kernel has all of it; one whose memory is used again is a [`SpareBuf`](crate::buf::SpareBuf).
             ///
             /// Dropping the future before it is ready sends nothing. What was taken leaves without another
             /// call, also if the stream is dropped next: then it closes behind the message, unless the peer
@@ -276,8 +276,8 @@ macro_rules! stream_calls {
             /// received and not read.
             ///
             /// # Errors
-            /// - What became of bytes sent off, or written through the traits of [`compat`](crate::compat), if
-            ///   no call was told. The connection is closed then.
+            /// - What became of bytes sent off, or written through the traits of [`compat`](crate::compat),
+            ///   if no call was told. The connection is closed then.
             /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
             pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {
                 $crate::net::connected::release(self).await

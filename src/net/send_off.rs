@@ -4,15 +4,16 @@
 //! not be woken and polled once more for each answer, as it is when it awaits `send`.
 //!
 //! # The lane
-//! A message that is sent off has a place in the send lane like any other. With the turn its op is submitted,
-//! the turn is the op's from then on, and the future is ready. So there is one such message in flight at most;
-//! who sends the next one waits for the turn, and a peer that does not read holds its sender up here, too.
+//! A message that is sent off has a place in the send lane like any other. With the turn its op is
+//! submitted, the turn is the op's from then on, and the future is ready. So there is one such message in
+//! flight at most; who sends the next one waits for the turn, and a peer that does not read holds its sender
+//! up here, too.
 //!
 //! # Who touches what
-//! - `Shared::off`, that such an op is in flight: set by who has the turn, before the op is submitted; cleared
-//!   by the op's completion, before the turn passes; read when the last handle is dropped. Whoever has set it
-//!   had a handle, so that drop sees it. It may be cleared at that moment: then a socket that is about to
-//!   close gets a limit that it has no use for.
+//! - `Shared::off`, that such an op is in flight: set by who has the turn, before the op is submitted;
+//!   cleared by the op's completion, before the turn passes; read when the last handle is dropped. Whoever
+//!   has set it had a handle, so that drop sees it. It may be cleared at that moment: then a socket that is
+//!   about to close gets a limit that it has no use for.
 //! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
 //!   passes. A call with the turn looks at one atomic (`poll_write::check`) and takes the lock only if
 //!   something has. It is told once, by whichever call of either shape comes first.

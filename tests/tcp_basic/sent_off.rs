@@ -1,5 +1,5 @@
-//! Messages that are sent off: they leave in order, whole and without another call, and who sends is told once
-//! if they cannot.
+//! Messages that are sent off: they leave in order, whole and without another call, and who sends is told
+//! once if they cannot.
 
 use crate::support::{LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, runtime, within};
 use futures_util::poll;

@@ -64,6 +64,7 @@ pub(crate) const ALL: &[Path] = &[
     path("read-cached", 1, op::cached, "a read that the page cache answers on the spot"),
     path("recv-pooled", 1, recv::pooled, "64 bytes come in a pooled buffer, on one of 32 streams"),
     path("send", 1, recv::send, "64 bytes are sent on one of 32 streams"),
+    path("send-off", 1, recv::send_off, "the same, and nobody waits until they have left"),
     path("spawn-blocking", 1, block::hand_over, "a call is handed to the pool, whose threads are busy"),
     path("spawn-blocking-idle", 1, block::summon, "a call is handed to a thread of the pool that sleeps"),
     path("spawn-join-local", 2, spawn::join_local, "an empty local task is spawned and joined"),

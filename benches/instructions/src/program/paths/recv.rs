@@ -2,6 +2,7 @@
 
 use super::{BATCH, on_core};
 use crate::program::step;
+use ringwork::buf::SpareBuf;
 use ringwork::net::{RecvPooled, Send, TcpStream};
 use ringwork::runtime::Runtime;
 use std::future::{Future, poll_fn};
@@ -20,6 +21,10 @@ pub(super) fn pooled(runtime: &Runtime, rounds: usize) {
 
 pub(super) fn send(runtime: &Runtime, rounds: usize) {
     on_core(runtime, move || sends(rounds));
+}
+
+pub(super) fn send_off(runtime: &Runtime, rounds: usize) {
+    on_core(runtime, move || sends_off(rounds));
 }
 
 /// A connection: our end, the peer's, and a second descriptor of ours to look at.
@@ -92,6 +97,25 @@ async fn sends(rounds: usize) {
         .await;
         step::end();
         drop(ops);
+        for line in &mut lines {
+            line.peer.read_exact(&mut [0; LENGTH]).expect("it has been sent");
+        }
+    }
+}
+
+async fn sends_off(rounds: usize) {
+    let mut lines = lines();
+    for round in 0..=rounds {
+        begin_unless_first(round);
+        for line in &lines {
+            let mut message = SpareBuf::new();
+            message.extend_from_slice(&[7; LENGTH]);
+            line.stream.send_off(message).await.expect("the peer is there");
+        }
+        for line in &lines {
+            line.stream.all_sent().await.expect("the peer is there");
+        }
+        step::end();
         for line in &mut lines {
             line.peer.read_exact(&mut [0; LENGTH]).expect("it has been sent");
         }
