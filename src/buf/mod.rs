@@ -9,6 +9,7 @@
 //! fixed length (`Box<[u8]>`, arrays, slices of a buffer) are filled from their start.
 
 mod aligned;
+pub(crate) mod heap;
 mod impls;
 pub(crate) mod pooled;
 mod slice;

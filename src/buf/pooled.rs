@@ -17,11 +17,11 @@
 //! R1, R2, S1, S2 are SeqCst: if S2 missed a push then S1 precedes R2, so the pusher sees `starved` and
 //! rings. The stack is push and take-all, so it has no ABA.
 
+use super::heap::Block;
 use super::{IoBuf, IoBufMut};
 use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::sys::map::Map;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{RefCell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomData;
@@ -38,7 +38,7 @@ const GAP: usize = 64;
 
 /// What a [`PooledBuf`] has to say, at a place that does not move: so the buffer itself is one word, which
 /// travels in a register through all the layers between a completion and a send.
-struct Head {
+pub(super) struct Head {
     start: NonNull<u8>,
     /// Bytes consumed at the front.
     from: u32,
@@ -52,8 +52,18 @@ struct Head {
 
 impl Head {
     /// Of an empty heap buffer at `start`.
-    fn of_heap(start: NonNull<u8>, capacity: u32) -> Self {
+    pub(super) fn of_heap(start: NonNull<u8>, capacity: u32) -> Self {
         Self { start, from: 0, to: 0, capacity, id: 0, origin: None }
+    }
+
+    /// Bytes that a heap buffer has room for.
+    pub(super) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// As if nothing had been received.
+    pub(super) fn empty(&mut self) {
+        (self.from, self.to) = (0, 0);
     }
 }
 
@@ -283,13 +293,7 @@ impl PooledBuf {
     /// An empty buffer of `capacity` bytes from the heap.
     pub(crate) fn heap(capacity: usize) -> Self {
         let capacity = u32::try_from(capacity).expect("receive buffers are below 4 GiB");
-        let (layout, bytes) = heap_layout(capacity);
-        // SAFETY: a head is part of it, so its size is not 0.
-        let Some(block) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
-        let head = block.cast::<Head>();
-        // SAFETY: the block has room for a head and `capacity` bytes behind it.
-        unsafe { head.write(Head::of_heap(block.add(bytes), capacity)) };
-        Self { head }
+        Self { head: Block::with(capacity).into_head() }
     }
 
     #[inline]
@@ -321,17 +325,6 @@ impl PooledBuf {
         self.head().origin.is_some()
     }
 
-    /// Empties a heap buffer for another use, if it has room for `least` bytes then; false if it is a
-    /// pool's or too small.
-    pub(crate) fn reset(&mut self, least: usize) -> bool {
-        let head = self.head_mut();
-        if head.origin.is_some() || (head.capacity as usize) < least {
-            return false;
-        }
-        (head.from, head.to) = (0, 0);
-        true
-    }
-
     /// Forgets the first `n` bytes.
     ///
     /// # Panics
@@ -351,20 +344,14 @@ impl PooledBuf {
 impl Drop for PooledBuf {
     #[inline]
     fn drop(&mut self) {
-        let Head { id, capacity, ref mut origin, .. } = *self.head_mut();
+        let Head { id, ref mut origin, .. } = *self.head_mut();
         match origin.take() {
             // The head is another's from here on.
             Some(origin) => origin.give_back(id),
-            // SAFETY: `heap` allocated it so, and nothing in it needs to be dropped.
-            None => unsafe { dealloc(self.head.as_ptr().cast(), heap_layout(capacity).0) },
+            // SAFETY: `heap` took it from a block, and nobody has the buffer any more.
+            None => unsafe { Block::from_head(self.head) }.give_back(),
         }
     }
-}
-
-/// The layout of a heap buffer, and where in it the bytes begin.
-fn heap_layout(capacity: u32) -> (Layout, usize) {
-    let bytes = Layout::array::<u8>(capacity as usize).expect("below 4 GiB");
-    Layout::new::<Head>().extend(bytes).expect("below 4 GiB and a head")
 }
 
 // SAFETY: `from..to` has been written by the kernel or by `fill`; the memory is the pool's or the heap's and

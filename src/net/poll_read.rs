@@ -54,8 +54,6 @@ use std::task::{Context, Poll, Waker, ready};
 pub(super) struct PollRead {
     /// Who waits for the next completion.
     pub(super) waiter: Option<Waker>,
-    /// The buffer of the last bulk receive, for the next one.
-    spare: Option<PooledBuf>,
 }
 
 /// Takes at most `room` bytes, which `put` appends to the caller's buffer, in one call or several; zero is
@@ -82,7 +80,7 @@ pub(crate) fn poll_read(
         let result = match taken {
             Ok(Taken::End) => Ok(0),
             Ok(Taken::Part) => Ok(room),
-            Ok(Taken::Whole(chunk)) => Ok(copy(shared, chunk, &mut put)),
+            Ok(Taken::Whole(chunk)) => Ok(copy(chunk, &mut put)),
             Ok(Taken::Several) => match copy_several(shared, room, &mut put) {
                 0 => continue,
                 n => Ok(n),
@@ -226,30 +224,15 @@ impl RecvSide {
     }
 
     /// A buffer for a one-shot receive on behalf of a call with this much room.
-    fn buffer(&mut self, room: usize) -> PooledBuf {
-        if self.is_one_shot_only() {
-            return heap_buffer(room.min(BULK_SIZE));
-        }
-        let spare = self.polled.as_mut().and_then(|polled| polled.spare.take());
-        spare.filter(|_| self.is_bulk()).unwrap_or_else(|| heap_buffer(self.single_size()))
-    }
-
-    /// Keeps the memory of a bulk receive while bytes come in bulk.
-    fn recycle(&mut self, mut emptied: PooledBuf) {
-        if self.is_bulk() && emptied.reset(BULK_SIZE) {
-            self.polled.get_or_insert_default().spare = Some(emptied);
-        }
+    fn buffer(&self, room: usize) -> PooledBuf {
+        heap_buffer(if self.is_one_shot_only() { room.min(BULK_SIZE) } else { self.single_size() })
     }
 }
 
 /// Hands a buffer to `put`; returns how many bytes that were.
-fn copy(shared: &Shared, chunk: PooledBuf, put: &mut impl FnMut(&[u8])) -> usize {
+fn copy(chunk: PooledBuf, put: &mut impl FnMut(&[u8])) -> usize {
     put(&chunk);
-    let copied = chunk.len();
-    if !chunk.is_from_pool() {
-        shared.recv().recycle(chunk);
-    }
-    copied
+    chunk.len()
 }
 
 /// Takes as many buffers as fit and hands them to `put`; returns how many bytes that were. None if a future
@@ -266,7 +249,7 @@ fn copy_several(shared: &Shared, room: usize, put: &mut impl FnMut(&[u8])) -> us
         }
         side.batch(room)
     };
-    batch.into_iter().map_while(|chunk| chunk).map(|chunk| copy(shared, chunk, put)).sum()
+    batch.into_iter().map_while(|chunk| chunk).map(|chunk| copy(chunk, put)).sum()
 }
 
 /// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.

@@ -38,7 +38,7 @@
 
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader, Replaced};
-use crate::buf::{self, IoBufMut, PooledBuf};
+use crate::buf::{self, IoBufMut, PooledBuf, heap};
 use crate::ring::cell::CellRef;
 use crate::ring::multi::Armed;
 use crate::ring::pool::BUFFER_SIZE;
@@ -54,8 +54,8 @@ pub(crate) const HIGH_WATER: usize = 16;
 const FULL_RUN: u8 = 4;
 /// Small receives in a row that tell messages from bulk.
 const SMALL_RUN: u8 = 4;
-/// Bytes asked for in a bulk receive.
-pub(crate) const BULK_SIZE: usize = 64 * 1024;
+/// Bytes asked for in a bulk receive: of these buffers a thread keeps some.
+pub(crate) const BULK_SIZE: usize = heap::KEPT_SIZE as usize;
 /// How long a stream stays armed where it is after it was armed, though its task has moved on.
 pub(crate) const SETTLE: Duration = Duration::from_millis(10);
 
@@ -260,11 +260,6 @@ impl RecvSide {
     /// Whether receives take no more than they are asked for.
     pub(super) fn is_one_shot_only(&self) -> bool {
         self.one_shot_only
-    }
-
-    /// Whether bytes come in bulk.
-    pub(super) fn is_bulk(&self) -> bool {
-        self.bulk
     }
 
     /// Whether nobody receives.

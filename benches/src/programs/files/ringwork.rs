@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 
 use ringwork::Serve;
+use ringwork::buf::SpareBuf;
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use ringwork::runtime::Builder;
@@ -44,7 +45,6 @@ async fn open(files: &Files) -> io::Result<(File, u64)> {
 async fn serve(stream: TcpStream, files: &Files) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut kept = if files.cache { Some(open(files).await?) } else { None };
-    let mut answer = Vec::with_capacity(SMALL as usize + 512);
     loop {
         let request = stream.recv_pooled().await?;
         if request.is_empty() {
@@ -58,7 +58,8 @@ async fn serve(stream: TcpStream, files: &Files) -> io::Result<()> {
             Some(open) => open,
             None => open(files).await?,
         };
-        answer.clear();
+        let mut answer = SpareBuf::new();
+        answer.reserve(SMALL as usize + 512);
         write_header(&mut answer, length);
         if length <= SMALL {
             let (read, filled) = file.read_at(answer, 0).await;
@@ -67,15 +68,11 @@ async fn serve(stream: TcpStream, files: &Files) -> io::Result<()> {
             }
             answer = filled;
         }
-        answer = if length > SMALL {
-            let (sent, again) = stream.send_file_with_head(answer, &file, 0, length).await;
-            sent?;
-            again
+        if length > SMALL {
+            stream.send_file_with_head(answer, &file, 0, length).await.0?;
         } else {
-            let (sent, again) = stream.send_all(answer).await;
-            sent?;
-            again
-        };
+            stream.send_off(answer).await?;
+        }
         if files.cache {
             kept = Some((file, length));
         }

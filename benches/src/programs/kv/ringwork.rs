@@ -6,6 +6,7 @@ use std::future::pending;
 use std::io;
 use std::rc::Rc;
 
+use ringwork::buf::SpareBuf;
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::{Serve, runtime::Builder};
 
@@ -36,21 +37,17 @@ pub(crate) fn own(plan: &Plan) -> io::Result<()> {
 
 async fn converse(stream: TcpStream, map: Rc<RefCell<Map>>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (mut unread, mut replies) = (Unread::default(), Vec::new());
+    let mut unread = Unread::default();
     loop {
         let received = stream.recv_pooled().await?;
         if received.is_empty() {
             return Ok(());
         }
+        let mut replies = SpareBuf::new();
         unread.take(&received, &mut map.borrow_mut(), &mut replies)?;
         // The pool gets its buffer back before the replies have left.
         drop(received);
-        if !replies.is_empty() {
-            let (sent, again) = stream.send_all(replies).await;
-            sent?;
-            replies = again;
-            replies.clear();
-        }
+        stream.send_off(replies).await?;
     }
 }
 

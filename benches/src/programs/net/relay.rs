@@ -19,6 +19,9 @@ const CQ_ENTRIES: u32 = 8192;
 /// Bytes of the pool at least, and at most for each socket one buffer: short messages need few lines of the
 /// cache, long ones much memory.
 const POOL: usize = 4 << 20;
+/// The same of a pool of long ones: the kernel takes buffers in turn, so all of it goes through the cache.
+const POOL_OF_LONG: usize = 512 << 10;
+const LONG: usize = 32 << 10;
 const POOL_MAX: usize = 64 << 20;
 
 const ACCEPT: u8 = 0;
@@ -89,7 +92,8 @@ pub(super) fn run(
     sockets: usize,
 ) -> io::Result<()> {
     let lanes = Lanes::new(SQ_ENTRIES, CQ_ENTRIES)?;
-    let wanted = (POOL / buffer).max((sockets + 1).next_power_of_two());
+    let least = if buffer < LONG { POOL } else { POOL_OF_LONG };
+    let wanted = (least / buffer).max((sockets + 1).next_power_of_two());
     let buffers = wanted.min(POOL_MAX / buffer).min(1 << 15);
     let pool = BufPool::new(&lanes, 0, buffers as u16, buffer as u32)?;
     let upstream = upstream.map(SockAddr::from);
