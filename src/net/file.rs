@@ -40,7 +40,7 @@ pub(super) async fn send_file(
     len: u64,
 ) -> io::Result<u64> {
     let mut turn = SendTurn::take(shared).await;
-    pieces(&mut turn, file, offset, len).await
+    pieces(&mut turn, file, offset, len, false).await
 }
 
 /// The same behind `head`, which comes back.
@@ -57,7 +57,10 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     // first, the peer has the head meanwhile.
     let follows = first > 0 && sys::io::is_cached(file.as_raw_fd(), offset, first);
     let gone = if follows { sys::io::send_head_now(shared.fd(), head.as_slice()).unwrap_or(0) } else { 0 };
-    let head = if gone < head.len() {
+    let is_gone = gone == head.len();
+    let head = if is_gone {
+        head
+    } else {
         // An error of the call above is found again by this.
         let all = head.len() - gone;
         let (sent, rest) = Piece::new(&mut turn, head.slice(gone..)).await;
@@ -67,23 +70,23 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
             Ok(_) => return (Err(io::ErrorKind::WriteZero.into()), head),
             Err(error) => return (Err(error), head),
         }
-    } else {
-        head
     };
-    (pieces(&mut turn, file, offset, len).await, head)
+    (pieces(&mut turn, file, offset, len, follows && is_gone).await, head)
 }
 
+/// Sends piece by piece; `is_cached` says that the page cache was seen to hold the first one just now.
 async fn pieces(
     turn: &mut SendTurn<'_>,
     file: &Arc<Leasable<OwnedFd>>,
     offset: u64,
     len: u64,
+    mut is_cached: bool,
 ) -> io::Result<u64> {
     let mut sent = 0;
     while sent < len {
         let at = offset.saturating_add(sent);
         let piece = (len - sent).min(INLINE_PIECE);
-        let n = if sys::io::is_cached(file.as_raw_fd(), at, piece) {
+        let n = if std::mem::take(&mut is_cached) || sys::io::is_cached(file.as_raw_fd(), at, piece) {
             inline(turn, file, at, piece).await?
         } else {
             through_the_ring(turn, file, at, piece as usize).await?
