@@ -30,6 +30,9 @@ pub(crate) struct Facts {
     version: Vec<u8>,
     /// The fields about the bytes, if all of them follow.
     whole: Vec<u8>,
+    /// What they were made from, beside the length and the type.
+    modified: SystemTime,
+    inode: u64,
 }
 
 impl Facts {
@@ -51,7 +54,15 @@ impl Facts {
         };
         let whole = content_fields(Head::fields_only(), content_type, len);
         let (version, whole) = (version.into_lines(), whole.into_lines());
-        Facts { len, last_modified, etag, content_type, version, whole }
+        Facts { len, last_modified, etag, content_type, version, whole, modified, inode }
+    }
+
+    /// Whether they would be made of this file at any time.
+    pub(crate) fn are_of(&self, path: &Path, len: u64, modified: SystemTime, inode: u64) -> bool {
+        let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+        (self.len, self.modified, self.inode) == (len, modified, inode)
+            && self.content_type == media::type_of(name)
+            && self.last_modified == http_time(modified)
     }
 }
 

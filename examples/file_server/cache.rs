@@ -17,7 +17,7 @@ use crate::answer::Facts;
 #[derive(Debug)]
 pub(crate) struct Entry<F> {
     pub(crate) file: F,
-    pub(crate) facts: Facts,
+    pub(crate) facts: Rc<Facts>,
     /// When the path was looked up.
     pub(crate) checked_at: Instant,
 }
@@ -152,7 +152,7 @@ mod tests {
     fn entry(number: u32, checked_at: Instant) -> Rc<Entry<u32>> {
         Rc::new(Entry {
             file: number,
-            facts: Facts::new(Path::new("x"), 1, UNIX_EPOCH, 1, UNIX_EPOCH),
+            facts: Rc::new(Facts::new(Path::new("x"), 1, UNIX_EPOCH, 1, UNIX_EPOCH)),
             checked_at,
         })
     }

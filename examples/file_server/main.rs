@@ -16,7 +16,7 @@
 //! | `connection` | receive, answer, keep-alive; every time limit |
 //! | `inbound`, `request` | received bytes; parsing and framing |
 //! | `server` | what the connections of one core share |
-//! | `path`, `site`, `cache` | from a URL to an open file, confined by the kernel |
+//! | `path`, `site`, `cache`, `told` | from a URL to an open file, confined by the kernel |
 //! | `answer` with `conditional`, `range`, `media`, `listing` | what to say |
 //! | `response` | how it is written |
 //! | `body` | sending it |
@@ -45,6 +45,7 @@ mod server;
 mod serving;
 mod site;
 mod stop;
+mod told;
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -14,15 +14,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ringwork::fs::{Dir, File};
 
-use crate::answer::Facts;
 use crate::cache::{Cache, Entry};
 use crate::listing;
 use crate::path::SitePath;
 use crate::response::Status;
+use crate::told::Told;
 
 /// An open file with what is known about it.
 pub(crate) type OpenFile = Rc<Entry<File>>;
@@ -40,13 +40,15 @@ pub(crate) enum Found {
 pub(crate) struct Site {
     root: Dir,
     cache: RefCell<Cache<File>>,
+    told: RefCell<Told>,
     /// A task that closes stale files is alive.
     sweeping: Cell<bool>,
 }
 
 impl Site {
     pub(crate) fn new(root: Dir, cache: Cache<File>) -> Rc<Site> {
-        Rc::new(Site { root, cache: RefCell::new(cache), sweeping: Cell::new(false) })
+        let told = RefCell::default();
+        Rc::new(Site { root, cache: RefCell::new(cache), told, sweeping: Cell::new(false) })
     }
 
     /// What `path` names, if it is a file that is open already: the usual case, and no wait.
@@ -79,7 +81,7 @@ impl Site {
             return Err(Status::Forbidden);
         }
         let modified = metadata.modified().map_err(|error| status_of(&error))?;
-        let facts = Facts::new(path.relative(), metadata.len(), modified, metadata.ino(), SystemTime::now());
+        let facts = self.told.borrow_mut().facts(path.relative(), metadata.len(), modified, metadata.ino());
         let entry = Rc::new(Entry { file, facts, checked_at });
         self.cache.borrow_mut().insert(key(path), Rc::clone(&entry));
         self.sweep_later();
