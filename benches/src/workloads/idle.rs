@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -109,6 +109,8 @@ fn converse(server: SocketAddr, index: usize) -> io::Result<TcpStream> {
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect(&server.into())?;
     socket.set_tcp_nodelay(true)?;
+    // Closed by a reset: the ports of three turns would not be free again for a minute, and there are no more.
+    socket.set_linger(Some(Duration::ZERO))?;
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = [0; MESSAGE.len()];
