@@ -109,7 +109,7 @@ fn converse(server: SocketAddr, index: usize) -> io::Result<TcpStream> {
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect(&server.into())?;
     socket.set_tcp_nodelay(true)?;
-    // Closed by a reset: the ports of three turns would not be free again for a minute, and there are no more.
+    // Closed by a reset: the ports of three turns, all there are, would not be free again for a minute.
     socket.set_linger(Some(Duration::ZERO))?;
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE))?;
