@@ -15,7 +15,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 /// A stream socket with the machinery of this room.
 pub(crate) trait Connected: AsFd + Sized {
@@ -54,7 +54,7 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
     let turn = SendTurn::take(&shared).await;
     poll_fn(|cx| {
         let (disarmed, replaced) = shared.recv().poll_disarmed(cx.waker());
-        replaced.let_go();
+        replaced.into_iter().for_each(Waker::wake);
         if disarmed { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

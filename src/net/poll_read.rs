@@ -40,7 +40,7 @@ use super::Connected;
 use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
 use super::receive::arm;
 use super::recv::{BULK_SIZE, Next, RecvSide};
-use super::shared::Shared;
+use super::shared::{Shape, Shared};
 use crate::base::coop;
 use crate::buf::PooledBuf;
 use crate::ring::transfer::Inward;
@@ -146,7 +146,7 @@ fn poll_take(
                 if let (Found::Nothing, _) = taken
                     && let Some(stored) = side.polled.as_ref().and_then(|polled| polled.waiter.as_ref())
                 {
-                    shared.in_vain().begins(stored);
+                    shared.in_vain().begins(stored, Shape::Pollster);
                 }
                 taken
             } else {

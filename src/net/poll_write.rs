@@ -275,7 +275,9 @@ pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Po
 
 /// What has gone wrong with bytes that were taken, if nobody was told: for who takes the socket over.
 pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
-    let failure = shared.send_side().polled.as_mut()?.failure.take();
+    // One lock for both: between them another message may fail.
+    let mut side = shared.send_side();
+    let failure = side.polled.as_mut()?.failure.take();
     if failure.is_some() {
         shared.written.store(SETTLED, Ordering::Release);
     }

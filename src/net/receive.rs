@@ -6,7 +6,7 @@
 
 use super::ops::{RecvMany, RecvOne, heap_buffer};
 use super::recv::{Next, Step, pour};
-use super::shared::Shared;
+use super::shared::{Shape, Shared};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::{IoBufMut, PooledBuf};
@@ -46,18 +46,20 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     /// The turn, then the next step.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
-        if self.shared.in_vain().is_for(cx.waker()) {
+        if self.shared.in_vain().is_for_reader(cx.waker()) {
             return Poll::Ready(Next::Wait);
         }
         let Step { next, replaced, .. } = {
             let mut side = self.shared.recv();
             let step = side.next(cx.waker());
             if step.is_told {
-                self.shared.in_vain().begins(cx.waker());
+                self.shared.in_vain().begins(cx.waker(), Shape::Reader);
             }
             step
         };
-        replaced.let_go();
+        if let Some(replaced) = replaced {
+            replaced.wake();
+        }
         Poll::Ready(next)
     }
 

@@ -37,7 +37,7 @@
 #![forbid(unsafe_code)]
 
 use super::poll_read::PollRead;
-use super::reader::{Concerned, Reader, Replaced};
+use super::reader::{Concerned, Reader};
 use crate::buf::{self, IoBufMut, PooledBuf, heap};
 use crate::ring::cell::CellRef;
 use crate::ring::multi::Armed;
@@ -101,8 +101,8 @@ pub(crate) struct Step {
     pub(crate) next: Next,
     /// The reader's waker is stored, and looks with it are in vain until somebody takes the lock.
     pub(crate) is_told: bool,
-    /// The waker that this one replaces, to be let go of without the lock.
-    pub(crate) replaced: Replaced,
+    /// The waker that this one replaces, to be woken without the lock (`Reader::store`).
+    pub(crate) replaced: Option<Waker>,
 }
 
 /// The receive side of one stream, under its lock.
@@ -131,19 +131,13 @@ impl RecvSide {
     /// The price is that those bytes wake its task even if that does something else by then.
     pub(crate) fn next(&mut self, waker: &Waker) -> Step {
         let next = self.look();
-        let (expects, primes) = match next {
-            Next::Wait => (true, false),
-            Next::Chunk(_) => {
-                let primes = self.queue.is_empty() && self.end.is_none() && self.is_armed_here();
-                (primes, primes)
-            }
-            Next::End(_) | Next::Start => (false, false),
+        let expects = match next {
+            Next::Wait => true,
+            Next::Chunk(_) => self.queue.is_empty() && self.end.is_none() && self.is_armed_here(),
+            Next::End(_) | Next::Start => false,
         };
-        if !expects {
-            return Step { next, is_told: false, replaced: Replaced::None };
-        }
-        let replaced = self.reader.store(waker, primes);
-        Step { next, is_told: self.is_armed_here(), replaced }
+        let replaced = if expects { self.reader.store(waker) } else { None };
+        Step { next, is_told: expects && self.is_armed_here(), replaced }
     }
 
     /// Whether a multishot brings bytes, and not to another core.
@@ -374,12 +368,12 @@ impl RecvSide {
 
     /// For `release`: waits until nothing is in flight. A waker that this one replaces comes back, as by
     /// `next`.
-    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Replaced) {
+    pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Option<Waker>) {
         self.disarm();
         if matches!(self.mode, Mode::Disarmed) {
-            return (true, Replaced::None);
+            return (true, None);
         }
-        (false, self.reader.store(waker, false))
+        (false, self.reader.store(waker))
     }
 
     /// All unread bytes, in order.
@@ -439,14 +433,14 @@ mod tests {
     fn a_waker_that_is_replaced_is_dropped_without_the_lock() {
         let side = Arc::new(Mutex::new(RecvSide::default()));
         side.lock().unwrap().start_single();
-        let polls: [fn(&mut RecvSide, &Waker) -> Replaced; 2] =
+        let polls: [fn(&mut RecvSide, &Waker) -> Option<Waker>; 2] =
             [|side, waker| side.next(waker).replaced, |side, waker| side.poll_disarmed(waker).1];
         for poll in polls {
             let first = Waker::from(Arc::new(Reentrant(Arc::clone(&side))));
             drop(poll(&mut side.lock().unwrap(), &first));
             drop(first);
             let replaced = poll(&mut side.lock().unwrap(), Waker::noop());
-            assert!(matches!(replaced, Replaced::Known(_)));
+            assert!(replaced.is_some());
             drop(replaced);
         }
     }

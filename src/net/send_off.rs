@@ -16,7 +16,8 @@
 //!   about to close gets a limit that it has no use for.
 //! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
 //!   passes. A call with the turn looks at one atomic (`poll_write::check`) and takes the lock only if
-//!   something has. It is told once, by whichever call of either shape comes first.
+//!   something has. It is told once, by the next `send_off`,
+//!   `all_sent`, `release` or call without a future.
 //!
 //! # What if
 //! - *The future is dropped* before it is ready: nothing is sent, and its place is given up. Afterwards there
@@ -101,6 +102,9 @@ impl<B: IoBuf> Future for SendOff<'_, B> {
 
 /// Waits for the turn, behind all that was sent, and tells what has become of it.
 pub(super) async fn all_sent(shared: &Arc<Shared>) -> io::Result<()> {
+    if fork::is_child() {
+        return Err(fork::error());
+    }
     let _turn = SendTurn::take(shared).await;
     poll_write::check(shared)
 }

@@ -178,37 +178,58 @@ impl Shared {
 
 /// The mark that a call for bytes would be in vain: the waker of who called last is stored with the receive
 /// side, as one that waits or as one that was primed when it took the last bytes (`RecvSide::next`), and
-/// nobody has touched the receive side since. So another call with the same waker, in either shape, need not
-/// ask for the lock.
+/// nobody has touched the receive side since. So another call with the same waker need not ask for the lock.
 ///
 /// Set and ended under the receive side's lock; ended whenever that is taken. Whoever completes a receive
 /// takes the lock, ends the mark and wakes the stored waker, in this order: a call that still sees the mark
-/// is followed by another one, which does not. Whoever puts another waker in the place of a primed one wakes
+/// is followed by another one, which does not. Whoever puts another waker in the place of a reader's wakes
 /// that, for the same reason.
+///
+/// A call without a future goes by a mark of either shape, one with a future only by a reader's: that waker
+/// is replaced by who has the turn, and so by nobody else while the caller has it. A pollster's may be
+/// replaced, and dropped, by another pollster at that very moment.
 #[derive(Default)]
 pub(super) struct InVain {
-    holds: AtomicBool,
+    /// A [`Shape`], or zero if there is no mark.
+    shape: AtomicU8,
     /// What `Waker::will_wake` compares. Of two pollsters that meet here one is forgotten, as in the receive
     /// side itself.
     waker: [AtomicPtr<()>; 2],
 }
 
+/// Who has begun a mark.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// A call without a future.
+    Pollster = 1,
+    /// One with a future.
+    Reader = 2,
+}
+
 impl InVain {
     /// Under the lock, which is let go of next.
-    pub(super) fn begins(&self, waker: &Waker) {
+    pub(super) fn begins(&self, waker: &Waker, shape: Shape) {
         self.waker[0].store(waker.data().cast_mut(), Ordering::Relaxed);
         self.waker[1].store(std::ptr::from_ref(waker.vtable()).cast_mut().cast(), Ordering::Relaxed);
-        self.holds.store(true, Ordering::Release);
+        self.shape.store(shape as u8, Ordering::Release);
     }
 
     fn ends(&self) {
-        self.holds.store(false, Ordering::Relaxed);
+        self.shape.store(0, Ordering::Relaxed);
     }
 
-    /// Whether a poll with this waker would be in vain.
+    /// Whether a call without a future would be in vain with this waker.
     pub(super) fn is_for(&self, waker: &Waker) -> bool {
-        self.holds.load(Ordering::Acquire)
-            && self.waker[0].load(Ordering::Relaxed) == waker.data().cast_mut()
+        self.shape.load(Ordering::Acquire) != 0 && self.is_of(waker)
+    }
+
+    /// Whether a call with a future would be. For who has the turn.
+    pub(super) fn is_for_reader(&self, waker: &Waker) -> bool {
+        self.shape.load(Ordering::Acquire) == Shape::Reader as u8 && self.is_of(waker)
+    }
+
+    fn is_of(&self, waker: &Waker) -> bool {
+        self.waker[0].load(Ordering::Relaxed) == waker.data().cast_mut()
             && self.waker[1].load(Ordering::Relaxed) == std::ptr::from_ref(waker.vtable()).cast_mut().cast()
     }
 }

@@ -125,14 +125,21 @@ impl Wake for Wakes {
 
 #[test]
 fn who_waits_without_a_future_after_a_receive_with_one_is_woken_though_another_task_takes_its_place() {
-    everywhere(1, |_| async {
-        let (mut stream, mut peer) = half_std_pair();
-        let wakes = Arc::new(Wakes::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        let mut cx = Context::from_waker(&waker);
-        {
-            let mut first = std::pin::pin!(stream.recv_pooled());
-            assert!(first.as_mut().poll(&mut cx).is_pending());
+    // The receive has taken bytes, or was given up while it waited.
+    for takes in [true, false] {
+        everywhere(1, move |_| woken_beside_another(takes));
+    }
+}
+
+async fn woken_beside_another(takes: bool) {
+    let (mut stream, mut peer) = half_std_pair();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    {
+        let mut first = std::pin::pin!(stream.recv_pooled());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        if takes {
             peer.write_all(b"a").unwrap();
             let chunk = poll_fn(|own| {
                 own.waker().wake_by_ref();
@@ -140,14 +147,14 @@ fn who_waits_without_a_future_after_a_receive_with_one_is_woken_though_another_t
             });
             assert_eq!(&*chunk.await.unwrap(), b"a");
         }
-        assert!(poll_read_once(&mut stream, &mut cx, 1).is_pending());
-        let before = wakes.0.load(Ordering::SeqCst);
-        let mut other = std::pin::pin!(stream.recv([0; 1]));
-        assert!(other.as_mut().poll(&mut noop()).is_pending());
-        peer.write_all(b"b").unwrap();
-        other.await.0.unwrap();
-        assert!(wakes.0.load(Ordering::SeqCst) > before, "only the other one was told of the next bytes");
-    });
+    }
+    assert!(poll_read_once(&mut stream, &mut cx, 1).is_pending());
+    let before = wakes.0.load(Ordering::SeqCst);
+    let mut other = std::pin::pin!(stream.recv([0; 1]));
+    assert!(other.as_mut().poll(&mut noop()).is_pending());
+    peer.write_all(b"b").unwrap();
+    other.await.0.unwrap();
+    assert!(wakes.0.load(Ordering::SeqCst) > before, "only the other one was told of the next bytes");
 }
 
 #[test]
