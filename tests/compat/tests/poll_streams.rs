@@ -154,7 +154,10 @@ async fn woken_beside_another(takes: bool) {
     assert!(other.as_mut().poll(&mut noop()).is_pending());
     peer.write_all(b"b").unwrap();
     other.await.0.unwrap();
-    assert!(wakes.0.load(Ordering::SeqCst) > before, "only the other one was told of the next bytes");
+    // Elsewhere the core may wake it just after the other one. If it never does, the time limit says so.
+    while wakes.0.load(Ordering::SeqCst) == before {
+        ringwork::task::yield_now().await;
+    }
 }
 
 #[test]
