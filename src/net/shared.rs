@@ -186,8 +186,8 @@ impl Shared {
 /// that, for the same reason.
 ///
 /// A call without a future goes by a mark of either shape, one with a future only by a reader's: that waker
-/// is replaced by who has the turn, and so by nobody else while the caller has it. A pollster's may be
-/// replaced, and dropped, by another pollster at that very moment.
+/// is replaced by who has the turn, and so by nobody else while the caller has it, or by a release, which
+/// wakes it. A pollster's may be replaced, and dropped, by another pollster at that very moment.
 #[derive(Default)]
 pub(super) struct InVain {
     /// A [`Shape`], or zero if there is no mark.

@@ -69,6 +69,11 @@ pub(super) async fn serve<Io, M, S, B>(
     let mut connection = pin!(shared.http.serve_connection_with_upgrades(io, service));
     let mut is_told = false;
     let served = poll_fn(|cx| {
+        // Before the connection looks at what has come: its answer may be the last already.
+        if !is_told && watch.is_to_end() {
+            is_told = true;
+            connection.as_mut().graceful_shutdown();
+        }
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
@@ -118,6 +123,11 @@ impl Watch {
             look: sleep(shared.head_time),
             fresh: Some(sleep(FRESH)),
         }
+    }
+
+    /// Whether a connection that serves is to end its requests in flight; nobody is woken when that changes.
+    fn is_to_end(&self) -> bool {
+        matches!(self.ending.stage(), Stage::End) && self.progress.has_begun()
     }
 
     /// What the connection is to do now, if anything; else the task of `cx` is woken when there is something.

@@ -61,7 +61,7 @@ impl Ending {
         }
     }
 
-    fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::SeqCst) {
             0 => Stage::Serve,
             1 => Stage::End,

@@ -98,8 +98,9 @@ impl Server {
     }
 
     fn tell(&self, stage: Stage) {
-        self.server.stop_accepting();
+        // In this order: who is refused knows that what others send from now on is answered as their last.
         self.ending.tell(stage);
+        self.server.stop_accepting();
     }
 }
 
