@@ -81,6 +81,8 @@ counters! {
     doorbells,
     /// Times this core parked.
     parks,
+    /// Times this core looked for a moment whether somebody calls, before it parked or instead.
+    spins,
     /// Searches of other cores' queues.
     searches,
     /// Searches that found something.

@@ -20,6 +20,9 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// Ops that are not counted.
 const WARM_UP: usize = 200;
@@ -224,5 +227,35 @@ fn sending_off_what_is_made_in_spare_buffers_allocates_nothing() {
             }
         };
         calls_during((), exchange).await
+    });
+}
+
+/// Memory of tasks goes round: what ends on a core is what the next task from outside is made from. Who finds
+/// the others just at it takes from the allocator, so some calls remain.
+#[test]
+fn spawning_from_outside_rarely_allocates_in_the_long_run() {
+    bounded(|| {
+        let runtime = Builder::new().cores(1).pin(Pin::Off).build().expect("a runtime starts");
+        let left = Arc::new(AtomicUsize::new(0));
+        let burst = |tasks: usize| {
+            left.store(tasks, Ordering::Relaxed);
+            for _ in 0..tasks {
+                let (left, me) = (Arc::clone(&left), thread::current());
+                drop(runtime.spawn(async move {
+                    if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        me.unpark();
+                    }
+                }));
+            }
+            while left.load(Ordering::Acquire) > 0 {
+                thread::park();
+            }
+        };
+        (0..WARM_UP).for_each(|_| burst(32));
+        let before = CALLS.get();
+        (0..COUNTED).for_each(|_| burst(32));
+        let calls = CALLS.get() - before;
+        println!("measured: spawn from outside: {calls} calls of the allocator in {} spawns", 32 * COUNTED);
+        assert!(calls <= 32 * COUNTED / 5, "{calls} calls in {} spawns", 32 * COUNTED);
     });
 }

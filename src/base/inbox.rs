@@ -18,6 +18,13 @@
 //! Proof sketch: if C2 missed a push then C1 precedes P1 in the single order, so P2 comes after C1 and finds
 //! PARKED (or another pusher's RUNG, whose doorbell is already on its way): the core is rung.
 //!
+//! # Looking before parking
+//! A core for which it pays ([`spin`](super::spin)) looks for a moment before it parks: (C0)
+//! `swap(SPINNING)`; then both lanes; then nothing but the word, until it says RUNG or the time is up, when
+//! it goes on with C1. A pusher's P2 finds SPINNING and rings nobody. If its push came after the look into
+//! the lanes, so does its P2, and the word says RUNG; if C1 wipes that out before it is seen, P1 precedes C1
+//! and C2 finds the push.
+//!
 //! # One list at a time
 //! A node sits in at most one list. Tasks ensure it with their NOTIFIED bit; everyone else with
 //! [`Node::request`]: the first request since the last [`Node::take_requests`] owes the push, later ones only
@@ -263,6 +270,7 @@ impl Drop for Batch {
 const AWAKE: u32 = 0;
 const PARKED: u32 = 1;
 const RUNG: u32 = 2;
+const SPINNING: u32 = 4;
 
 /// A core's two lanes and its door.
 pub(crate) struct Inbox {
@@ -332,6 +340,21 @@ impl Inbox {
     /// Whether both lanes are empty (part of the park re-check, C2).
     pub(crate) fn is_empty(&self) -> bool {
         self.pinned.is_empty() && self.send.is_empty()
+    }
+
+    /// Core: says that it looks for a moment (C0). The lanes must be looked into after this.
+    pub(crate) fn spin(&self) {
+        self.word.swap(SPINNING, Ordering::SeqCst);
+    }
+
+    /// Core, after [`spin`](Self::spin): whether somebody has knocked since.
+    pub(crate) fn was_knocked_at(&self) -> bool {
+        self.word.load(Ordering::Acquire) & RUNG != 0
+    }
+
+    /// Whether the core looks for work, and nobody has knocked yet.
+    pub(crate) fn is_spinning(&self) -> bool {
+        self.word.load(Ordering::SeqCst) == SPINNING
     }
 
     /// Core: says that it is about to block (C1). The lanes must be looked into after this.

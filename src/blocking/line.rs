@@ -23,9 +23,10 @@
 #![forbid(unsafe_code)]
 
 use super::queue::{Queue, Turn};
+use super::sleeper::Sleeper;
 use crate::metrics::LaneMetrics;
 use crate::task::Header;
-use std::thread::Thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a job is, to the pool.
@@ -41,7 +42,9 @@ pub(super) enum Lane {
 #[derive(Debug)]
 struct Idle {
     number: usize,
-    thread: Thread,
+    sleeper: Arc<Sleeper>,
+    /// It does not sleep yet.
+    looks: bool,
 }
 
 /// What a change of the line asks for.
@@ -53,7 +56,7 @@ pub(super) enum Summons {
     /// Start a thread with this number.
     Start(usize),
     /// Wake this thread.
-    Wake(Thread),
+    Wake(Arc<Sleeper>),
 }
 
 /// The books of one lane.
@@ -189,8 +192,8 @@ impl Line {
 
     /// Calls one more thread, if there is a ready job that none is coming for.
     pub(super) fn summon(&mut self) -> Summons {
-        if let Summons::Wake(thread) = self.summon_idle() {
-            return Summons::Wake(thread);
+        if let Summons::Wake(sleeper) = self.summon_idle() {
+            return Summons::Wake(sleeper);
         }
         if self.ready() <= self.summoned {
             return Summons::None;
@@ -210,9 +213,13 @@ impl Line {
         if self.ready() <= self.summoned {
             return Summons::None;
         }
-        let Some(idle) = self.idle.pop() else { return Summons::None };
+        // Who looks need not be woken.
+        let looks = self.idle.iter().position(|idle| idle.looks);
+        let Some(idle) = looks.map(|at| self.idle.remove(at)).or_else(|| self.idle.pop()) else {
+            return Summons::None;
+        };
         self.summoned += 1;
-        Summons::Wake(idle.thread)
+        Summons::Wake(idle.sleeper)
     }
 
     /// A summoned thread: is here.
@@ -227,10 +234,20 @@ impl Line {
         self.summon_idle()
     }
 
-    /// A thread: found no job and goes to sleep.
-    pub(super) fn become_idle(&mut self, number: usize, thread: Thread) {
+    /// A thread: found no job and goes to sleep, or looks for one first. Only one thread looks at a time:
+    /// whether this one may.
+    pub(super) fn become_idle(&mut self, number: usize, sleeper: &Arc<Sleeper>, looks: bool) -> bool {
         debug_assert_eq!(self.ready(), 0, "a thread becomes idle only if there is nothing to do");
-        self.idle.push(Idle { number, thread });
+        let looks = looks && !self.idle.iter().any(|idle| idle.looks);
+        self.idle.push(Idle { number, sleeper: Arc::clone(sleeper), looks });
+        looks
+    }
+
+    /// A thread that looked: goes to sleep, unless it was summoned.
+    pub(super) fn fall_asleep(&mut self, number: usize) {
+        if let Some(idle) = self.idle.iter_mut().find(|idle| idle.number == number) {
+            idle.looks = false;
+        }
     }
 
     /// A thread that sleeps: whether it has been summoned since (by `summon` or `close`).
@@ -245,10 +262,10 @@ impl Line {
     }
 
     /// Refuses further jobs; returns those that wait, to be shut down, and the idle threads, to be woken.
-    pub(super) fn close(&mut self) -> (Vec<Turn>, Vec<Thread>) {
+    pub(super) fn close(&mut self) -> (Vec<Turn>, Vec<Arc<Sleeper>>) {
         self.closed = true;
         self.summoned += self.idle.len();
-        (self.drain(), self.idle.drain(..).map(|idle| idle.thread).collect())
+        (self.drain(), self.idle.drain(..).map(|idle| idle.sleeper).collect())
     }
 
     /// Takes out all jobs that wait.

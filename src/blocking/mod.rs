@@ -15,8 +15,11 @@ mod current;
 mod line;
 mod pool;
 mod queue;
+mod sleeper;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub(crate) use current::{Entered, enter, spawn};
-pub(crate) use pool::{Config, Pool, works_for};
+pub(crate) use pool::{Config, Pool};
+pub(crate) use thread::works_for;

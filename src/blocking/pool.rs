@@ -1,7 +1,8 @@
-//! The pool: takes closures, keeps threads, gives handles.
+//! The pool: takes closures, starts threads, gives handles.
 //!
-//! Owns [`Pool`] and the life of its threads. All decisions are made in `line.rs` under one lock; here the
-//! lock is taken, threads are started and woken with the lock released, and jobs are run.
+//! Owns [`Pool`] and the start of its threads, whose life is thread.rs. All decisions are made in `line.rs`
+//! under one lock; here the lock is taken, threads are started and woken with the lock released, and jobs are
+//! run.
 //!
 //! # An aborted job
 //! A job that waits in the line is ended by the abort itself, on the aborting thread: `Schedule::aborted`
@@ -17,15 +18,14 @@
 
 use super::line::{Lane, Line, Summons};
 use super::queue::Turn;
+use super::thread::works_for;
 use crate::base::coop;
-use crate::base::guard::contained;
 use crate::metrics::LaneMetrics;
 use crate::sys::fork;
 use crate::task::{
     self, Attributes, Header, JoinHandle, Notified, OnPanic, Request, Schedule, TaskPanic, TaskRef,
 };
 use crate::time::Clock;
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) heavy_max: usize,
     /// How long a thread waits for work before it ends.
     pub(crate) keep_alive: Duration,
+    /// How long it looks for work before it sleeps, at most.
+    pub(crate) spin_window: Duration,
     /// Stack of each thread; the platform's default if none.
     pub(crate) stack_bytes: Option<usize>,
     /// What a thread is for as long as it does anything.
@@ -70,6 +72,7 @@ impl Config {
             short_max: Self::SHORT_MAX,
             heavy_max: cpus,
             keep_alive: Self::KEEP_ALIVE,
+            spin_window: Duration::ZERO,
             stack_bytes: None,
             around,
             on_panic: OnPanic::default(),
@@ -179,7 +182,7 @@ impl Pool {
     /// Refuses further jobs and cancels those that wait; what is being run goes on.
     pub(crate) fn close(&self) {
         let (jobs, idle) = self.shared.lock().line.close();
-        idle.iter().for_each(thread::Thread::unpark);
+        idle.iter().for_each(|sleeper| sleeper.call());
         jobs.into_iter().for_each(Turn::shutdown);
     }
 
@@ -252,18 +255,18 @@ impl Drop for Pool {
 
 /// What the pool and its threads share.
 #[derive(Debug)]
-struct Shared {
-    config: Config,
+pub(super) struct Shared {
+    pub(super) config: Config,
     books: Mutex<Books>,
     /// A thread has ended.
-    gone: Condvar,
+    pub(super) gone: Condvar,
 }
 
 #[derive(Debug)]
-struct Books {
-    line: Line,
+pub(super) struct Books {
+    pub(super) line: Line,
     /// Threads that have not ended: also those that have left the line and are dropping what they hold.
-    alive: usize,
+    pub(super) alive: usize,
     stack_bytes: Option<usize>,
 }
 
@@ -275,27 +278,27 @@ impl Books {
 }
 
 /// The system refused a thread.
-struct NoThread {
+pub(super) struct NoThread {
     error: io::Error,
     /// With no thread at all nobody would ever come for the jobs: these have to be ended.
     stranded: Vec<Turn>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Books> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
         self.books.lock().expect(POISONED)
     }
 
-    fn address(self: &Arc<Self>) -> usize {
+    pub(super) fn address(self: &Arc<Self>) -> usize {
         Arc::as_ptr(self).addr()
     }
 
     /// Wakes or starts the thread that was summoned.
-    fn call(self: &Arc<Self>, summons: Summons) -> Result<(), NoThread> {
+    pub(super) fn call(self: &Arc<Self>, summons: Summons) -> Result<(), NoThread> {
         match summons {
             Summons::None => {}
             Summons::Start(number) => return self.start(number),
-            Summons::Wake(thread) => thread.unpark(),
+            Summons::Wake(sleeper) => sleeper.call(),
         }
         Ok(())
     }
@@ -319,105 +322,11 @@ impl Shared {
         let stranded = if books.line.threads() == 0 { books.line.drain() } else { Vec::new() };
         drop(books);
         self.gone.notify_all();
-        if let Summons::Wake(thread) = summons {
-            thread.unpark();
+        if let Summons::Wake(sleeper) = summons {
+            sleeper.call();
         }
         Err(NoThread { error, stranded })
     }
-
-    /// A thread of the pool.
-    fn work(self: &Arc<Self>, number: usize) {
-        let _ended = Ended(self);
-        WORKS_FOR.set(self.address());
-        let mut has_served = false;
-        contained(|| {
-            (self.config.around)(&mut || {
-                if !std::mem::replace(&mut has_served, true) {
-                    self.serve(number);
-                }
-            });
-        });
-        if !has_served {
-            self.serve(number);
-        }
-    }
-
-    /// Answers the summons the thread was started for, and then as long as there is work.
-    fn serve(self: &Arc<Self>, number: usize) {
-        let mut books = self.lock();
-        books.line.answer();
-        loop {
-            books = self.run_all(books);
-            match self.wait(books, number) {
-                Some(summoned) => books = summoned,
-                None => break,
-            }
-        }
-    }
-
-    /// Runs jobs until there is none to take.
-    fn run_all<'a>(self: &'a Arc<Self>, mut books: MutexGuard<'a, Books>) -> MutexGuard<'a, Books> {
-        let mut now = Instant::now();
-        while let Some((lane, job)) = books.line.take(now) {
-            // The end of a job may have made one more ready than we took.
-            let summons = books.line.summon();
-            drop(books);
-            // If a thread is refused here, nothing is stranded: this one comes back to the line.
-            let _ = self.call(summons);
-            job.run();
-            now = Instant::now();
-            books = self.lock();
-            books.line.finish(lane);
-        }
-        books
-    }
-
-    /// Sleeps until summoned. `None` if the thread has left the line and must end.
-    fn wait<'a>(&'a self, mut books: MutexGuard<'a, Books>, number: usize) -> Option<MutexGuard<'a, Books>> {
-        if books.line.is_closed() {
-            books.line.leave(number);
-            return None;
-        }
-        books.line.become_idle(number, thread::current());
-        let until = Instant::now().checked_add(self.config.keep_alive);
-        loop {
-            drop(books);
-            match until {
-                Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
-                None => thread::park(),
-            }
-            books = self.lock();
-            if books.line.was_summoned(number) {
-                books.line.answer();
-                return Some(books);
-            }
-            // Not summoned: the time is up, or this was for a job that uses `park` itself.
-            if until.is_some_and(|until| Instant::now() >= until) {
-                books.line.leave(number);
-                return None;
-            }
-        }
-    }
-}
-
-/// Says that a thread of the pool has ended, however it did.
-struct Ended<'a>(&'a Shared);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.lock().alive -= 1;
-        self.0.gone.notify_all();
-    }
-}
-
-thread_local! {
-    /// The pool that this thread belongs to (its address; 0 is none).
-    static WORKS_FOR: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Whether this thread works for the pool at `address`; false for 0.
-pub(crate) fn works_for(address: usize) -> bool {
-    address != 0 && WORKS_FOR.get() == address
 }
 
 /// A call as a future: its only poll makes it.

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 
 fn config(short_max: usize) -> Config {
-    Config { short_max, ..Config::new(1, Arc::new(|work| work())) }
+    // Threads look before they sleep, as soon as that pays.
+    Config { short_max, spin_window: Duration::from_micros(50), ..Config::new(1, Arc::new(|work| work())) }
 }
 
 fn queued(pool: &Pool) -> u64 {

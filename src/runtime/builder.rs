@@ -7,19 +7,15 @@ use super::error::StartError;
 use super::handle::{Handle, Runtime};
 use super::panic_policy::{Later, PanicPolicy};
 use super::placement::{self, Placement, place};
-use crate::base::inbox::Inbox;
 use crate::blocking::{self, Pool};
-use crate::metrics::Counters;
 use crate::ring::pool::BUFFERS;
 use crate::ring::setup::Sizes;
-use crate::sched::idle::{Appetite, Idleness};
+use crate::sched::idle::Appetite;
 use crate::sched::watchdog::{self, Watchdog};
-use crate::sched::{Config, CoreShared, Running, Shared, queue};
+use crate::sched::{Config, CoreShared, Shared, queue};
 use crate::sys::eventfd::EventFd;
 use crate::sys::{cpu, fork, limits};
-use crate::task::OwnedTasks;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Whether cores are pinned to CPUs.
@@ -56,6 +52,9 @@ const SURPLUS_YOUNG: Duration = Duration::from_micros(100);
 /// A surplus that has lasted this long is not a burst: a core that parks at all has more room than its
 /// owner.
 const SURPLUS_OLD: Duration = Duration::from_millis(1);
+/// How long a core looks for work before it parks, at most: more than a sleeping virtual CPU takes to answer,
+/// ten times what a physical one does. The window is as long as being woken takes here (base/spin.rs).
+const SPIN_WINDOW: Duration = Duration::from_micros(50);
 /// How long a core is stuck in one poll before the watchdog says so.
 const STUCK_AFTER: Duration = Duration::from_millis(100);
 /// Polls per turn: at 1 µs each about as long as a batch of completions takes to act on.
@@ -87,6 +86,7 @@ pub struct Builder {
     cores: Option<usize>,
     pin: Pin,
     steal: Steal,
+    spin_window: Duration,
     sizes: Sizes,
     blocking_threads: usize,
     heavy_threads: Option<usize>,
@@ -118,6 +118,7 @@ impl Builder {
             cores: None,
             pin: Pin::Auto,
             steal: Steal::After(IDLE_THRESHOLD),
+            spin_window: SPIN_WINDOW,
             sizes: Sizes::DEFAULT,
             blocking_threads: blocking::Config::SHORT_MAX,
             heavy_threads: None,
@@ -151,6 +152,28 @@ impl Builder {
     /// Whether `Send` tasks may move to an idle core (the default, after 200 µs).
     pub fn steal(mut self, steal: Steal) -> Self {
         self.steal = steal;
+        self
+    }
+
+    /// How long a core may look for work before it parks, and a thread of the blocking pool before it sleeps
+    /// (default 50 µs). Zero: never.
+    ///
+    /// They do so only while it pays: if they were called, in their last waits, sooner than it takes to wake
+    /// them, and then for twice as long as being woken has taken lately. Only calls from other threads count
+    /// (wakes, spawns, jobs, answers of the pool), and not what the kernel completes. An idle runtime, or one
+    /// that is called now and then, uses no CPU for it. Where CPU time is dearer than an answer some ten µs
+    /// sooner, or where there are more busy threads than CPUs, say zero.
+    ///
+    /// ```
+    /// use ringwork::runtime::Builder;
+    /// use std::time::Duration;
+    ///
+    /// let runtime = Builder::new().cores(1).spin_window(Duration::ZERO).build()?;
+    /// assert_eq!(runtime.block_on(async { 1 + 1 }), 2);
+    /// # Ok::<(), ringwork::runtime::StartError>(())
+    /// ```
+    pub fn spin_window(mut self, longest: Duration) -> Self {
+        self.spin_window = longest;
         self
     }
 
@@ -379,6 +402,7 @@ impl Builder {
             poll_budget: POLL_BUDGET,
             quantum: QUANTUM,
             submit_delay: SUBMIT_DELAY,
+            spin_window: self.spin_window,
             watchdog: self.watchdog.clone(),
             on_panic,
             downfall,
@@ -400,6 +424,7 @@ impl Builder {
         config.short_max = self.blocking_threads;
         config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
         config.keep_alive = self.keep_alive;
+        config.spin_window = self.spin_window;
         config.on_panic = shared.config.on_panic.clone();
         config.clock = shared.clock.clone();
         Arc::new(Pool::new(config))
@@ -428,16 +453,6 @@ fn core_block(cpu: Option<usize>) -> std::io::Result<(CoreShared, Seat)> {
     let bell = Arc::new(EventFd::new()?);
     let ringer = Arc::clone(&bell);
     let queue = queue::Owner::new();
-    let block = CoreShared {
-        inbox: Arc::new(Inbox::new(Box::new(move || ringer.ring()))),
-        stealer: queue.stealer(),
-        owned: OwnedTasks::new(),
-        counters: Arc::new(Counters::default()),
-        idle: Idleness::new(),
-        running: Running::default(),
-        cpu,
-        mark: OnceLock::new(),
-        thread: AtomicU64::new(0),
-    };
+    let block = CoreShared::new(cpu, queue.stealer(), move || ringer.ring());
     Ok((block, Seat { queue, bell }))
 }

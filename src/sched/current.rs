@@ -112,7 +112,19 @@ pub(super) fn seat_for<F: Future>(shared: &Arc<Shared>, born: usize) -> Seat<Sch
         let core = current.as_ref().filter(|core| Arc::ptr_eq(&core.shared, shared))?;
         Some(core.seat_for::<F>(born))
     });
-    seat.ok().flatten().unwrap_or_else(|| Seat::New(Scheduler::over(Arc::clone(shared), born)))
+    seat.ok().flatten().unwrap_or_else(|| seat_outside::<F>(shared, born))
+}
+
+/// The same on a thread that is no core of the runtime.
+fn seat_outside<F: Future>(shared: &Arc<Shared>, born: usize) -> Seat<Scheduler> {
+    let class = const { Class::of::<F, Scheduler>() };
+    match class.and_then(|class| shared.stock.take(class)) {
+        Some(mut shell) => {
+            shell.scheduler().born_at(born);
+            Seat::Used(shell)
+        }
+        None => Seat::New(Scheduler::over(Arc::clone(shared), born)),
+    }
 }
 
 /// Keeps a reference for a later task, if this is a core of that runtime.
@@ -143,7 +155,11 @@ pub(super) fn keep_shell(mut shell: Shell<Scheduler>) {
         let current = current.borrow();
         let Some(core) = current.as_ref().filter(|core| Arc::as_ptr(&core.shared) == shared) else { return };
         if let Some(kept) = shell.take() {
-            shell = core.shells.borrow_mut().keep(kept).err();
+            let mut shells = core.shells.borrow_mut();
+            shell = shells.keep(kept).err();
+            if let Some(extra) = &shell {
+                core.shared.stock.offer(&mut shells, extra.class());
+            }
         }
     });
     // Out here: what it refers to may go with it.

@@ -158,6 +158,33 @@ impl Parked {
     }
 }
 
+/// How many cores of the runtime look for work before they park: half of them at most, or two, so that a pair
+/// can wait for each other's answers. A core that looks holds a CPU, and who is to call it may need one.
+#[derive(Debug)]
+pub(crate) struct Spinners {
+    most: usize,
+    spinning: AtomicUsize,
+}
+
+impl Spinners {
+    /// Nobody of `cores` cores looks.
+    pub(crate) fn new(cores: usize) -> Self {
+        Self { most: (cores / 2).max(2).min(cores), spinning: AtomicUsize::new(0) }
+    }
+
+    /// Core: wants to look. If it may, [`leave`](Self::leave) must follow.
+    #[must_use]
+    pub(crate) fn join(&self) -> bool {
+        let may = |spinning| (spinning < self.most).then_some(spinning + 1);
+        self.spinning.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may).is_ok()
+    }
+
+    /// Core: has looked.
+    pub(crate) fn leave(&self) {
+        self.spinning.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +224,17 @@ mod tests {
         assert!(asked_at(PATIENCE_MAX + 100));
         idle.searched(true);
         assert!(asked_at(100));
+    }
+
+    #[test]
+    fn half_of_the_cores_look_or_two_of_few() {
+        for (cores, most) in [(1, 1), (2, 2), (3, 2), (8, 4)] {
+            let spinners = Spinners::new(cores);
+            assert!((0..most).all(|_| spinners.join()));
+            assert!(!spinners.join());
+            spinners.leave();
+            assert!(spinners.join());
+        }
     }
 
     #[test]

@@ -68,6 +68,17 @@
 //! then knock at every core. A task that goes into the injector is followed by no knock: its core is awake,
 //! asks the injector itself, and has half a queue of surplus, for which it looks for a hungry core.
 //!
+//! # Looking
+//! To park and be woken costs some µs on a physical CPU and tens of µs on a virtual one. So a core that has
+//! lately been called (rung from outside, or by another core) sooner than that looks for a moment before it
+//! parks, `spin_window` (50 µs) at most; `base::spin` is the rule by which it pays. Core: `inbox.spin()`;
+//! look into both lanes; then watch the inbox's word, the shutdown word and the ring's flag of deferred work.
+//! If there is something: `inbox.unpark()` and go on, else park as above. Pusher: as ever; it finds a core
+//! that looks and rings nobody. What the kernel completes is no call and never makes a core look: waiting for
+//! it is what batches are made of. A core with something to submit does not look, because the park submits
+//! it. Half of the cores look at a time, or two (idle.rs), and a core that looks is not parked: nobody asks
+//! it for help, and the first task from outside goes to it (pick.rs).
+//!
 //! # Hungry, and asked
 //! Hungry is computed, not entered (idle.rs): a core is hungry once it has been parked for the idle
 //! threshold (200 µs unless the builder says otherwise), as judged by whoever has something for it.
@@ -112,8 +123,7 @@
 //! - if there is such work, or some in the injector, and a core is parked, the monitor asks that one, one
 //!   per look;
 //! - `Send` tasks of that core that are woken elsewhere make a *detour*: to the waker's core if that is
-//!   well, else as if spawned from outside. Tasks that come from outside go to a parked core that is well,
-//!   else to well ones in turn;
+//!   well, else as if spawned from outside. What comes from outside goes to a core that is well (pick.rs);
 //! - servers accept from its listener (`serve`), and its watchers are woken (stuck.rs).
 //!
 //! The watchdog (watchdog.rs) is told how long it has been, and reports core, thread, task and where that
@@ -167,6 +177,7 @@ mod drain;
 pub(crate) mod idle;
 mod injector;
 pub(crate) mod monitor;
+mod pick;
 pub(crate) mod queue;
 mod running;
 mod search;
@@ -174,6 +185,7 @@ mod shared;
 mod shutdown;
 #[cfg(test)]
 mod single;
+mod stock;
 mod stuck;
 mod turns;
 pub(crate) mod victims;
@@ -182,6 +194,5 @@ pub(crate) mod worker;
 
 pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_here, with_current};
 pub(crate) use downfall::{Cause, Downfall};
-pub(crate) use running::Running;
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::{ALIVE_LISTED, Alive, Ended};

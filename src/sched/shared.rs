@@ -8,11 +8,12 @@
 use super::current;
 use super::downfall::Downfall;
 use super::drain::Drain;
-use super::idle::{Appetite, Idleness, Parked};
+use super::idle::{Appetite, Idleness, Parked, Spinners};
 use super::injector::Injector;
 use super::queue::Stealer;
 use super::running::Running;
 use super::shutdown::Barriers;
+use super::stock::Stock;
 use super::stuck::Stuck;
 use super::watchdog;
 use crate::base::inbox::Inbox;
@@ -23,7 +24,7 @@ use crate::task::{
     self, Attributes, Cause, Header, JoinHandle, Mark, Notified, OnPanic, OwnedTasks, Request, Schedule,
     Shell, TaskPanic, TaskRef, Unborn,
 };
-use crate::time::Clock;
+use crate::time::{Call, Clock};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) quantum: Duration,
     /// How old the oldest queued submission may get inside a turn.
     pub(crate) submit_delay: Duration,
+    /// How long a core looks before it parks, at most.
+    pub(crate) spin_window: Duration,
     /// What becomes of the news that a core is stuck.
     pub(crate) watchdog: watchdog::Config,
     /// Who is told of the panics of tasks.
@@ -54,13 +57,15 @@ pub(crate) struct Config {
 /// One core as the others see it.
 pub(crate) struct CoreShared {
     pub(crate) inbox: Arc<Inbox>,
+    /// When its doorbell was last rung.
+    pub(crate) called: Arc<Call>,
     pub(crate) stealer: Stealer<Notified>,
     pub(crate) owned: OwnedTasks,
     pub(crate) counters: Arc<Counters>,
     pub(crate) idle: Idleness,
     /// What the core is polling, for the watchdog, and when its turn began, for the monitor.
     pub(crate) running: Running,
-    /// The CPU the core is pinned to. For reports.
+    /// The CPU the core is pinned to.
     pub(crate) cpu: Option<usize>,
     /// The mark of the core's thread; set before the core reports.
     pub(crate) mark: OnceLock<Mark>,
@@ -69,6 +74,33 @@ pub(crate) struct CoreShared {
 }
 
 impl CoreShared {
+    /// A core that is awake and has nothing, on `cpu` if it is to be pinned; `ring` makes it return from the
+    /// kernel.
+    pub(crate) fn new(
+        cpu: Option<usize>,
+        stealer: Stealer<Notified>,
+        ring: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let called = Arc::new(Call::new());
+        let call = Arc::clone(&called);
+        let bell = move || {
+            call.set();
+            ring();
+        };
+        Self {
+            inbox: Arc::new(Inbox::new(Box::new(bell))),
+            called,
+            stealer,
+            owned: OwnedTasks::new(),
+            counters: Arc::default(),
+            idle: Idleness::new(),
+            running: Running::default(),
+            cpu,
+            mark: OnceLock::new(),
+            thread: AtomicU64::new(0),
+        }
+    }
+
     /// On the core's own thread, before it reports: the core's local tasks are this thread's.
     pub(crate) fn claim(&self) {
         let first = self.mark.set(Mark::here()).is_ok();
@@ -87,6 +119,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Option<Arc<Clock>>,
     pub(super) drain: Drain,
     pub(crate) parked: Parked,
+    pub(super) spinners: Spinners,
+    pub(super) stock: Stock,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,
     monitor: OnceLock<Thread>,
@@ -101,6 +135,8 @@ impl Shared {
             barriers: Barriers::new(cores.len()),
             drain: Drain::new(cores.len()),
             parked: Parked::new(cores.len()),
+            spinners: Spinners::new(cores.len()),
+            stock: Stock::new(),
             stuck: Stuck::new(cores.len()),
             clock: match &*cores {
                 [core] => Some(Clock::new(Arc::clone(&core.inbox), config.start_paused)),
@@ -137,6 +173,7 @@ impl Shared {
     /// Shutdown phase 1: no more tasks; every core is told, the monitor, and who drains.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.stock.close();
         self.cores.iter().for_each(|core| core.inbox.knock());
         if let Some(monitor) = self.monitor.get() {
             monitor.unpark();
@@ -217,19 +254,6 @@ impl Shared {
     pub(super) fn has_movable_work(&self, core: usize) -> bool {
         let block = &self.cores[core];
         !block.stealer.is_empty() || block.inbox.has_send() || !self.injector.is_empty()
-    }
-
-    /// The core for a task that comes from outside: a parked one first, else in turn; not a stuck one if
-    /// there is another.
-    fn pick_core(&self) -> usize {
-        let is_well = |core: &usize| !self.stuck.is_stuck(*core);
-        let all = 0..self.cores.len();
-        let parked = all.clone().filter(is_well).find(|&core| self.cores[core].inbox.is_parked());
-        parked.unwrap_or_else(|| {
-            let turn = self.reach.next_turn();
-            let mut in_turn = all.clone().map(|step| (turn + step) % self.cores.len());
-            in_turn.find(is_well).unwrap_or(turn % self.cores.len())
-        })
     }
 
     /// Where a `Send` task of the stuck core `home` goes: to this core, if this thread is one that is well,

@@ -1,7 +1,7 @@
 //! The loop of a core: the one file where task, ring and time meet.
 //!
-//! Owns [`Worker::turn`] and what leads to a park. The protocol is prose at the top of the room. It is not
-//! where a core is placed or set up (`runtime::core_thread`).
+//! Owns [`Worker::turn`]; how a core looks and parks is park.rs. The protocol is prose at the top of the
+//! room. It is not where a core is placed or set up (`runtime::core_thread`).
 #![forbid(unsafe_code)]
 
 use super::background::Share;
@@ -11,13 +11,14 @@ use super::search::{Reason, Searcher};
 use super::shutdown::Ended;
 use super::turns::{Queue, Turns};
 use super::victims::Victims;
+use crate::base::spin::Spin;
 use crate::ring::Ring;
 use crate::ring::backend::Wait;
 use crate::task::Notified;
 use crate::time;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The injector is asked at least once in this many polls; prime, so that it does not beat with other
 /// periods.
@@ -27,8 +28,7 @@ pub(crate) const INJECTOR_EVERY: u64 = 61;
 /// full for longer, so that other cores are rung for what is not worth the way: 1,000 pairs of tasks that
 /// send each other a value took twice as long.
 const BUSY: u64 = 1024;
-/// How long a core sleeps at most while its doorbell is not watched.
-const DEAF_PARK: Duration = Duration::from_millis(10);
+mod park;
 
 /// A core's loop and all it needs.
 pub(crate) struct Worker {
@@ -43,6 +43,7 @@ pub(crate) struct Worker {
     /// It has looked into its own ring since it ran dry.
     has_looked: bool,
     searcher: Searcher,
+    spin: Spin,
     background: Share,
     turns: Turns,
     polls_when_dry: u64,
@@ -58,6 +59,7 @@ impl Worker {
     /// The loop of `core` on its own thread, with its ring and the order in which it looks at other cores.
     pub(crate) fn new(core: Rc<Core>, ring: Rc<Ring>, clock: time::Guard, victims: Victims) -> Self {
         let entered = current::enter(Rc::clone(&core));
+        let spin = Spin::new(core.shared.config.spin_window);
         Self {
             core,
             ring,
@@ -67,6 +69,7 @@ impl Worker {
             searching: false,
             has_looked: false,
             searcher: Searcher::new(victims),
+            spin,
             background: Share::default(),
             turns: Turns::new(),
             polls_when_dry: 0,
@@ -128,6 +131,8 @@ impl Worker {
             self.enter_if_wanted();
         } else if time::may_jump() {
             self.jump();
+        } else if self.is_called_soon() {
+            self.enter_if_wanted();
         } else {
             self.park(now);
         }
@@ -340,27 +345,6 @@ impl Worker {
         found
     }
 
-    /// Sleeps in the ring until something happens. See "Parking" at the top of the room.
-    fn park(&mut self, now: Instant) {
-        let shared = &self.core.shared;
-        let inbox = &shared.cores[self.core.index].inbox;
-        shared.cores[self.core.index].running.parks();
-        shared.parks(self.core.index, now);
-        inbox.park();
-        if shared.drain.is_on() {
-            shared.drain.parks(shared, self.core.index);
-        }
-        let has_work = !inbox.is_empty() || !shared.injector.is_empty() || shared.is_closing();
-        if has_work {
-            self.ring.enter(Wait::No);
-        } else {
-            self.core.counters().parks.add(1);
-            self.ring.enter(Wait::Until(self.longest_park()));
-        }
-        inbox.unpark();
-        self.searching |= shared.wakes(self.core.index);
-    }
-
     /// Nothing is left to run and the clock stands: on to the next timer, unless the kernel has something.
     fn jump(&mut self) {
         self.ring.enter(Wait::No);
@@ -368,12 +352,6 @@ impl Worker {
         if self.ring.reap(&mut self.wakers) == 0 && self.wakers.is_empty() && !self.has_work() {
             time::jump();
         }
-    }
-
-    fn longest_park(&self) -> Option<Duration> {
-        let timer = time::time_left(Instant::now());
-        let deaf = (!self.ring.bell_is_armed()).then_some(DEAF_PARK);
-        [timer, deaf, self.ring.cancel_patience()].into_iter().flatten().min()
     }
 
     fn publish_levels(&self) {

@@ -26,6 +26,13 @@ pub(crate) fn pin_to(cpu: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
 }
 
+/// The CPU that the calling thread runs on; it may have moved when this returns. Some ns: no system call
+/// (getcpu(2), in the vDSO).
+#[inline]
+pub(crate) fn current() -> Option<usize> {
+    nix::sched::sched_getcpu().ok()
+}
+
 /// Gives the calling thread the start-up mask back.
 pub(crate) fn unpin() {
     // A mask that was valid at the start and is no longer (CPUs taken away) leaves the thread where it is.

@@ -90,6 +90,12 @@ impl<S> Shell<S> {
         unsafe { &mut (*self.memory.as_ptr()).scheduler }
     }
 
+    /// Its size.
+    #[inline]
+    pub(crate) fn class(&self) -> Class {
+        self.class
+    }
+
     #[inline]
     fn into_raw(self) -> NonNull<u8> {
         let memory = self.memory.cast();
@@ -214,6 +220,16 @@ impl<S> Shells<S> {
         }
         kept.push(shell);
         Ok(())
+    }
+
+    /// Hands half of this class on to `other`, as far as that has room. Whether it has room for more.
+    pub(crate) fn give_half(&mut self, class: Class, other: &mut Self) -> bool {
+        let class = usize::from(class.0);
+        let (ours, theirs) = (&mut self.by_class[class], &mut other.by_class[class]);
+        let given = (ours.len() / 2).min(other.most.saturating_sub(theirs.len()));
+        // The ones kept first: of the others the memory may be in this thread's cache.
+        theirs.extend(ours.drain(..given));
+        theirs.len() < other.most
     }
 }
 

@@ -35,6 +35,7 @@
 //! `time_left` before it waits, `fire` after, and `shut_down` at its end.
 #![forbid(unsafe_code)]
 
+mod call;
 mod clock;
 mod driver;
 pub mod error;
@@ -55,6 +56,7 @@ pub use sleep::{Sleep, sleep, sleep_until};
 pub use std::time::Duration;
 pub use timeout::{Timeout, timeout, timeout_at};
 
+pub(crate) use call::Call;
 pub(crate) use clock::{Clock, GoesBy, Hold, go_by};
 pub(crate) use driver::{
     Driver, Guard, enter, fire, jump, may_jump, pending, shut_down, stands, time_left, turns,

@@ -7,10 +7,10 @@
 
 use super::super::line::{Lane, Line, Summons};
 use super::super::queue::{Queue, Turn};
+use super::super::sleeper::Sleeper;
 use crate::task::{self, Header, JoinHandle, Notified, Request, Schedule, TaskRef};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Instant;
 
 struct Random(u64);
@@ -129,6 +129,12 @@ enum Thread {
     AtWork(usize, Lane),
 }
 
+impl Thread {
+    fn coming(&self) -> Option<usize> {
+        if let Self::Coming(number) = self { Some(*number) } else { None }
+    }
+}
+
 struct Pool {
     random: Random,
     line: Arc<Mutex<Line>>,
@@ -136,6 +142,9 @@ struct Pool {
     threads: Vec<Thread>,
     /// In the order in which they became idle.
     idle: Vec<usize>,
+    /// The one of them that does not sleep yet.
+    looks: Option<usize>,
+    sleeper: Arc<Sleeper>,
     at_work: Vec<(usize, Turn)>,
     jobs: Vec<JoinHandle<()>>,
     ran: u64,
@@ -153,6 +162,8 @@ impl Pool {
             limits,
             threads: Vec::new(),
             idle: Vec::new(),
+            looks: None,
+            sleeper: Arc::new(Sleeper::of_this_thread()),
             at_work: Vec::new(),
             jobs: Vec::new(),
             ran: 0,
@@ -166,9 +177,15 @@ impl Pool {
         match summons {
             Summons::None => {}
             Summons::Start(number) => self.threads.push(Thread::Starting(number)),
-            // The one that became idle last.
+            // The one that looks, else the one that became idle last.
             Summons::Wake(_) => {
-                let number = self.idle.pop().expect("an idle thread is woken");
+                let number = match self.looks.take() {
+                    Some(number) => {
+                        self.idle.retain(|&idle| idle != number);
+                        number
+                    }
+                    None => self.idle.pop().expect("an idle thread is woken"),
+                };
                 self.threads.push(Thread::Coming(number));
             }
         }
@@ -198,7 +215,19 @@ impl Pool {
             let number = self.idle.remove(self.random.below(self.idle.len()));
             let mut line = self.line.lock().unwrap();
             assert!(!line.was_summoned(number));
+            if self.looks == Some(number) {
+                self.looks = None;
+                line.fall_asleep(number);
+            }
             line.leave(number);
+        }
+    }
+
+    /// The thread that looks has looked for long enough; it may have been summoned just before.
+    fn fall_asleep(&mut self) {
+        let number = self.looks.take().or_else(|| self.threads.iter().find_map(Thread::coming));
+        if let Some(number) = number {
+            self.line.lock().unwrap().fall_asleep(number);
         }
     }
 
@@ -246,7 +275,10 @@ impl Pool {
             line.leave(number);
             Summons::None
         } else {
-            line.become_idle(number, thread::current());
+            let wants = self.random.chance(2);
+            let looks = line.become_idle(number, &self.sleeper, wants);
+            assert_eq!(looks, wants && self.looks.is_none(), "one at most, and only who wants to");
+            self.looks = looks.then_some(number).or(self.looks);
             self.idle.push(number);
             Summons::None
         };
@@ -258,6 +290,7 @@ impl Pool {
         let (jobs, idle) = self.line.lock().unwrap().close();
         assert_eq!(idle.len(), self.idle.len());
         self.threads.extend(self.idle.drain(..).map(Thread::Coming));
+        self.looks = None;
         jobs.into_iter().for_each(Turn::shutdown);
     }
 
@@ -289,7 +322,8 @@ fn no_ready_job_is_without_a_thread_after_any_step() {
     for seed in 1..=400 {
         let mut pool = Pool::new(seed);
         for _ in 0..300 {
-            match pool.random.below(8) {
+            match pool.random.below(9) {
+                8 => pool.fall_asleep(),
                 0..=1 => pool.spawn(),
                 2 => pool.abort(),
                 3 => pool.time_out(),

@@ -7,6 +7,7 @@ use crate::sched::idle::Appetite;
 use crate::sched::single;
 use crate::sched::watchdog::{self, Watchdog};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn a_kernel_that_claims_work_and_has_none_does_not_keep_a_core_awake() {

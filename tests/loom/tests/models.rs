@@ -46,6 +46,8 @@ models!(idle:
 
 models!(inbox:
     no_doorbell_is_lost
+    no_message_is_lost_between_look_and_park
+    a_core_that_looks_hears_every_push_in_the_word
     owner_and_thief_share_the_send_lane
     nothing_is_lost_in_a_close
     a_thief_does_not_undo_a_close

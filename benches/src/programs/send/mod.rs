@@ -12,6 +12,7 @@ pub(crate) mod tokio;
 
 use std::io;
 use std::str::FromStr;
+use std::thread;
 
 use crate::meter::Meter;
 use crate::plan::Plan;
@@ -91,6 +92,11 @@ pub(crate) trait Workers: 'static {
 
     /// Spawns a task from wherever this is called.
     fn start_from(handle: &Self::Handle, future: impl Future<Output = ()> + Send + 'static);
+
+    /// Starts a thread that is no worker, as the runtime's documentation says to.
+    fn thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+        thread::spawn(run)
+    }
 
     /// Runs a call that may block, and waits for it.
     fn blocking(call: impl FnOnce() + Send + 'static) -> impl Future<Output = ()> + Send;

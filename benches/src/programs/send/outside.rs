@@ -54,11 +54,11 @@ pub(crate) fn remote<W: Workers>(plan: &Plan) -> io::Result<()> {
         let spawning: Vec<_> = (0..threads)
             .map(|_| {
                 let (handle, tally) = (handle.clone(), tally.clone());
-                thread::spawn(move || spawn_bursts::<W>(&handle, &tally))
+                W::thread(move || spawn_bursts::<W>(&handle, &tally))
             })
             .collect();
         let (told, telling) = oneshot::channel();
-        thread::spawn(move || {
+        W::thread(move || {
             let sample = tally.measure(times);
             let ended = spawning.into_iter().all(|thread| thread.join().is_ok());
             // Who asked waits for it.
@@ -107,7 +107,7 @@ pub(crate) fn blocking<W: Workers>(plan: &Plan) -> io::Result<()> {
             })
             .collect();
         let (told, telling) = oneshot::channel();
-        thread::spawn(move || {
+        W::thread(move || {
             // Who asked waits for it.
             let _ = told.send(tally.measure(times));
         });

@@ -1,6 +1,7 @@
 //! `Send` tasks of ringwork, which idle cores may steal or not.
 
 use std::io;
+use std::thread;
 
 use ringwork::runtime::{Builder, Handle, Steal};
 
@@ -34,6 +35,10 @@ impl Workers for Stealing {
 
     fn start_from(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
         drop(handle.spawn(future));
+    }
+
+    fn thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+        ringwork::thread::spawn(run)
     }
 
     async fn blocking(call: impl FnOnce() + Send + 'static) {
@@ -70,6 +75,10 @@ impl Workers for Never {
 
     fn start_from(handle: &Handle, future: impl Future<Output = ()> + Send + 'static) {
         Stealing::start_from(handle, future);
+    }
+
+    fn thread<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+        Stealing::thread(run)
     }
 
     fn blocking(call: impl FnOnce() + Send + 'static) -> impl Future<Output = ()> + Send {

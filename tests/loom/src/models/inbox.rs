@@ -96,6 +96,59 @@ pub fn no_doorbell_is_lost_deep() {
     pushes_against_park(3, 2, 1);
 }
 
+/// Two pushers against a core that looks once before it parks: whether the push comes before the look,
+/// between look and park, or later, it is not slept through.
+pub fn no_message_is_lost_between_look_and_park() {
+    explore(2, || {
+        let bell = Arc::new(Notify::new());
+        let ring = Arc::clone(&bell);
+        let inbox = Arc::new(Inbox::new(Box::new(move || ring.notify())));
+        let pushers = push_from_two(&inbox);
+        let mut seen = 0;
+        while seen < 2 {
+            inbox.spin();
+            if inbox.is_empty() && !inbox.was_knocked_at() {
+                inbox.park();
+                if inbox.is_empty() {
+                    bell.wait();
+                }
+            }
+            inbox.unpark();
+            seen += inbox.take_pinned().chain(inbox.take_send()).map(Message::deliver).count();
+        }
+        pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+    });
+}
+
+/// Two pushers against a core that looks for as long as it takes: what the lanes did not show, the word does,
+/// and nobody rings.
+pub fn a_core_that_looks_hears_every_push_in_the_word() {
+    explore(2, || {
+        let inbox = Arc::new(Inbox::new(Box::new(|| panic!("the core is awake"))));
+        let pushers = push_from_two(&inbox);
+        let mut seen = 0;
+        while seen < 2 {
+            inbox.spin();
+            if inbox.is_empty() {
+                while !inbox.was_knocked_at() {
+                    thread::yield_now();
+                }
+            }
+            inbox.unpark();
+            seen += inbox.take_pinned().chain(inbox.take_send()).map(Message::deliver).count();
+        }
+        pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+    });
+}
+
+fn push_from_two(inbox: &Arc<Inbox>) -> [thread::JoinHandle<()>; 2] {
+    let (first, second) = (Arc::clone(inbox), Arc::clone(inbox));
+    [
+        thread::spawn(move || first.push_pinned(item().1).expect("open")),
+        thread::spawn(move || second.push_send(item().1).expect("open")),
+    ]
+}
+
 fn owner_against_thief(preemptions: usize) {
     explore(preemptions, || {
         let inbox = Arc::new(silent());

@@ -1,0 +1,65 @@
+//! A thread of the pool that waits, and how it is called.
+//!
+//! Owns [`Sleeper`]: one per thread of the pool. That a thread is summoned is decided in the line, under its
+//! lock; this only brings the news, which a thread that looks for it hears without a system call. A call is
+//! never lost and may come late: who hears one asks the line what it was about.
+#![forbid(unsafe_code)]
+
+use crate::base::spin::Spin;
+use crate::time::Call;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// How often a thread that looks does so between two readings of the clock.
+const LOOKS_PER_READING: usize = 16;
+
+/// Where a thread of the pool waits.
+#[derive(Debug)]
+pub(super) struct Sleeper {
+    thread: Thread,
+    called: Call,
+}
+
+impl Sleeper {
+    /// That of the calling thread.
+    pub(super) fn of_this_thread() -> Self {
+        Self { thread: thread::current(), called: Call::new() }
+    }
+
+    /// The thread, before it says that it waits: what was called before is heard.
+    pub(super) fn clear(&self) {
+        self.called.clear();
+    }
+
+    /// Anybody: calls it.
+    pub(super) fn call(&self) {
+        self.called.set();
+        self.thread.unpark();
+    }
+
+    /// The thread: looks for `window` whether it is called.
+    pub(super) fn look(&self, window: Duration) {
+        let until = Instant::now() + window;
+        loop {
+            for _ in 0..LOOKS_PER_READING {
+                if self.called.is_set() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            if Instant::now() >= until {
+                return;
+            }
+        }
+    }
+
+    /// The thread: it was summoned, having waited since `since`. `slept` says whether it was woken for it.
+    pub(super) fn judge(&self, spin: &mut Spin, since: Instant, slept: bool) {
+        // The news may come behind the summons, and this thread by itself.
+        let called = self.called.at().unwrap_or_else(Instant::now);
+        if slept {
+            spin.woke_in(called.elapsed());
+        }
+        spin.waited(Some(called.saturating_duration_since(since)));
+    }
+}
