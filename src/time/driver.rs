@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 use super::clock::{Clock, is_touched};
+use super::spare::Spare;
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
 use crate::base::inbox::Inbox;
@@ -49,10 +50,6 @@ use std::time::{Duration, Instant};
 
 /// Timers touched by one [`fire`]: at some tens of nanoseconds each, a small part of a turn's time.
 const FIRE_MAX: usize = 1024;
-
-/// Timers kept for use without an allocation. Enough for a core's worth of requests that are served at
-/// once, and not 40 KiB.
-const SPARE_MAX: usize = 256;
 
 /// Requests to the home core.
 const REGISTER: u32 = 1;
@@ -150,7 +147,7 @@ pub(crate) struct Driver {
     lately: Instant,
     /// Timers of this core that nobody else refers to, with empty slots; each with the reference of its
     /// future and the one of the wheel, so that neither is made or given up while a timer goes round.
-    spare: Vec<[Arc<Parcel<Timer>>; 2]>,
+    spare: Spare<[Arc<Parcel<Timer>>; 2]>,
     /// The last batch's memory.
     expired: Vec<Arc<Parcel<Timer>>>,
 }
@@ -158,7 +155,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// The timers of the core behind `home`; ticks are counted from `start`.
     pub(crate) fn new(start: Instant, home: Arc<Inbox>) -> Self {
-        let (spare, expired) = (Vec::new(), Vec::new());
+        let (spare, expired) = (Spare::new(start), Vec::new());
         Self { wheel: Wheel::new(), start, clock: None, home, lately: start, spare, expired }
     }
 
@@ -203,7 +200,7 @@ impl Driver {
 
     /// A timer with nobody waiting yet, and the reference for its future.
     fn arm(&mut self, deadline: Instant) -> Arc<Parcel<Timer>> {
-        let [ours, theirs] = self.spare.pop().unwrap_or_else(|| {
+        let [ours, theirs] = self.spare.take().unwrap_or_else(|| {
             let parcel = Parcel::new(Timer::new(Arc::clone(&self.home), self.start));
             [Arc::clone(&parcel), parcel]
         });
@@ -249,18 +246,18 @@ impl Driver {
             return Some(parcel);
         }
         // One that came from elsewhere counts from another time.
-        let has_room = self.spare.len() < SPARE_MAX && parcel.value.from == self.start;
+        let is_native = parcel.value.from == self.start;
         match self.remove(&parcel) {
             // A message that is still in the inbox would be a third.
-            Some(wheels) if has_room && Arc::strong_count(&parcel) == 2 => self.spare.push([wheels, parcel]),
+            Some(wheels) if is_native && Arc::strong_count(&parcel) == 2 => self.spare.keep([wheels, parcel]),
             Some(_) => {}
             None if !parcel.value.slot.is_done() => return Some(parcel),
             None => {
                 if let Some(Parcel { value: timer, .. }) = Arc::get_mut(&mut parcel)
-                    && has_room
+                    && is_native
                 {
                     timer.slot = Slot::new();
-                    self.spare.push([Arc::clone(&parcel), parcel]);
+                    self.spare.keep([Arc::clone(&parcel), parcel]);
                 }
             }
         }
@@ -341,7 +338,7 @@ impl Drop for Guard {
 
 /// How long this core may sleep from `now` on as far as its timers are concerned; `None` is without limit.
 pub(crate) fn time_left(now: Instant) -> Option<Duration> {
-    with_current(|driver| driver.time_left(now))?
+    with_current(|driver| [driver.time_left(now), driver.spare.look_in(now)].into_iter().flatten().min())?
 }
 
 /// Whether this core's clock stands and may jump to a timer that is ahead of it, if the core has nothing else
@@ -371,7 +368,10 @@ pub(crate) fn pending() -> usize {
 
 /// A turn of this core begins.
 pub(crate) fn turns(now: Instant) {
-    with_current(|driver| driver.lately = now);
+    with_current(|driver| {
+        driver.lately = now;
+        driver.spare.turns(now);
+    });
 }
 
 /// Completes this core's timers that are due at `now` and adds the wakers of the tasks that wait for them.

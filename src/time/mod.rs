@@ -43,6 +43,7 @@ mod instant;
 mod interval;
 mod pause;
 mod sleep;
+mod spare;
 mod timeout;
 #[cfg(feature = "tracing")]
 mod trace;
