@@ -40,6 +40,7 @@
 //!
 //! Models: `tests/loom` (`inbox_*`). The inbox is not a channel of values: it owns no memory.
 
+use super::spin;
 use super::sync::{AtomicPtr, AtomicU32, Ordering, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -305,6 +306,7 @@ impl Inbox {
     /// The message, if the core is gone.
     pub(crate) fn push_pinned(&self, message: Message) -> Result<(), Message> {
         self.pinned.push(message)?;
+        spin::calls();
         self.knock();
         Ok(())
     }
@@ -315,6 +317,7 @@ impl Inbox {
     /// As [`Inbox::push_pinned`].
     pub(crate) fn push_send(&self, message: Message) -> Result<(), Message> {
         self.send.push(message)?;
+        spin::calls();
         self.knock();
         Ok(())
     }

@@ -17,7 +17,24 @@
 //! the place of its growing and shrinking.
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::time::Duration;
+
+thread_local! {
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// This thread calls another one: sends it a message, or gives it a job.
+#[inline]
+pub(crate) fn calls() {
+    // A thread that is going down waits for no answer.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get().wrapping_add(1)));
+}
+
+/// How often this thread has called. If the number has changed, who calls back may be answering.
+pub(crate) fn calls_made() -> u64 {
+    CALLS.try_with(Cell::get).unwrap_or(0)
+}
 
 /// How many windows of gain or loss are remembered.
 const MEMORY: i64 = 16;

@@ -3,7 +3,9 @@
 //! This is the std half of a pair: `tests/loom/src/sync.rs` has the same names over loom, and the files of
 //! this room compile against either without a `cfg`. It is not a place for new primitives.
 
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 pub(crate) use std::sync::{Arc, Mutex};
 
 /// `UnsafeCell` with loom's closure-shaped access, so that loom can see every read and write.

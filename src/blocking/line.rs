@@ -15,8 +15,8 @@
 //! There is no bound on threads beside the lanes' own: with as many threads as both lanes may use, all at
 //! work, nothing is ready. So no heavy job keeps a short one waiting, nor the other way round.
 //!
-//! The last thread to become idle is the first to be woken: its caches are warm, and those at the bottom grow
-//! old enough to leave.
+//! A thread that looks for work before it sleeps is the first to be called. Else it is the last thread that
+//! has become idle: its caches are warm, and those at the bottom grow old enough to leave.
 //!
 //! `tests/model.rs` holds the invariant against random histories, step by step: under one lock, what threads
 //! can do to each other is to interleave these methods.
@@ -57,6 +57,8 @@ pub(super) enum Summons {
     Start(usize),
     /// Wake this thread.
     Wake(Arc<Sleeper>),
+    /// Tell this thread, which looks for work: it is awake.
+    Tell(Arc<Sleeper>),
 }
 
 /// The books of one lane.
@@ -192,8 +194,9 @@ impl Line {
 
     /// Calls one more thread, if there is a ready job that none is coming for.
     pub(super) fn summon(&mut self) -> Summons {
-        if let Summons::Wake(sleeper) = self.summon_idle() {
-            return Summons::Wake(sleeper);
+        let idle = self.summon_idle();
+        if !matches!(idle, Summons::None) {
+            return idle;
         }
         if self.ready() <= self.summoned {
             return Summons::None;
@@ -213,13 +216,14 @@ impl Line {
         if self.ready() <= self.summoned {
             return Summons::None;
         }
-        // Who looks need not be woken.
-        let looks = self.idle.iter().position(|idle| idle.looks);
-        let Some(idle) = looks.map(|at| self.idle.remove(at)).or_else(|| self.idle.pop()) else {
-            return Summons::None;
-        };
+        // Who looks need not be woken, unless it was on the CPU that this thread has now: then it waits for
+        // it.
+        let looks = |idle: &Idle| idle.looks && !idle.sleeper.was_on_this_cpu();
+        let at = self.idle.iter().position(looks).or_else(|| self.idle.iter().rposition(|idle| !idle.looks));
+        let Some(at) = at.or(self.idle.len().checked_sub(1)) else { return Summons::None };
+        let idle = self.idle.remove(at);
         self.summoned += 1;
-        Summons::Wake(idle.sleeper)
+        if idle.looks { Summons::Tell(idle.sleeper) } else { Summons::Wake(idle.sleeper) }
     }
 
     /// A summoned thread: is here.

@@ -19,7 +19,7 @@
 use super::line::{Lane, Line, Summons};
 use super::queue::Turn;
 use super::thread::works_for;
-use crate::base::coop;
+use crate::base::{coop, spin};
 use crate::metrics::LaneMetrics;
 use crate::sys::fork;
 use crate::task::{
@@ -182,7 +182,7 @@ impl Pool {
     /// Refuses further jobs and cancels those that wait; what is being run goes on.
     pub(crate) fn close(&self) {
         let (jobs, idle) = self.shared.lock().line.close();
-        idle.iter().for_each(|sleeper| sleeper.call());
+        idle.iter().for_each(|sleeper| sleeper.wake());
         jobs.into_iter().for_each(Turn::shutdown);
     }
 
@@ -230,6 +230,7 @@ impl Pool {
             job.shutdown();
             return Ok(handle);
         }
+        spin::calls();
         let job = Turn::new(job, self.shared.config.clock.clone());
         let now = Instant::now();
         let pushed = self.shared.lock().line.push(lane, job, now);
@@ -298,7 +299,8 @@ impl Shared {
         match summons {
             Summons::None => {}
             Summons::Start(number) => return self.start(number),
-            Summons::Wake(sleeper) => sleeper.call(),
+            Summons::Wake(sleeper) => sleeper.wake(),
+            Summons::Tell(sleeper) => sleeper.tell(),
         }
         Ok(())
     }
@@ -322,9 +324,8 @@ impl Shared {
         let stranded = if books.line.threads() == 0 { books.line.drain() } else { Vec::new() };
         drop(books);
         self.gone.notify_all();
-        if let Summons::Wake(sleeper) = summons {
-            sleeper.call();
-        }
+        // It starts nobody, so it does not fail.
+        let _ = self.call(summons);
         Err(NoThread { error, stranded })
     }
 }

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 use crate::base::spin::Spin;
+use crate::sys::cpu;
 use crate::time::Call;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -18,23 +20,36 @@ const LOOKS_PER_READING: usize = 16;
 pub(super) struct Sleeper {
     thread: Thread,
     called: Call,
+    /// The CPU it was on when it began to look.
+    looks_on: AtomicUsize,
 }
 
 impl Sleeper {
     /// That of the calling thread.
     pub(super) fn of_this_thread() -> Self {
-        Self { thread: thread::current(), called: Call::new() }
+        Self { thread: thread::current(), called: Call::new(), looks_on: AtomicUsize::new(usize::MAX) }
     }
 
     /// The thread, before it says that it waits: what was called before is heard.
     pub(super) fn clear(&self) {
         self.called.clear();
+        self.looks_on.store(cpu::current().unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
-    /// Anybody: calls it.
-    pub(super) fn call(&self) {
+    /// Whoever summoned it: wakes it.
+    pub(super) fn wake(&self) {
         self.called.set();
         self.thread.unpark();
+    }
+
+    /// Whoever summoned it while it looked: tells it. It asks the line before it sleeps.
+    pub(super) fn tell(&self) {
+        self.called.set();
+    }
+
+    /// Whether it looked on the CPU that the calling thread is on.
+    pub(super) fn was_on_this_cpu(&self) -> bool {
+        cpu::current().is_some_and(|cpu| cpu == self.looks_on.load(Ordering::Relaxed))
     }
 
     /// The thread: looks for `window` whether it is called.

@@ -55,6 +55,8 @@ const SURPLUS_OLD: Duration = Duration::from_millis(1);
 /// How long a core looks for work before it parks, at most: more than a sleeping virtual CPU takes to answer,
 /// ten times what a physical one does. The window is as long as being woken takes here (base/spin.rs).
 const SPIN_WINDOW: Duration = Duration::from_micros(50);
+/// What looks for longer would be taken for stuck, and who is called as seldom had better sleep.
+const SPIN_WINDOW_MAX: Duration = Duration::from_millis(1);
 /// How long a core is stuck in one poll before the watchdog says so.
 const STUCK_AFTER: Duration = Duration::from_millis(100);
 /// Polls per turn: at 1 µs each about as long as a batch of completions takes to act on.
@@ -159,7 +161,8 @@ impl Builder {
     /// (default 50 µs). Zero: never.
     ///
     /// They do so only while it pays: if they were called, in their last waits, sooner than it takes to wake
-    /// them, and then for twice as long as being woken has taken lately. Only calls from other threads count
+    /// them, and then for twice as long as being woken has taken lately. More than 1 ms counts as that, and
+    /// where the process has one CPU nobody looks. Only calls from other threads count
     /// (wakes, spawns, jobs, answers of the pool), and not what the kernel completes. An idle runtime, or one
     /// that is called now and then, uses no CPU for it. Where CPU time is dearer than an answer some ten µs
     /// sooner, or where there are more busy threads than CPUs, say zero.
@@ -173,7 +176,7 @@ impl Builder {
     /// # Ok::<(), ringwork::runtime::StartError>(())
     /// ```
     pub fn spin_window(mut self, longest: Duration) -> Self {
-        self.spin_window = longest;
+        self.spin_window = longest.min(SPIN_WINDOW_MAX);
         self
     }
 
@@ -343,9 +346,9 @@ impl Builder {
             .into_iter()
             .unzip();
         let later = Later::default();
-        let config = self.config(&later);
-        let shared = Shared::new(blocks.into(), config);
-        let pool = self.pool(&later, placement::cpus(mask, quota), &shared);
+        let cpus = placement::cpus(mask, quota);
+        let shared = Shared::new(blocks.into(), self.config(&later, cpus));
+        let pool = self.pool(&later, cpus, &shared);
         let handle = Handle::new(shared, pool, self.make_companion()?);
         later.set(&handle);
         self.start(&handle, &later, seats, &placement)
@@ -388,7 +391,7 @@ impl Builder {
         (self.cores, self.pin, self.sizes)
     }
 
-    fn config(&self, later: &Later) -> Config {
+    fn config(&self, later: &Later, cpus: usize) -> Config {
         let (on_panic, downfall) = self.on_task_panic.arm(later);
         Config {
             appetite: match self.steal {
@@ -403,6 +406,7 @@ impl Builder {
             quantum: QUANTUM,
             submit_delay: SUBMIT_DELAY,
             spin_window: self.spin_window,
+            cpus,
             watchdog: self.watchdog.clone(),
             on_panic,
             downfall,
@@ -424,7 +428,8 @@ impl Builder {
         config.short_max = self.blocking_threads;
         config.heavy_max = self.heavy_threads.map_or(cpus, |threads| threads.min(cpus));
         config.keep_alive = self.keep_alive;
-        config.spin_window = self.spin_window;
+        // With one CPU nobody is called while he looks.
+        config.spin_window = if cpus > 1 { self.spin_window } else { Duration::ZERO };
         config.on_panic = shared.config.on_panic.clone();
         config.clock = shared.clock.clone();
         Arc::new(Pool::new(config))

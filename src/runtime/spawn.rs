@@ -11,7 +11,8 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Spawns a task on the runtime this thread is in. From a core it is born there and moves only to a core that
-/// has been idle; from elsewhere it goes to a core that looks for work or is parked, else to one in turn.
+/// has been idle; from elsewhere it goes to a core that has nothing to do, as far as one can tell, else to
+/// one in turn.
 ///
 /// # Panics
 /// If this thread is in no runtime.

@@ -1,9 +1,9 @@
 //! Who is idle, since when, and who may be rung: what a parked core shows and what others read of it.
 //!
-//! Owns one [`Idleness`] per core and one [`Parked`] per runtime. Promises that a core that was asked knows
-//! it when it wakes, and that the monitor never sleeps while a core is awake for longer than it takes to
-//! wake it. It rings nobody (that is the inbox's doorbell), reads no clock (stamps are arguments:
-//! nanoseconds since the runtime started, never 0) and does not say what a surplus is.
+//! Owns one [`Idleness`] per core, and one [`Parked`] and one [`Spinners`] per runtime. Promises that a core
+//! that was asked knows it when it wakes, and that the monitor never sleeps while a core is awake for longer
+//! than it takes to wake it. It rings nobody (that is the inbox's doorbell), reads no clock (stamps are
+//! arguments: nanoseconds since the runtime started, never 0) and does not say what a surplus is.
 //!
 //! # Hungry is computed
 //! `parked_at` is written by its core only: the stamp when it parks, 0 when it wakes. Whoever has surplus
@@ -30,7 +30,7 @@
 //! Models: `tests/loom` (`idle_*`).
 #![forbid(unsafe_code)]
 
-use crate::base::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The patience a core is given after the first request that led nowhere.
 const PATIENCE_FIRST: u64 = 100_000;
@@ -43,6 +43,8 @@ pub(crate) struct Idleness {
     parked_at: AtomicU64,
     asked: AtomicU32,
     patience: AtomicU64,
+    /// It is called at short notice, as its last waits say.
+    is_quick: AtomicBool,
 }
 
 /// When a core counts as hungry; all in nanoseconds.
@@ -59,7 +61,12 @@ pub(crate) struct Appetite {
 impl Idleness {
     /// Of a core that is awake.
     pub(crate) fn new() -> Self {
-        Self { parked_at: AtomicU64::new(0), asked: AtomicU32::new(0), patience: AtomicU64::new(0) }
+        Self {
+            parked_at: AtomicU64::new(0),
+            asked: AtomicU32::new(0),
+            patience: AtomicU64::new(0),
+            is_quick: AtomicBool::new(false),
+        }
     }
 
     /// Core: parks at `stamp`.
@@ -71,6 +78,11 @@ impl Idleness {
     /// Core: is awake (W2). Whether it was asked to search.
     pub(crate) fn wakes(&self) -> bool {
         self.parked_at.store(0, Ordering::Relaxed);
+        self.takes_request()
+    }
+
+    /// Core: has looked, or is awake (W2). Whether it was asked to search.
+    pub(crate) fn takes_request(&self) -> bool {
         let asked = self.asked.load(Ordering::Relaxed) != 0;
         if asked {
             // A request that comes in between is one that has been heard.
@@ -93,6 +105,25 @@ impl Idleness {
     pub(crate) fn parked_at(&self) -> Option<u64> {
         let at = self.parked_at.load(Ordering::Relaxed);
         (at != 0).then_some(at)
+    }
+
+    /// Core: whether it is called at short notice, so that looking pays.
+    pub(crate) fn set_quick(&self, is_quick: bool) {
+        if self.is_quick.load(Ordering::Relaxed) != is_quick {
+            self.is_quick.store(is_quick, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is called at short notice.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.is_quick.load(Ordering::Relaxed)
+    }
+
+    /// Whether this core, which looks for work and is not parked, should be asked for help with a surplus
+    /// that is `age` old. Such a core is called so often that it never gets hungry, and has time all the
+    /// same.
+    pub(crate) fn has_time(&self, age: u64, appetite: Appetite) -> bool {
+        age >= appetite.surplus_old + self.patience.load(Ordering::Relaxed)
     }
 
     /// Whether this core should be asked for help with a surplus that is `age` old at `now`.
@@ -158,8 +189,9 @@ impl Parked {
     }
 }
 
-/// How many cores of the runtime look for work before they park: half of them at most, or two, so that a pair
-/// can wait for each other's answers. A core that looks holds a CPU, and who is to call it may need one.
+/// How many cores of the runtime look for work before they park. A core that looks holds a CPU, and who is to
+/// call it may need one: so it is half of the cores, or two, so that a pair can wait for each other's
+/// answers; with fewer CPUs than cores half of the CPUs; and nobody where there is one.
 #[derive(Debug)]
 pub(crate) struct Spinners {
     most: usize,
@@ -168,8 +200,14 @@ pub(crate) struct Spinners {
 
 impl Spinners {
     /// Nobody of `cores` cores looks.
-    pub(crate) fn new(cores: usize) -> Self {
-        Self { most: (cores / 2).max(2).min(cores), spinning: AtomicUsize::new(0) }
+    pub(crate) fn new(cores: usize, cpus: usize) -> Self {
+        let most = if cores <= cpus { (cores / 2).max(2) } else { cpus / 2 };
+        Self { most: if cpus == 1 { 0 } else { most }, spinning: AtomicUsize::new(0) }
+    }
+
+    /// Whether any core looks: one load.
+    pub(crate) fn any(&self) -> bool {
+        self.spinning.load(Ordering::Relaxed) > 0
     }
 
     /// Core: wants to look. If it may, [`leave`](Self::leave) must follow.
@@ -227,13 +265,16 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_cores_look_or_two_of_few() {
-        for (cores, most) in [(1, 1), (2, 2), (3, 2), (8, 4)] {
-            let spinners = Spinners::new(cores);
+    fn half_of_the_cores_look_or_two_of_few_and_nobody_on_one_cpu() {
+        for (cores, cpus, most) in
+            [(1, 4, 2), (2, 2, 2), (3, 4, 2), (8, 8, 4), (16, 2, 1), (1, 1, 0), (4, 1, 0)]
+        {
+            let spinners = Spinners::new(cores, cpus);
             assert!((0..most).all(|_| spinners.join()));
-            assert!(!spinners.join());
-            spinners.leave();
-            assert!(spinners.join());
+            assert!(!spinners.join(), "{cores} cores on {cpus} CPUs");
+            assert_eq!(spinners.any(), most > 0);
+            (0..most).for_each(|_| spinners.leave());
+            assert!(!spinners.any());
         }
     }
 

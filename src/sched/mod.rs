@@ -28,7 +28,8 @@
 //! 2. Tasks are polled until the poll budget (128) or the quantum (500 µs) is spent, until there is nothing
 //!    to run, or until a background task has had its poll.
 //! 3. Timers that are due fire.
-//! 4. If there is nothing to run, the core looks for work that is not its own, and parks if there is none.
+//! 4. If there is nothing to run, the core looks for work that is not its own. If there is none, it looks for
+//!    a moment whether it is called, if that pays, and parks.
 //! 5. One `io_uring_enter`, if there is something to hand over or to wait for. Completions are copied
 //!    aside, then acted on, and last the wakers are called.
 //!
@@ -72,12 +73,12 @@
 //! To park and be woken costs some µs on a physical CPU and tens of µs on a virtual one. So a core that has
 //! lately been called (rung from outside, or by another core) sooner than that looks for a moment before it
 //! parks, `spin_window` (50 µs) at most; `base::spin` is the rule by which it pays. Core: `inbox.spin()`;
-//! look into both lanes; then watch the inbox's word, the shutdown word and the ring's flag of deferred work.
-//! If there is something: `inbox.unpark()` and go on, else park as above. Pusher: as ever; it finds a core
-//! that looks and rings nobody. What the kernel completes is no call and never makes a core look: waiting for
-//! it is what batches are made of. A core with something to submit does not look, because the park submits
-//! it. Half of the cores look at a time, or two (idle.rs), and a core that looks is not parked: nobody asks
-//! it for help, and the first task from outside goes to it (pick.rs).
+//! look into both lanes; then watch the inbox's word, the shutdown word, the injector and the ring's flag of
+//! deferred work. If there is something: `inbox.unpark()` and go on, else park as above. Pusher: as ever; it
+//! finds a core that looks and rings nobody. What the kernel completes is no call and never makes a core
+//! look: waiting for it is what batches are made of. A core with something to submit does not look, because
+//! the park submits it. Some cores look at a time (idle.rs). A core that looks is not parked and never gets
+//! hungry, however little it has to do; so an old surplus (below) asks it, too.
 //!
 //! # Hungry, and asked
 //! Hungry is computed, not entered (idle.rs): a core is hungry once it has been parked for the idle
@@ -90,7 +91,7 @@
 //! - *patience*: each request that led to no steal doubles, from 100 µs up to 25.6 ms, the further age that
 //!   a surplus must have for that core to be asked again; a steal takes it back to nothing. On even load,
 //!   where a surplus is gone before anybody could come for it, cores thus soon leave each other alone;
-//! - *an old surplus*: from 1 ms on, any core that is parked will do, however briefly it has been.
+//! - *an old surplus*: from 1 ms on, any core that is parked will do, however briefly it has been, or looks.
 //!
 //! # A search
 //! A core searches (search.rs) when it has nothing to run and

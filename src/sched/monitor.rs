@@ -173,7 +173,7 @@ impl Monitor {
         }
         self.shared.stuck.set(core, is_stuck);
         if is_stuck && self.shared.has_movable_work(core) {
-            self.shared.ring_parked_for(core);
+            self.shared.ring_idle_for(core);
         }
     }
 }

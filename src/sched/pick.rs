@@ -8,50 +8,57 @@ use super::shared::{CoreShared, Shared};
 use crate::sys::cpu;
 use std::time::Instant;
 
-/// A core whose turn began longer ago has more to do than to look into its inbox, in nanoseconds. A turn ends
-/// with a look for work (base/spin.rs), which is shorter than this.
+/// A core whose turn began longer ago is not at short work, in nanoseconds.
 const SHORT_TURN: u64 = 100_000;
 
 impl Shared {
-    /// The core for a task that comes from outside, never a stuck one if there is another:
+    /// The core for a task that comes from outside, never a stuck one if there is another. A core that is
+    /// pinned to the CPU this thread runs on comes late: that CPU is not idle, and to ring the core is to
+    /// take the CPU from this thread, for each task anew.
     ///
-    /// 1. one that looks for work: it takes the task at once and need not be rung;
-    /// 2. a parked one, unless it is pinned to the CPU that this thread runs on. That CPU is not idle: to
-    ///    ring this core is to take the CPU from this thread, for each task anew;
-    /// 3. if there is only such a one: a core that runs short turns, which will have the task sooner;
-    /// 4. else that parked one after all;
-    /// 5. if none is parked: one in turn.
+    /// 1. One that looks for work: it takes the task at once and need not be rung.
+    /// 2. A parked one.
+    /// 3. If the only ones that look or are parked share this thread's CPU: one that is called at short
+    ///    notice and whose turn has just begun, for it will have the task sooner.
+    /// 4. Else one that looks or is parked after all.
+    /// 5. If there is none: one in turn.
     pub(super) fn pick_core(&self) -> usize {
-        let well = || (0..self.cores.len()).filter(|&core| !self.stuck.is_stuck(core));
-        let mut on_this_cpu = None;
-        let mut parked = None;
+        let (mut parked, mut on_this_cpu) = (None, None);
         let here = cpu::current();
-        for core in well() {
+        for core in (0..self.cores.len()).filter(|&core| !self.stuck.is_stuck(core)) {
             let block = &self.cores[core];
-            if block.inbox.is_spinning() {
-                return core;
+            let looks = block.inbox.is_spinning();
+            if !looks && !block.inbox.is_parked() {
+                continue;
             }
-            if block.inbox.is_parked() {
-                let is_here = block.cpu.is_some() && block.cpu == here;
-                let place = if is_here { &mut on_this_cpu } else { &mut parked };
-                place.get_or_insert(core);
+            if block.cpu.is_some() && block.cpu == here {
+                on_this_cpu.get_or_insert(core);
+            } else if looks {
+                return core;
+            } else {
+                parked.get_or_insert(core);
             }
         }
-        parked.or_else(|| self.keeps_up_beside(on_this_cpu?)).or(on_this_cpu).unwrap_or_else(|| {
+        parked.or_else(|| self.quick_one_beside(on_this_cpu?)).or(on_this_cpu).unwrap_or_else(|| {
             let turn = self.reach.next_turn();
-            let mut in_turn = (0..self.cores.len()).map(|step| (turn + step) % self.cores.len());
-            in_turn.find(|&core| !self.stuck.is_stuck(core)).unwrap_or(turn)
+            self.all_from(turn).find(|&core| !self.stuck.is_stuck(core)).unwrap_or(turn)
         })
     }
 
-    /// A core other than `parked` that will look into its inbox soon.
-    fn keeps_up_beside(&self, parked: usize) -> Option<usize> {
+    /// All cores, `first` first.
+    fn all_from(&self, first: usize) -> impl Iterator<Item = usize> + use<> {
+        let cores = self.cores.len();
+        (0..cores).map(move |step| (first + step) % cores)
+    }
+
+    /// A core other than `idle` that will look into its inbox in a moment, as far as one can tell.
+    fn quick_one_beside(&self, idle: usize) -> Option<usize> {
         let now = self.stamp(Instant::now());
-        let keeps_up = |block: &CoreShared| {
+        let is_quick = |block: &CoreShared| {
             let age = block.running.turn_at().map(|began| now.saturating_sub(began));
-            age.is_some_and(|age| age < SHORT_TURN)
+            block.idle.is_quick() && age.is_some_and(|age| age < SHORT_TURN)
         };
-        (0..self.cores.len())
-            .find(|&core| core != parked && !self.stuck.is_stuck(core) && keeps_up(&self.cores[core]))
+        let mut others = self.all_from(idle + 1).filter(|&core| core != idle && !self.stuck.is_stuck(core));
+        others.find(|&core| is_quick(&self.cores[core]))
     }
 }

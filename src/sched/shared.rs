@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) submit_delay: Duration,
     /// How long a core looks before it parks, at most.
     pub(crate) spin_window: Duration,
+    /// How many CPUs' worth of work the process may do at once.
+    pub(crate) cpus: usize,
     /// What becomes of the news that a core is stuck.
     pub(crate) watchdog: watchdog::Config,
     /// Who is told of the panics of tasks.
@@ -135,7 +137,7 @@ impl Shared {
             barriers: Barriers::new(cores.len()),
             drain: Drain::new(cores.len()),
             parked: Parked::new(cores.len()),
-            spinners: Spinners::new(cores.len()),
+            spinners: Spinners::new(cores.len(), config.cpus),
             stock: Stock::new(),
             stuck: Stuck::new(cores.len()),
             clock: match &*cores {
@@ -173,12 +175,12 @@ impl Shared {
     /// Shutdown phase 1: no more tasks; every core is told, the monitor, and who drains.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        self.stock.close();
         self.cores.iter().for_each(|core| core.inbox.knock());
         if let Some(monitor) = self.monitor.get() {
             monitor.unpark();
         }
         self.drain.give_up();
+        self.stock.close();
     }
 
     /// Whether anybody finds out which cores are stuck, so that others can help.
@@ -230,15 +232,22 @@ impl Shared {
         let (now, age) = (self.stamp(now), u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
         let hungry = others.find(|&other| {
             let block = &self.cores[other];
+            if block.inbox.is_spinning() {
+                return block.idle.has_time(age, appetite);
+            }
             block.idle.is_hungry(now, age, appetite) && block.inbox.is_parked()
         });
         hungry.is_some_and(|core| self.ask(core))
     }
 
-    /// Monitor: rings one core that is parked, for the work of the stuck core `core`.
-    pub(super) fn ring_parked_for(&self, core: usize) {
-        let parked = (1..self.cores.len()).map(|step| (core + step) % self.cores.len());
-        if let Some(helper) = parked.into_iter().find(|&other| self.cores[other].inbox.is_parked()) {
+    /// Monitor: asks one core that is parked or looks, for the work of the stuck core `core`.
+    pub(super) fn ring_idle_for(&self, core: usize) {
+        let is_idle = |other: &usize| {
+            let inbox = &self.cores[*other].inbox;
+            inbox.is_parked() || inbox.is_spinning()
+        };
+        let mut others = (1..self.cores.len()).map(|step| (core + step) % self.cores.len());
+        if let Some(helper) = others.find(is_idle) {
             self.ask(helper);
         }
     }

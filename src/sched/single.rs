@@ -19,6 +19,7 @@ pub(super) fn core(appetite: Option<Appetite>, watchdog: watchdog::Config) -> (A
         quantum: Duration::ZERO,
         submit_delay: Duration::ZERO,
         spin_window: Duration::ZERO,
+        cpus: 1,
         watchdog,
         on_panic: Default::default(),
         downfall: None,

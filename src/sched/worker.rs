@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     has_looked: bool,
     searcher: Searcher,
     spin: Spin,
+    /// What `spin::calls_made` said at the last look.
+    calls_made: u64,
     background: Share,
     turns: Turns,
     polls_when_dry: u64,
@@ -70,6 +72,7 @@ impl Worker {
             has_looked: false,
             searcher: Searcher::new(victims),
             spin,
+            calls_made: 0,
             background: Share::default(),
             turns: Turns::new(),
             polls_when_dry: 0,
@@ -131,7 +134,7 @@ impl Worker {
             self.enter_if_wanted();
         } else if time::may_jump() {
             self.jump();
-        } else if self.is_called_soon() {
+        } else if self.finds_something_soon() {
             self.enter_if_wanted();
         } else {
             self.park(now);
@@ -198,7 +201,7 @@ impl Worker {
                     break;
                 }
             }
-            if self.core.shared.parked.any() {
+            if self.core.shared.parked.any() || self.core.shared.spinners.any() {
                 self.searcher.offer(&self.core, now);
             }
         }

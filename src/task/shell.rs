@@ -47,6 +47,17 @@ impl Class {
         }
     }
 
+    /// The size of its memory.
+    pub(crate) const fn bytes(self) -> usize {
+        self.layout().size()
+    }
+
+    /// One bit of a word, for sets of classes.
+    pub(crate) const fn bit(self) -> u32 {
+        const { assert!(CLASSES <= u32::BITS as usize) };
+        1 << self.0
+    }
+
     const fn layout(self) -> Layout {
         match Layout::from_size_align((self.0 as usize + 1) * STEP, ALIGN) {
             Ok(layout) => layout,
@@ -222,14 +233,14 @@ impl<S> Shells<S> {
         Ok(())
     }
 
-    /// Hands half of this class on to `other`, as far as that has room. Whether it has room for more.
-    pub(crate) fn give_half(&mut self, class: Class, other: &mut Self) -> bool {
+    /// Hands half of this class on to `other`, up to `most` there. Whether it could take more.
+    pub(crate) fn give_half(&mut self, class: Class, other: &mut Self, most: usize) -> bool {
         let class = usize::from(class.0);
         let (ours, theirs) = (&mut self.by_class[class], &mut other.by_class[class]);
-        let given = (ours.len() / 2).min(other.most.saturating_sub(theirs.len()));
+        let given = (ours.len() / 2).min(most.saturating_sub(theirs.len()));
         // The ones kept first: of the others the memory may be in this thread's cache.
         theirs.extend(ours.drain(..given));
-        theirs.len() < other.most
+        theirs.len() < most
     }
 }
 

@@ -163,6 +163,7 @@ impl Pool {
             threads: Vec::new(),
             idle: Vec::new(),
             looks: None,
+            // Of no CPU, or all threads of the model would seem to need the one this test runs on.
             sleeper: Arc::new(Sleeper::of_this_thread()),
             at_work: Vec::new(),
             jobs: Vec::new(),
@@ -177,15 +178,15 @@ impl Pool {
         match summons {
             Summons::None => {}
             Summons::Start(number) => self.threads.push(Thread::Starting(number)),
-            // The one that looks, else the one that became idle last.
+            // The one that became idle last.
             Summons::Wake(_) => {
-                let number = match self.looks.take() {
-                    Some(number) => {
-                        self.idle.retain(|&idle| idle != number);
-                        number
-                    }
-                    None => self.idle.pop().expect("an idle thread is woken"),
-                };
+                let number = self.idle.pop().expect("an idle thread is woken");
+                assert_ne!(self.looks, Some(number), "it is told");
+                self.threads.push(Thread::Coming(number));
+            }
+            Summons::Tell(_) => {
+                let number = self.looks.take().expect("a thread that looks is told");
+                self.idle.retain(|&idle| idle != number);
                 self.threads.push(Thread::Coming(number));
             }
         }

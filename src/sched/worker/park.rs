@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::Worker;
+use crate::base::spin;
 use crate::ring::backend::Wait;
 use crate::time;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use std::time::{Duration, Instant};
 const DEAF_PARK: Duration = Duration::from_millis(10);
 /// How often a core that looks does so between two readings of the clock.
 const LOOKS_PER_READING: usize = 4;
-/// Called again sooner than this, a core is at the end of a stream: who calls is not waiting for an answer.
+/// Called again sooner than this, without having called anybody since its last look, a core is at the end of
+/// a stream: who calls is not answering, and does not wait for an answer.
 const AT_ONCE: Duration = Duration::from_nanos(500);
 /// How long it then leaves a stream alone. To take each message as it comes is to fetch the same lines back
 /// from the other CPU every time: 160 ns for each number of the benchmark `cross-stream` with this pause, 210
@@ -21,8 +23,8 @@ const AT_ONCE: Duration = Duration::from_nanos(500);
 const GATHER: Duration = Duration::from_micros(2);
 
 impl Worker {
-    /// Looks for a moment whether the core is called, if that pays. Whether there is something now.
-    pub(super) fn is_called_soon(&mut self) -> bool {
+    /// Looks for a moment before the core parks, if that pays. Whether there is something now.
+    pub(super) fn finds_something_soon(&mut self) -> bool {
         let Some(window) = self.spin.window() else { return false };
         let shared = &self.core.shared;
         // What is to be handed over goes with the wait, and what has come is no call.
@@ -36,16 +38,19 @@ impl Worker {
         let mut now = began;
         let until = began + time::time_left(began).map_or(window, |timer| timer.min(window));
         let is_called = || inbox.was_knocked_at() || shared.is_closing();
-        let (mut called, mut has_come) = (!inbox.is_empty() || is_called(), false);
+        // A task in the injector is followed by no knock.
+        let (mut called, mut has_come) = (!inbox.is_empty() || is_called(), !shared.injector.is_empty());
         while !called && !has_come && now < until {
             for _ in 0..LOOKS_PER_READING {
                 std::hint::spin_loop();
                 called |= is_called();
             }
-            has_come = self.ring.wants_enter();
+            has_come = self.ring.wants_enter() || !shared.injector.is_empty();
             now = Instant::now();
         }
-        if called && now - began < AT_ONCE {
+        let calls_made = spin::calls_made();
+        let answers = std::mem::replace(&mut self.calls_made, calls_made) != calls_made;
+        if called && !answers && now - began < AT_ONCE {
             gather(now + GATHER);
         }
         shared.spinners.leave();
@@ -54,7 +59,8 @@ impl Worker {
             return false;
         }
         inbox.unpark();
-        self.spin.waited(called.then(|| now - began));
+        self.waited(called.then(|| now - began));
+        self.searching |= self.core.shared.cores[self.core.index].idle.takes_request();
         true
     }
 
@@ -78,7 +84,7 @@ impl Worker {
         let rung = inbox.unpark();
         if !has_work && self.spin.is_on() {
             let called = if rung { self.called(now) } else { None };
-            self.spin.waited(called);
+            self.waited(called);
         }
         self.searching |= self.core.shared.wakes(self.core.index);
     }
@@ -89,6 +95,11 @@ impl Worker {
         let at = self.core.shared.cores[self.core.index].called.at().filter(|&at| at >= dry)?;
         self.spin.woke_in(at.elapsed());
         Some(at - dry)
+    }
+
+    fn waited(&mut self, called: Option<Duration>) {
+        self.spin.waited(called);
+        self.core.shared.cores[self.core.index].idle.set_quick(self.spin.window().is_some());
     }
 
     fn longest_park(&self) -> Option<Duration> {

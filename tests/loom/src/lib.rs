@@ -22,6 +22,8 @@ mod base {
     pub(crate) mod reach;
     #[path = "../../../../src/base/slot.rs"]
     pub(crate) mod slot;
+    #[path = "../../../../src/base/spin.rs"]
+    pub(crate) mod spin;
     pub(crate) mod sync;
 }
 

@@ -1,7 +1,9 @@
 //! The loom half of `src/base/sync.rs`: the same names, every access seen by the model checker.
 
 pub(crate) use loom::cell::UnsafeCell;
-pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 pub(crate) use loom::sync::{Arc, Mutex};
 
 /// What an atomic pointer holds, and the claim that nobody else looks.

@@ -101,7 +101,8 @@ const fn path(name: &'static str, rounds: usize, run: fn(&Runtime, usize), what:
 
 /// The runtime of all paths: its defaults, but for what would act by itself.
 pub(crate) fn runtime() -> Runtime {
-    let builder = Builder::new().cores(1).pin(Pin::Off).max_blocking_threads(1);
+    // The clock stands (clock.rs): who looks for a while would look for ever.
+    let builder = Builder::new().cores(1).pin(Pin::Off).max_blocking_threads(1).spin_window(Duration::ZERO);
     builder.watchdog(Watchdog::Off, Duration::from_secs(1)).build().expect("a runtime starts")
 }
 
