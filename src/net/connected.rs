@@ -181,8 +181,11 @@ macro_rules! stream_calls {
             /// half of its time for it.
             ///
             /// # Errors
-            /// What has become of messages sent off before, once; this message is not sent then. Await
-            /// [`all_sent`](Self::all_sent) where nothing is sent any more and it matters.
+            /// What has become of messages sent off before, once; this message is not sent then. The same is
+            /// told by [`all_sent`](Self::all_sent), to be awaited where nothing is sent any more and it
+            /// matters, by [`release`](Self::release) and by the poll-shaped writes; not by
+            /// [`send`](Self::send), [`send_all`](Self::send_all), `send_file` or `shutdown_write`, which
+            /// tell what becomes of themselves.
             ///
             /// # Panics
             /// On a thread that is no core and has entered no runtime.

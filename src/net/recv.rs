@@ -344,12 +344,20 @@ impl RecvSide {
     /// Learns from a completion: is the socket empty, is this still bulk?
     fn note(&mut self, cqe: Cqe) {
         self.drained = cqe.res > 0 && !cqe.sock_nonempty();
-        if self.bulk && matches!(self.mode, Mode::Disarmed) && cqe.res > 0 {
-            self.run = if cqe.res < BUFFER_SIZE as i32 { self.run + 1 } else { 0 };
+        if cqe.res <= 0 || !matches!(self.mode, Mode::Disarmed) {
+            return;
+        }
+        let is_full = cqe.res >= BUFFER_SIZE as i32;
+        if self.bulk {
+            self.run = if is_full { 0 } else { self.run + 1 };
             if self.run >= SMALL_RUN {
                 self.bulk = false;
                 self.run = 0;
             }
+        } else if is_full && cqe.sock_nonempty() {
+            // One-shot without bulk is for want of buffers, which a larger one need not wait for.
+            self.bulk = true;
+            self.run = 0;
         }
     }
 
@@ -402,6 +410,7 @@ pub(crate) fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::sqe::CQE_SOCK_NONEMPTY;
     use std::sync::{Arc, Mutex};
     use std::task::Wake;
 
@@ -414,6 +423,24 @@ mod tests {
             let _ = side.single_done(Cqe::made_up(res));
             assert!(matches!(side.next(Waker::noop()).next, Next::Start));
         }
+    }
+
+    #[test]
+    fn a_receive_without_the_pool_that_leaves_bytes_behind_is_followed_by_larger_ones() {
+        let full = BUFFER_SIZE as i32;
+        let received = |side: &mut RecvSide, res, flags| {
+            side.start_single();
+            let _ = side.single_done(Cqe { flags, ..Cqe::made_up(res) });
+            side.single_size()
+        };
+        let mut side = RecvSide::default();
+        assert_eq!(received(&mut side, full, 0), full as usize, "nothing is left");
+        assert_eq!(received(&mut side, full - 1, CQE_SOCK_NONEMPTY), full as usize, "it had room");
+        assert_eq!(received(&mut side, full, CQE_SOCK_NONEMPTY), BULK_SIZE);
+        for _ in 0..SMALL_RUN - 1 {
+            assert_eq!(received(&mut side, 100, 0), BULK_SIZE);
+        }
+        assert_eq!(received(&mut side, 100, 0), full as usize, "messages again");
     }
 
     /// Its drop takes the lock, as that of a task with the stream in it does.

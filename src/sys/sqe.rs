@@ -179,7 +179,7 @@ const CQE_BUFFER: u32 = 1 << 0;
 /// `IORING_CQE_F_MORE`: this op will post more.
 const CQE_MORE: u32 = 1 << 1;
 /// `IORING_CQE_F_SOCK_NONEMPTY`: the socket had more to read.
-const CQE_SOCK_NONEMPTY: u32 = 1 << 2;
+pub(crate) const CQE_SOCK_NONEMPTY: u32 = 1 << 2;
 
 /// Made up by us: the op was started in a forked child.
 pub(crate) const RES_FORKED: i32 = -10_000;
