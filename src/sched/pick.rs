@@ -62,3 +62,55 @@ impl Shared {
         others.find(|&core| is_quick(&self.cores[core]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::queue::Owner;
+    use crate::sched::single;
+    use std::sync::Arc;
+
+    /// Three cores that are awake and have no CPU of their own, except the first, which has this thread's.
+    fn cores() -> Arc<Shared> {
+        let here = cpu::start_mask()[0];
+        assert!(cpu::pin_to(here));
+        let core = |cpu| CoreShared::new(cpu, Owner::new().stealer(), || ());
+        Shared::new(Box::new([core(Some(here)), core(None), core(None)]), single::config())
+    }
+
+    #[test]
+    fn of_cores_that_are_all_awake_each_has_its_turn() {
+        let shared = cores();
+        let mut picked: Vec<_> = (0..3).map(|_| shared.pick_core()).collect();
+        picked.sort_unstable();
+        assert_eq!(picked, [0, 1, 2]);
+    }
+
+    #[test]
+    fn one_that_looks_comes_before_a_parked_one_and_that_before_one_on_this_threads_cpu() {
+        let shared = cores();
+        shared.cores[0].inbox.park();
+        assert_eq!(shared.pick_core(), 0, "it is the only one with nothing to do");
+        shared.cores[1].inbox.park();
+        assert_eq!(shared.pick_core(), 1);
+        shared.cores[2].inbox.spin();
+        assert_eq!(shared.pick_core(), 2);
+        shared.cores[0].inbox.spin();
+        assert_eq!(shared.pick_core(), 2);
+    }
+
+    #[test]
+    fn a_quick_one_spares_this_thread_its_cpu_and_one_in_a_long_turn_does_not() {
+        let shared = cores();
+        shared.cores[0].inbox.park();
+        let busy = &shared.cores[1];
+        busy.running.turns(shared.stamp(Instant::now()));
+        assert_eq!(shared.pick_core(), 0, "it may be at long work");
+        busy.idle.set_quick(true);
+        busy.running.turns(shared.stamp(Instant::now() + std::time::Duration::from_secs(60)));
+        assert_eq!(shared.pick_core(), 1);
+        busy.running.turns(1);
+        std::thread::sleep(std::time::Duration::from_nanos(SHORT_TURN));
+        assert_eq!(shared.pick_core(), 0);
+    }
+}

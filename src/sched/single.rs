@@ -1,4 +1,4 @@
-//! What the cores of a runtime share, for tests of one core that no thread runs.
+//! What the cores of a runtime share, for tests of cores that no thread runs.
 #![forbid(unsafe_code)]
 
 use super::idle::Appetite;
@@ -13,17 +13,21 @@ use std::time::Duration;
 pub(super) fn core(appetite: Option<Appetite>, watchdog: watchdog::Config) -> (Arc<Shared>, Owner<Notified>) {
     let queue = Owner::new();
     let core = CoreShared::new(None, queue.stealer(), || ());
-    let config = Config {
-        appetite,
+    (Shared::new(Box::new([core]), Config { appetite, watchdog, ..config() }), queue)
+}
+
+/// Settings under which nothing moves, looks or reports.
+pub(super) fn config() -> Config {
+    Config {
+        appetite: None,
         poll_budget: 1,
         quantum: Duration::ZERO,
         submit_delay: Duration::ZERO,
         spin_window: Duration::ZERO,
         cpus: 1,
-        watchdog,
+        watchdog: watchdog::Config { what: watchdog::Watchdog::Off, after: Duration::MAX },
         on_panic: Default::default(),
         downfall: None,
         start_paused: false,
-    };
-    (Shared::new(Box::new([core]), config), queue)
+    }
 }
