@@ -352,6 +352,7 @@ impl Inbox {
 
     /// Core, after [`spin`](Self::spin): whether somebody has knocked since.
     pub(crate) fn was_knocked_at(&self) -> bool {
+        // Acquire: who sees the knock (P2) finds what was pushed before it (P1).
         self.word.load(Ordering::Acquire) & RUNG != 0
     }
 

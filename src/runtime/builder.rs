@@ -52,8 +52,8 @@ const SURPLUS_YOUNG: Duration = Duration::from_micros(100);
 /// A surplus that has lasted this long is not a burst: a core that parks at all has more room than its
 /// owner.
 const SURPLUS_OLD: Duration = Duration::from_millis(1);
-/// How long a core looks for work before it parks, at most: more than a sleeping virtual CPU takes to answer,
-/// ten times what a physical one does. The window is as long as being woken takes here (base/spin.rs).
+/// How long a core looks for work before it parks, at most: more than a sleeping virtual CPU takes to
+/// answer. Where being woken takes less, the window is shorter (base/spin.rs).
 const SPIN_WINDOW: Duration = Duration::from_micros(50);
 /// What looks for longer would be taken for stuck, and who is called as seldom had better sleep.
 const SPIN_WINDOW_MAX: Duration = Duration::from_millis(1);

@@ -70,7 +70,7 @@
 //! asks the injector itself, and has half a queue of surplus, for which it looks for a hungry core.
 //!
 //! # Looking
-//! To park and be woken costs some µs on a physical CPU and tens of µs on a virtual one. So a core that has
+//! To park and be woken costs tens of µs on a virtual CPU. So a core that has
 //! lately been called (rung from outside, or by another core) sooner than that looks for a moment before it
 //! parks, `spin_window` (50 µs) at most; `base::spin` is the rule by which it pays. Core: `inbox.spin()`;
 //! look into both lanes; then watch the inbox's word, the shutdown word, the injector and the ring's flag of

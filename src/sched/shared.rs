@@ -423,3 +423,26 @@ impl Schedule for Scheduler {
         self.shared().config.on_panic.tell(panic);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::queue::Owner;
+    use crate::sched::single;
+
+    #[test]
+    fn a_core_that_looks_is_asked_for_help_with_an_old_surplus_and_with_no_younger_one() {
+        let appetite = Appetite { threshold: 1_000, surplus_young: 100, surplus_old: 5_000 };
+        let core = || CoreShared::new(None, Owner::new().stealer(), || ());
+        let config = Config { appetite: Some(appetite), ..single::config() };
+        let shared = Shared::new(Box::new([core(), core()]), config);
+        let looks = &shared.cores[1];
+        let rings = |age| shared.ring_hungry(1..2, Instant::now(), Duration::from_nanos(age));
+        assert!(!rings(5_000), "it is awake");
+        looks.inbox.spin();
+        assert!(!rings(4_999));
+        assert!(rings(5_000));
+        assert!(looks.inbox.was_knocked_at() && looks.idle.takes_request());
+        assert!(!rings(5_000), "it has been asked and has not come yet");
+    }
+}

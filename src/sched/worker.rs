@@ -20,6 +20,8 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Instant;
 
+mod park;
+
 /// The injector is asked at least once in this many polls; prime, so that it does not beat with other
 /// periods.
 pub(crate) const INJECTOR_EVERY: u64 = 61;
@@ -28,7 +30,6 @@ pub(crate) const INJECTOR_EVERY: u64 = 61;
 /// full for longer, so that other cores are rung for what is not worth the way: 1,000 pairs of tasks that
 /// send each other a value took twice as long.
 const BUSY: u64 = 1024;
-mod park;
 
 /// A core's loop and all it needs.
 pub(crate) struct Worker {

@@ -1,7 +1,7 @@
 //! Timers kept for use without an allocation.
 //!
 //! Owns [`Spare`], one per core: as many as were in use at once, because a burst is seldom the last one (a
-//! timer that is set and dropped costs a fifth less with its memory at hand). What has not been needed for a
+//! timer that is set and dropped costs a third less with its memory at hand). What has not been needed for a
 //! second goes, a part at each turn, down to a number that is always kept; so a core that was busy once does
 //! not hold its memory for ever, also if it sleeps from then on ([`Spare::look_in`]).
 #![forbid(unsafe_code)]
