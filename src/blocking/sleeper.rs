@@ -78,3 +78,41 @@ impl Sleeper {
         spin.waited(Some(called.saturating_duration_since(since)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_thread_that_looks_hears_that_it_is_called_before_its_time_is_up() {
+        let (here, sleeper) = channel();
+        let looker = thread::spawn(move || {
+            let own = Arc::new(Sleeper::of_this_thread());
+            own.clear();
+            here.send(Arc::clone(&own)).unwrap();
+            let began = Instant::now();
+            own.look(LONG);
+            let mut spin = Spin::new(LONG);
+            own.judge(&mut spin, began, false);
+            spin.window().is_some()
+        });
+        sleeper.recv().unwrap().tell();
+        assert!(looker.join().unwrap(), "it has looked until the end");
+    }
+
+    #[test]
+    fn a_thread_is_known_by_the_cpu_it_began_to_wait_on() {
+        let here = cpu::start_mask()[0];
+        assert!(cpu::pin_to(here));
+        let own = Sleeper::of_this_thread();
+        assert!(!own.was_on_this_cpu(), "it has not waited");
+        own.clear();
+        assert!(own.was_on_this_cpu());
+        own.looks_on.store(here + 1, Ordering::Relaxed);
+        assert!(!own.was_on_this_cpu());
+    }
+}
