@@ -5,8 +5,8 @@
 //!
 //! # The rule
 //! Being woken has a price, which differs between machines and is measured as it is paid: the virtual CPUs of
-//! the machine that the figures in `design.md` are from take 25 to 30 µs to answer. Who is called sooner than
-//! that would better not have slept. So each wait, whether it was slept or looked through, is judged by what
+//! the machine that the figures in `design.md` are from take 20 to 30 µs to answer
+//! (kernel-notes/wake-latency.md). Who is called sooner than that would better not have slept. So each wait, whether it was slept or looked through, is judged by what
 //! a look of one *window* gains or loses: called after less than a window, it gains what is left of the
 //! window; not called within it, it loses the window. As long as the sum is positive, looking pays. It is
 //! kept within sixteen windows, so that a change of load is noticed after as many waits. The window is twice

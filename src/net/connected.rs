@@ -59,10 +59,12 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
     })
     .await;
     let failure = poll_write::take_failure(&shared);
+    let mode = shared.set_blocking();
     drop(turn);
     if let Some(failure) = failure {
         return Err(failure);
     }
+    mode?;
     let unread = shared.recv().unread();
     drop(stream);
     let fd = match shared.try_into_fd() {
@@ -79,6 +81,7 @@ pub(super) fn settled(stream: &impl Connected) -> Option<OwnedFd> {
     if !stream.handle().is_only() || !shared.recv().is_idle() || !is_settled {
         return None;
     }
+    shared.set_blocking().ok()?;
     // The duplicate outlives the cell that may just be being freed.
     shared.duplicate().ok()
 }
@@ -216,6 +219,9 @@ macro_rules! stream_calls {
             /// Other sends wait until all of it is out. Dropping the future stops it within a piece; how much
             /// was sent is then unknown to the caller.
             ///
+            /// The socket is in non-blocking mode afterwards, which only system calls beside the runtime
+            /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it.
+            ///
             /// # Errors
             /// The file's and the socket's.
             pub async fn send_file(&self, file: &impl FileSource, offset: u64, len: u64) -> io::Result<u64> {
@@ -275,8 +281,8 @@ macro_rules! stream_calls {
             }
 
             /// Takes the socket out of the runtime: ends the receive in flight, waits for its final
-            /// completion and for sends before this call, and hands over the descriptor and the bytes
-            /// received and not read.
+            /// completion and for sends before this call, and hands over the descriptor, in blocking mode,
+            /// and the bytes received and not read.
             ///
             /// # Errors
             /// - What became of bytes sent off, or written through the traits of [`compat`](crate::compat),
@@ -298,7 +304,7 @@ macro_rules! stream_calls {
                 }
             }
 
-            /// Takes a connected std stream over; it is put into blocking mode, which ring ops need.
+            /// Takes a connected std stream over; it is put into blocking mode.
             ///
             /// # Errors
             /// If the mode cannot be changed.

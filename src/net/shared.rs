@@ -13,6 +13,7 @@ use super::recv::RecvSide;
 use super::turn::{Place, Turnstile};
 use crate::ring::cell::CellRef;
 use socket2::SockRef;
+use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
@@ -40,6 +41,9 @@ pub(crate) struct Shared {
     torn: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
+    /// The socket answers EAGAIN to system calls (file.rs). Written with the send turn, or by who holds the
+    /// only handle.
+    nonblocking: AtomicBool,
     _permit: Option<Permit>,
 }
 
@@ -66,6 +70,7 @@ impl Shared {
             off: AtomicBool::new(false),
             torn: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
+            nonblocking: AtomicBool::new(false),
             _permit: permit,
         }
     }
@@ -165,13 +170,32 @@ impl Shared {
         }
     }
 
+    /// Lets system calls that have no flag for it answer EAGAIN instead of waiting, from now on. Ops of the
+    /// ring go on as before: they do not look at the mode (kernel-notes/nonblocking-socket.md).
+    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+        self.change_mode(true)
+    }
+
+    /// Puts the socket back, before somebody else gets it.
+    pub(super) fn set_blocking(&self) -> io::Result<()> {
+        self.change_mode(false)
+    }
+
+    fn change_mode(&self, nonblocking: bool) -> io::Result<()> {
+        if self.nonblocking.load(Ordering::Relaxed) != nonblocking {
+            SockRef::from(&self.fd).set_nonblocking(nonblocking)?;
+            self.nonblocking.store(nonblocking, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Gives the descriptor out, if nobody else holds the stream.
     pub(crate) fn try_into_fd(self: Arc<Self>) -> Result<OwnedFd, Arc<Self>> {
         Arc::try_unwrap(self).map(|shared| shared.fd)
     }
 
     /// Another descriptor of the same socket.
-    pub(crate) fn duplicate(&self) -> std::io::Result<OwnedFd> {
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
     }
 }

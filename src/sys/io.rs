@@ -70,11 +70,6 @@ pub(crate) fn is_direct(fd: RawFd) -> bool {
     syscall!(fcntl(fd, libc::F_GETFL)).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
 }
 
-fn set_nonblocking(socket: RawFd, nonblocking: bool) -> io::Result<()> {
-    let on = libc::c_int::from(nonblocking);
-    syscall!(ioctl(socket, libc::FIONBIO, &raw const on)).map(|_| ())
-}
-
 /// Resets a connection on the spot, as the close of a socket whose linger time is zero does: what is unsent
 /// is dropped, and the peer is told that something is missing (`connect(2)` to no address, `tcp(7)`).
 /// Sockets of other kinds answer EINVAL and stay as they are.
@@ -105,17 +100,14 @@ pub(crate) fn send_head_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
     syscall!(send(socket, bytes.as_ptr().cast(), bytes.len(), flags)).map(|n| n as usize)
 }
 
-/// `sendfile(2)` that answers EAGAIN instead of waiting for the peer. The socket is back in blocking mode
-/// afterwards.
+/// `sendfile(2)`. The socket is in non-blocking mode, so that it answers EAGAIN instead of waiting for the
+/// peer: the call has no flag for that.
 ///
 /// # Errors
 /// The kernel's.
 pub(crate) fn send_file_now(socket: RawFd, file: RawFd, offset: u64, len: usize) -> io::Result<usize> {
     let mut at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-    set_nonblocking(socket, true)?;
-    let sent = syscall!(sendfile(socket, file, &raw mut at, len));
-    set_nonblocking(socket, false)?;
-    sent.map(|n| n as usize)
+    syscall!(sendfile(socket, file, &raw mut at, len)).map(|n| n as usize)
 }
 
 /// `openat2(2)` with `RESOLVE_*` flags (5.6).

@@ -4,9 +4,10 @@ use crate::support::{
     LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, runtime, std_pair, within,
 };
 use futures_util::poll;
+use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -33,6 +34,32 @@ fn a_std_stream_goes_in_and_comes_out() {
         back.read_exact(&mut buf).unwrap();
         assert_eq!(&buf, b"std");
     });
+}
+
+#[test]
+fn a_socket_that_has_sent_a_file_goes_out_in_blocking_mode() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let file = File::open("Cargo.toml").await.unwrap();
+            let (stream, mut peer) = half_std_pair();
+            assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+            // Receives wait as before, although system calls on the socket would not.
+            let mut receiving = Box::pin(stream.recv_pooled());
+            assert!(poll!(receiving.as_mut()).is_pending());
+            peer.write_all(b"later").unwrap();
+            assert_eq!(&receiving.await.unwrap()[..], b"later");
+            let (fd, _unread) = stream.release().await.unwrap();
+            assert!(!is_nonblocking(&fd));
+            let (stream, _peer) = half_std_pair();
+            assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+            assert!(!is_nonblocking(&stream.into_std().expect("nothing is armed")));
+        });
+        ran.await.unwrap();
+    });
+}
+
+fn is_nonblocking(fd: &impl AsFd) -> bool {
+    socket2::SockRef::from(fd).nonblocking().unwrap()
 }
 
 #[test]
