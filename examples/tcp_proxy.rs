@@ -1,8 +1,9 @@
 //! Teaches how bytes pass through a server: both directions at once in one task, and an end that is true.
 //!
-//! Each direction receives into a buffer that the runtime picks and sends that very buffer: nothing is
-//! copied, and an idle connection holds none. The next receive waits for the send, so a reader that has
-//! stopped stops its writer too (back-pressure), and nobody else.
+//! Each direction is one call, `forward_to`. Messages are received into a buffer that the runtime picks and
+//! that very buffer is sent, bulk goes from socket to socket through a pipe: nothing is copied, and an idle
+//! connection holds neither. The next receive waits for the send, so a reader that has stopped stops its
+//! writer too (back-pressure), and nobody else.
 //!
 //! To TCP a FIN says "this was all", so the proxy passes it on only where it is true: the half that ended,
 //! ends on the other side, and the other half goes on. Whatever else ends a connection (the upstream refuses
@@ -19,7 +20,7 @@ mod serving;
 
 use futures_util::future::try_join;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use ringwork::net::TcpStream;
+use ringwork::net::{ForwardError, TcpStream};
 use ringwork::runtime::{Builder, Handle};
 use ringwork::time::timeout;
 use ringwork::{Balance, Serve, core};
@@ -129,15 +130,11 @@ impl Side {
 
 /// Passes on what `from` sends until it has sent all.
 async fn pass(from: &Side, to: &Side) -> Result<(), Broken> {
-    loop {
-        let received = from.stream.recv_pooled().await.map_err(|error| from.broken(error))?;
-        if received.is_empty() {
-            return to.stream.shutdown_write().await.map_err(|error| to.broken(error));
-        }
-        // Not waited for: the next one waits if `to` does not read. If it breaks before, who receives from it
-        // is told as well.
-        to.stream.send_off(received).await.map_err(|error| to.broken(error))?;
-    }
+    from.stream.forward_to(&to.stream).await.map_err(|error| match error {
+        ForwardError::Recv(error) => from.broken(error),
+        ForwardError::Send(error) => to.broken(error),
+    })?;
+    to.stream.shutdown_write().await.map_err(|error| to.broken(error))
 }
 
 /// Serves one client: both directions at once, until both have ended or one is broken.

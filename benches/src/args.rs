@@ -29,7 +29,7 @@ options:
   --plots DIR        an SVG for each workload
   --rounds N         turns of each peer (5)
   --measure MS       length of one turn (1500; 500 with --quick)
-  --warm MS          warm-up before each turn (300; 150 with --quick)
+  --warm MS          warm-up before each turn (300; 150 with --quick); some workloads take longer
   --trace            a turn under strace afterwards: system calls per op of servers
   --file PATH        the 256 MiB file of the disk workloads, made if missing; on a disk, not tmpfs
   --tasks N          tasks of the hot-core workloads (20000)

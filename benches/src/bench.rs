@@ -23,7 +23,9 @@ use crate::progress;
 use crate::sample::Sample;
 use crate::workloads::Workload;
 
-/// How long a turn apart lasts, in which something is counted that would disturb a measurement.
+/// How long a turn apart lasts, in which something is counted that would disturb a measurement. A workload
+/// that needs a longer warm-up takes it here as well: what connections allocate when they are first served is
+/// no part of the steady state that is counted, and it is one turn of each peer.
 const APART: Times = Times { warm: Duration::from_millis(200), measure: Duration::from_millis(500) };
 
 /// Connections under way at a time where the rate of connections is measured.
@@ -33,6 +35,7 @@ pub(crate) const CONNECTING: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) rounds: usize,
+    /// A workload may warm up for longer ([`Times::settled`]).
     pub(crate) times: Times,
     pub(crate) file: PathBuf,
     /// Tasks of the hot workloads, if not as many as ever.

@@ -160,7 +160,7 @@ fn compare(args: &Args) -> Fallible<()> {
     }
     let peers = workloads.iter().map(|w| args.chosen_peers(w)).collect::<Fallible<Vec<_>>>()?;
     let turns = peers.iter().map(Vec::len).sum::<usize>() * rounds;
-    // Without what programs need to start, and turns that go on until all is done.
+    // Without what programs need to start, longer warm-ups, and turns that go on until all is done.
     let minutes = (times.warm + times.measure).mul_f64(turns as f64 / 60.0).as_secs_f64();
     println!("{} workloads, {turns} turns, {minutes:.1} minutes under load", workloads.len());
     progress::begin(turns);

@@ -18,6 +18,13 @@ pub(crate) struct Times {
     pub(crate) measure: Duration,
 }
 
+impl Times {
+    /// The same with a warm-up of `at_least` that long, for a workload that takes so long to become steady.
+    pub(crate) fn settled(self, at_least: Duration) -> Times {
+        Times { warm: self.warm.max(at_least), ..self }
+    }
+}
+
 /// What is read at either end of the measured time.
 struct Mark {
     at: Instant,
@@ -97,4 +104,19 @@ impl Meter {
 /// A histogram of nanoseconds, empty.
 pub(crate) fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("constant bounds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warm_up_is_made_longer_but_never_shorter() {
+        let millis = Duration::from_millis;
+        let times = Times { warm: millis(100), measure: millis(300) };
+        for (at_least, warm) in [(0, 100), (99, 100), (800, 800)] {
+            let settled = times.settled(millis(at_least));
+            assert_eq!((settled.warm, settled.measure), (millis(warm), millis(300)));
+        }
+    }
 }

@@ -6,12 +6,12 @@
 //! # The rule
 //! Being woken has a price, which differs between machines and is measured as it is paid: the virtual CPUs of
 //! the machine that the figures in `design.md` are from take 20 to 30 µs to answer
-//! (kernel-notes/wake-latency.md). Who is called sooner than that would better not have slept. So each wait, whether it was slept or looked through, is judged by what
-//! a look of one *window* gains or loses: called after less than a window, it gains what is left of the
-//! window; not called within it, it loses the window. As long as the sum is positive, looking pays. It is
-//! kept within sixteen windows, so that a change of load is noticed after as many waits. The window is twice
-//! what being woken has taken lately (an answer that comes sooner is worth as much as the CPU time) and never
-//! longer than the setting.
+//! (kernel-notes/wake-latency.md). Who is called sooner than that would better not have slept. So each wait,
+//! whether it was slept or looked through, is judged by what a look of one *window* gains or loses: called
+//! after less than a window, it gains what is left of the window; not called within it, it loses the window.
+//! As long as the sum is positive, looking pays. It is kept within sixteen windows, so that a change of load
+//! is noticed after as many waits. The window is twice what being woken has taken lately (an answer that
+//! comes sooner is worth as much as the CPU time) and never longer than the setting.
 //!
 //! So who is called seldom never looks, and an idle runtime uses no CPU; who is called every few µs never
 //! sleeps. The rule is that of KVM's halt polling (`Documentation/virt/kvm/halt-polling.rst`), with a sum in

@@ -100,6 +100,14 @@ macro_rules! stream_calls {
             }
         }
 
+        impl $crate::net::forward::sealed::Sealed for $stream {}
+
+        impl $crate::net::ForwardTarget for $stream {
+            fn target(&self) -> &std::sync::Arc<$crate::net::shared::Shared> {
+                self.shared()
+            }
+        }
+
         impl $stream {
             fn socket(&self) -> socket2::SockRef<'_> {
                 socket2::SockRef::from(self)
@@ -212,6 +220,50 @@ macro_rules! stream_calls {
             /// As [`send`](Self::send).
             pub fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> SendVectored<'_, B> {
                 SendVectored::new(self.shared(), bufs)
+            }
+
+            /// Sends on to `to` whatever comes, until this stream's end; how many bytes that was.
+            ///
+            /// For proxies: one call for each direction. Messages are received into the runtime's buffers and
+            /// these are sent off. Bulk passes through a pipe, without being copied (`splice(2)`). Nothing is
+            /// received while `to` takes nothing. The end is not passed on: that is
+            /// [`shutdown_write`](Self::shutdown_write), if it is to be. What was forwarded is on its way
+            /// then, and [`all_sent`](Self::all_sent) of `to` says when the kernel has it.
+            ///
+            /// Dropping the future loses no byte: what was received and not sent stays with this stream.
+            ///
+            /// A pipe is two descriptors for as long as there is bulk; each core keeps a few. If there is
+            /// none to be had, bulk goes through buffers. Both sockets are in non-blocking mode afterwards,
+            /// as after [`send_file`](Self::send_file).
+            ///
+            /// ```
+            /// use ringwork::net::{TcpListener, TcpStream};
+            ///
+            /// # #[ringwork::main(cores = 1)]
+            /// # async fn main() -> std::io::Result<()> {
+            /// # async fn pair() -> std::io::Result<(TcpStream, TcpStream)> {
+            /// #     let listener = TcpListener::bind("127.0.0.1:0").await?;
+            /// #     let one = TcpStream::connect(listener.local_addr()?).await?;
+            /// #     Ok((one, listener.accept().await?.0))
+            /// # }
+            /// # let ((user, client), (upstream, server)) = (pair().await?, pair().await?);
+            /// user.send_all("a question").await.0?;
+            /// user.shutdown_write().await?;
+            /// // The proxy between them.
+            /// assert_eq!(client.forward_to(&upstream).await?, 10);
+            /// upstream.shutdown_write().await?;
+            /// assert_eq!(server.recv_exact([0; 10]).await.1, *b"a question");
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            /// Which side has failed, and how.
+            pub async fn forward_to(
+                &self,
+                to: &impl $crate::net::ForwardTarget,
+            ) -> Result<u64, $crate::net::ForwardError> {
+                $crate::net::forward::forward(self.shared(), to.target()).await
             }
 
             /// Sends `len` bytes of a file from `offset`; the number is short if the file ends before.

@@ -12,7 +12,7 @@
 //! there, the head leaves with the next send or a fifth of a second later (`tcp(7)`).
 #![forbid(unsafe_code)]
 
-use super::ops::{SendPiece, Writable};
+use super::ops::{Ready, SendPiece};
 use super::shared::Shared;
 use super::turn::SendTurn;
 use crate::base::coop;
@@ -107,7 +107,7 @@ async fn inline(turn: &SendTurn<'_>, file: &OwnedFd, at: u64, piece: u64) -> io:
     loop {
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Op::new(Writable { shared: Arc::clone(turn.shared()) }).await?;
+                Op::new(Ready::to_send(turn.shared())).await?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done.map(|n| n as u64),

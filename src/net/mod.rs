@@ -9,9 +9,11 @@
 mod addr;
 mod beside;
 mod bind;
+mod carry;
 mod connect;
 mod connected;
 mod file;
+mod forward;
 #[cfg(feature = "tls")]
 mod lane;
 mod listener;
@@ -41,6 +43,7 @@ pub use addr::{Lookup, ToSocketAddrs, lookup_host};
 pub(crate) use beside::{AcceptBeside, Beside};
 pub use bind::{ListenOptions, TcpListener};
 pub(crate) use connected::Connected;
+pub use forward::{ForwardError, ForwardTarget};
 #[cfg(feature = "tls")]
 pub(crate) use lane::LaneSend;
 pub use listener::Accept;

@@ -294,17 +294,30 @@ impl<B: IoBuf> Operation for SendPiece<B> {
     }
 }
 
-/// Waits until the socket takes more bytes.
-pub(crate) struct Writable {
-    pub(crate) shared: Arc<Shared>,
+/// Waits until the socket has bytes, or takes more.
+pub(crate) struct Ready {
+    shared: Arc<Shared>,
+    events: libc::c_short,
 }
 
-impl Operation for Writable {
+impl Ready {
+    /// Until there is something to receive, the end included.
+    pub(super) fn to_receive(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), events: libc::POLLIN }
+    }
+
+    /// Until there is room to send.
+    pub(super) fn to_send(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), events: libc::POLLOUT }
+    }
+}
+
+impl Operation for Ready {
     const OPCODE: u8 = opcode::POLL_ADD;
     type Output = io::Result<()>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        Sqe::new(Self::OPCODE, self.shared.fd()).op_flags(libc::POLLOUT as u32)
+        Sqe::new(Self::OPCODE, self.shared.fd()).op_flags(self.events as u32)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {

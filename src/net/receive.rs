@@ -5,11 +5,11 @@
 #![forbid(unsafe_code)]
 
 use super::ops::{RecvMany, RecvOne, heap_buffer};
-use super::recv::{Next, Step, pour};
+use super::recv::{Next, Step};
 use super::shared::{Shape, Shared};
 use super::turn::Place;
 use crate::base::coop;
-use crate::buf::{IoBufMut, PooledBuf};
+use crate::buf::{self, IoBufMut, PooledBuf};
 use crate::io::{Stop, explain, stoppable, stopped};
 use crate::ring::multi;
 use crate::ring::op::Op;
@@ -101,9 +101,9 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
     }
 }
 
-/// Whether the op was submitted in the moment in which another core had the socket non-blocking
-/// (net/file.rs): then it is simply started again.
-fn is_too_early(result: &io::Result<usize>) -> bool {
+/// Whether the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md):
+/// then the op is simply started again.
+fn was_given_up(result: &io::Result<usize>) -> bool {
     result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN))
 }
 
@@ -137,7 +137,7 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
         loop {
             if let Some(polled) = this.receiver.poll_op(cx) {
                 let (result, buf) = ready!(polled);
-                if is_too_early(&result) {
+                if was_given_up(&result) {
                     this.buf = Some(buf);
                     continue;
                 }
@@ -145,7 +145,7 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
                 this.receiver.done();
                 return Poll::Ready((result, buf));
             }
-            if this.buf.as_ref().is_some_and(|buf| crate::buf::room(buf) == 0) {
+            if this.buf.as_ref().is_some_and(|buf| buf::room(buf) == 0) {
                 return this.finish(Ok(0));
             }
             let next = match (this.receiver.poll_next(cx), this.receiver.why) {
@@ -185,6 +185,13 @@ impl<B: IoBufMut> Stop for Recv<'_, B> {
 }
 
 stoppable!(Recv<'a, B: IoBufMut>);
+
+/// Copies a chunk into a caller's buffer; what did not fit comes back.
+fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, Option<PooledBuf>) {
+    let n = buf::fill(into, &chunk);
+    chunk.advance(n);
+    (n, (!chunk.is_empty()).then_some(chunk))
+}
 
 /// The future of [`TcpStream::recv_pooled`](super::TcpStream::recv_pooled).
 #[must_use = "a receive does nothing unless it is awaited"]
@@ -233,7 +240,7 @@ impl RecvPooled<'_> {
         loop {
             if let Some(polled) = self.receiver.poll_op(cx) {
                 let (result, buf) = ready!(polled);
-                if is_too_early(&result) {
+                if was_given_up(&result) {
                     continue;
                 }
                 budget.made_progress();

@@ -16,6 +16,7 @@
 //! | any | receive, queue empty, end known | same | the reader gets end of stream or the error |
 //! | Disarmed | pooled receive, pool has buffers, no bulk | Armed(this core) | `RecvPooled::start` |
 //! | Disarmed | receive into a buffer; or bulk, empty pool, no read-ahead | Single | `Receiver::start` |
+//! | Disarmed, bulk | `forward_to`, queue empty | same | bytes leave by a system call of who has the turn |
 //! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
 //! | Disarmed | `poll_read`: bulk, empty pool, no read-ahead | Ahead | `poll_read::start` |
 //! | Ahead, Cancelling | its one CQE | Disarmed | `ahead_done`; the bytes go to the queue |
@@ -38,7 +39,7 @@
 
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader};
-use crate::buf::{self, IoBufMut, PooledBuf, heap};
+use crate::buf::{PooledBuf, heap};
 use crate::ring::cell::CellRef;
 use crate::ring::multi::Armed;
 use crate::ring::pool::BUFFER_SIZE;
@@ -251,6 +252,22 @@ impl RecvSide {
         !self.bulk && !self.one_shot_only
     }
 
+    /// Whether bytes come in bulk, and nobody receives them: those that the socket has are the next ones.
+    pub(super) fn is_bulk_and_idle(&self) -> bool {
+        self.bulk && self.is_idle()
+    }
+
+    /// The socket was found at its end, by who has the turn.
+    pub(super) fn saw_end(&mut self) {
+        self.end = Some(End::Eof);
+    }
+
+    /// What was taken from the socket by who has the turn was no bulk any more.
+    pub(super) fn saw_messages(&mut self) {
+        self.bulk = false;
+        self.run = 0;
+    }
+
     /// Whether receives take no more than they are asked for.
     pub(super) fn is_one_shot_only(&self) -> bool {
         self.one_shot_only
@@ -351,8 +368,7 @@ impl RecvSide {
         if self.bulk {
             self.run = if is_full { 0 } else { self.run + 1 };
             if self.run >= SMALL_RUN {
-                self.bulk = false;
-                self.run = 0;
+                self.saw_messages();
             }
         } else if is_full && cqe.sock_nonempty() {
             // One-shot without bulk is for want of buffers, which a larger one need not wait for.
@@ -394,17 +410,10 @@ impl RecvSide {
 }
 
 /// Whether a receive that ended like this says nothing about the stream: the next one starts anew (after
-/// ENOBUFS one-shot, into a heap buffer). EAGAIN: it was submitted in the moment in which another core had
-/// the socket non-blocking (net/file.rs).
+/// ENOBUFS one-shot, into a heap buffer). EAGAIN: the kernel gave up although nobody had asked it not to wait
+/// (kernel-notes/msg-waitall-send.md).
 fn is_no_end(res: i32) -> bool {
     [-libc::ENOBUFS, -libc::ECANCELED, -libc::EAGAIN, RES_GONE].contains(&res)
-}
-
-/// Copies a chunk into a caller's buffer; what did not fit comes back.
-pub(crate) fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, Option<PooledBuf>) {
-    let n = buf::fill(into, &chunk);
-    chunk.advance(n);
-    (n, (!chunk.is_empty()).then_some(chunk))
 }
 
 #[cfg(test)]
@@ -415,7 +424,7 @@ mod tests {
     use std::task::Wake;
 
     #[test]
-    fn an_orphan_that_was_cancelled_or_came_too_early_does_not_end_the_stream() {
+    fn an_orphan_that_was_cancelled_or_given_up_does_not_end_the_stream() {
         for res in [-libc::ECANCELED, -libc::EAGAIN, RES_GONE] {
             let mut side = RecvSide::default();
             side.start_single();

@@ -54,19 +54,28 @@ impl<'a, B: IoBuf> SendOff<'a, B> {
     pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
         Self { turn: SendTurn::new(shared), buf: Some(buf) }
     }
+}
 
-    /// With the turn: tells what has become of those before, or submits.
-    fn go(&mut self) -> io::Result<()> {
-        let shared = self.turn.shared();
-        poll_write::check(shared)?;
-        let buf = self.buf.take().expect("polled after completion");
-        if !buf.is_empty() {
-            shared.off.store(true, Ordering::Relaxed);
-            self.turn.leave_to_op();
-            submit_orphan(SendPromised::new(shared, buf, over));
-        }
-        Ok(())
+/// Before anything depends on a send: it can be submitted from here. In a child of fork the turn of an op
+/// that the parent has never passes.
+///
+/// # Panics
+/// If it cannot, because there is no runtime.
+pub(super) fn may_send() -> io::Result<()> {
+    assert_reach();
+    if fork::is_child() { Err(fork::error()) } else { Ok(()) }
+}
+
+/// With the turn: tells what has become of those before, or submits.
+pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
+    let shared = turn.shared();
+    poll_write::check(shared)?;
+    if !buf.is_empty() {
+        shared.off.store(true, Ordering::Relaxed);
+        turn.leave_to_op();
+        submit_orphan(SendPromised::new(shared, buf, over));
     }
+    Ok(())
 }
 
 /// The op has had its final CQE. On its home core, unless it never got there.
@@ -87,14 +96,11 @@ impl<B: IoBuf> Future for SendOff<'_, B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let budget = ready!(coop::poll_proceed(cx));
-        // Before anything depends on it. In a child the turn of an op that the parent has never passes.
-        assert_reach();
-        if fork::is_child() {
-            return Poll::Ready(Err(fork::error()));
-        }
+        may_send()?;
         ready!(this.turn.poll(cx));
         budget.made_progress();
-        let result = this.go();
+        let buf = this.buf.take().expect("polled after completion");
+        let result = go(&mut this.turn, buf);
         this.turn.leave();
         Poll::Ready(result)
     }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// The shared part of a stream.
-pub(crate) struct Shared {
+pub struct Shared {
     fd: OwnedFd,
     handles: AtomicUsize,
     recv: Mutex<RecvSide>,
@@ -41,8 +41,8 @@ pub(crate) struct Shared {
     torn: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
-    /// The socket answers EAGAIN to system calls (file.rs). Written with the send turn, or by who holds the
-    /// only handle.
+    /// The socket answers EAGAIN to system calls (file.rs, carry.rs). Set with either turn, taken back with
+    /// the send turn or by who holds the only handle.
     nonblocking: AtomicBool,
     _permit: Option<Permit>,
 }

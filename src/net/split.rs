@@ -4,6 +4,7 @@
 //! turn.rs. There is one set of types for all kinds of streams; without a parameter they are a `TcpStream`'s.
 #![forbid(unsafe_code)]
 
+use super::forward::{ForwardError, ForwardTarget, sealed};
 use super::peek::Peek;
 use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
@@ -117,6 +118,14 @@ macro_rules! receives {
             pub fn recv_pooled(&self) -> RecvPooled<'_> {
                 self.stream().recv_pooled()
             }
+
+            #[doc = concat!("As [`", stringify!($stream), "::forward_to`].")]
+            ///
+            /// # Errors
+            /// As there.
+            pub async fn forward_to(&self, to: &impl ForwardTarget) -> Result<u64, ForwardError> {
+                self.stream().forward_to(to).await
+            }
         }
     };
 }
@@ -185,6 +194,18 @@ macro_rules! sends {
     };
 }
 
+macro_rules! targets {
+    ($half:ty) => {
+        impl sealed::Sealed for $half {}
+
+        impl ForwardTarget for $half {
+            fn target(&self) -> &Arc<Shared> {
+                self.stream().shared()
+            }
+        }
+    };
+}
+
 macro_rules! reunites {
     ($stream:ident) => {
         impl OwnedRecvHalf<$stream> {
@@ -209,6 +230,8 @@ macro_rules! halves {
         receives!(OwnedRecvHalf<$stream>, $stream);
         sends!(SendHalf<'_, $stream>, $stream);
         sends!(OwnedSendHalf<$stream>, $stream);
+        targets!(SendHalf<'_, $stream>);
+        targets!(OwnedSendHalf<$stream>);
         addresses!(RecvHalf<'_, $stream>, $stream, $address);
         addresses!(OwnedRecvHalf<$stream>, $stream, $address);
         addresses!(SendHalf<'_, $stream>, $stream, $address);

@@ -97,9 +97,9 @@ fn head(run: &Run) -> String {
          Made by `ringwork-bench table` from the JSON of the run. `benches/README.md` says what is measured \
          and what the columns mean.\n\n\
          ```sh\ncargo run --release -p ringwork-bench -- {}\n```\n\n\
-         {}; {}. {} of {:.2} s for each peer, each after {:.2} s of warm-up. Numbers are medians of the \
-         rounds. *{OURS} / peer* is the median of the rounds' ratios of {OURS} to the peer of that row, with \
-         its 95 % interval: below 1, {OURS} needs less.\n\n",
+         {}; {}. {} of {:.2} s for each peer, each after at least {:.2} s of warm-up. Numbers are medians \
+         of the rounds. *{OURS} / peer* is the median of the rounds' ratios of {OURS} to the peer of that \
+         row, with its 95 % interval: below 1, {OURS} needs less.\n\n",
         run.command,
         run.machine,
         run.date,

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::shared::Place;
+use super::shared::{self, Place};
 use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
@@ -83,7 +83,7 @@ impl Work for Echo {
             connections: self.connections,
             depth: self.depth,
             rate: None,
-            times: bench.settings.times,
+            times: shared::settled(bench.settings.times, self.connections),
         };
         let mut server = self.place.start(bench, program(self, peer)?, plan)?;
         self.place.measure(bench, &mut server, &traffic, None)

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::echo::{self, bytes, plural};
-use super::shared::Place;
+use super::shared::{self, Place};
 use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
@@ -64,7 +64,7 @@ impl Work for Proxy {
         };
         let plan = echo::plan(size, connections).with("upstream", upstream.local_addr()?);
         let mut server = place.start(bench, program(self, peer)?, plan)?;
-        let times = bench.settings.times;
+        let times = shared::settled(bench.settings.times, connections);
         match self {
             Proxy::Bulk { .. } => bench.bulk()?.run(connections, times, &mut server, Some(&upstream)),
             Proxy::RoundTrips { .. } => {

@@ -1,7 +1,7 @@
-//! How long a thread takes to answer a call: asleep on another CPU, asleep on the CPU of the caller, asleep in
-//! a ring, and awake. It promises medians of round trips between two pinned threads, and one comparison that
-//! is not close. It says nothing about the way a machine takes to it: that differs with hypervisor and idle
-//! driver.
+//! How long a thread takes to answer a call: asleep on another CPU, asleep on the CPU of the caller, asleep
+//! in a ring, and awake. It promises medians of round trips between two pinned threads, and one comparison
+//! that is not close. It says nothing about the way a machine takes to it: that differs with hypervisor and
+//! idle driver.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -70,13 +70,8 @@ async fn relay(client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
 }
 
 async fn pass(from: OwnedRecvHalf, to: OwnedSendHalf) -> io::Result<()> {
-    loop {
-        let received = from.recv_pooled().await?;
-        if received.is_empty() {
-            return to.shutdown_write().await;
-        }
-        to.send_off(received).await?;
-    }
+    from.forward_to(&to).await?;
+    to.shutdown_write().await
 }
 
 async fn send_pattern(stream: TcpStream) -> io::Result<()> {

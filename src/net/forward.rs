@@ -1,0 +1,145 @@
+//! What one stream receives, sent on by another: the inside of a proxy.
+//!
+//! Owns the choice between two ways, by what comes. Messages are received into the runtime's buffers and
+//! those are sent off, as a proxy would write it itself. Bulk goes through a pipe, by `splice(2)` on the
+//! spot: the kernel passes pages on, and nobody copies them (carry.rs).
+//!
+//! # The lanes
+//! The receive lane is the forwarding's from a piece on until that is on its way; the send lane is taken for
+//! each piece anew, so that another sender comes in between two pieces and not into one.
+//!
+//! # What if
+//! - *The future is dropped*: what it had received and not sent goes back to the front of the receive side's
+//!   queue, before the turn passes. No byte is lost, none is sent twice.
+//! - *The task moves on*: nothing here belongs to a core.
+//! - *There is no pipe to be had, or a socket does not splice*: bulk goes through buffers as well.
+//! - *The runtime goes down, the process forks*: as for a receive and for a send; system calls in between are
+//!   not made in a child.
+#![forbid(unsafe_code)]
+
+use super::carry::{self, Carried};
+use super::receive::RecvPooled;
+use super::send_off;
+use super::shared::Shared;
+use super::turn::SendTurn;
+use crate::buf::PooledBuf;
+use crate::ring::pool::BUFFER_SIZE;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+
+/// Where [`TcpStream::forward_to`](super::TcpStream::forward_to) sends: a stream, or the send half of one.
+///
+/// Only this crate's streams are such targets.
+pub trait ForwardTarget: sealed::Sealed {
+    /// What a stream's handles share.
+    #[doc(hidden)]
+    fn target(&self) -> &Arc<Shared>;
+}
+
+pub(super) mod sealed {
+    //! A target must have a send lane.
+
+    /// Not to be implemented elsewhere.
+    pub trait Sealed {}
+}
+
+/// Which of two streams has ended [`TcpStream::forward_to`](super::TcpStream::forward_to) with an error.
+///
+/// ```
+/// use ringwork::net::ForwardError;
+///
+/// let error = ForwardError::Send(std::io::ErrorKind::BrokenPipe.into());
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::BrokenPipe);
+/// ```
+#[derive(Debug)]
+pub enum ForwardError {
+    /// The one that receives.
+    Recv(io::Error),
+    /// The one that sends.
+    Send(io::Error),
+}
+
+impl fmt::Display for ForwardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Recv(_) => "receiving what is to be sent on",
+            Self::Send(_) => "sending on what was received",
+        })
+    }
+}
+
+impl std::error::Error for ForwardError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Recv(error) | Self::Send(error) => Some(error),
+        }
+    }
+}
+
+impl From<ForwardError> for io::Error {
+    fn from(error: ForwardError) -> io::Error {
+        match error {
+            ForwardError::Recv(error) | ForwardError::Send(error) => error,
+        }
+    }
+}
+
+/// Sends on what comes until the end; how many bytes that was.
+pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64, ForwardError> {
+    let (mut all, mut splices) = (0, true);
+    loop {
+        let mut piece = Piece::receive(from).await.map_err(ForwardError::Recv)?;
+        let len = piece.len();
+        if len == 0 {
+            return Ok(all);
+        }
+        piece.send_off(to).await.map_err(ForwardError::Send)?;
+        drop(piece);
+        all += len as u64;
+        // Asked seldom: it takes the lock.
+        if !splices || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_idle() {
+            continue;
+        }
+        // In a box: a future is as large as its largest wait, and most connections never come here.
+        match Box::pin(carry::bulk(from, to)).await? {
+            Carried::All(bytes) => return Ok(all + bytes),
+            Carried::Bulk(bytes) => all += bytes,
+            Carried::Nothing => splices = false,
+        }
+    }
+}
+
+/// A buffer on its way. The receive lane is its own until it is sent off or back in the queue.
+struct Piece<'a> {
+    receiving: RecvPooled<'a>,
+    bytes: Option<PooledBuf>,
+}
+
+impl<'a> Piece<'a> {
+    async fn receive(from: &'a Arc<Shared>) -> io::Result<Self> {
+        let mut piece = Piece { receiving: RecvPooled::new(from), bytes: None };
+        let bytes = poll_fn(|cx| piece.receiving.poll_chunk(cx)).await?;
+        piece.bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Ok(piece)
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len())
+    }
+
+    async fn send_off(&mut self, to: &Arc<Shared>) -> io::Result<()> {
+        send_off::may_send()?;
+        let mut turn = SendTurn::take(to).await;
+        self.bytes.take().map_or(Ok(()), |bytes| send_off::go(&mut turn, bytes))
+    }
+}
+
+impl Drop for Piece<'_> {
+    fn drop(&mut self) {
+        if let Some(bytes) = self.bytes.take() {
+            self.receiving.pass(Some(bytes));
+        }
+    }
+}
