@@ -16,7 +16,7 @@ const USAGE: &str = "usage: echo [--listen ADDR] [--cores N] [--balance WAY]
 
   --listen ADDR  where to listen (default 127.0.0.1:7000; port 0 picks one)
   --cores N      how many cores (default: all this process may use)
-  --balance WAY  how connections are spread over the cores: kernel (default) or least-loaded
+  --balance WAY  how connections are spread over the cores: nearest (default), kernel or least-loaded
   --help         this text";
 
 struct Args {
@@ -28,7 +28,7 @@ struct Args {
 fn parse() -> Result<Option<Args>, lexopt::Error> {
     use lexopt::prelude::*;
     let listen = SocketAddr::from(([127, 0, 0, 1], 7000));
-    let mut args = Args { listen, cores: None, balance: Balance::Kernel };
+    let mut args = Args { listen, cores: None, balance: Balance::Nearest };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -53,9 +53,10 @@ fn cores(text: &str) -> Result<usize, &'static str> {
 
 fn balance(way: &str) -> Result<Balance, &'static str> {
     match way {
+        "nearest" => Ok(Balance::Nearest),
         "kernel" => Ok(Balance::Kernel),
         "least-loaded" => Ok(Balance::LeastLoaded),
-        _ => Err("--balance takes kernel or least-loaded"),
+        _ => Err("--balance takes nearest, kernel or least-loaded"),
     }
 }
 

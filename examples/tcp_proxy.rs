@@ -37,7 +37,7 @@ const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N] 
   --listen ADDR    where clients connect (port 0 picks one)
   --upstream ADDR  where their connections are passed on to
   --cores N        how many cores (default: all this process may use)
-  --balance WAY    how clients are spread over the cores: kernel (default) or least-loaded
+  --balance WAY    how clients are spread over the cores: nearest (default), kernel or least-loaded
   --help           this text";
 
 /// How long the upstream may take to answer at all; the kernel would try for two minutes.
@@ -58,7 +58,7 @@ struct Args {
 
 fn parse() -> Result<Option<Args>, lexopt::Error> {
     use lexopt::prelude::*;
-    let (mut listen, mut upstream, mut cores, mut balance) = (None, None, None, Balance::Kernel);
+    let (mut listen, mut upstream, mut cores, mut balance) = (None, None, None, Balance::Nearest);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -89,9 +89,10 @@ fn number(text: &str) -> Result<usize, &'static str> {
 
 fn way(name: &str) -> Result<Balance, &'static str> {
     match name {
+        "nearest" => Ok(Balance::Nearest),
         "kernel" => Ok(Balance::Kernel),
         "least-loaded" => Ok(Balance::LeastLoaded),
-        _ => Err("--balance takes kernel or least-loaded"),
+        _ => Err("--balance takes nearest, kernel or least-loaded"),
     }
 }
 

@@ -21,8 +21,8 @@ Usage: file_server [--root DIR] [--listen ADDR] [--cores N] [--balance WAY] [--c
   --root DIR       the folder to serve; nothing outside it can be read   [default: .]
   --listen ADDR    address and port, port 0 picks a free one             [default: 127.0.0.1:8080]
   --cores N        number of cores (threads with a ring each)            [default: what the process may use]
-  --balance WAY    how connections are spread over the cores: kernel     [default: kernel]
-                   or least-loaded
+  --balance WAY    how connections are spread over the cores: nearest,   [default: nearest]
+                   kernel or least-loaded
   --cache SECONDS  how long an open file is reused before it is looked   [default: 1]
                    up again; 0 turns the cache of open files off
   --help           this text
@@ -55,7 +55,7 @@ impl Default for Options {
             root: PathBuf::from("."),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             cores: None,
-            balance: Balance::Kernel,
+            balance: Balance::Nearest,
             cache: Duration::from_secs(1),
         }
     }
@@ -82,6 +82,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = impl Into<OsString>>) -> Resu
             lexopt::Arg::Long("balance") => {
                 let way: String = value(&mut parser, "--balance", WAYS)?;
                 options.balance = match way.as_str() {
+                    "nearest" => Balance::Nearest,
                     "kernel" => Balance::Kernel,
                     "least-loaded" => Balance::LeastLoaded,
                     _ => return Err(format!("--balance {way:?}: expected {WAYS}")),
@@ -111,7 +112,7 @@ fn one_line(error: lexopt::Error) -> String {
 /// No machine has more CPUs than this; a larger number is a slip of the finger.
 const CORES_MAX: usize = 1024;
 const CORES: &str = "a whole number from 1 to 1024";
-const WAYS: &str = "kernel or least-loaded";
+const WAYS: &str = "nearest, kernel or least-loaded";
 
 #[cfg(test)]
 mod tests {

@@ -262,6 +262,11 @@ impl Handle {
         self.shared.cores.len()
     }
 
+    /// The CPU to which a core is pinned.
+    pub(crate) fn cpu_of(&self, core: usize) -> Option<usize> {
+        self.shared.cores[core].cpu
+    }
+
     /// What all cores have counted, and the levels of queues and pools.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::default();

@@ -26,16 +26,34 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Balance {
+    /// A listener on every core; the kernel picks that of the core on whose CPU the connection's packets
+    /// arrive (`SO_INCOMING_CPU`, `socket(7)`, Linux 6.2; kernel-notes/incoming-cpu.md), else as under
+    /// [`Kernel`](Self::Kernel). Packets are then received, served and answered on one CPU. If far more of
+    /// the last few thousand connections came to one core than to others (half above the mean, and 32), it
+    /// passes fresh ones on, as under [`LeastLoaded`](Self::LeastLoaded): so all cores serve, also if all
+    /// comes in on one CPU.
+    ///
+    /// Where cores are not pinned, the kernel picks as under `Kernel`.
+    #[default]
+    Nearest,
     /// A listener on every core; the kernel picks one by a hash of the connection's addresses. Nothing
     /// is handed over, but the spread is only even for many connections, and connections that end do not
     /// change it.
-    #[default]
     Kernel,
     /// One listener, on core 0, whose fresh connections go to the core that has the fewest connections of
     /// this server; among equals to the one with the fewest tasks waiting to run, among those in turn. A core
     /// that is stuck in a poll gets none. For few or long connections. Each costs one hop between cores.
     LeastLoaded,
 }
+
+/// Whether connections come to a core far more often than to others: `own` of `total`, on so many cores. A
+/// few dozen in a row say nothing, since one core's may all be seen before any of another's.
+pub(super) fn comes_in_one_sided(own: usize, total: usize, cores: usize) -> bool {
+    2 * cores * own > 3 * total + 2 * cores * IN_A_ROW
+}
+
+/// How many more than half above the mean.
+const IN_A_ROW: usize = 32;
 
 /// How much a core has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +82,16 @@ mod tests {
             let (connections, queued, unfit) = loads[core];
             Load { unfit, connections, queued }
         })
+    }
+
+    #[test]
+    fn what_comes_in_on_one_cpu_is_kept_for_a_while_and_what_comes_in_on_all_for_ever() {
+        for (cores, kept) in [(1, 10_000), (2, 128), (4, 51), (16, 35)] {
+            let first = (1..=10_000).find(|&all| comes_in_one_sided(all, all, cores));
+            assert_eq!(first.map_or(10_000, |first| first - 1), kept, "{cores} cores");
+        }
+        assert!(!comes_in_one_sided(700, 1_000, 2));
+        assert!(comes_in_one_sided(800, 1_000, 2));
     }
 
     #[test]

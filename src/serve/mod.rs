@@ -21,6 +21,7 @@ use crate::runtime::Handle;
 use crate::sched::spawn_local_here;
 use accept::{Duties, Seat, Start, serve_core};
 use rescue::Listener;
+use socket2::SockRef;
 use state::{Duty, Live, State};
 use std::future::Future;
 use std::io;
@@ -47,7 +48,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves `address` on every core, [`Balance::Kernel`] unless told otherwise. Port 0 picks a free one.
+    /// Serves `address` on every core, [`Balance::Nearest`] unless told otherwise. Port 0 picks a free one.
     #[track_caller]
     pub fn new(address: SocketAddr) -> Self {
         Self::on(On::Address(address), Location::caller())
@@ -89,7 +90,7 @@ impl Serve {
 
     /// How each listener listens, and who is told when it cannot accept
     /// ([`ListenOptions::on_accept_error`]). A limit of connections holds for each listener: for each core
-    /// under [`Balance::Kernel`], for the server under [`Balance::LeastLoaded`].
+    /// under [`Balance::Nearest`] and [`Balance::Kernel`], for the server under [`Balance::LeastLoaded`].
     pub fn options(mut self, options: ListenOptions) -> Self {
         self.options = options;
         self
@@ -126,7 +127,7 @@ impl Serve {
                 contained(|| drop(spawn_local_here(live.guard(handler(stream, peer)), at)));
             }
         };
-        let by_mail = self.spread() == Balance::LeastLoaded;
+        let by_mail = self.spread() != Balance::Kernel;
         self.start_with(starter, by_mail)
     }
 
@@ -159,7 +160,7 @@ impl Serve {
         S: Start,
     {
         let runtime = Handle::current();
-        let listeners = self.bind(runtime.cores())?;
+        let listeners = self.bind(&runtime)?;
         let address = listeners[0].local_addr()?;
         let beside = |(home, listener): (usize, &TcpListener)| Listener { home, beside: listener.beside() };
         let all: Arc<[Listener]> = listeners.iter().enumerate().map(beside).collect();
@@ -194,18 +195,27 @@ impl Serve {
 
     /// One listener, or one per core. The first binding is made without sharing the port, so that a port in
     /// use is an error.
-    fn bind(&self, cores: usize) -> io::Result<Vec<TcpListener>> {
+    fn bind(&self, runtime: &Handle) -> io::Result<Vec<TcpListener>> {
         let address = match &self.on {
             On::Address(address) => *address,
             On::Listener(listener) => return Ok(vec![self.options.from_std(listener.try_clone()?)?]),
         };
         let exclusive = self.options.clone().reuse_port(false);
+        let cores = runtime.cores();
         if cores == 1 || self.balance == Balance::LeastLoaded {
             return Ok(vec![exclusive.bind_now(address)?]);
         }
         let address = exclusive.probe(address)?;
         let shared = self.options.clone().reuse_port(true);
-        (0..cores).map(|_| shared.bind_now(address)).collect()
+        let one = |core| {
+            let listener = shared.bind_now(address)?;
+            if let (Balance::Nearest, Some(cpu)) = (self.balance, runtime.cpu_of(core)) {
+                // A kernel that does not know it goes by the hash.
+                let _ = SockRef::from(&listener).set_cpu_affinity(cpu);
+            }
+            Ok(listener)
+        };
+        (0..cores).map(one).collect()
     }
 }
 

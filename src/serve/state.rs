@@ -4,7 +4,7 @@
 //! for as long as its future (or its place in a mailbox) lives, wherever its task runs. It accepts nothing.
 #![forbid(unsafe_code)]
 
-use super::balance::{Balance, Load, least_loaded};
+use super::balance::{Balance, Load, comes_in_one_sided, least_loaded};
 use super::mailbox::Mailbox;
 use crate::runtime::Handle;
 use pin_project_lite::pin_project;
@@ -19,6 +19,9 @@ use std::task::{Context, Poll, Waker};
 #[repr(align(128))]
 struct Count(AtomicUsize);
 
+/// Arrivals at one core after which all counts of arrivals are halved, so that the last few thousand decide.
+const FORGOTTEN_AT: usize = 4096;
+
 /// What the accept loops, the connections and the server share.
 pub(super) struct State {
     runtime: Handle,
@@ -26,6 +29,8 @@ pub(super) struct State {
     stopping: AtomicBool,
     /// Connections alive, per core.
     live: Box<[Count]>,
+    /// Connections that came to each core lately, wherever they were placed.
+    arrived: Box<[Count]>,
     /// Loops on [`Duty::Accept`].
     accepting: AtomicUsize,
     /// Loops that may place connections: those, and those on [`Duty::Help`].
@@ -44,6 +49,7 @@ impl State {
             balance,
             stopping: AtomicBool::new(false),
             live: (0..cores).map(|_| Count::default()).collect(),
+            arrived: (0..cores).map(|_| Count::default()).collect(),
             accepting: AtomicUsize::new(0),
             placing: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
@@ -67,11 +73,25 @@ impl State {
     pub(super) fn place(&self, here: usize) -> usize {
         match self.balance {
             Balance::Kernel => here,
-            Balance::LeastLoaded => {
+            Balance::Nearest if !self.comes_in_one_sided(here) => here,
+            Balance::Nearest | Balance::LeastLoaded => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
                 least_loaded(self.live.len(), turn, |core| self.load(core))
             }
         }
+    }
+
+    /// Counts a connection that came to a core, and says whether far more come to it than to others.
+    fn comes_in_one_sided(&self, core: usize) -> bool {
+        let own = self.arrived[core].0.fetch_add(1, Ordering::Relaxed) + 1;
+        if own >= FORGOTTEN_AT {
+            // What others count meanwhile may be lost.
+            for count in &self.arrived {
+                count.0.store(count.0.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+            }
+        }
+        let total = self.arrived.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
+        comes_in_one_sided(own, total, self.arrived.len())
     }
 
     fn load(&self, core: usize) -> Load {

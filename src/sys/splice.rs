@@ -1,8 +1,8 @@
 //! A pipe between two sockets: `splice(2)` moves what one has received to the other without copying it.
 //!
 //! Owns the pipe, and how much of it is filled. Promises that no call waits, if the sockets are in
-//! non-blocking mode: `splice` has a flag for the pipe's side only (kernel-notes/splice-sockets.md). It is not
-//! for pipes of users.
+//! non-blocking mode: `splice` has a flag for the pipe's side only (kernel-notes/splice-sockets.md). It is
+//! not for pipes of users.
 
 use super::syscall;
 use std::io::{self, PipeReader, PipeWriter, Read};

@@ -4,7 +4,7 @@
 //! until all of them are served.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use socket2::SockRef;
 
 use crate::bench::Bench;
 use crate::child::Running;
+use crate::cpus;
 use crate::load::crew::{Crew, Ends, Job, Watch};
 use crate::load::{SILENCE, Traffic};
 use crate::meter::Times;
@@ -81,19 +82,35 @@ impl Place {
         if self == Place::OneCpu {
             return bench.generator()?.run(traffic, server, upstream);
         }
-        let address = server.address()?;
-        let mut ends = Ends::default();
-        for _ in 0..traffic.connections {
-            ends.clients.push(TcpStream::connect(address)?);
-            // At once, so that it is known whose it is: a generator has both ends of its connections, with
-            // every peer. It works on one of the server's CPUs or on the other, for both ends alike.
-            if let Some(upstream) = upstream {
-                SockRef::from(upstream).set_read_timeout(Some(SILENCE))?;
-                ends.upstreams.push(upstream.accept()?.0);
-            }
-        }
+        let (address, cpus) = (server.address()?, bench.cpus.both());
+        // On a thread of its own, which is where the generator will be that gets the connection: as far as a
+        // server's listeners ask where a client is, all peers alike get the true answer.
+        let ends = thread::scope(|scope| {
+            scope.spawn(|| connect(address, traffic.connections, &cpus, upstream)).join().expect("no panic")
+        })?;
         load(bench.crew()?, server, ends, traffic)
     }
+}
+
+/// Connects to a server, in turn from each of the CPUs; `start` gives connections out in the same turn.
+fn connect(
+    server: SocketAddr,
+    connections: usize,
+    cpus: &[usize],
+    upstream: Option<&TcpListener>,
+) -> io::Result<Ends> {
+    let mut ends = Ends::default();
+    for at in 0..connections {
+        cpus::pin(&[cpus[at % cpus.len()]])?;
+        ends.clients.push(TcpStream::connect(server)?);
+        // At once, so that it is known whose it is: a generator has both ends of its connections, with every
+        // peer. It works on one of the server's CPUs or on the other, for both ends alike.
+        if let Some(upstream) = upstream {
+            SockRef::from(upstream).set_read_timeout(Some(SILENCE))?;
+            ends.upstreams.push(upstream.accept()?.0);
+        }
+    }
+    Ok(ends)
 }
 
 /// Loads `server` over `ends` and measures both it and the generators.

@@ -79,7 +79,7 @@ struct Floor {
 
 impl Floor {
     fn new(seat: Seat, files: Files, parses: bool) -> io::Result<Floor> {
-        let listener = seat.listen()?;
+        let listener = seat.listen_near()?;
         let lanes = Lanes::new(1024, 4096)?;
         let pool = BufPool::new(&lanes, 0, 1024, 1024)?;
         let (open, mut open_header) = (body(&files.path())?, Vec::new());

@@ -25,7 +25,8 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     on_each_core(plan, move |seat| {
         let lanes = Lanes::new(1024, 8192)?;
         let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
-        let mut floor = Floor { lanes, pool, listener: seat.listen()?, answer, connections: Slab::new() };
+        let mut floor =
+            Floor { lanes, pool, listener: seat.listen_near()?, answer, connections: Slab::new() };
         let result = floor.serve();
         std::mem::forget(floor);
         result

@@ -18,7 +18,7 @@ pub(crate) struct Floor;
 impl PerCore for Floor {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
         let connections = seat.connections;
-        let listener = seat.listen()?;
+        let listener = seat.listen_near()?;
         match job {
             Job::Echo { buffer } => relay::run(listener, None, buffer, connections),
             Job::Proxy { upstream, buffer } => relay::run(listener, Some(upstream), buffer, 2 * connections),

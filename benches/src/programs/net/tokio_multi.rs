@@ -25,7 +25,8 @@ pub(crate) fn source(plan: &Plan) -> io::Result<()> {
 }
 
 fn serve(plan: &Plan, job: Job) -> io::Result<()> {
-    let seat = Seat { socket: bind(plan.listen()?)?, waiting: Arc::new(1.into()), connections: 0 };
+    let socket = bind(plan.listen()?)?;
+    let seat = Seat { socket, cpu: None, waiting: Arc::new(1.into()), connections: 0 };
     let listener = seat.listen_without_blocking()?;
     let runtime = Builder::new_multi_thread().worker_threads(plan.cores()?).enable_all().build()?;
     // What accepts is a task: what `block_on` polls is on no worker.
