@@ -113,10 +113,15 @@ fn read_to_any_end(mut stream: &TcpStream) -> io::Result<u64> {
 #[track_caller]
 fn comes_back_to(before: usize, mut level: impl FnMut() -> usize) {
     let until = Instant::now() + PATIENCE;
-    while level() != before {
+    while level() > before {
         assert!(Instant::now() < until, "{} instead of {before}", level());
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Descriptors that the cores of the proxy keep for bulk to come: two pipes each.
+fn kept_pipes() -> usize {
+    4 * thread::available_parallelism().expect("there is a CPU").get()
 }
 
 #[test]
@@ -249,7 +254,7 @@ fn an_upstream_killed_in_mid_stream_ends_every_client_and_leaks_nothing() {
     });
     drop(clients);
     assert!(proxy.complaint().contains("upstream"), "a lost upstream is worth a line");
-    comes_back_to(before, || proxy.descriptors());
+    comes_back_to(before + kept_pipes(), || proxy.descriptors());
 }
 
 /// An upstream that sends for ever to clients that say `s`, and echoes to others. A thread per connection.
@@ -291,7 +296,7 @@ fn readers_that_have_stopped_hold_up_nobody() {
     }
     drop(client);
     drop(stalled);
-    comes_back_to(before, || proxy.descriptors());
+    comes_back_to(before + kept_pipes(), || proxy.descriptors());
 }
 
 #[test]

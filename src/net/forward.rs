@@ -12,12 +12,13 @@
 //! - *The future is dropped*: what it had received and not sent goes back to the front of the receive side's
 //!   queue, before the turn passes. No byte is lost, none is sent twice.
 //! - *The task moves on*: nothing here belongs to a core.
-//! - *There is no pipe to be had, or a socket does not splice*: bulk goes through buffers as well.
+//! - *There is no pipe to be had, or a socket does not splice*: bulk goes through buffers as well, and a pipe
+//!   is asked for again after a while.
 //! - *The runtime goes down, the process forks*: as for a receive and for a send; system calls in between are
 //!   not made in a child.
 #![forbid(unsafe_code)]
 
-use super::carry::{self, Carried};
+use super::carry::{self, Carried, End};
 use super::receive::RecvPooled;
 use super::send_off;
 use super::shared::Shared;
@@ -86,9 +87,12 @@ impl From<ForwardError> for io::Error {
     }
 }
 
+/// Bytes after which a pipe is asked for again where there was none.
+const RETRY: u64 = 1 << 20;
+
 /// Sends on what comes until the end; how many bytes that was.
 pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64, ForwardError> {
-    let (mut all, mut splices) = (0, true);
+    let (mut all, mut splices_from) = (0, 0);
     loop {
         let mut piece = Piece::receive(from).await.map_err(ForwardError::Recv)?;
         let len = piece.len();
@@ -99,14 +103,16 @@ pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64,
         drop(piece);
         all += len as u64;
         // Asked seldom: it takes the lock.
-        if !splices || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_idle() {
+        if all < splices_from || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_idle() {
             continue;
         }
         // In a box: a future is as large as its largest wait, and most connections never come here.
-        match Box::pin(carry::bulk(from, to)).await? {
-            Carried::All(bytes) => return Ok(all + bytes),
-            Carried::Bulk(bytes) => all += bytes,
-            Carried::Nothing => splices = false,
+        let Carried { bytes, end } = Box::pin(carry::bulk(from, to)).await?;
+        all += bytes;
+        match end {
+            End::Stream => return Ok(all),
+            End::Bulk => {}
+            End::Pipes => splices_from = all + RETRY,
         }
     }
 }

@@ -20,6 +20,7 @@ mod listener;
 mod ops;
 mod peek;
 mod permit;
+mod pipes;
 // Nothing but the adapters of `compat` calls these two. They are there without any of them too: no feature
 // changes what a stream is.
 #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]

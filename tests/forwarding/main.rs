@@ -235,9 +235,37 @@ fn bulk_takes_a_pipe_and_where_there_is_none_it_goes_through_buffers() {
             reading.join().unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
             assert_eq!(pipes() == 0, few);
+            if !few {
+                idle_after_bulk().await;
+            }
         });
         ran.await.unwrap();
     });
+}
+
+/// Connections that had bulk and wait for more hold no pipe; a core keeps two for all.
+async fn idle_after_bulk() {
+    let mut all = Vec::new();
+    for _ in 0..30 {
+        let ((from, writes), (to, mut reads)) = (half_std_pair(), half_std_pair());
+        let forwarding = ringwork::spawn_local(async move { from.forward_to(&to).await });
+        for _ in 0..4 {
+            (&writes).write_all(&[7; 100_000]).unwrap();
+            let mut bytes = vec![0; 100_000];
+            reads.set_nonblocking(true).unwrap();
+            let mut at = 0;
+            while at < bytes.len() {
+                match reads.read(&mut bytes[at..]) {
+                    Ok(n) => at += n,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                ringwork::task::yield_now().await;
+            }
+        }
+        all.push((forwarding, writes, reads));
+    }
+    let pipes = pipes();
+    assert!((1..=2 * 2).contains(&pipes), "{pipes} ends of pipes for {} idle connections", all.len());
 }
 
 /// Ends of large pipes that this process has open.

@@ -9,6 +9,7 @@ use super::open::slowest;
 use super::{Work, Workload, program, shared};
 use crate::bench::Bench;
 use crate::child::PATIENCE;
+use crate::cpus;
 use crate::load::Traffic;
 use crate::load::crew::Ends;
 use crate::load::dialog::Dialog;
@@ -70,7 +71,9 @@ pub(super) fn traffic(bench: &Bench, rate: Option<f64>) -> Traffic {
 fn run(bench: &mut Bench, program: &Program, rate: Option<f64>) -> io::Result<Sample> {
     let (cpus, traffic) = (bench.cpus.both(), traffic(bench, rate));
     let mut server = bench.start(program, &cpus, Plan::default())?;
-    let clients = connect_evenly(server.address()?, CONNECTIONS)?.into_iter().flatten().collect();
+    let [first, second] = connect_evenly(server.address()?, CONNECTIONS, cpus)?;
+    // In turn, as generators get them: each those that were made from its CPU.
+    let clients = first.into_iter().zip(second).flat_map(<[TcpStream; WORKERS]>::from).collect();
     shared::load(bench.crew()?, &mut server, Ends { clients, ..Ends::default() }, &traffic)
 }
 
@@ -92,11 +95,20 @@ pub(super) fn saturation(bench: &mut Bench, programs: &[&'static Program]) -> io
     })
 }
 
-/// Connects until each core has its part of `connections` (a server without cores is content with any). What
-/// is too much is closed again.
+/// Connects, in turn from each CPU, until each core has its part of `connections` (a server without cores is
+/// content with any). What is too much is closed again.
 pub(super) fn connect_evenly(
     address: SocketAddr,
     connections: usize,
+    cpus: [usize; WORKERS],
+) -> io::Result<[Vec<TcpStream>; WORKERS]> {
+    shared::from_where_generators_are(|| spread_evenly(address, connections, cpus))
+}
+
+fn spread_evenly(
+    address: SocketAddr,
+    connections: usize,
+    cpus: [usize; WORKERS],
 ) -> io::Result<[Vec<TcpStream>; WORKERS]> {
     let mut taken: [Vec<TcpStream>; WORKERS] = Default::default();
     let mut surplus = Vec::new();
@@ -104,6 +116,7 @@ pub(super) fn connect_evenly(
         if taken.iter().map(Vec::len).sum::<usize>() == connections {
             return Ok(taken);
         }
+        cpus::pin(&[cpus[made % WORKERS]])?;
         let (socket, core) = connect(address)?;
         // Without cores, in turn.
         let core = if core == NO_CORE { made % WORKERS } else { usize::from(core) };

@@ -83,13 +83,18 @@ impl Place {
             return bench.generator()?.run(traffic, server, upstream);
         }
         let (address, cpus) = (server.address()?, bench.cpus.both());
-        // On a thread of its own, which is where the generator will be that gets the connection: as far as a
-        // server's listeners ask where a client is, all peers alike get the true answer.
-        let ends = thread::scope(|scope| {
-            scope.spawn(|| connect(address, traffic.connections, &cpus, upstream)).join().expect("no panic")
-        })?;
+        let ends = from_where_generators_are(|| connect(address, traffic.connections, &cpus, upstream))?;
         load(bench.crew()?, server, ends, traffic)
     }
+}
+
+/// Runs `connect`, which makes connections from one CPU and from another: on a thread of its own, because it
+/// stays where it ends. A connection is made from the CPU of the generator that is to have it. So as far as a
+/// server's listeners ask where a client is, all peers alike get the true answer.
+pub(super) fn from_where_generators_are<T: Send>(
+    connect: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| scope.spawn(connect).join().expect("no panic"))
 }
 
 /// Connects to a server, in turn from each of the CPUs; `start` gives connections out in the same turn.

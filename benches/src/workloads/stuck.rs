@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use super::{Work, Workload, even, program, shared};
 use crate::bench::Bench;
 use crate::child::{PATIENCE, Running};
+use crate::cpus;
 use crate::load::Traffic;
 use crate::load::crew::{Crew, Ends, Watch};
 use crate::plan::Plan;
-use crate::programs::Program;
+use crate::programs::{Program, WORKERS};
 use crate::report::columns::{Layout, STUCK as STUCK_CORE};
 use crate::sample::{self, Culprit, Sample};
 use crate::usage::Usage;
@@ -79,7 +80,7 @@ impl Work for Stuck {
         let block = Block { time: bench.settings.block, is_real: peer.ends_with(STUCK), tasks: self.tasks };
         let cpus = bench.cpus.both();
         let server = bench.start(program, &cpus, Plan::default())?;
-        measure(bench.crew()?, server, &traffic, block)
+        measure(bench.crew()?, server, &traffic, block, cpus)
     }
 }
 
@@ -93,16 +94,22 @@ struct Block {
 }
 
 /// Loads the connections of the last core of `server` and blocks the first.
-fn measure(crew: &Crew, mut server: Running, traffic: &Traffic, block: Block) -> io::Result<Sample> {
+fn measure(
+    crew: &Crew,
+    mut server: Running,
+    traffic: &Traffic,
+    block: Block,
+    cpus: [usize; WORKERS],
+) -> io::Result<Sample> {
     let address = server.address()?;
-    let [_idle, clients] = even::connect_evenly(address, traffic.connections)?;
+    let [_idle, clients] = even::connect_evenly(address, traffic.connections, cpus)?;
     let watch = Arc::new(Watch::default());
     shared::start(crew, Ends { clients, ..Ends::default() }, traffic, &watch)?;
     thread::sleep(traffic.times.warm);
     let before = server.reading()?;
     let (own, begun, answered) = (Usage::own(), Instant::now(), watch.answered());
     watch.begin();
-    let stuck = live_through(&mut server, address, &watch, block);
+    let stuck = live_through(&mut server, address, &watch, block, cpus);
     if stuck.is_ok() {
         watch.drain();
     } else {
@@ -124,18 +131,13 @@ fn live_through(
     address: SocketAddr,
     watch: &Watch,
     block: Block,
+    cpus: [usize; WORKERS],
 ) -> io::Result<sample::Stuck> {
     let answered = watch.answered();
     let word = if block.is_real { "block" } else { "rest" };
     server.ask(&format!("{word} {} {}", block.time.as_millis(), block.tasks), PATIENCE)?;
     let deadline = Instant::now() + block.time.saturating_sub(MARGIN);
-    let mut new = Vec::new();
-    for _ in 0..NEW {
-        let mut socket = TcpStream::connect(address)?;
-        socket.write_all(&MESSAGE)?;
-        new.push(socket);
-        thread::sleep(block.time * 4 / 5 / NEW);
-    }
+    let mut new = shared::from_where_generators_are(|| newcomers(address, block.time * 4 / 5, cpus))?;
     thread::sleep(deadline.saturating_duration_since(Instant::now()));
     let answered = watch.answered() - answered;
     let mut new_served = 0;
@@ -146,6 +148,18 @@ fn live_through(
     let culprit: Culprit =
         serde_json::from_str(&line).map_err(|e| io::Error::other(format!("{e} in: {line}")))?;
     Ok(sample::Stuck { answered, new_served, culprit })
+}
+
+/// Clients that come meanwhile, in turn from each CPU, each with a message.
+fn newcomers(address: SocketAddr, meanwhile: Duration, cpus: [usize; WORKERS]) -> io::Result<Vec<TcpStream>> {
+    let come = |at: u32| {
+        cpus::pin(&[cpus[at as usize % WORKERS]])?;
+        let mut socket = TcpStream::connect(address)?;
+        socket.write_all(&MESSAGE)?;
+        thread::sleep(meanwhile / NEW);
+        Ok(socket)
+    };
+    (0..NEW).map(come).collect()
 }
 
 /// A greeting and the message have come back, or nothing has yet.
