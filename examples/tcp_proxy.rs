@@ -208,8 +208,8 @@ fn connections_max() -> u64 {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     let descriptors = if raised { hard } else { soft };
-    // Each connection has a socket on either side.
-    descriptors.saturating_sub(OWN_DESCRIPTORS) / 2
+    // Each connection has a socket on either side; an eighth of all may be pipes (`forward_to`).
+    (descriptors - descriptors / 8).saturating_sub(OWN_DESCRIPTORS) / 2
 }
 
 /// Serves until a signal says stop. The error is one line for stderr.

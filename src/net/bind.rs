@@ -128,6 +128,23 @@ impl ListenOptions {
     /// # Errors
     /// As [`ListenOptions::bind`].
     pub(crate) fn bind_now(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        self.bind_with(address, self.permits(1))
+    }
+
+    /// The limit of connections, if there is one, for so many listeners together.
+    pub(crate) fn permits(&self, listeners: usize) -> Option<Arc<Permits>> {
+        self.max_connections.map(|most| Permits::new(most.saturating_mul(listeners)))
+    }
+
+    /// As [`bind_now`](Self::bind_now), under a limit that other listeners are under, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn bind_with(
+        &self,
+        address: SocketAddr,
+        permits: Option<Arc<Permits>>,
+    ) -> io::Result<TcpListener> {
         let socket = socket_for(address)?;
         socket.set_reuse_address(true)?;
         if self.reuse_port {
@@ -135,7 +152,7 @@ impl ListenOptions {
         }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
-        Ok(self.adopt(OwnedFd::from(socket), true))
+        Ok(self.adopt(OwnedFd::from(socket), permits, true))
     }
 
     /// Whether the address can be bound by this process alone; nobody can connect to what is tried here.
@@ -153,11 +170,10 @@ impl ListenOptions {
     /// If it cannot be put into blocking mode, which ring ops need.
     pub fn from_std(&self, listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(false)?;
-        Ok(self.adopt(listener.into(), false))
+        Ok(self.adopt(listener.into(), self.permits(1), false))
     }
 
-    fn adopt(&self, fd: OwnedFd, ours: bool) -> TcpListener {
-        let permits = self.max_connections.map(Permits::new);
+    fn adopt(&self, fd: OwnedFd, permits: Option<Arc<Permits>>, ours: bool) -> TcpListener {
         TcpListener { shared: Arc::new(Shared::new(fd, permits, self.on_accept_error.clone())), ours }
     }
 }

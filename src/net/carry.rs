@@ -2,7 +2,8 @@
 //!
 //! Owns the loop around `splice(2)`, and what becomes of bytes that are in a pipe when nobody wants to send
 //! them any more. A round moves what the socket has, up to a pipe's content, and waits in the ring where a
-//! socket has nothing or takes nothing. A pipe is held only while there are bytes in it.
+//! socket has nothing or takes nothing. A pipe is held only while there are bytes in it, also while a peer
+//! does not read them.
 //!
 //! It is bulk for as long as rounds are at least a buffer long: for less, a round is two system calls and a
 //! poll, where a message of the same length is one receive and one send of the ring.
@@ -36,9 +37,7 @@ pub(super) struct Carried {
 
 /// Why.
 pub(super) enum End {
-    /// The receiving side has ended.
-    Stream,
-    /// What comes is no bulk any more.
+    /// What comes is no bulk any more, or something that only a receive can tell: the end, or an urgent byte.
     Bulk,
     /// There is no pipe, or one of the sockets does not splice.
     Pipes,
@@ -53,23 +52,20 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<Carried
         // Another receiver has come in between.
         return Ok(carried);
     }
-    from.set_nonblocking().map_err(ForwardError::Recv)?;
-    to.set_nonblocking().map_err(ForwardError::Send)?;
     let mut small = 0;
-    while small < SMALL_RUN {
-        let len = match load.fill().await.map_err(ForwardError::Recv)? {
-            Some(0) => {
-                from.recv().saw_end();
-                carried.end = End::Stream;
-                return Ok(carried);
-            }
-            Some(len) => len,
-            None => {
-                carried.end = End::Pipes;
-                return Ok(carried);
-            }
+    while small < SMALL_RUN && !from.recv_turn.has_waiting() {
+        let filled = load.fill().await.map_err(ForwardError::Recv)?;
+        let Some(len) = filled else {
+            carried.end = End::Pipes;
+            return Ok(carried);
         };
-        load.drain(to).await.map_err(ForwardError::Send)?;
+        if len == 0 {
+            break;
+        }
+        if !load.drain(to).await.map_err(ForwardError::Send)? {
+            carried.end = End::Pipes;
+            return Ok(carried);
+        }
         carried.bytes += len as u64;
         small = if len < BUFFER_SIZE as usize { small + 1 } else { 0 };
         for _ in 0..len.div_ceil(UNIT) {
@@ -89,52 +85,57 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Takes what the socket has, and waits if that is nothing; zero is its end. `None` if it cannot be done
-    /// with a pipe.
+    /// Takes what the socket has, and waits if that is nothing. Zero is for a receive to look into: the end,
+    /// or an urgent byte, which is there and does not pass through a pipe. `None` if there is no pipe, or if
+    /// the socket does not splice.
     async fn fill(&mut self) -> io::Result<Option<usize>> {
+        let mut has_waited = false;
         loop {
             if fork::is_child() {
                 return Err(fork::error());
             }
             let Some(mut pipe) = Taken::new() else { return Ok(None) };
-            match pipe.fill(self.from.fd()) {
-                Ok(0) => {
-                    pipe.give_back();
-                    return Ok(Some(0));
+            self.from.set_nonblocking()?;
+            let filled = pipe.fill(self.from.fd());
+            if let Ok(len @ 1..) = filled {
+                self.pipe = Some(pipe);
+                return Ok(Some(len));
+            }
+            pipe.give_back();
+            match filled.map_err(|error| (error.kind(), error)) {
+                Err((io::ErrorKind::WouldBlock, _)) if !has_waited => {
+                    Op::new(Ready::to_receive(self.from)).await?;
+                    has_waited = true;
                 }
-                Ok(len) => {
-                    self.pipe = Some(pipe);
-                    return Ok(Some(len));
-                }
-                Err(error) => {
-                    pipe.give_back();
-                    match error.kind() {
-                        io::ErrorKind::WouldBlock => Op::new(Ready::to_receive(self.from)).await?,
-                        io::ErrorKind::InvalidInput => return Ok(None),
-                        _ => return Err(error),
-                    }
-                }
+                Ok(_) | Err((io::ErrorKind::WouldBlock, _)) => return Ok(Some(0)),
+                Err((io::ErrorKind::InvalidInput, _)) => return Ok(None),
+                Err((_, error)) => return Err(error),
             }
         }
     }
 
-    /// Sends all of it, and waits where the socket is full.
-    async fn drain(&mut self, to: &Arc<Shared>) -> io::Result<()> {
+    /// Sends all of it, and waits where the socket is full. False if that does not splice.
+    async fn drain(&mut self, to: &Arc<Shared>) -> io::Result<bool> {
         let _turn = SendTurn::take(to).await;
         poll_write::check(to)?;
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
             if fork::is_child() {
                 return Err(fork::error());
             }
+            to.set_nonblocking()?;
             match pipe.drain(to.fd()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Op::new(Ready::to_send(to)).await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.unload();
+                    return Ok(false);
                 }
                 sent => sent?,
             }
         }
         self.unload();
-        Ok(())
+        Ok(true)
     }
 
     /// Lets go of the pipe. What was not sent goes back, in front of what comes next.
@@ -143,10 +144,12 @@ impl Load<'_> {
         // In a child of fork what is in it is the parent's to send.
         if pipe.held() > 0 && !fork::is_child() {
             let bytes = PooledBuf::copied(&pipe.take());
-            self.from.change_recv(|side| {
-                side.put_back(bytes);
-                side.concerned()
-            });
+            if !bytes.is_empty() {
+                self.from.change_recv(|side| {
+                    side.put_back(bytes);
+                    side.concerned()
+                });
+            }
         }
         pipe.give_back();
     }

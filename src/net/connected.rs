@@ -100,13 +100,13 @@ macro_rules! stream_calls {
             }
         }
 
-        impl $crate::net::forward::sealed::Sealed for $stream {}
-
-        impl $crate::net::ForwardTarget for $stream {
+        impl $crate::net::forward::sealed::Sealed for $stream {
             fn target(&self) -> &std::sync::Arc<$crate::net::shared::Shared> {
                 self.shared()
             }
         }
+
+        impl $crate::net::ForwardTarget for $stream {}
 
         impl $stream {
             fn socket(&self) -> socket2::SockRef<'_> {
@@ -232,9 +232,10 @@ macro_rules! stream_calls {
             ///
             /// Dropping the future loses no byte: what was received and not sent stays with this stream.
             ///
-            /// A pipe is two descriptors for as long as there is bulk; each core keeps a few. If there is
-            /// none to be had, bulk goes through buffers. Both sockets are in non-blocking mode afterwards,
-            /// as after [`send_file`](Self::send_file).
+            /// A pipe is two descriptors while bytes are in it, also while a peer of `to` does not read them;
+            /// a thread keeps two for the next. The process has 256 at most, and no more than an eighth of
+            /// the descriptors it may have. If there is none to be had, bulk goes through buffers. Both
+            /// sockets are in non-blocking mode afterwards, as after [`send_file`](Self::send_file).
             ///
             /// ```
             /// use ringwork::net::{TcpListener, TcpStream};
@@ -257,6 +258,9 @@ macro_rules! stream_calls {
             /// # }
             /// ```
             ///
+            /// A peer of `to` that is gone makes the kernel send SIGPIPE, as with `splice(2)` and
+            /// `sendfile(2)` everywhere: Rust's `main` ignores it, and who takes that back is ended by it.
+            ///
             /// # Errors
             /// Which side has failed, and how.
             pub async fn forward_to(
@@ -272,7 +276,8 @@ macro_rules! stream_calls {
             /// was sent is then unknown to the caller.
             ///
             /// The socket is in non-blocking mode afterwards, which only system calls beside the runtime
-            /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it.
+            /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it. A peer that is
+            /// gone makes the kernel send SIGPIPE, which Rust's `main` ignores.
             ///
             /// # Errors
             /// The file's and the socket's.

@@ -2,8 +2,8 @@
 //!
 //! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
 //! piece (`cachestat(2)`, Linux 6.5) and the ring (read, then send) otherwise, so that a core never waits for
-//! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is non-blocking from
-//! the first one on, until somebody else gets it; ops of the ring wait all the same
+//! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is made non-blocking
+//! before each one, and stays so until somebody else gets it; ops of the ring wait all the same
 //! (kernel-notes/nonblocking-socket.md).
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
 //!
@@ -103,8 +103,8 @@ async fn pieces(
 }
 
 async fn inline(turn: &SendTurn<'_>, file: &OwnedFd, at: u64, piece: u64) -> io::Result<u64> {
-    turn.shared().set_nonblocking()?;
     loop {
+        turn.shared().set_nonblocking()?;
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Op::new(Ready::to_send(turn.shared())).await?;

@@ -5,8 +5,9 @@
 //! spot: the kernel passes pages on, and nobody copies them (carry.rs).
 //!
 //! # The lanes
-//! The receive lane is the forwarding's from a piece on until that is on its way; the send lane is taken for
-//! each piece anew, so that another sender comes in between two pieces and not into one.
+//! The receive lane is the forwarding's from a piece on until that is on its way, or, in bulk, until another
+//! receiver waits; the send lane is taken for each piece anew, so that another sender comes in between two
+//! pieces and not into one.
 //!
 //! # What if
 //! - *The future is dropped*: what it had received and not sent goes back to the front of the receive side's
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 use super::carry::{self, Carried, End};
+use super::poll_write;
 use super::receive::RecvPooled;
 use super::send_off;
 use super::shared::Shared;
@@ -33,17 +35,19 @@ use std::sync::Arc;
 /// Where [`TcpStream::forward_to`](super::TcpStream::forward_to) sends: a stream, or the send half of one.
 ///
 /// Only this crate's streams are such targets.
-pub trait ForwardTarget: sealed::Sealed {
-    /// What a stream's handles share.
-    #[doc(hidden)]
-    fn target(&self) -> &Arc<Shared>;
-}
+pub trait ForwardTarget: sealed::Sealed {}
 
 pub(super) mod sealed {
     //! A target must have a send lane.
 
-    /// Not to be implemented elsewhere.
-    pub trait Sealed {}
+    use super::super::shared::Shared;
+    use std::sync::Arc;
+
+    /// Not to be implemented elsewhere, nor called.
+    pub trait Sealed {
+        /// What the stream's handles share.
+        fn target(&self) -> &Arc<Shared>;
+    }
 }
 
 /// Which of two streams has ended [`TcpStream::forward_to`](super::TcpStream::forward_to) with an error.
@@ -110,7 +114,6 @@ pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64,
         let Carried { bytes, end } = Box::pin(carry::bulk(from, to)).await?;
         all += bytes;
         match end {
-            End::Stream => return Ok(all),
             End::Bulk => {}
             End::Pipes => splices_from = all + RETRY,
         }
@@ -136,8 +139,15 @@ impl<'a> Piece<'a> {
     }
 
     async fn send_off(&mut self, to: &Arc<Shared>) -> io::Result<()> {
-        send_off::may_send()?;
-        let mut turn = SendTurn::take(to).await;
+        let mut turn = SendTurn::new(to);
+        poll_fn(|cx| {
+            // Each time: it may be polled elsewhere by then.
+            send_off::may_send()?;
+            turn.poll(cx).map(Ok::<_, io::Error>)
+        })
+        .await?;
+        // Before the bytes are taken: they stay with the stream if a send has failed.
+        poll_write::check(to)?;
         self.bytes.take().map_or(Ok(()), |bytes| send_off::go(&mut turn, bytes))
     }
 }

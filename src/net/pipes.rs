@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Empty pipes that a thread keeps: one that is filled and drained again and again, and one for when that waits
-/// for a peer.
+/// Empty pipes that a thread keeps: one that is filled and drained again and again, and one for when that
+/// waits for a peer.
 const KEPT: usize = 2;
 /// Pipes of the process: as many of [`CAPACITY`](crate::sys::splice::CAPACITY) as a user may have
 /// (`pipe-user-pages-soft`, `pipe(7)`).
@@ -38,8 +38,7 @@ impl Taken {
     }
 
     fn made() -> Option<Taken> {
-        let most = MOST.min(limits::open_files() / DESCRIPTORS);
-        if LIVE.fetch_add(1, Ordering::Relaxed) < most
+        if LIVE.fetch_add(1, Ordering::Relaxed) < most()
             && let Ok(pipe) = Pipe::new()
         {
             return Some(Taken(pipe));
@@ -50,7 +49,8 @@ impl Taken {
 
     /// For the next who needs one on this thread. Closes it if there are enough, or if it is not empty.
     pub(super) fn give_back(self) {
-        if self.held() > 0 {
+        // Where there are many cores, what some keep must not be all there is.
+        if self.held() > 0 || LIVE.load(Ordering::Relaxed) > most() / 2 {
             return;
         }
         // A thread that is going down keeps nothing.
@@ -61,6 +61,10 @@ impl Taken {
             }
         });
     }
+}
+
+fn most() -> u64 {
+    MOST.min(limits::open_files() / DESCRIPTORS)
 }
 
 impl Deref for Taken {

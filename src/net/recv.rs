@@ -257,11 +257,6 @@ impl RecvSide {
         self.bulk && self.is_idle()
     }
 
-    /// The socket was found at its end, by who has the turn.
-    pub(super) fn saw_end(&mut self) {
-        self.end = Some(End::Eof);
-    }
-
     /// What was taken from the socket by who has the turn was no bulk any more.
     pub(super) fn saw_messages(&mut self) {
         self.bulk = false;

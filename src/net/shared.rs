@@ -12,6 +12,7 @@ use super::reader::Concerned;
 use super::recv::RecvSide;
 use super::turn::{Place, Turnstile};
 use crate::ring::cell::CellRef;
+use crate::sys;
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
@@ -41,8 +42,9 @@ pub struct Shared {
     torn: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
-    /// The socket answers EAGAIN to system calls (file.rs, carry.rs). Set with either turn, taken back with
-    /// the send turn or by who holds the only handle.
+    /// The socket was made to answer EAGAIN to system calls (file.rs, carry.rs), and is to be put back before
+    /// somebody else gets it. Set with either turn, taken back with the send turn or by who holds the only
+    /// handle.
     nonblocking: AtomicBool,
     _permit: Option<Permit>,
 }
@@ -170,21 +172,19 @@ impl Shared {
         }
     }
 
-    /// Lets system calls that have no flag for it answer EAGAIN instead of waiting, from now on. Ops of the
-    /// ring go on as before: they do not look at the mode (kernel-notes/nonblocking-socket.md).
+    /// Lets the next system call, if it has no flag for it, answer EAGAIN instead of waiting. Ops of the ring
+    /// go on as before: they do not look at the mode (kernel-notes/nonblocking-socket.md). Set anew each
+    /// time, because the mode is the socket's and not this descriptor's: who has a duplicate may have changed
+    /// it, and a core must not wait.
     pub(super) fn set_nonblocking(&self) -> io::Result<()> {
-        self.change_mode(true)
+        self.nonblocking.store(true, Ordering::Relaxed);
+        sys::io::set_nonblocking(self.fd())
     }
 
     /// Puts the socket back, before somebody else gets it.
     pub(super) fn set_blocking(&self) -> io::Result<()> {
-        self.change_mode(false)
-    }
-
-    fn change_mode(&self, nonblocking: bool) -> io::Result<()> {
-        if self.nonblocking.load(Ordering::Relaxed) != nonblocking {
-            SockRef::from(&self.fd).set_nonblocking(nonblocking)?;
-            self.nonblocking.store(nonblocking, Ordering::Relaxed);
+        if self.nonblocking.swap(false, Ordering::Relaxed) {
+            SockRef::from(&self.fd).set_nonblocking(false)?;
         }
         Ok(())
     }

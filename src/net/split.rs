@@ -196,13 +196,13 @@ macro_rules! sends {
 
 macro_rules! targets {
     ($half:ty) => {
-        impl sealed::Sealed for $half {}
-
-        impl ForwardTarget for $half {
+        impl sealed::Sealed for $half {
             fn target(&self) -> &Arc<Shared> {
                 self.stream().shared()
             }
         }
+
+        impl ForwardTarget for $half {}
     };
 }
 

@@ -72,7 +72,7 @@ impl<S: Start> Seat<S> {
                 false => accept.as_mut().poll(cx).map(Some),
             });
             match accepted.await {
-                Some(Ok((stream, peer))) => self.place(stream, peer),
+                Some(Ok((stream, peer))) => self.place(stream, peer, self.core),
                 Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(error),
                 // The socket itself is well; whatever it was may pass.
                 Some(Err(_)) => sleep(RETRY).await,
@@ -81,15 +81,15 @@ impl<S: Start> Seat<S> {
         }
         for stream in listener.drain().await? {
             if let Ok(peer) = stream.peer_addr() {
-                self.place(stream, peer);
+                self.place(stream, peer, self.core);
             }
         }
         Ok(())
     }
 
-    /// Finds a core for a fresh connection and starts it there.
-    pub(super) fn place(&self, stream: TcpStream, peer: SocketAddr) {
-        let core = self.state.place(self.core);
+    /// Finds a core for a fresh connection, which came to the listener of `came_to`, and starts it there.
+    pub(super) fn place(&self, stream: TcpStream, peer: SocketAddr, came_to: usize) {
+        let core = self.state.place(self.core, came_to);
         let live = Live::new(&self.state, core);
         match self.state.mailbox(core) {
             Some(mailbox) if core != self.core => {

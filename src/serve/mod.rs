@@ -88,9 +88,10 @@ impl Serve {
         self
     }
 
-    /// How each listener listens, and who is told when it cannot accept
-    /// ([`ListenOptions::on_accept_error`]). A limit of connections holds for each listener: for each core
-    /// under [`Balance::Nearest`] and [`Balance::Kernel`], for the server under [`Balance::LeastLoaded`].
+    /// How each listener listens, and who is told when it cannot accept ([`ListenOptions::on_accept_error`]).
+    /// A limit of connections holds for each core under [`Balance::Kernel`], so many times as there are cores
+    /// for all together under [`Balance::Nearest`], where one core may accept all, and for the server under
+    /// [`Balance::LeastLoaded`].
     pub fn options(mut self, options: ListenOptions) -> Self {
         self.options = options;
         self
@@ -207,8 +208,10 @@ impl Serve {
         }
         let address = exclusive.probe(address)?;
         let shared = self.options.clone().reuse_port(true);
+        let together = shared.permits(cores);
         let one = |core| {
-            let listener = shared.bind_now(address)?;
+            let permits = if self.balance == Balance::Nearest { together.clone() } else { shared.permits(1) };
+            let listener = shared.bind_with(address, permits)?;
             if let (Balance::Nearest, Some(cpu)) = (self.balance, runtime.cpu_of(core)) {
                 // A kernel that does not know it goes by the hash.
                 let _ = SockRef::from(&listener).set_cpu_affinity(cpu);

@@ -82,7 +82,7 @@ pub(super) async fn help_the_stuck<S: Start>(
         seat.adjust(&mut helps, &listeners);
         let mut left = BATCH;
         for help in &mut helps {
-            seat.accept_for(help, &mut left, cx);
+            seat.accept_for(help, listeners[help.listener].home, &mut left, cx);
         }
         for core in 0..runtime.cores() {
             seat.serve_mail_of(core, &mut left, cx);
@@ -116,7 +116,7 @@ impl<S: Start> Seat<S> {
         }
     }
 
-    fn accept_for(&self, help: &mut Help, left: &mut usize, cx: &mut Context<'_>) {
+    fn accept_for(&self, help: &mut Help, home: usize, left: &mut usize, cx: &mut Context<'_>) {
         while *left > 0 && !help.is_over {
             let Poll::Ready(accepted) = help.accepting.poll_accept(cx) else { return };
             let Some(stream) = accepted else {
@@ -126,7 +126,7 @@ impl<S: Start> Seat<S> {
             *left -= 1;
             // The peer may be gone already: then there is nobody to serve.
             if let Ok(peer) = stream.peer_addr() {
-                self.place(stream, peer);
+                self.place(stream, peer, home);
             }
         }
     }

@@ -69,12 +69,15 @@ impl State {
         self.mailboxes.get(core)
     }
 
-    /// The core for a connection that core `here` has accepted.
-    pub(super) fn place(&self, here: usize) -> usize {
+    /// The core for a connection that came to core `came_to` and that core `here` has accepted.
+    pub(super) fn place(&self, here: usize, came_to: usize) -> usize {
         match self.balance {
             Balance::Kernel => here,
-            Balance::Nearest if !self.comes_in_one_sided(here) => here,
-            Balance::Nearest | Balance::LeastLoaded => {
+            // It is accepted for a core that is stuck.
+            Balance::Nearest if came_to != here => here,
+            Balance::Nearest if !self.comes_in_one_sided(here) || !self.is_above_the_mean(here) => here,
+            Balance::Nearest => least_loaded(self.live.len(), here, |core| self.load(core)),
+            Balance::LeastLoaded => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
                 least_loaded(self.live.len(), turn, |core| self.load(core))
             }
@@ -83,15 +86,21 @@ impl State {
 
     /// Counts a connection that came to a core, and says whether far more come to it than to others.
     fn comes_in_one_sided(&self, core: usize) -> bool {
-        let own = self.arrived[core].0.fetch_add(1, Ordering::Relaxed) + 1;
-        if own >= FORGOTTEN_AT {
+        let arrived = |count: &Count| count.0.load(Ordering::Relaxed);
+        if self.arrived[core].0.fetch_add(1, Ordering::Relaxed) + 1 >= FORGOTTEN_AT {
             // What others count meanwhile may be lost.
             for count in &self.arrived {
-                count.0.store(count.0.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+                count.0.store(arrived(count) / 2, Ordering::Relaxed);
             }
         }
-        let total = self.arrived.iter().map(|count| count.0.load(Ordering::Relaxed)).sum();
-        comes_in_one_sided(own, total, self.arrived.len())
+        let total = self.arrived.iter().map(arrived).sum();
+        comes_in_one_sided(arrived(&self.arrived[core]), total, self.arrived.len())
+    }
+
+    /// Whether a core has as many connections as others, or more.
+    fn is_above_the_mean(&self, core: usize) -> bool {
+        let live = |count: &Count| count.0.load(Ordering::Relaxed);
+        live(&self.live[core]) * self.live.len() >= self.live.iter().map(live).sum::<usize>()
     }
 
     fn load(&self, core: usize) -> Load {

@@ -70,6 +70,15 @@ pub(crate) fn is_direct(fd: RawFd) -> bool {
     syscall!(fcntl(fd, libc::F_GETFL)).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
 }
 
+/// Puts a socket into non-blocking mode: one call where `fcntl(2)` needs two.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn set_nonblocking(socket: RawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    syscall!(ioctl(socket, libc::FIONBIO, &raw const on)).map(|_| ())
+}
+
 /// Resets a connection on the spot, as the close of a socket whose linger time is zero does: what is unsent
 /// is dropped, and the peer is told that something is missing (`connect(2)` to no address, `tcp(7)`).
 /// Sockets of other kinds answer EINVAL and stay as they are.

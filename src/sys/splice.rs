@@ -5,8 +5,8 @@
 //! not for pipes of users.
 
 use super::syscall;
-use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// What a pipe is made to hold: more is more than one look at a core should take. The kernel counts pages
@@ -18,19 +18,22 @@ const USUAL: usize = 64 * 1024;
 /// A pipe, empty or with bytes on their way.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    read: PipeReader,
-    write: PipeWriter,
+    read: OwnedFd,
+    write: OwnedFd,
     held: usize,
 }
 
 impl Pipe {
-    /// An empty one.
+    /// An empty one, close-on-exec and non-blocking.
     ///
     /// # Errors
     /// The kernel's: EMFILE, ENFILE. ENOMEM if the user has so many pipes that this one is too small to be
     /// of use.
     pub(crate) fn new() -> io::Result<Self> {
-        let (read, write) = io::pipe()?;
+        let mut ends = [-1; 2];
+        syscall!(pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK))?;
+        // SAFETY: the kernel has just made these descriptors and nobody else knows their numbers.
+        let [read, write] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         let fd = write.as_raw_fd();
         // EPERM: the user's pipes hold as many pages as they may. What this one has will do.
         if syscall!(fcntl(fd, libc::F_SETPIPE_SZ, CAPACITY as libc::c_int)).is_err()
@@ -46,11 +49,11 @@ impl Pipe {
         self.held
     }
 
-    /// Takes what a socket in non-blocking mode has received, up to [`CAPACITY`]; zero is the end. The pipe
-    /// is empty.
+    /// Takes what a socket in non-blocking mode has received, up to [`CAPACITY`]. The pipe is empty. Zero is
+    /// the end, or an urgent byte in front of it: `splice` does not pass that, and a receive does.
     ///
     /// # Errors
-    /// EAGAIN if there is nothing; EINVAL if this socket cannot do it; the socket's.
+    /// EAGAIN if there is nothing, or an urgent byte first; EINVAL if this socket cannot do it; the socket's.
     pub(crate) fn fill(&mut self, from: RawFd) -> io::Result<usize> {
         debug_assert_eq!(self.held, 0, "a full pipe and an empty socket both answer EAGAIN");
         self.held = splice(from, self.write.as_raw_fd(), CAPACITY)?;
@@ -62,18 +65,29 @@ impl Pipe {
     /// # Errors
     /// EAGAIN if the socket is full; the socket's.
     pub(crate) fn drain(&mut self, to: RawFd) -> io::Result<()> {
-        self.held -= splice(self.read.as_raw_fd(), to, self.held)?;
-        Ok(())
+        match splice(self.read.as_raw_fd(), to, self.held)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            n => {
+                self.held -= n;
+                Ok(())
+            }
+        }
     }
 
     /// Takes back what it holds.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let mut bytes = vec![0; self.held];
-        match self.read.read_exact(&mut bytes) {
-            Ok(()) => self.held = 0,
-            // The kernel has lost what it was given. There is nothing to take then.
-            Err(_) => bytes.clear(),
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &mut bytes[at..];
+            match syscall!(read(self.read.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len())) {
+                Ok(n @ 1..) => at += n as usize,
+                // The kernel has lost what it was given: there is no more to take.
+                _ => break,
+            }
         }
+        bytes.truncate(at);
+        self.held = 0;
         bytes
     }
 }

@@ -181,6 +181,70 @@ fn streams_of_different_kinds_and_their_halves_forward_to_each_other() {
 }
 
 #[test]
+fn an_urgent_byte_in_bulk_neither_stops_nor_cuts_it() {
+    const LEN: usize = 2 << 20;
+    everywhere(|handle| async move {
+        for ends_there in [false, true] {
+            let ((from, writes), (to, reads)) = (half_std_pair(), half_std_pair());
+            let writing = handle.spawn_blocking(move || {
+                (&writes).write_all(&pattern(0, LEN)).unwrap();
+                SockRef::from(&writes).send_out_of_band(b"!").unwrap();
+                if !ends_there {
+                    (&writes).write_all(&pattern(LEN, LEN)).unwrap();
+                }
+            });
+            let len = if ends_there { LEN } else { 2 * LEN };
+            let reading = handle.spawn_blocking(move || read_pattern(reads, len, || ()));
+            // The urgent byte is none of the stream's.
+            assert_eq!(from.forward_to(&to).await.unwrap(), len as u64);
+            to.shutdown_write().await.unwrap();
+            writing.await.unwrap();
+            reading.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_duplicate_that_was_put_into_blocking_mode_holds_up_no_core() {
+    const LEN: usize = 1 << 20;
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((from, writes), (to, reads)) = (half_std_pair(), half_std_pair());
+            let duplicates = [from.as_fd(), to.as_fd()].map(|fd| fd.try_clone_to_owned().unwrap());
+            let reading = std::thread::spawn(move || {
+                // Late, so that there is no room at times.
+                let rests = || std::thread::sleep(Duration::from_micros(100));
+                read_pattern(reads, 3 * LEN, rests);
+            });
+            {
+                let mut forwarding = Box::pin(from.forward_to(&to));
+                for at in 0..3 {
+                    for duplicate in &duplicates {
+                        SockRef::from(duplicate).set_nonblocking(false).unwrap();
+                    }
+                    let writing = writes.try_clone().unwrap();
+                    let piece = std::thread::spawn(move || {
+                        (&writing).write_all(&pattern(at * LEN, LEN)).unwrap();
+                    });
+                    // The core is free all the while: this sleep ends.
+                    while !piece.is_finished() {
+                        assert!(timeout(Duration::from_millis(1), &mut forwarding).await.is_err());
+                    }
+                }
+                drop(writes);
+                assert_eq!(forwarding.await.unwrap(), 3 * LEN as u64);
+            }
+            to.shutdown_write().await.unwrap();
+            reading.join().unwrap();
+            // Given away, a socket waits again.
+            let to = to.into_std().expect("nothing is under way");
+            assert!(!SockRef::from(&to).nonblocking().unwrap());
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
 fn another_sender_comes_in_between_two_pieces_and_not_into_one() {
     on_cores(1, |_| async {
         let ((user, client), (upstream, server)) = (pair().await, pair().await);
