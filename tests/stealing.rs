@@ -70,7 +70,8 @@ fn burst(runtime: &Runtime, count: usize, local: bool) -> Vec<usize> {
 fn a_burst_on_one_core_is_shared_by_both() {
     bounded(|| {
         let runtime = runtime(2);
-        assert_eq!(burst(&runtime, 300, false), [0, 1]);
+        // Fewer than fit into the queue: what overflows may be shared without a theft.
+        assert_eq!(burst(&runtime, 200, false), [0, 1]);
         let metrics = runtime.handle().metrics().cores;
         assert!(metrics[1].steals > 0 && metrics[1].tasks_stolen > 0, "{metrics:?}");
         assert_eq!(metrics[0].tasks + metrics[1].tasks, 0);
