@@ -68,3 +68,40 @@ fn the_last_who_polls_is_woken_though_its_waker_lies_where_another_lay() {
         assert_eq!(counts[1].0.load(Ordering::SeqCst), 1);
     });
 }
+
+/// A forwarding has taken what came, and waits to send it when somebody without a future asks for bytes.
+#[test]
+fn who_polls_is_woken_by_what_a_dropped_forwarding_gives_back() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((one, other), (to, _reads_nothing)) = (pair().await, pair().await);
+            // The lane to send in is taken for good.
+            to.send_off(vec![0u8; 32 << 20]).await.unwrap();
+            let count = Arc::new(Count::default());
+            let waker = Waker::from(Arc::clone(&count));
+            let (mut reads, _) = one.split();
+            {
+                let mut forwarding = Box::pin(one.forward_to(&to));
+                let unsent = async {
+                    other.send_all("bytes").await.0.unwrap();
+                    ringwork::time::sleep(Duration::from_millis(20)).await;
+                };
+                tokio::select! {
+                    biased;
+                    _ = &mut forwarding => panic!("nothing can be sent"),
+                    () = unsent => {}
+                }
+                let mut bytes = [0; 16];
+                let mut buf = ReadBuf::new(&mut bytes);
+                let polled = Pin::new(&mut reads).poll_read(&mut Context::from_waker(&waker), &mut buf);
+                assert!(polled.is_pending(), "the forwarding has the bytes");
+            }
+            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            let mut bytes = [0; 16];
+            let mut buf = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut reads).poll_read(&mut Context::from_waker(&waker), &mut buf);
+            assert!(polled.is_ready() && buf.filled() == b"bytes");
+        });
+        ran.await.unwrap();
+    });
+}
