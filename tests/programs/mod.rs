@@ -121,6 +121,18 @@ impl Server {
         all.expect("the server is running").count()
     }
 
+    /// How many descriptors it has open: those of pipes, and others.
+    pub(crate) fn pipes_and_others(&self) -> (usize, usize) {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", self.child.0.id()));
+        let all = all.expect("the server is running").flatten();
+        // One that is gone meanwhile was open when the folder was read.
+        let is_pipe = |fd: &std::fs::DirEntry| {
+            std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().starts_with("pipe:"))
+        };
+        let (pipes, others): (Vec<_>, Vec<_>) = all.partition(is_pipe);
+        (pipes.len(), others.len())
+    }
+
     /// The most memory it has had at any time, in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.0.id()));
