@@ -5,26 +5,13 @@ mod support;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringwork::net::{ForwardError, TcpStream, UnixStream};
-use ringwork::runtime::Handle;
 use ringwork::time::timeout;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
-use support::{Random, assert_pattern, half_std_pair, on_cores, pair, pattern};
-
-/// Runs the test on a core, and once more on a thread that is none.
-fn everywhere<F>(test: impl Fn(Handle) -> F + Copy + Send + 'static)
-where
-    F: Future<Output = ()> + 'static,
-{
-    on_cores(1, test);
-    on_cores(1, move |handle| async move {
-        let inside = handle.clone();
-        handle.spawn_on(0, move || test(inside)).await.unwrap();
-    });
-}
+use support::{Random, assert_pattern, everywhere, half_std_pair, on_cores, pair, pattern};
 
 /// Writes the pattern in pieces, runs of small and of large ones, and ends.
 fn write_pieces(mut to: impl Write + AsFd, mut random: Random, len: usize) {

@@ -48,6 +48,18 @@ where
     });
 }
 
+/// Runs the test on a core, and once more on a thread that is none.
+pub(crate) fn everywhere<F>(test: impl Fn(Handle) -> F + Copy + Send + 'static)
+where
+    F: Future<Output = ()> + 'static,
+{
+    on_cores(1, test);
+    on_cores(1, move |handle| async move {
+        let inside = handle.clone();
+        handle.spawn_on(0, move || test(inside)).await.unwrap();
+    });
+}
+
 /// An unpinned runtime.
 pub(crate) fn runtime(cores: usize) -> Runtime {
     Builder::new().cores(cores).pin(Pin::Off).build().expect("a runtime starts here")

@@ -1,10 +1,12 @@
 //! Messages that are sent off: they leave in order, whole and without another call, and who sends is told
 //! once if they cannot.
 
-use crate::support::{LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, runtime, within};
+use crate::support::{
+    LIMIT, assert_pattern, everywhere, half_std_pair, on_cores, pair, pattern, runtime, within,
+};
 use futures_util::poll;
 use ringwork::net::TcpStream;
-use ringwork::runtime::{Handle, Runtime};
+use ringwork::runtime::Runtime;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read};
 use std::pin::pin;
@@ -13,18 +15,6 @@ use std::time::Duration;
 
 /// More than the loopback's socket buffers take while nobody reads.
 const MORE_THAN_FITS: usize = 16 << 20;
-
-/// Runs the test on a core, and once more on a thread that is none.
-fn everywhere<F>(test: impl Fn(Handle) -> F + Copy + Send + 'static)
-where
-    F: Future<Output = ()> + 'static,
-{
-    on_cores(1, test);
-    on_cores(1, move |handle| async move {
-        let inside = handle.clone();
-        handle.spawn_on(0, move || test(inside)).await.unwrap();
-    });
-}
 
 #[test]
 fn it_is_ready_while_the_peer_reads_nothing_and_the_next_one_waits_in_line() {
