@@ -20,7 +20,7 @@ const MOST: u64 = 256;
 /// One pipe for so many descriptors that the process may have open: an eighth of them.
 const DESCRIPTORS: u64 = 16;
 
-/// Those that there are, in use or kept.
+/// Those that there are, in use or kept. Relaxed: it is a bound, and no memory is handed over by it.
 static LIVE: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {

@@ -30,8 +30,8 @@ pub enum Balance {
     /// arrive (`SO_INCOMING_CPU`, `socket(7)`, Linux 6.2; kernel-notes/incoming-cpu.md), else as under
     /// [`Kernel`](Self::Kernel). Packets are then received, served and answered on one CPU. If far more of
     /// the last few thousand connections came to one core than to others (half above the mean, and 32), it
-    /// passes fresh ones on, as under [`LeastLoaded`](Self::LeastLoaded): so all cores serve, also if all
-    /// comes in on one CPU.
+    /// passes fresh ones on while it has as many as others, as under [`LeastLoaded`](Self::LeastLoaded): so
+    /// all cores serve, also if all comes in on one CPU.
     ///
     /// Where cores are not pinned, the kernel picks as under `Kernel`.
     #[default]
