@@ -53,7 +53,11 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<Carried
         return Ok(carried);
     }
     let mut small = 0;
-    while small < SMALL_RUN && !from.recv_turn.has_waiting() {
+    while small < SMALL_RUN {
+        if from.recv_turn.has_waiting() {
+            // It is bulk all the same, and this comes back behind who waits.
+            return Ok(carried);
+        }
         let filled = load.fill().await.map_err(ForwardError::Recv)?;
         let Some(len) = filled else {
             carried.end = End::Pipes;
