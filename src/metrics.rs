@@ -1,9 +1,11 @@
 //! L1: what a core counts about itself, and the snapshot users see.
 //!
 //! Owns one block of counters per core. Each counter has one writer, its core, which adds with a plain load
-//! and store; anyone may read. On by default and never switched off. It does not sample, time or aggregate.
+//! and store; the one that other threads add to stands apart. Anyone may read. On by default and never
+//! switched off. It does not sample, time or aggregate.
 #![forbid(unsafe_code)]
 
+use crate::base::apart::Apart;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A counter with one writer.
@@ -23,11 +25,6 @@ impl Counter {
         self.0.store(n, Ordering::Relaxed);
     }
 
-    /// Any thread: adds atomically, for the few counters that several threads write.
-    pub(crate) fn add_shared(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
     /// The value now.
     #[inline]
     pub(crate) fn get(&self) -> u64 {
@@ -35,13 +32,29 @@ impl Counter {
     }
 }
 
+/// A counter of which several threads are the writers.
+#[derive(Debug, Default)]
+pub(crate) struct SharedCounter(Apart<AtomicU64>);
+
+impl SharedCounter {
+    /// Any thread: adds atomically.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident),* $(,)?) => {
         /// The counters of one core.
         #[derive(Debug, Default)]
         #[repr(align(128))]
         pub(crate) struct Counters {
-            $($(#[$doc])* pub(crate) $name: Counter,)*
+            $($(#[$doc])* pub(crate) $name: $kind,)*
         }
 
         impl Counters {
@@ -62,63 +75,63 @@ macro_rules! counters {
 
 counters! {
     /// Tasks polled.
-    polls,
+    polls: Counter,
     /// Calls of `io_uring_enter`.
-    enters,
+    enters: Counter,
     /// Enters that the kernel asked to repeat (interrupted, overflowed, short of memory).
-    enter_retries,
+    enter_retries: Counter,
     /// Submissions the kernel took.
-    sqes,
+    sqes: Counter,
     /// Completions seen.
-    cqes,
+    cqes: Counter,
     /// Reads of files that the page cache answered on the spot, without an op.
-    cached_reads,
+    cached_reads: Counter,
     /// Tasks woken by this core for itself.
-    wakes_local,
+    wakes_local: Counter,
     /// Tasks that came through the inbox.
-    wakes_remote,
+    wakes_remote: Counter,
     /// Times this core's doorbell was rung.
-    doorbells,
+    doorbells: Counter,
     /// Times this core parked.
-    parks,
+    parks: Counter,
     /// Times this core looked for a moment whether somebody calls, before it parked or instead.
-    spins,
+    spins: Counter,
     /// Searches of other cores' queues.
-    searches,
+    searches: Counter,
     /// Searches that found something.
-    steals,
+    steals: Counter,
     /// Tasks taken from other cores.
-    tasks_stolen,
+    tasks_stolen: Counter,
     /// Times this core rang a hungry one for its surplus.
-    hungry_wakes,
+    hungry_wakes: Counter,
     /// Tasks moved to the injector because the steal queue was full.
-    overflows,
+    overflows: Counter,
     /// Tasks spawned by this core for itself.
-    spawns,
+    spawns: Counter,
     /// Tasks spawned for this core by other threads.
-    spawns_remote,
+    spawns_remote: SharedCounter,
     /// Tasks alive that were spawned here (a level).
-    tasks,
+    tasks: Counter,
     /// Depth of the local queue (a level).
-    local_depth,
+    local_depth: Counter,
     /// Depth of the background queue (a level).
-    background_depth,
+    background_depth: Counter,
     /// Depth of the steal queue (a level).
-    steal_depth,
+    steal_depth: Counter,
     /// Ops in flight (a level).
-    in_flight,
+    in_flight: Counter,
     /// Timers set (a level).
-    timers,
+    timers: Counter,
     /// Provided buffers the kernel has (a level).
-    pool_available,
+    pool_available: Counter,
     /// Provided buffers in all.
-    pool_buffers,
+    pool_buffers: Counter,
     /// Times accepting paused here because no descriptor, or no memory for a socket, was left.
-    accept_pauses,
+    accept_pauses: Counter,
     /// Receives that used a heap buffer because the pool was empty.
-    pool_misses,
+    pool_misses: Counter,
     /// Times the kernel found the pool empty.
-    pool_starved,
+    pool_starved: Counter,
 }
 
 impl Counters {

@@ -7,6 +7,7 @@
 //! or an op is. All files take their atomics from [`sync`], so that `tests/loom` can compile the same text
 //! against loom.
 
+pub(crate) mod apart;
 pub(crate) mod coop;
 pub(crate) mod guard;
 #[cfg(feature = "tracing")]

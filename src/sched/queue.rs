@@ -60,6 +60,7 @@
 //!
 //! Models: `tests/loom`, `queue_*`, with a capacity of four, so that a few steps wrap it and fill it.
 
+use crate::base::apart::Apart;
 use crate::base::sync::{Arc, AtomicU32, AtomicU64, Ordering, UnsafeCell};
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -88,12 +89,8 @@ pub(crate) struct Surplus<'a, T, const N: usize = CAPACITY> {
     end: u32,
 }
 
-/// Keeps `head` (written by thieves too) and `tail` (the owner's) from sharing a cache line, or a pair of
-/// lines that the prefetcher fetches together.
-#[repr(align(128))]
-struct Apart<T>(T);
-
 struct Ring<T, const N: usize> {
+    // Written by thieves too, and the owner's alone.
     head: Apart<AtomicU64>,
     tail: Apart<AtomicU32>,
     slots: Box<[UnsafeCell<MaybeUninit<T>>; N]>,
@@ -149,14 +146,14 @@ impl<T, const N: usize> Owner<T, N> {
         }
         // SAFETY: `tail` is outside `steal..tail`, so the slot is the owner's, which `&mut self` makes us.
         unsafe { self.ring.write(tail, item) };
-        self.ring.tail.0.store(tail.wrapping_add(1), Ordering::Release);
+        self.ring.tail.store(tail.wrapping_add(1), Ordering::Release);
         Ok(())
     }
 
     /// Takes the oldest item.
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         let tail = self.tail();
-        let mut word = self.ring.head.0.load(Ordering::Acquire);
+        let mut word = self.ring.head.load(Ordering::Acquire);
         loop {
             let head = Head::unpack(word);
             if head.real == tail {
@@ -189,7 +186,7 @@ impl<T, const N: usize> Owner<T, N> {
     /// alone.
     pub(crate) fn split_off_half(&mut self) -> Surplus<'_, T, N> {
         let tail = self.tail();
-        let word = self.ring.head.0.load(Ordering::Acquire);
+        let word = self.ring.head.load(Ordering::Acquire);
         let head = Head::unpack(word);
         let full = tail.wrapping_sub(head.real) as usize == N;
         let middle = head.real.wrapping_add(Ring::<T, N>::HALF);
@@ -199,19 +196,19 @@ impl<T, const N: usize> Owner<T, N> {
         }
         // No thief moves `head` while it is busy, and none can have claimed beyond the middle: with `tail`
         // back, `middle..tail` is outside `steal..tail` and thus the owner's.
-        self.ring.tail.0.store(middle, Ordering::Release);
-        self.ring.head.0.store(word, Ordering::Release);
+        self.ring.tail.store(middle, Ordering::Release);
+        self.ring.head.store(word, Ordering::Release);
         Surplus { owner: self, next: middle, end: tail }
     }
 
     /// Where the owner writes next. Only the owner writes it, so it reads its own last store.
     fn tail(&self) -> u32 {
-        self.ring.tail.0.load(Ordering::Relaxed)
+        self.ring.tail.load(Ordering::Relaxed)
     }
 
     /// How many slots are the owner's to write, from `tail` on.
     fn free(&self, tail: u32) -> usize {
-        let head = Head::unpack(self.ring.head.0.load(Ordering::Acquire));
+        let head = Head::unpack(self.ring.head.load(Ordering::Acquire));
         let used = tail.wrapping_sub(head.steal) as usize;
         debug_assert!(used <= N, "{used} of {N} slots used");
         N - used
@@ -254,7 +251,7 @@ impl<T, const N: usize> Stealer<T, N> {
         }
         self.release();
         if moved > 0 {
-            into.ring.tail.0.store(tail.wrapping_add(moved), Ordering::Release);
+            into.ring.tail.store(tail.wrapping_add(moved), Ordering::Release);
         }
         (Some(first), moved as usize)
     }
@@ -271,13 +268,13 @@ impl<T, const N: usize> Stealer<T, N> {
 
     /// Claims the older half (S1 to S3): where it begins and how many items it has.
     fn claim_half(&self) -> (u32, u32) {
-        let mut word = self.ring.head.0.load(Ordering::Acquire);
+        let mut word = self.ring.head.load(Ordering::Acquire);
         loop {
             let head = Head::unpack(word);
             if head.is_busy() {
                 return (head.real, 0);
             }
-            let tail = self.ring.tail.0.load(Ordering::Acquire);
+            let tail = self.ring.tail.load(Ordering::Acquire);
             // `tail` may be newer than `head`, and the difference more than N; the exchange fails then.
             let ready = tail.wrapping_sub(head.real);
             let half = ready - ready / 2;
@@ -297,7 +294,7 @@ impl<T, const N: usize> Stealer<T, N> {
 
     /// Gives the emptied slots back to the owner (S5). Only the owner's pops compete with it.
     fn release(&self) {
-        let mut word = self.ring.head.0.load(Ordering::Relaxed);
+        let mut word = self.ring.head.load(Ordering::Relaxed);
         loop {
             let head = Head::unpack(word);
             debug_assert!(head.is_busy());
@@ -371,13 +368,13 @@ impl<T, const N: usize> Ring<T, N> {
     /// Moves `head` from `word` to `next`, or says what it is now. Not the weak kind: a failure means that
     /// somebody else made progress.
     fn claim(&self, word: u64, next: Head) -> Result<(), u64> {
-        let moved = self.head.0.compare_exchange(word, next.pack(), Ordering::AcqRel, Ordering::Acquire);
+        let moved = self.head.compare_exchange(word, next.pack(), Ordering::AcqRel, Ordering::Acquire);
         moved.map(drop)
     }
 
     fn len(&self) -> usize {
-        let head = Head::unpack(self.head.0.load(Ordering::Acquire));
-        let tail = self.tail.0.load(Ordering::Acquire);
+        let head = Head::unpack(self.head.load(Ordering::Acquire));
+        let tail = self.tail.load(Ordering::Acquire);
         // `tail` may be newer than `head`, hence the bound; it is never behind `real`.
         (tail.wrapping_sub(head.real) as usize).min(N)
     }

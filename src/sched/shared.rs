@@ -16,6 +16,7 @@ use super::shutdown::Barriers;
 use super::stock::Stock;
 use super::stuck::Stuck;
 use super::watchdog;
+use crate::base::apart::Apart;
 use crate::base::inbox::Inbox;
 use crate::base::reach::Cores;
 use crate::metrics::Counters;
@@ -66,7 +67,7 @@ pub(crate) struct CoreShared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) idle: Idleness,
     /// What the core is polling, for the watchdog, and when its turn began, for the monitor.
-    pub(crate) running: Running,
+    pub(crate) running: Apart<Running>,
     /// The CPU the core is pinned to.
     pub(crate) cpu: Option<usize>,
     /// The mark of the core's thread; set before the core reports.
@@ -96,7 +97,7 @@ impl CoreShared {
             owned: OwnedTasks::new(),
             counters: Arc::default(),
             idle: Idleness::new(),
-            running: Running::default(),
+            running: Apart::default(),
             cpu,
             mark: OnceLock::new(),
             thread: AtomicU64::new(0),
@@ -122,7 +123,7 @@ pub(crate) struct Shared {
     pub(super) drain: Drain,
     pub(crate) parked: Parked,
     pub(super) spinners: Spinners,
-    pub(super) stock: Stock,
+    pub(super) stock: Apart<Stock>,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,
     monitor: OnceLock<Thread>,
@@ -138,7 +139,7 @@ impl Shared {
             drain: Drain::new(cores.len()),
             parked: Parked::new(cores.len()),
             spinners: Spinners::new(cores.len(), config.cpus),
-            stock: Stock::new(),
+            stock: Apart(Stock::new()),
             stuck: Stuck::new(cores.len()),
             clock: match &*cores {
                 [core] => Some(Clock::new(Arc::clone(&core.inbox), config.start_paused)),
@@ -314,7 +315,7 @@ impl Shared {
             // This thread is the core, and the counter's one writer.
             Ok(()) => counters.spawns.add(1),
             Err(notified) => {
-                counters.spawns_remote.add_shared(1);
+                counters.spawns_remote.add(1);
                 self.send(notified);
             }
         }

@@ -6,6 +6,7 @@
 
 use super::balance::{Balance, Load, comes_in_one_sided, least_loaded};
 use super::mailbox::Mailbox;
+use crate::base::apart::Apart;
 use crate::runtime::Handle;
 use pin_project_lite::pin_project;
 use std::future::{Future, poll_fn};
@@ -14,10 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// A counter with cache lines of its own: each core counts its own connections.
-#[derive(Default)]
-#[repr(align(128))]
-struct Count(AtomicUsize);
+/// Each core counts its own connections.
+type Count = Apart<AtomicUsize>;
 
 /// Arrivals at one core after which all counts of arrivals are halved, so that the last few thousand decide.
 const FORGOTTEN_AT: usize = 4096;
@@ -86,11 +85,11 @@ impl State {
 
     /// Counts a connection that came to a core, and says whether far more come to it than to others.
     fn comes_in_one_sided(&self, core: usize) -> bool {
-        let arrived = |count: &Count| count.0.load(Ordering::Relaxed);
-        if self.arrived[core].0.fetch_add(1, Ordering::Relaxed) + 1 >= FORGOTTEN_AT {
+        let arrived = |count: &Count| count.load(Ordering::Relaxed);
+        if self.arrived[core].fetch_add(1, Ordering::Relaxed) + 1 >= FORGOTTEN_AT {
             // What others count meanwhile may be lost.
             for count in &self.arrived {
-                count.0.store(arrived(count) / 2, Ordering::Relaxed);
+                count.store(arrived(count) / 2, Ordering::Relaxed);
             }
         }
         let total = self.arrived.iter().map(arrived).sum();
@@ -99,26 +98,26 @@ impl State {
 
     /// Whether a core has as many connections as others, or more.
     fn is_above_the_mean(&self, core: usize) -> bool {
-        let live = |count: &Count| count.0.load(Ordering::Relaxed);
+        let live = |count: &Count| count.load(Ordering::Relaxed);
         live(&self.live[core]) * self.live.len() >= self.live.iter().map(live).sum::<usize>()
     }
 
     fn load(&self, core: usize) -> Load {
         Load {
             unfit: self.runtime.is_stuck(core) || self.mailbox(core).is_some_and(Mailbox::is_closed),
-            connections: self.live[core].0.load(Ordering::Relaxed),
+            connections: self.live[core].load(Ordering::Relaxed),
             queued: self.runtime.queued(core),
         }
     }
 
     /// Connections alive, per core.
     pub(super) fn connections(&self) -> Vec<usize> {
-        self.live.iter().map(|count| count.0.load(Ordering::SeqCst)).collect()
+        self.live.iter().map(|count| count.load(Ordering::SeqCst)).collect()
     }
 
     /// Connections alive.
     pub(super) fn total(&self) -> usize {
-        self.live.iter().map(|count| count.0.load(Ordering::SeqCst)).sum()
+        self.live.iter().map(|count| count.load(Ordering::SeqCst)).sum()
     }
 
     fn wait(&self, waker: &Waker) {
@@ -224,7 +223,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(state: &Arc<State>, core: usize) -> Self {
-        state.live[core].0.fetch_add(1, Ordering::SeqCst);
+        state.live[core].fetch_add(1, Ordering::SeqCst);
         Self { state: Arc::clone(state), core }
     }
 
@@ -232,8 +231,8 @@ impl Live {
     pub(super) fn moved_to(mut self, core: usize) -> Self {
         // A sum that somebody makes meanwhile may count it twice or not at all; when `idle` makes one, the
         // accept loops and helpers, which move connections, have ended.
-        self.state.live[core].0.fetch_add(1, Ordering::SeqCst);
-        self.state.live[self.core].0.fetch_sub(1, Ordering::SeqCst);
+        self.state.live[core].fetch_add(1, Ordering::SeqCst);
+        self.state.live[self.core].fetch_sub(1, Ordering::SeqCst);
         self.core = core;
         self
     }
@@ -246,7 +245,7 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         let state = &self.state;
-        let last_here = state.live[self.core].0.fetch_sub(1, Ordering::SeqCst) == 1;
+        let last_here = state.live[self.core].fetch_sub(1, Ordering::SeqCst) == 1;
         // Of two cores that come to zero at once, the later one in the one order of all sees both.
         if last_here && state.stopping.load(Ordering::SeqCst) && state.total() == 0 {
             state.wake();

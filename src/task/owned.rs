@@ -13,6 +13,7 @@ use super::cell::{Header, Links};
 use super::id::Id;
 use super::mark::Mark;
 use super::notified::TaskRef;
+use crate::base::apart::Apart;
 use crate::base::guard::contained;
 use crate::base::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell};
 use std::fmt;
@@ -25,15 +26,24 @@ pub(crate) struct OwnedTasks {
     id: u64,
     /// The mark of the thread whose local tasks these are; 0 until the first one comes.
     thread: AtomicU64,
-    local: UnsafeCell<List>,
-    shared: Mutex<List>,
-    // Copies of the lists' lengths for anybody to read; each has one writer at a time.
-    local_len: AtomicUsize,
-    shared_len: AtomicUsize,
+    local: Apart<Local>,
+    shared: Apart<Shared>,
 }
 
-// SAFETY: `local` is touched only by the thread whose mark is in `thread` (`with_local` checks); the rest is
-// `Sync`.
+/// The list of local tasks, and a copy of its length for anybody to read.
+struct Local {
+    list: UnsafeCell<List>,
+    len: AtomicUsize,
+}
+
+/// The list of `Send` tasks. The copy of its length is written under the lock.
+struct Shared {
+    list: Mutex<List>,
+    len: AtomicUsize,
+}
+
+// SAFETY: `local.list` is touched only by the thread whose mark is in `thread` (`with_local` checks); the
+// rest is `Sync`.
 unsafe impl Sync for OwnedTasks {}
 // SAFETY: wherever the value goes, local tasks are still handled by their own thread only.
 unsafe impl Send for OwnedTasks {}
@@ -46,10 +56,8 @@ impl OwnedTasks {
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             thread: AtomicU64::new(0),
-            local: UnsafeCell::new(List::EMPTY),
-            shared: Mutex::new(List::EMPTY),
-            local_len: AtomicUsize::new(0),
-            shared_len: AtomicUsize::new(0),
+            local: Apart(Local { list: UnsafeCell::new(List::EMPTY), len: AtomicUsize::new(0) }),
+            shared: Apart(Shared { list: Mutex::new(List::EMPTY), len: AtomicUsize::new(0) }),
         }
     }
 
@@ -63,10 +71,10 @@ impl OwnedTasks {
     pub(crate) fn insert(&self, task: TaskRef) -> bool {
         if task.header().is_local() {
             self.bind();
-            let inserted = self.with_local(|list| list.insert(task, self.id, &self.local_len));
+            let inserted = self.with_local(|list| list.insert(task, self.id, &self.local.len));
             inserted.expect("broken invariant: a core's local tasks are spawned on its thread")
         } else {
-            self.lock().insert(task, self.id, &self.shared_len)
+            self.lock().insert(task, self.id, &self.shared.len)
         }
     }
 
@@ -78,9 +86,9 @@ impl OwnedTasks {
             return None;
         }
         if task.is_local() {
-            self.with_local(|list| list.remove(task, self.id, &self.local_len))?
+            self.with_local(|list| list.remove(task, self.id, &self.local.len))?
         } else {
-            self.lock().remove(task, self.id, &self.shared_len)
+            self.lock().remove(task, self.id, &self.shared.len)
         }
     }
 
@@ -93,24 +101,24 @@ impl OwnedTasks {
         self.with_local(|list| list.closed = true);
         self.lock().closed = true;
         // One at a time: dropping a future runs foreign code, which may end other tasks of this list.
-        while let Some(task) = self.with_local(|list| list.pop(&self.local_len)).flatten() {
+        while let Some(task) = self.with_local(|list| list.pop(&self.local.len)).flatten() {
             contained(|| task.shutdown());
         }
         loop {
-            let Some(task) = self.lock().pop(&self.shared_len) else { return };
+            let Some(task) = self.lock().pop(&self.shared.len) else { return };
             contained(|| task.shutdown());
         }
     }
 
     /// How many live tasks there are; exact when nobody is spawning or ending any.
     pub(crate) fn len(&self) -> usize {
-        self.local_len.load(Ordering::Relaxed) + self.shared_len.load(Ordering::Relaxed)
+        self.local.len.load(Ordering::Relaxed) + self.shared.len.load(Ordering::Relaxed)
     }
 
     /// As [`len`](Self::len), and sees what was done before by whoever changed the list last.
     pub(crate) fn len_settled(&self) -> usize {
         let shared = self.lock().len;
-        self.local_len.load(Ordering::Relaxed) + shared
+        self.local.len.load(Ordering::Relaxed) + shared
     }
 
     /// The first `most` tasks, local ones first. On another thread than the owner's: of the `Send` ones only.
@@ -140,11 +148,11 @@ impl OwnedTasks {
         }
         // SAFETY: this thread's mark is in `thread`, which never changes again: no other thread gets here.
         // `List`'s methods call nobody, so no second borrow is made meanwhile.
-        Some(self.local.with_mut(|list| edit(unsafe { &mut *list })))
+        Some(self.local.list.with_mut(|list| edit(unsafe { &mut *list })))
     }
 
     fn lock(&self) -> impl std::ops::DerefMut<Target = List> + '_ {
-        self.shared.lock().expect("broken invariant: the task list panicked")
+        self.shared.list.lock().expect("broken invariant: the task list panicked")
     }
 }
 

@@ -5,6 +5,7 @@
 //! none. It ends nothing itself.
 #![forbid(unsafe_code)]
 
+use crate::base::apart::Apart;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -21,10 +22,9 @@ pub(super) enum Stage {
     Cut = 2,
 }
 
-/// The wakers of connections that came on one core, with lines of its own in the cache.
+/// The wakers of connections that came on one core.
 #[derive(Default)]
-#[repr(align(128))]
-struct Shard(Mutex<Seats>);
+struct Shard(Apart<Mutex<Seats>>);
 
 #[derive(Default)]
 struct Seats {

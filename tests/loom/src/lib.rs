@@ -7,6 +7,8 @@
 
 mod base {
     //! The floor of the house against loom.
+    #[path = "../../../../src/base/apart.rs"]
+    pub(crate) mod apart;
     #[path = "../../../../src/base/coop.rs"]
     pub(crate) mod coop;
     #[path = "../../../../src/base/guard.rs"]
