@@ -70,6 +70,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     foreign("go", "echo", foreign::go::echo, foreign::go::look),
     #[cfg(feature = "ringwork")]
     own("ringwork", "echo", net::ringwork::echo),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-hashed", "echo-all", net::ringwork::echo_hashed),
     own("floor", "proxy", net::proxy::<net::floor::Floor>),
     own("tokio", "proxy", net::proxy::<net::tokio::CurrentThread>),
     own("tokio-multi", "proxy", net::tokio_multi::proxy),
@@ -82,6 +84,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     foreign("haproxy-splice", "proxy", foreign::haproxy::splicing, foreign::haproxy::look),
     #[cfg(feature = "ringwork")]
     own("ringwork", "proxy", net::ringwork::proxy),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-hashed", "proxy-all", net::ringwork::proxy_hashed),
     own("floor", "source", net::source::<net::floor::Floor>),
     own("tokio", "source", net::source::<net::tokio::CurrentThread>),
     own("tokio-multi", "source", net::tokio_multi::source),
@@ -243,6 +247,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("nginx-sendfile", "the same with sendfile on"),
     ("redis", "redis-server, one thread, nothing on disk; where it is installed"),
     ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
+    ("ringwork-hashed", "the same with Balance::Kernel: connections spread by the hash that all others have"),
     ("ringwork-bare", "ringwork's calls without a web server around them"),
     ("ringwork-ported", "tokio's row, line for line, over ringwork's streams"),
     ("ringwork-polled", "ringwork's own tls under tokio's traits"),

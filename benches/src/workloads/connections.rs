@@ -8,6 +8,7 @@ use super::{Work, Workload, echo, program};
 use crate::bench::{Bench, CONNECTING};
 use crate::load::connect::MESSAGE;
 use crate::load::crew::Watch;
+use crate::programs::Program;
 use crate::report::columns::Layout;
 use crate::sample::Sample;
 
@@ -30,6 +31,10 @@ pub(super) fn workloads() -> Vec<Workload> {
 impl Work for Connections {
     fn role(&self) -> &'static str {
         "echo"
+    }
+
+    fn program(&self, peer: &str) -> Option<&'static Program> {
+        self.place.program(peer, self.role())
     }
 
     fn layout(&self) -> Layout {

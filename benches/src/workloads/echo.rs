@@ -10,6 +10,7 @@ use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
 use crate::plan::Plan;
+use crate::programs::Program;
 use crate::report::columns::Layout;
 use crate::sample::Sample;
 
@@ -69,6 +70,10 @@ pub(super) fn plan(size: usize, connections: usize) -> Plan {
 impl Work for Echo {
     fn role(&self) -> &'static str {
         "echo"
+    }
+
+    fn program(&self, peer: &str) -> Option<&'static Program> {
+        self.place.program(peer, self.role())
     }
 
     fn layout(&self) -> Layout {

@@ -11,7 +11,7 @@ use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
-use crate::programs::listen;
+use crate::programs::{Program, listen};
 use crate::report::columns::{Layout, STREAMING};
 use crate::sample::Sample;
 
@@ -43,9 +43,22 @@ pub(super) fn workloads() -> Vec<Workload> {
     all
 }
 
+impl Proxy {
+    fn place(&self) -> Place {
+        match *self {
+            Proxy::RoundTrips { place, .. } => place,
+            Proxy::Bulk { .. } => Place::OneCpu,
+        }
+    }
+}
+
 impl Work for Proxy {
     fn role(&self) -> &'static str {
         "proxy"
+    }
+
+    fn program(&self, peer: &str) -> Option<&'static Program> {
+        self.place().program(peer, self.role())
     }
 
     fn layout(&self) -> Layout {
@@ -58,10 +71,11 @@ impl Work for Proxy {
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
         // With room for all at once: the proxies connect before anything is accepted.
         let upstream = listen((Ipv4Addr::LOCALHOST, 0).into())?;
-        let (size, connections, place) = match *self {
-            Proxy::RoundTrips { size, connections, place } => (size, connections, place),
-            Proxy::Bulk { connections } => (BULK_BUFFER, connections, Place::OneCpu),
+        let (size, connections) = match *self {
+            Proxy::RoundTrips { size, connections, .. } => (size, connections),
+            Proxy::Bulk { connections } => (BULK_BUFFER, connections),
         };
+        let place = self.place();
         let plan = echo::plan(size, connections).with("upstream", upstream.local_addr()?);
         let mut server = place.start(bench, program(self, peer)?, plan)?;
         let times = shared::settled(bench.settings.times, connections);

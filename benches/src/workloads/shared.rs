@@ -62,6 +62,12 @@ impl Place {
         self == Place::OneCpu
     }
 
+    /// The program by which `peer` plays `role` here: on both CPUs also one that differs only there.
+    pub(super) fn program(self, peer: &str, role: &str) -> Option<&'static Program> {
+        let there = format!("{role}{}", self.words().0);
+        Program::of(peer, &there).or_else(|| Program::of(peer, role))
+    }
+
     /// Starts `program` there.
     pub(super) fn start(self, bench: &mut Bench, program: &Program, plan: Plan) -> io::Result<Running> {
         let both = bench.cpus.both();

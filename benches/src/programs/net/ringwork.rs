@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use ringwork::net::{OwnedRecvHalf, OwnedSendHalf, TcpStream};
-use ringwork::{Serve, runtime::Builder};
+use ringwork::{Balance, Serve, runtime::Builder};
 
 use super::{Job, echo_job, pattern, proxy_job};
 use crate::plan::Plan;
@@ -15,26 +15,36 @@ use crate::programs::send::ringwork::counters;
 
 /// The echo server.
 pub(crate) fn echo(plan: &Plan) -> io::Result<()> {
-    run(plan, echo_job(plan)?)
+    run(plan, echo_job(plan)?, Balance::default())
 }
 
 /// The proxy.
 pub(crate) fn proxy(plan: &Plan) -> io::Result<()> {
-    run(plan, proxy_job(plan)?)
+    run(plan, proxy_job(plan)?, Balance::default())
 }
 
 /// The source.
 pub(crate) fn source(plan: &Plan) -> io::Result<()> {
-    run(plan, Job::Source)
+    run(plan, Job::Source, Balance::default())
 }
 
-fn run(plan: &Plan, job: Job) -> io::Result<()> {
+/// The echo server, to whose cores the kernel deals connections out by a hash.
+pub(crate) fn echo_hashed(plan: &Plan) -> io::Result<()> {
+    run(plan, echo_job(plan)?, Balance::Kernel)
+}
+
+/// The proxy of that kind.
+pub(crate) fn proxy_hashed(plan: &Plan) -> io::Result<()> {
+    run(plan, proxy_job(plan)?, Balance::Kernel)
+}
+
+fn run(plan: &Plan, job: Job, balance: Balance) -> io::Result<()> {
     let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
     let (handle, address) = (runtime.handle().clone(), plan.listen()?);
     runtime.block_on(async move {
         // An error of a connection is the client's: it has gone.
         let handler = move || move |stream, _| async move { drop(serve(stream, job).await) };
-        let server = Serve::new(address).start_local(handler).await?;
+        let server = Serve::new(address).balance(balance).start_local(handler).await?;
         announce_counting(server.local_addr(), move || Some(counters(&handle)))?;
         pending().await
     })
