@@ -27,7 +27,8 @@ use socket2::SockRef;
 use crate::child::Running;
 use crate::meter::{Times, latencies};
 use crate::raw::{Lanes, Tag};
-use crate::sample::Sample;
+use crate::sample::{P99_OF_A_TENTH, Sample};
+use crate::stats::median;
 use crate::usage::own_thread_ns;
 
 use crew::{Ends, Job};
@@ -137,12 +138,33 @@ impl Generator {
             self.pace = pace(Instant::now());
         }
         let (load_before, start) = (own_thread_ns(), Instant::now());
-        self.drive(traffic.times.measure)?;
+        let tenths = match traffic.rate {
+            Some(_) => Some(self.drive_in_tenths(traffic.times.measure)?),
+            None => self.drive(traffic.times.measure).map(|()| None)?,
+        };
         let (wall, load) = (start.elapsed(), own_thread_ns() - load_before);
         let used = server.reading()?.since(&before);
         let mut sample = Sample::of_server(self.answered, wall, used, &self.latency);
         sample.load_cpu_ns = Some(load);
-        Ok(sample)
+        Ok(match tenths {
+            Some(p99) => sample.with(P99_OF_A_TENTH, p99),
+            None => sample,
+        })
+    }
+
+    /// Turns of the ring until `time` has passed. The median of what the tenths of it have as their 99th
+    /// percentile, in nanoseconds.
+    fn drive_in_tenths(&mut self, time: Duration) -> io::Result<f64> {
+        let mut all = latencies();
+        let mut tenths = [0; 10];
+        for p99 in &mut tenths {
+            self.drive(time / 10)?;
+            *p99 = self.latency.value_at_quantile(0.99);
+            all.add(&self.latency).map_err(io::Error::other)?;
+            self.latency.reset();
+        }
+        self.latency = all;
+        Ok(median(tenths.map(|p99| p99 as f64)))
     }
 
     /// Waits until everything that was sent has been answered.

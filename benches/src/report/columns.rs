@@ -2,7 +2,7 @@
 //! tables are drawn here.
 
 use crate::bench::Apart;
-use crate::sample::Sample;
+use crate::sample::{P99_OF_A_TENTH, Sample};
 
 /// Whose ratios to the others a page shows, and whose goals there are.
 pub(crate) const OURS: &str = "ringwork";
@@ -37,6 +37,7 @@ const OPS: Column = ("op/s", Sample::ops_per_s, 0);
 const P50: Column = ("p50 µs", |s| micros(s.p50_ns), 1);
 const P999: Column = ("p99.9 µs", |s| micros(s.p999_ns), 1);
 const P99: Column = ("p99 µs", |s| micros(s.p99_ns), 1);
+const TENTH: Column = ("p99 of a tenth µs", |s| s.special(P99_OF_A_TENTH) / 1e3, 1);
 const SWITCHES: Column = ("switches/op", Sample::switches_per_op, 4);
 const OTHERS: Column = ("others' CPU %", Sample::others_percent, 0);
 const SOFTIRQ: Column = ("softirq CPU %", Sample::softirq_percent, 0);
@@ -54,6 +55,10 @@ const CPU_NS: Column = ("CPU ns/op", Sample::cpu_ns_per_op, 1);
 /// Of servers and readers.
 const SERVING_COLUMNS: &[Column] =
     &[CPU_US, USER_US, SYS_US, OPS, P50, P99, P999, SWITCHES, WAITS, RSS, SERVER, OTHERS, LOAD];
+
+/// Of servers below saturation.
+const OPEN_COLUMNS: &[Column] =
+    &[CPU_US, USER_US, SYS_US, OPS, P50, TENTH, P99, P999, SWITCHES, WAITS, RSS, SERVER, OTHERS, LOAD];
 
 /// Of servers that send and receive in bulk; one op is 64 KiB.
 const STREAM_COLUMNS: &[Column] = &[
@@ -182,6 +187,7 @@ const CPU_PER_OP: Cost = ("CPU per op", Sample::cpu_ns_per_op, Unit::Nanos);
 const TIME_PER_OP: Cost = ("time per op", Sample::wall_ns_per_op, Unit::Nanos);
 const P50_RATIO: Cost = ("p50", P50.1, Unit::Micros);
 const P99_RATIO: Cost = ("p99", P99.1, Unit::Micros);
+const TENTH_RATIO: Cost = (P99_OF_A_TENTH, TENTH.1, Unit::Micros);
 const P999_RATIO: Cost = ("p99.9", P999.1, Unit::Micros);
 /// The kernel does much of a stream in its own time, which no process pays for: what the CPU was busy for.
 const BUSY_PER_OP: Cost = ("busy CPU per op", |s| s.per_op(s.busy_ns), Unit::Nanos);
@@ -196,8 +202,8 @@ pub(crate) const STREAMING: Layout =
 
 /// Of servers below saturation: latencies are their own, not those of a queue.
 pub(crate) const OPEN: Layout = Layout {
-    columns: SERVING_COLUMNS,
-    ratios: &[P50_RATIO, P99_RATIO, P999_RATIO, CPU_PER_OP],
+    columns: OPEN_COLUMNS,
+    ratios: &[P50_RATIO, TENTH_RATIO, P99_RATIO, P999_RATIO, CPU_PER_OP],
     is_closed_loop: false,
 };
 
