@@ -132,8 +132,8 @@ impl Side {
 /// Passes on what `from` sends until it has sent all.
 async fn pass(from: &Side, to: &Side) -> Result<(), Broken> {
     from.stream.forward_to(&to.stream).await.map_err(|error| match error {
-        ForwardError::Recv(error) => from.broken(error),
-        ForwardError::Send(error) => to.broken(error),
+        ForwardError::Recv { error, .. } => from.broken(error),
+        ForwardError::Send { error, .. } => to.broken(error),
     })?;
     to.stream.shutdown_write().await.map_err(|error| to.broken(error))
 }

@@ -13,8 +13,9 @@ use super::forward::ForwardError;
 use super::ops::Ready;
 use super::pipes::Taken;
 use super::poll_write;
+use super::send_off;
 use super::shared::Shared;
-use super::turn::{Place, SendTurn};
+use super::turn::Place;
 use crate::base::coop;
 use crate::buf::PooledBuf;
 use crate::ring::op::Op;
@@ -29,13 +30,7 @@ const SMALL_RUN: u32 = 4;
 /// Bytes of a round that cost a unit of the task's budget: some microseconds of the core.
 const UNIT: usize = 16 * 1024;
 
-/// How it ended. The bytes are those that were sent on.
-pub(super) struct Carried {
-    pub(super) bytes: u64,
-    pub(super) end: End,
-}
-
-/// Why.
+/// How it ended.
 pub(super) enum End {
     /// What comes is no bulk any more, or something that only a receive can tell: the end, or an urgent byte.
     Bulk,
@@ -43,41 +38,36 @@ pub(super) enum End {
     Pipes,
 }
 
-/// Sends on what comes, for as long as it is bulk.
-pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<Carried, ForwardError> {
+/// Sends on what comes, for as long as it is bulk, and counts it in `all`.
+pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) -> Result<End, ForwardError> {
     let mut load = Load { from, place: Place::Outside, pipe: None };
     poll_fn(|cx| from.recv_turn.poll_enter(&mut load.place, cx)).await;
-    let mut carried = Carried { bytes: 0, end: End::Bulk };
     if !from.recv().is_bulk_and_idle() {
         // Another receiver has come in between.
-        return Ok(carried);
+        return Ok(End::Bulk);
     }
     let mut small = 0;
     while small < SMALL_RUN {
         if from.recv_turn.has_waiting() {
             // It is bulk all the same, and this comes back behind who waits.
-            return Ok(carried);
+            return Ok(End::Bulk);
         }
-        let filled = load.fill().await.map_err(ForwardError::Recv)?;
-        let Some(len) = filled else {
-            carried.end = End::Pipes;
-            return Ok(carried);
-        };
+        let filled = load.fill().await.map_err(|error| ForwardError::Recv { error, sent: *all })?;
+        let Some(len) = filled else { return Ok(End::Pipes) };
         if len == 0 {
             break;
         }
-        if !load.drain(to).await.map_err(ForwardError::Send)? {
-            carried.end = End::Pipes;
-            return Ok(carried);
+        let drained = load.drain(to, all).await;
+        if !drained.map_err(|error| ForwardError::Send { error, sent: *all })? {
+            return Ok(End::Pipes);
         }
-        carried.bytes += len as u64;
         small = if len < BUFFER_SIZE as usize { small + 1 } else { 0 };
         for _ in 0..len.div_ceil(UNIT) {
             coop::consume_budget().await;
         }
     }
     from.recv().saw_messages();
-    Ok(carried)
+    Ok(End::Bulk)
 }
 
 /// What has left one socket and not reached the other, and the turn to receive more.
@@ -118,16 +108,19 @@ impl Load<'_> {
         }
     }
 
-    /// Sends all of it, and waits where the socket is full. False if that does not splice.
-    async fn drain(&mut self, to: &Arc<Shared>) -> io::Result<bool> {
-        let _turn = SendTurn::take(to).await;
+    /// Sends all of it, counted in `all`, and waits where the socket is full. False if that does not splice.
+    async fn drain(&mut self, to: &Arc<Shared>, all: &mut u64) -> io::Result<bool> {
+        let _turn = send_off::take_turn(to).await?;
         poll_write::check(to)?;
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
             if fork::is_child() {
                 return Err(fork::error());
             }
             to.set_nonblocking()?;
-            match pipe.drain(to.fd()) {
+            let held = pipe.held();
+            let drained = pipe.drain(to.fd());
+            *all += (held - pipe.held()) as u64;
+            match drained {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     Op::new(Ready::to_send(to)).await?;
                 }
@@ -135,7 +128,7 @@ impl Load<'_> {
                     self.unload();
                     return Ok(false);
                 }
-                sent => sent?,
+                drained => drained?,
             }
         }
         self.unload();

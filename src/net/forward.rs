@@ -19,12 +19,11 @@
 //!   not made in a child.
 #![forbid(unsafe_code)]
 
-use super::carry::{self, Carried, End};
+use super::carry::{self, End};
 use super::poll_write;
 use super::receive::RecvPooled;
 use super::send_off;
 use super::shared::Shared;
-use super::turn::SendTurn;
 use crate::buf::PooledBuf;
 use crate::ring::pool::BUFFER_SIZE;
 use std::fmt;
@@ -50,27 +49,49 @@ pub(super) mod sealed {
     }
 }
 
-/// Which of two streams has ended [`TcpStream::forward_to`](super::TcpStream::forward_to) with an error.
+/// Which of two streams has ended [`TcpStream::forward_to`](super::TcpStream::forward_to) with an error, and
+/// how many bytes had been sent on before: what the kernel had taken, or a ring, which need not have arrived.
 ///
 /// ```
+/// use std::io::{self, ErrorKind};
 /// use ringwork::net::ForwardError;
 ///
-/// let error = ForwardError::Send(std::io::ErrorKind::BrokenPipe.into());
-/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::BrokenPipe);
+/// let error = ForwardError::Send { error: ErrorKind::BrokenPipe.into(), sent: 4096 };
+/// assert_eq!(error.sent(), 4096);
+/// assert_eq!(io::Error::from(error).kind(), ErrorKind::BrokenPipe);
 /// ```
 #[derive(Debug)]
 pub enum ForwardError {
     /// The one that receives.
-    Recv(io::Error),
+    Recv {
+        /// Why.
+        error: io::Error,
+        /// Bytes that were sent on before.
+        sent: u64,
+    },
     /// The one that sends.
-    Send(io::Error),
+    Send {
+        /// Why.
+        error: io::Error,
+        /// Bytes that were sent on before.
+        sent: u64,
+    },
+}
+
+impl ForwardError {
+    /// Bytes that were sent on before.
+    pub fn sent(&self) -> u64 {
+        match self {
+            Self::Recv { sent, .. } | Self::Send { sent, .. } => *sent,
+        }
+    }
 }
 
 impl fmt::Display for ForwardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Recv(_) => "receiving what is to be sent on",
-            Self::Send(_) => "sending on what was received",
+            Self::Recv { .. } => "receiving what is to be sent on",
+            Self::Send { .. } => "sending on what was received",
         })
     }
 }
@@ -78,7 +99,7 @@ impl fmt::Display for ForwardError {
 impl std::error::Error for ForwardError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Recv(error) | Self::Send(error) => Some(error),
+            Self::Recv { error, .. } | Self::Send { error, .. } => Some(error),
         }
     }
 }
@@ -86,7 +107,7 @@ impl std::error::Error for ForwardError {
 impl From<ForwardError> for io::Error {
     fn from(error: ForwardError) -> io::Error {
         match error {
-            ForwardError::Recv(error) | ForwardError::Send(error) => error,
+            ForwardError::Recv { error, .. } | ForwardError::Send { error, .. } => error,
         }
     }
 }
@@ -98,12 +119,13 @@ const RETRY: u64 = 1 << 20;
 pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64, ForwardError> {
     let (mut all, mut splices_from) = (0, 0);
     loop {
-        let mut piece = Piece::receive(from).await.map_err(ForwardError::Recv)?;
+        let received = Piece::receive(from).await;
+        let mut piece = received.map_err(|error| ForwardError::Recv { error, sent: all })?;
         let len = piece.len();
         if len == 0 {
             return Ok(all);
         }
-        piece.send_off(to).await.map_err(ForwardError::Send)?;
+        piece.send_off(to).await.map_err(|error| ForwardError::Send { error, sent: all })?;
         drop(piece);
         all += len as u64;
         // Asked seldom: it takes the lock.
@@ -111,9 +133,7 @@ pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64,
             continue;
         }
         // In a box: a future is as large as its largest wait, and most connections never come here.
-        let Carried { bytes, end } = Box::pin(carry::bulk(from, to)).await?;
-        all += bytes;
-        match end {
+        match Box::pin(carry::bulk(from, to, &mut all)).await? {
             End::Bulk => {}
             End::Pipes => splices_from = all + RETRY,
         }
@@ -139,13 +159,7 @@ impl<'a> Piece<'a> {
     }
 
     async fn send_off(&mut self, to: &Arc<Shared>) -> io::Result<()> {
-        let mut turn = SendTurn::new(to);
-        poll_fn(|cx| {
-            // Each time: it may be polled elsewhere by then.
-            send_off::may_send()?;
-            turn.poll(cx).map(Ok::<_, io::Error>)
-        })
-        .await?;
+        let mut turn = send_off::take_turn(to).await?;
         // Before the bytes are taken: they stay with the stream if a send has failed.
         poll_write::check(to)?;
         self.bytes.take().map_or(Ok(()), |bytes| send_off::go(&mut turn, bytes))

@@ -36,7 +36,7 @@ use crate::base::coop;
 use crate::buf::IoBuf;
 use crate::ring::op::submit_orphan;
 use crate::sys::fork;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,6 +64,21 @@ impl<'a, B: IoBuf> SendOff<'a, B> {
 pub(super) fn may_send() -> io::Result<()> {
     assert_reach();
     if fork::is_child() { Err(fork::error()) } else { Ok(()) }
+}
+
+/// Waits for the turn.
+///
+/// # Panics
+/// As [`may_send`].
+pub(super) async fn take_turn(shared: &Arc<Shared>) -> io::Result<SendTurn<'_>> {
+    let mut turn = SendTurn::new(shared);
+    poll_fn(|cx| {
+        // Each time: it may be polled elsewhere by then.
+        may_send()?;
+        turn.poll(cx).map(Ok::<_, io::Error>)
+    })
+    .await?;
+    Ok(turn)
 }
 
 /// With the turn: tells what has become of those before, or submits.

@@ -116,20 +116,24 @@ fn it_says_which_side_has_failed() {
             // The receiving side is reset behind what it sent.
             let ((from, mut writes), (to, reads)) = (half_std_pair(), half_std_pair());
             let reading = handle.spawn_blocking(move || {
-                let mut buf = vec![0; 100_000];
+                let (mut buf, mut all) = (vec![0; 100_000], 0);
                 let mut reads = &reads;
-                while reads.read(&mut buf).is_ok_and(|n| n > 0) {}
+                while let Ok(n @ 1..) = reads.read(&mut buf) {
+                    all += n as u64;
+                }
+                all
             });
             let writing = handle.spawn_blocking(move || {
                 writes.write_all(&pattern(0, len)).unwrap();
                 SockRef::from(&writes).set_linger(Some(Duration::ZERO)).unwrap();
             });
             let error = from.forward_to(&to).await.unwrap_err();
-            assert!(matches!(&error, ForwardError::Recv(_)), "{error:?}");
+            assert!(matches!(&error, ForwardError::Recv { .. }), "{error:?}");
+            let sent = error.sent();
             assert_eq!(std::io::Error::from(error).kind(), ErrorKind::ConnectionReset);
             writing.await.unwrap();
             drop(to);
-            reading.await.unwrap();
+            assert_eq!(reading.await.unwrap(), sent, "what was sent on arrives");
 
             // The sending side is gone, with more to come.
             let ((from, mut writes), (to, reads)) = (half_std_pair(), half_std_pair());
@@ -137,7 +141,7 @@ fn it_says_which_side_has_failed() {
             drop(reads);
             let writing = handle.spawn_blocking(move || while writes.write_all(&pattern(0, len)).is_ok() {});
             let error = from.forward_to(&to).await.unwrap_err();
-            assert!(matches!(&error, ForwardError::Send(_)), "{error:?}");
+            assert!(matches!(&error, ForwardError::Send { .. }), "{error:?}");
             drop(from);
             writing.await.unwrap();
         }

@@ -17,7 +17,7 @@ fn ops_dropped_at_random_places_leak_nothing() {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
         runtime.block_on(async {
-            let start = Levels::at_start(&handle).await;
+            let start = Levels::at_start(&handle).await.but_for_kept_pipes();
             let tasks: Vec<_> = (0..TASKS)
                 .map(|n| {
                     let (random, handle) = (random.fork(), handle.clone());
@@ -59,7 +59,7 @@ async fn drop_many(handle: Handle, mut random: Random, ops: usize) {
 
 /// Drops an op here, on the other core (where it may be polled first), on the blocking pool or on a plain
 /// thread.
-fn drop_somewhere(handle: &Handle, mut op: AnyOp, mut random: Random) {
+pub(crate) fn drop_somewhere(handle: &Handle, mut op: AnyOp, mut random: Random) {
     let other = 1 - ringwork::core::current().expect("this is a core");
     match random.below(8) {
         0..3 => drop(op),

@@ -3,6 +3,7 @@
 //! freed.
 
 mod canary;
+mod forwards;
 mod going_down;
 mod leaks;
 mod receives;

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub(crate) type AnyOp = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The kinds of ops there are.
-pub(crate) const KINDS: u64 = 22;
+pub(crate) const KINDS: u64 = 24;
 
 pub(crate) struct Stage {
     pub(crate) ends: [Arc<TcpStream>; 2],
@@ -128,6 +128,7 @@ impl Stage {
             }
             13 => Box::pin(async move { drop(file.sync_data().await) }),
             14..18 => self.unix_op(kind, size, random),
+            18..20 => self.forwarding_op(random),
             _ => self.datagram_op(kind, size, random),
         }
     }
@@ -144,13 +145,25 @@ impl Stage {
         }
     }
 
+    /// From any stream to any, itself included: what it passes on may come back to it for ever.
+    fn forwarding_op(&self, random: &mut Random) -> AnyOp {
+        let stream = Arc::clone(&self.ends[random.below(2) as usize]);
+        let unix = Arc::clone(&self.unix_ends[random.below(2) as usize]);
+        let other = Arc::clone(&self.ends[random.below(2) as usize]);
+        match random.below(3) {
+            0 => Box::pin(async move { drop(stream.forward_to(&*unix).await) }),
+            1 => Box::pin(async move { drop(unix.forward_to(&*stream).await) }),
+            _ => Box::pin(async move { drop(stream.forward_to(&*other).await) }),
+        }
+    }
+
     fn datagram_op(&self, kind: u64, size: usize, random: &mut Random) -> AnyOp {
         let socket = Arc::clone(&self.datagrams);
         let wait = Duration::from_micros(random.below(200));
         match kind {
-            18 => Box::pin(async move { drop(socket.recv(Canary::empty(size)).await) }),
-            19 => Box::pin(async move { drop(socket.peek_from(Canary::empty(size)).await) }),
-            20 => Box::pin(async move { drop(socket.recv_from(Canary::empty(size)).timeout(wait).await) }),
+            20 => Box::pin(async move { drop(socket.recv(Canary::empty(size)).await) }),
+            21 => Box::pin(async move { drop(socket.peek_from(Canary::empty(size)).await) }),
+            22 => Box::pin(async move { drop(socket.recv_from(Canary::empty(size)).timeout(wait).await) }),
             _ => {
                 // Some are too long for a datagram, which is an error like any other.
                 Box::pin(async move { drop(socket.send(Canary::full(vec![8; size])).await) })
