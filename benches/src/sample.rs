@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage::Usage;
 
-/// What a turn in open loop has besides: the median of what its tenths have as their 99th percentile, in
-/// nanoseconds. A machine that stands still for some ms, as virtual ones do, spoils one or two tenths; a
-/// server that does so all the time spoils most.
+/// What a turn in open loop has besides, in nanoseconds (`load/tenths.rs`).
 pub(crate) const P99_OF_A_TENTH: &str = "p99 of a tenth";
 
 /// Readings of one slice; times in nanoseconds.

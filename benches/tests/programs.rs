@@ -21,6 +21,8 @@ const ECHOES: &[&str] = &[
     "smol_echo",
     #[cfg(feature = "ringwork")]
     "ringwork_echo",
+    #[cfg(feature = "ringwork")]
+    "ringwork-hashed_echo-all",
 ];
 const PROXIES: &[&str] = &[
     "floor_proxy",
@@ -32,6 +34,8 @@ const PROXIES: &[&str] = &[
     "smol_proxy",
     #[cfg(feature = "ringwork")]
     "ringwork_proxy",
+    #[cfg(feature = "ringwork")]
+    "ringwork-hashed_proxy-all",
 ];
 const STORES: &[&str] = &[
     "floor_kv",

@@ -262,7 +262,7 @@ macro_rules! stream_calls {
             /// `sendfile(2)` everywhere: Rust's `main` ignores it, and who takes that back is ended by it.
             ///
             /// # Errors
-            /// Which side has failed, how, and how many bytes had been sent on by then.
+            /// Which side has failed, how, and how many bytes had been sent on at most.
             pub async fn forward_to(
                 &self,
                 to: &impl $crate::net::ForwardTarget,

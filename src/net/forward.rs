@@ -12,6 +12,8 @@
 //! # What if
 //! - *The future is dropped*: what it had received and not sent goes back to the front of the receive side's
 //!   queue, before the turn passes. No byte is lost, none is sent twice.
+//! - *A side fails*: what was not sent on goes back, too, and the error says how many bytes were, as far as
+//!   one knows on this side: those in a ring's hands count, though the failure may be theirs.
 //! - *The task moves on*: nothing here belongs to a core.
 //! - *There is no pipe to be had, or a socket does not splice*: bulk goes through buffers as well, and a pipe
 //!   is asked for again after a while.
@@ -50,7 +52,11 @@ pub(super) mod sealed {
 }
 
 /// Which of two streams has ended [`TcpStream::forward_to`](super::TcpStream::forward_to) with an error, and
-/// how many bytes had been sent on before: what the kernel had taken, or a ring, which need not have arrived.
+/// how many bytes had been sent on before.
+///
+/// That is what the kernel has taken, or a ring on its way there: no fewer than have arrived, and more if
+/// they have been lost with the connection. What was received and not sent on is received next from the
+/// stream that was to be forwarded.
 ///
 /// ```
 /// use std::io::{self, ErrorKind};
@@ -66,20 +72,20 @@ pub enum ForwardError {
     Recv {
         /// Why.
         error: io::Error,
-        /// Bytes that were sent on before.
+        /// How many bytes had been sent on, at most.
         sent: u64,
     },
     /// The one that sends.
     Send {
         /// Why.
         error: io::Error,
-        /// Bytes that were sent on before.
+        /// How many bytes had been sent on, at most.
         sent: u64,
     },
 }
 
 impl ForwardError {
-    /// Bytes that were sent on before.
+    /// How many bytes had been sent on, at most.
     pub fn sent(&self) -> u64 {
         match self {
             Self::Recv { sent, .. } | Self::Send { sent, .. } => *sent,

@@ -66,7 +66,10 @@ pub(super) fn may_send() -> io::Result<()> {
     if fork::is_child() { Err(fork::error()) } else { Ok(()) }
 }
 
-/// Waits for the turn.
+/// Waits for the turn, for who submits an op with it.
+///
+/// # Errors
+/// In a child of fork, where the turn of an op that the parent has never passes.
 ///
 /// # Panics
 /// As [`may_send`].

@@ -90,8 +90,9 @@ pub(crate) struct Surplus<'a, T, const N: usize = CAPACITY> {
 }
 
 struct Ring<T, const N: usize> {
-    // Written by thieves too, and the owner's alone.
+    /// Thieves write it, too.
     head: Apart<AtomicU64>,
+    /// The owner alone writes it.
     tail: Apart<AtomicU32>,
     slots: Box<[UnsafeCell<MaybeUninit<T>>; N]>,
 }

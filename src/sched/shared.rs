@@ -123,6 +123,7 @@ pub(crate) struct Shared {
     pub(super) drain: Drain,
     pub(crate) parked: Parked,
     pub(super) spinners: Spinners,
+    // Written with each task that is spawned from outside; what stands around it is read after each poll.
     pub(super) stock: Apart<Stock>,
     pub(crate) stuck: Stuck,
     closing: AtomicBool,

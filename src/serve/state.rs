@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Each core counts its own connections.
+/// Connections of one core, which counts them itself.
 type Count = Apart<AtomicUsize>;
 
 /// Arrivals at one core after which all counts of arrivals are halved, so that the last few thousand decide.

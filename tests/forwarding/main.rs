@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
-use support::{Random, assert_pattern, everywhere, half_std_pair, on_cores, pair, pattern};
+use support::{Random, assert_pattern, everywhere, forwarding_pipes, half_std_pair, on_cores, pair, pattern};
 
 /// Writes the pattern in pieces, runs of small and of large ones, and ends.
 fn write_pieces(mut to: impl Write + AsFd, mut random: Random, len: usize) {
@@ -135,15 +135,19 @@ fn it_says_which_side_has_failed() {
             drop(to);
             assert_eq!(reading.await.unwrap(), sent, "what was sent on arrives");
 
-            // The sending side is gone, with more to come.
-            let ((from, mut writes), (to, reads)) = (half_std_pair(), half_std_pair());
-            SockRef::from(&reads).set_linger(Some(Duration::ZERO)).unwrap();
-            drop(reads);
+            // The sending side goes, with more to come.
+            let ((from, mut writes), (to, mut reads)) = (half_std_pair(), half_std_pair());
             let writing = handle.spawn_blocking(move || while writes.write_all(&pattern(0, len)).is_ok() {});
+            let reading = handle.spawn_blocking(move || {
+                reads.read_exact(&mut vec![0; len]).unwrap();
+                SockRef::from(&reads).set_linger(Some(Duration::ZERO)).unwrap();
+            });
             let error = from.forward_to(&to).await.unwrap_err();
             assert!(matches!(&error, ForwardError::Send { .. }), "{error:?}");
+            assert!(error.sent() >= len as u64, "what has arrived was sent on");
             drop(from);
             writing.await.unwrap();
+            reading.await.unwrap();
         }
     });
 }
@@ -289,7 +293,7 @@ fn bulk_takes_a_pipe_and_where_there_is_none_it_goes_through_buffers() {
             writing.join().unwrap();
             reading.join().unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
-            assert_eq!(pipes() == 0, few);
+            assert_eq!(forwarding_pipes() == 0, few);
             if !few {
                 idle_after_bulk().await;
             }
@@ -319,17 +323,6 @@ async fn idle_after_bulk() {
         }
         all.push((forwarding, writes, reads));
     }
-    let pipes = pipes();
+    let pipes = forwarding_pipes();
     assert!((1..=2 * 2).contains(&pipes), "{pipes} ends of pipes for {} idle connections", all.len());
-}
-
-/// Ends of large pipes that this process has open.
-fn pipes() -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let pipes = open.filter(|fd| {
-        let number: i32 = fd.file_name().to_str().unwrap().parse().unwrap();
-        // SAFETY: asks for a number; a descriptor that is gone or no pipe answers -1.
-        unsafe { libc::fcntl(number, libc::F_GETPIPE_SZ) >= 256 << 10 }
-    });
-    pipes.count()
 }

@@ -126,42 +126,45 @@ pub(crate) struct Levels {
     pub(crate) tasks: u64,
     pub(crate) in_flight: u64,
     pub(crate) buffers_out: u64,
-    /// Threads may keep pipes, which are not among the descriptors.
-    forwards: bool,
 }
 
 impl fmt::Debug for Levels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { descriptors, tasks, in_flight, buffers_out, .. } = self;
+        let Self { descriptors, tasks, in_flight, buffers_out } = self;
         write!(f, "{descriptors} descriptors, {tasks} tasks, {in_flight} ops, {buffers_out} buffers out")
     }
 }
 
-/// Descriptors this process has open.
+/// Descriptors this process has open, but for the pipes of `forward_to`: threads keep some.
 pub(crate) fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
+    all_and_forwarding().0
 }
 
-/// The same but for the pipes that its threads keep for bulk to be forwarded.
-pub(crate) fn descriptors_but_for_kept_pipes() -> usize {
-    descriptors() - kept_pipes()
+/// Ends of the pipes of `forward_to` that this process has open.
+pub(crate) fn forwarding_pipes() -> usize {
+    all_and_forwarding().1
 }
 
-/// The ends of pipes that threads of this process may keep: of two pipes each.
-fn kept_pipes() -> usize {
-    let links = std::fs::read_dir("/proc/self/fd").expect("proc is mounted").filter_map(Result::ok);
-    let is_pipe = |link: &std::path::PathBuf| link.to_string_lossy().starts_with("pipe:");
-    let pipes = links.filter_map(|link| std::fs::read_link(link.path()).ok()).filter(is_pipe).count();
-    let threads = std::fs::read_dir("/proc/self/task").expect("proc is mounted").count();
-    pipes.min(4 * threads)
+fn all_and_forwarding() -> (usize, usize) {
+    let open = std::fs::read_dir("/proc/self/fd").expect("proc is mounted").flatten();
+    let numbers = open.filter_map(|fd| fd.file_name().to_str()?.parse::<i32>().ok());
+    // No other pipe is that large.
+    // SAFETY: asks for a number; a descriptor that is gone, or is no pipe, answers -1.
+    let is_large = |fd: &i32| unsafe { libc::fcntl(*fd, libc::F_GETPIPE_SZ) } >= 256 << 10;
+    let (forwarding, others): (Vec<_>, Vec<_>) = numbers.partition(is_large);
+    (others.len(), forwarding.len())
+}
+
+/// Waits until there are no pipes left but those that this thread, or another one, may keep: two.
+pub(crate) fn forwarding_pipes_go() {
+    let until = Instant::now() + Duration::from_secs(10);
+    while forwarding_pipes() > 4 {
+        assert!(Instant::now() < until, "{} ends of pipes are left", forwarding_pipes());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 impl Levels {
-    /// These, of a runtime that forwards: the pipes that its threads keep do not count.
-    pub(crate) fn but_for_kept_pipes(self) -> Self {
-        Self { descriptors: descriptors_but_for_kept_pipes(), forwards: true, ..self }
-    }
-
     /// The levels now, as each core last published them.
     pub(crate) fn now(handle: &Handle) -> Self {
         let cores = handle.metrics().cores;
@@ -170,14 +173,13 @@ impl Levels {
             tasks: cores.iter().map(|core| core.tasks).sum(),
             in_flight: cores.iter().map(|core| core.in_flight).sum(),
             buffers_out: cores.iter().map(|core| core.pool_buffers - core.pool_available).sum(),
-            forwards: false,
         }
     }
 
     /// The levels of a runtime that has nothing to do.
     pub(crate) async fn at_start(handle: &Handle) -> Self {
         touch(handle).await;
-        Self { descriptors: descriptors(), tasks: 0, in_flight: 0, buffers_out: 0, forwards: false }
+        Self { descriptors: descriptors(), tasks: 0, in_flight: 0, buffers_out: 0 }
     }
 
     /// The levels of a runtime whose servers wait for somebody to connect.
@@ -194,7 +196,6 @@ impl Levels {
         loop {
             touch(handle).await;
             let now = Self::now(handle);
-            let now = if self.forwards { now.but_for_kept_pipes() } else { now };
             if now == *self {
                 return;
             }

@@ -3,7 +3,7 @@
 
 use crate::canary::graves_are_quiet;
 use crate::stage::{AnyOp, Stage, poll_here, poll_some};
-use crate::support::{LIMIT, Levels, Random, alone, runtime, within};
+use crate::support::{LIMIT, Levels, Random, alone, forwarding_pipes_go, runtime, within};
 use ringwork::runtime::Handle;
 
 const TASKS: usize = 6;
@@ -17,7 +17,7 @@ fn ops_dropped_at_random_places_leak_nothing() {
         let runtime = runtime(2);
         let handle = runtime.handle().clone();
         runtime.block_on(async {
-            let start = Levels::at_start(&handle).await.but_for_kept_pipes();
+            let start = Levels::at_start(&handle).await;
             let tasks: Vec<_> = (0..TASKS)
                 .map(|n| {
                     let (random, handle) = (random.fork(), handle.clone());
@@ -32,6 +32,7 @@ fn ops_dropped_at_random_places_leak_nothing() {
         graves_are_quiet();
         let report = runtime.shutdown_timeout(LIMIT);
         assert!(report.is_clean(), "{report}");
+        forwarding_pipes_go();
     });
 }
 

@@ -145,7 +145,7 @@ impl Stage {
         }
     }
 
-    /// From any stream to any, itself included: what it passes on may come back to it for ever.
+    /// Between streams, to itself included: what it passes on may come back to it for ever.
     fn forwarding_op(&self, random: &mut Random) -> AnyOp {
         let stream = Arc::clone(&self.ends[random.below(2) as usize]);
         let unix = Arc::clone(&self.unix_ends[random.below(2) as usize]);

@@ -12,6 +12,7 @@ pub(crate) mod http2;
 mod line;
 mod pace;
 mod supply;
+mod tenths;
 pub(crate) mod tls;
 
 use std::io;
@@ -28,7 +29,6 @@ use crate::child::Running;
 use crate::meter::{Times, latencies};
 use crate::raw::{Lanes, Tag};
 use crate::sample::{P99_OF_A_TENTH, Sample};
-use crate::stats::median;
 use crate::usage::own_thread_ns;
 
 use crew::{Ends, Job};
@@ -36,6 +36,7 @@ use dialog::Dialog;
 use line::Line;
 use pace::{Pace, Rhythm};
 use supply::{Messages, Pools};
+use tenths::Tenths;
 
 const RECV: u8 = 0;
 const SEND: u8 = 1;
@@ -132,39 +133,30 @@ impl Generator {
         let before = server.reading()?;
         self.answered = 0;
         self.latency.reset();
+        let mut tenths = traffic.rate.map(|_| Tenths::of(traffic.times.measure));
         if traffic.rate.is_some() {
             // What fell due while the server was asked is not the server's fault.
             self.settle()?;
             self.pace = pace(Instant::now());
         }
         let (load_before, start) = (own_thread_ns(), Instant::now());
-        let tenths = match traffic.rate {
-            Some(_) => Some(self.drive_in_tenths(traffic.times.measure)?),
-            None => self.drive(traffic.times.measure).map(|()| None)?,
-        };
+        self.now = start;
+        self.drive_while(|generator| match &mut tenths {
+            Some(tenths) => tenths.go_on(start, generator.now, &mut generator.latency),
+            None => generator.now < start + traffic.times.measure,
+        })?;
         let (wall, load) = (start.elapsed(), own_thread_ns() - load_before);
         let used = server.reading()?.since(&before);
+        let p99 = tenths.as_ref().map(Tenths::p99);
+        if let Some(tenths) = tenths {
+            self.latency = tenths.sum();
+        }
         let mut sample = Sample::of_server(self.answered, wall, used, &self.latency);
         sample.load_cpu_ns = Some(load);
-        Ok(match tenths {
+        Ok(match p99 {
             Some(p99) => sample.with(P99_OF_A_TENTH, p99),
             None => sample,
         })
-    }
-
-    /// Turns of the ring until `time` has passed. The median of what the tenths of it have as their 99th
-    /// percentile, in nanoseconds.
-    fn drive_in_tenths(&mut self, time: Duration) -> io::Result<f64> {
-        let mut all = latencies();
-        let mut tenths = [0; 10];
-        for p99 in &mut tenths {
-            self.drive(time / 10)?;
-            *p99 = self.latency.value_at_quantile(0.99);
-            all.add(&self.latency).map_err(io::Error::other)?;
-            self.latency.reset();
-        }
-        self.latency = all;
-        Ok(median(tenths.map(|p99| p99 as f64)))
     }
 
     /// Waits until everything that was sent has been answered.

@@ -247,7 +247,10 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("nginx-sendfile", "the same with sendfile on"),
     ("redis", "redis-server, one thread, nothing on disk; where it is installed"),
     ("ringwork", "ringwork with its defaults; for files, examples/file_server"),
-    ("ringwork-hashed", "the same with Balance::Kernel: connections spread by the hash that all others have"),
+    (
+        "ringwork-hashed",
+        "the same with Balance::Kernel: connections spread by a hash, as SO_REUSEPORT does by default",
+    ),
     ("ringwork-bare", "ringwork's calls without a web server around them"),
     ("ringwork-ported", "tokio's row, line for line, over ringwork's streams"),
     ("ringwork-polled", "ringwork's own tls under tokio's traits"),

@@ -8,7 +8,6 @@ use super::{Work, Workload, echo, program};
 use crate::bench::{Bench, CONNECTING};
 use crate::load::connect::MESSAGE;
 use crate::load::crew::Watch;
-use crate::programs::Program;
 use crate::report::columns::Layout;
 use crate::sample::Sample;
 
@@ -33,8 +32,8 @@ impl Work for Connections {
         "echo"
     }
 
-    fn program(&self, peer: &str) -> Option<&'static Program> {
-        self.place.program(peer, self.role())
+    fn place(&self) -> Option<Place> {
+        Some(self.place)
     }
 
     fn layout(&self) -> Layout {

@@ -10,7 +10,6 @@ use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
 use crate::plan::Plan;
-use crate::programs::Program;
 use crate::report::columns::Layout;
 use crate::sample::Sample;
 
@@ -72,8 +71,8 @@ impl Work for Echo {
         "echo"
     }
 
-    fn program(&self, peer: &str) -> Option<&'static Program> {
-        self.place.program(peer, self.role())
+    fn place(&self) -> Option<Place> {
+        Some(self.place)
     }
 
     fn layout(&self) -> Layout {

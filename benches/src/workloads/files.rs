@@ -58,6 +58,10 @@ impl Work for StaticFile {
         if self.cache { "files" } else { "files-nocache" }
     }
 
+    fn place(&self) -> Option<Place> {
+        Some(self.place)
+    }
+
     fn layout(&self) -> Layout {
         self.place.layout()
     }

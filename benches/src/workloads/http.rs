@@ -65,6 +65,10 @@ impl Work for Http {
         }
     }
 
+    fn place(&self) -> Option<Place> {
+        Some(self.place)
+    }
+
     fn layout(&self) -> Layout {
         self.place.layout()
     }

@@ -27,6 +27,8 @@ use crate::programs::{PEERS, Program};
 use crate::report::columns::Layout;
 use crate::sample::Sample;
 
+use shared::Place;
+
 /// One line of `list`, one set of tables of `compare`.
 pub(crate) struct Workload {
     pub(crate) name: String,
@@ -44,9 +46,15 @@ pub(crate) trait Work {
     /// What its tables show.
     fn layout(&self) -> Layout;
 
-    /// The program by which `peer` takes part, if it does.
+    /// Where the server runs, if that may be both CPUs.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
+    /// The program by which `peer` takes part, if it does: on both CPUs also one that differs only there.
     fn program(&self, peer: &str) -> Option<&'static Program> {
-        Program::of(peer, self.role())
+        let there = self.place().map_or("", |place| place.words().0);
+        Program::of(peer, &format!("{}{there}", self.role())).or_else(|| Program::of(peer, self.role()))
     }
 
     /// Why this cannot be measured on this machine, if so: no failure, but a line in the report.
@@ -114,7 +122,22 @@ fn program(work: &dyn Work, peer: &str) -> io::Result<&'static Program> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::all;
+    use super::{Workload, all};
+
+    fn named(name: &str) -> Workload {
+        all().into_iter().find(|workload| workload.name == name).expect("there is one")
+    }
+
+    #[cfg(feature = "ringwork")]
+    #[test]
+    fn who_differs_with_several_cores_only_takes_part_on_both_cpus_only() {
+        let takes_part = |name| named(name).peers().any(|peer| peer == "ringwork-hashed");
+        assert!(["echo-64x64-all", "proxy-64x64-all", "connect-all"].into_iter().all(takes_part));
+        assert!(
+            !["echo-64x64", "proxy-64x64", "proxy-bulk-x1", "connect", "open-10"].into_iter().any(takes_part)
+        );
+        assert!(named("echo-64x64-all").peers().any(|peer| peer == "ringwork"));
+    }
 
     #[test]
     fn every_workload_has_a_name_of_its_own_and_somebody_who_takes_part() {

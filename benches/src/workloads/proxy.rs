@@ -11,7 +11,7 @@ use super::{Work, Workload, program};
 use crate::bench::Bench;
 use crate::load::Traffic;
 use crate::load::dialog::Dialog;
-use crate::programs::{Program, listen};
+use crate::programs::listen;
 use crate::report::columns::{Layout, STREAMING};
 use crate::sample::Sample;
 
@@ -43,22 +43,16 @@ pub(super) fn workloads() -> Vec<Workload> {
     all
 }
 
-impl Proxy {
-    fn place(&self) -> Place {
-        match *self {
-            Proxy::RoundTrips { place, .. } => place,
-            Proxy::Bulk { .. } => Place::OneCpu,
-        }
-    }
-}
-
 impl Work for Proxy {
     fn role(&self) -> &'static str {
         "proxy"
     }
 
-    fn program(&self, peer: &str) -> Option<&'static Program> {
-        self.place().program(peer, self.role())
+    fn place(&self) -> Option<Place> {
+        match *self {
+            Proxy::RoundTrips { place, .. } => Some(place),
+            Proxy::Bulk { .. } => None,
+        }
     }
 
     fn layout(&self) -> Layout {
@@ -75,7 +69,7 @@ impl Work for Proxy {
             Proxy::RoundTrips { size, connections, .. } => (size, connections),
             Proxy::Bulk { connections } => (BULK_BUFFER, connections),
         };
-        let place = self.place();
+        let place = self.place().unwrap_or(Place::OneCpu);
         let plan = echo::plan(size, connections).with("upstream", upstream.local_addr()?);
         let mut server = place.start(bench, program(self, peer)?, plan)?;
         let times = shared::settled(bench.settings.times, connections);

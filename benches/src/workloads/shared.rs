@@ -36,14 +36,14 @@ pub(super) fn settled(times: Times, connections: usize) -> Times {
 
 /// Where a server in closed loop runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     OneCpu,
     BothCpus,
 }
 
 impl Place {
     /// What it adds to the name of a workload, and to its title.
-    pub(super) fn words(self) -> (&'static str, &'static str) {
+    pub(crate) fn words(self) -> (&'static str, &'static str) {
         match self {
             Place::OneCpu => ("", ""),
             Place::BothCpus => ("-all", ", on both CPUs with the load beside"),
@@ -60,12 +60,6 @@ impl Place {
     /// Whether allocations are counted in a turn apart. A second core allocates no more.
     pub(super) fn counts(self) -> bool {
         self == Place::OneCpu
-    }
-
-    /// The program by which `peer` plays `role` here: on both CPUs also one that differs only there.
-    pub(super) fn program(self, peer: &str, role: &str) -> Option<&'static Program> {
-        let there = format!("{role}{}", self.words().0);
-        Program::of(peer, &there).or_else(|| Program::of(peer, role))
     }
 
     /// Starts `program` there.

@@ -1,5 +1,5 @@
 //! What calls leave behind: those dropped at random, and those under way when a runtime ends.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[path = "grpc/kit/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the other tests use the rest")]

@@ -1,5 +1,5 @@
 //! gRPC with tonic over ringwork's streams: calls of each kind, how they end, and many at once.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod calls;
 mod ends;

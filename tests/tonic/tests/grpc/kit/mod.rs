@@ -1,6 +1,8 @@
 //! What these tests share: the service, servers and clients of both kinds, ours and tonic's own on tokio.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+// It asks the kernel for the size of pipes.
+#[allow(unsafe_code)]
 #[path = "../../../../support/mod.rs"]
 pub(crate) mod support;
 
