@@ -11,6 +11,7 @@ use super::TcpStream;
 use super::listener::{AcceptOne, Gate, Shared, poll_single};
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
+use crate::sys;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -22,6 +23,12 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct Beside(pub(super) Arc<Shared>);
 
 impl Beside {
+    /// Connections that have come and that nobody has claimed: of the kernel's and of the listener's queue.
+    pub(crate) fn waiting(&self) -> usize {
+        let queued = self.0.side().queue.len();
+        queued + sys::io::accept_queue(self.0.fd.as_raw_fd()).unwrap_or(0)
+    }
+
     /// Nothing in flight yet.
     pub(crate) fn accepting(&self) -> AcceptBeside {
         AcceptBeside { shared: Arc::clone(&self.0), gate: Gate::default(), readable: None, single: None }

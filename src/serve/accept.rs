@@ -42,19 +42,26 @@ pub(super) struct Seat<S> {
 pub(super) struct Duties {
     /// A listener of its own.
     pub(super) accept: Option<(TcpListener, OnDuty)>,
-    /// The listeners of the server, from which it accepts for cores that are stuck.
-    pub(super) help: Option<(Arc<[Listener]>, OnDuty)>,
+    /// Accepting for cores that are stuck.
+    pub(super) help: Option<OnDuty>,
     pub(super) mail: Option<OnDuty>,
+    /// The listeners of the server, of all cores.
+    pub(super) listeners: Arc<[Listener]>,
 }
 
 /// Serves on this core until the server stops.
 pub(super) async fn serve_core<S: Start>(seat: Seat<S>, duties: Duties) -> io::Result<()> {
     let seat = Rc::new(seat);
     let mail = duties.mail.map(|on_duty| spawn_local(serve_mail(Rc::clone(&seat), on_duty)));
-    let help = duties.help.map(|(all, on_duty)| spawn_local(help_the_stuck(Rc::clone(&seat), all, on_duty)));
+    let all = duties.listeners;
+    let helping = |on_duty| spawn_local(help_the_stuck(Rc::clone(&seat), Arc::clone(&all), on_duty));
+    let help = duties.help.map(helping);
     let accepted = match duties.accept {
-        Some((listener, on_duty)) => seat.accept_loop(listener, on_duty).await,
-        None => Ok(()),
+        Some((listener, on_duty)) => seat.accept_loop(listener, all, on_duty).await,
+        None => {
+            drop(all);
+            Ok(())
+        }
     };
     for task in [help, mail].into_iter().flatten() {
         // They end early with the runtime only, and then this does too.
@@ -64,7 +71,13 @@ pub(super) async fn serve_core<S: Start>(seat: Seat<S>, duties: Duties) -> io::R
 }
 
 impl<S: Start> Seat<S> {
-    async fn accept_loop(&self, listener: TcpListener, _on_duty: OnDuty) -> io::Result<()> {
+    /// Accepts until the server stops, and holds the others' descriptors no longer than that.
+    async fn accept_loop(
+        &self,
+        listener: TcpListener,
+        all: Arc<[Listener]>,
+        _on_duty: OnDuty,
+    ) -> io::Result<()> {
         loop {
             let mut accept = pin!(listener.accept());
             let accepted = poll_fn(|cx| match self.state.poll_stopping(cx) {
@@ -72,24 +85,27 @@ impl<S: Start> Seat<S> {
                 false => accept.as_mut().poll(cx).map(Some),
             });
             match accepted.await {
-                Some(Ok((stream, peer))) => self.place(stream, peer, self.core),
+                Some(Ok((stream, peer))) => self.place(stream, peer, self.core, &all),
                 Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(error),
                 // The socket itself is well; whatever it was may pass.
                 Some(Err(_)) => sleep(RETRY).await,
                 None => break,
             }
         }
+        drop(all);
         for stream in listener.drain().await? {
             if let Ok(peer) = stream.peer_addr() {
-                self.place(stream, peer, self.core);
+                self.place(stream, peer, self.core, &[]);
             }
         }
         Ok(())
     }
 
-    /// Finds a core for a fresh connection, which came to the listener of `came_to`, and starts it there.
-    pub(super) fn place(&self, stream: TcpStream, peer: SocketAddr, came_to: usize) {
-        let core = self.state.place(self.core, came_to);
+    /// Finds a core for a fresh connection, which came to the listener of `came_to`, and starts it there;
+    /// `all` are the listeners at which others may wait.
+    pub(super) fn place(&self, stream: TcpStream, peer: SocketAddr, came_to: usize, all: &[Listener]) {
+        let waiting = |core: usize| all.get(core).map_or(0, |listener| listener.beside.waiting());
+        let core = self.state.place(self.core, came_to, waiting);
         let live = Live::new(&self.state, core);
         match self.state.mailbox(core) {
             Some(mailbox) if core != self.core => {

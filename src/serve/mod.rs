@@ -170,8 +170,9 @@ impl Serve {
         // All duties are taken on before the first core begins: no count comes to zero too soon.
         let duties = |core| Duties {
             accept: listeners.next().map(|listener| (listener, state.take_on(Duty::Accept))),
-            help: runtime.knows_the_stuck().then(|| (Arc::clone(&all), state.take_on(Duty::Help))),
+            help: runtime.knows_the_stuck().then(|| state.take_on(Duty::Help)),
             mail: by_mail.then(|| state.take_on(Duty::Mail(core))),
+            listeners: Arc::clone(&all),
         };
         let duties: Vec<Duties> = (0..runtime.cores()).map(duties).collect();
         let mut loops = Vec::new();

@@ -126,7 +126,7 @@ impl<S: Start> Seat<S> {
             *left -= 1;
             // The peer may be gone already: then there is nobody to serve.
             if let Ok(peer) = stream.peer_addr() {
-                self.place(stream, peer, home);
+                self.place(stream, peer, home, &[]);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! for as long as its future (or its place in a mailbox) lives, wherever its task runs. It accepts nothing.
 #![forbid(unsafe_code)]
 
-use super::balance::{Balance, Load, comes_in_one_sided, least_loaded};
+use super::balance::{Balance, Load, comes_in_one_sided, is_surely_one_sided, least_loaded};
 use super::mailbox::Mailbox;
 use crate::base::apart::Apart;
 use crate::runtime::Handle;
@@ -68,13 +68,15 @@ impl State {
         self.mailboxes.get(core)
     }
 
-    /// The core for a connection that came to core `came_to` and that core `here` has accepted.
-    pub(super) fn place(&self, here: usize, came_to: usize) -> usize {
+    /// The core for a connection that came to core `came_to` and that core `here` has accepted; `waiting`
+    /// says how many have come to a core and are not counted yet.
+    pub(super) fn place(&self, here: usize, came_to: usize, waiting: impl Fn(usize) -> usize) -> usize {
         match self.balance {
             Balance::Kernel => here,
             // It is accepted for a core that is stuck.
             Balance::Nearest if came_to != here => here,
-            Balance::Nearest if !self.comes_in_one_sided(here) || !self.is_above_the_mean(here) => here,
+            Balance::Nearest if !self.comes_in_one_sided(here, waiting) => here,
+            Balance::Nearest if !self.is_above_the_mean(here) => here,
             Balance::Nearest => least_loaded(self.live.len(), here, |core| self.load(core)),
             Balance::LeastLoaded => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -83,8 +85,9 @@ impl State {
         }
     }
 
-    /// Counts a connection that came to a core, and says whether far more come to it than to others.
-    fn comes_in_one_sided(&self, core: usize) -> bool {
+    /// Counts a connection that came to a core, and says whether far more come to it than to others. To ask
+    /// who waits is a system call for each core: only if it decides.
+    fn comes_in_one_sided(&self, core: usize, waiting: impl Fn(usize) -> usize) -> bool {
         let arrived = |count: &Count| count.load(Ordering::Relaxed);
         if self.arrived[core].fetch_add(1, Ordering::Relaxed) + 1 >= FORGOTTEN_AT {
             // What others count meanwhile may be lost.
@@ -92,8 +95,15 @@ impl State {
                 count.store(arrived(count) / 2, Ordering::Relaxed);
             }
         }
+        let (cores, own) = (self.arrived.len(), arrived(&self.arrived[core]));
         let total = self.arrived.iter().map(arrived).sum();
-        comes_in_one_sided(arrived(&self.arrived[core]), total, self.arrived.len())
+        if is_surely_one_sided(own, total, cores) {
+            return true;
+        }
+        comes_in_one_sided(own, total, cores) && {
+            let total = total + (0..cores).map(&waiting).sum::<usize>();
+            comes_in_one_sided(own + waiting(core), total, cores)
+        }
     }
 
     /// Whether a core has as many connections as others, or more.

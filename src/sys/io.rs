@@ -100,6 +100,20 @@ pub(crate) fn peer_credentials(socket: RawFd) -> io::Result<libc::ucred> {
     Ok(peer)
 }
 
+/// Connections that wait to be accepted at a listening TCP socket: `tcpi_unacked` of `TCP_INFO` is that there
+/// (`tcp_get_info` in `net/ipv4/tcp.c`).
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn accept_queue(listener: RawFd) -> io::Result<usize> {
+    const END: usize = std::mem::offset_of!(libc::tcp_info, tcpi_unacked) + size_of::<u32>();
+    let mut info = [0u32; END / size_of::<u32>()];
+    let mut len = END as libc::socklen_t;
+    let into = info.as_mut_ptr().cast();
+    syscall!(getsockopt(listener, libc::IPPROTO_TCP, libc::TCP_INFO, into, &raw mut len))?;
+    Ok(info.last().map_or(0, |waiting| *waiting as usize))
+}
+
 /// `send(2)` of what more follows at once (`MSG_MORE`), which answers EAGAIN instead of waiting for the peer.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
 //! Where fresh connections go: `Balance::LeastLoaded`, that they stay there, and that none is lost; and
 //! `Balance::Nearest`.
 
+#[path = "../kit/mod.rs"]
 mod kit;
+mod nearest;
 
 use kit::{Event, bounded, wait_for};
 use ringwork::net::{ListenOptions, TcpStream as Stream};
@@ -423,72 +425,6 @@ fn servers_that_share_a_socket_end_at_the_same_time() {
         });
         for end in ends {
             end.join().unwrap();
-        }
-    });
-}
-
-/// Two CPUs for two pinned cores, and a kernel that asks where packets arrive.
-fn two_cpus() -> Option<[usize; 2]> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next()?, numbers.next()?);
-    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
-    let mut cpus = (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap());
-    (version >= (6, 2)).then_some([cpus.next()?, cpus.next()?])
-}
-
-/// Connects from one CPU, whose kernel then hands the packets over on it.
-fn connect_from(cpu: usize, server: &Server, connections: usize) -> Vec<Client> {
-    let connect = || {
-        let mut set = nix::sched::CpuSet::new();
-        set.set(cpu).unwrap();
-        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).unwrap();
-        (0..connections).map(|_| Client::new(server)).collect()
-    };
-    thread::scope(|scope| scope.spawn(connect).join().unwrap())
-}
-
-fn start_near(way: Way) -> (Runtime, Server) {
-    let runtime = Builder::new().cores(2).pin(Pin::Each).steal(Steal::Never).build().unwrap();
-    let server = start(&runtime, way, Serve::new(SocketAddr::from(([127, 0, 0, 1], 0))));
-    (runtime, server)
-}
-
-#[test]
-fn a_connection_is_served_where_its_packets_arrive() {
-    bounded(|| {
-        let Some(cpus) = two_cpus() else { return println!("skipped: one CPU, or Linux before 6.2") };
-        for way in BOTH {
-            let (runtime, server) = start_near(way);
-            let mut clients = Vec::new();
-            for core in [0, 1, 1, 0] {
-                let more = connect_from(cpus[core], &server, 20);
-                assert!(more.iter().all(|client| client.core == core), "{way:?}");
-                clients.extend(more);
-            }
-            assert_eq!(server.connections_per_core(), [40, 40]);
-            drop(clients);
-            assert!(runtime.block_on(server.stop(LONG)));
-        }
-    });
-}
-
-#[test]
-fn what_all_comes_in_on_one_cpu_is_served_by_all() {
-    bounded(|| {
-        let Some(cpus) = two_cpus() else { return println!("skipped: one CPU, or Linux before 6.2") };
-        for way in BOTH {
-            let (runtime, server) = start_near(way);
-            let mut clients = connect_from(cpus[1], &server, 400);
-            assert_eq!(server.connections_per_core(), [200, 200], "{way:?}");
-            clients.iter_mut().for_each(|client| client.talk(b"and is served there"));
-            // It is remembered: those that come after them are spread from the first one on.
-            drop(clients);
-            wait_for("the handlers to end", || server.connections() == 0);
-            let clients = connect_from(cpus[1], &server, 10);
-            assert_eq!(server.connections_per_core(), [5, 5], "{way:?}");
-            drop(clients);
-            assert!(runtime.block_on(server.stop(LONG)));
         }
     });
 }
