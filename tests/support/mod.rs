@@ -9,7 +9,7 @@ use ringwork::runtime::{Builder, Handle, Pin, Runtime};
 use ringwork::time::sleep;
 use std::fmt;
 use std::net::SocketAddr;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::channel;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -212,6 +212,26 @@ async fn touch(handle: &Handle) {
             handle.spawn_on(core, || async {}).await.expect("the core runs");
         }
     }
+}
+
+/// Runs `body` in a forked child; the child's exit code.
+pub(crate) fn in_child(body: impl FnOnce()) -> i32 {
+    // SAFETY: the child runs `body` on this one thread and leaves by `_exit`; the test is alone in its
+    // process, and should another thread hold the allocator's lock just then, the alarm ends the child.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        // SAFETY: a system call without memory.
+        unsafe { libc::alarm(10) };
+        let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err());
+        // SAFETY: leaves without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child into a local.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(!libc::WIFSIGNALED(status), "the child was killed by signal {}", libc::WTERMSIG(status));
+    libc::WEXITSTATUS(status)
 }
 
 /// A listener on a free port of the loopback.
