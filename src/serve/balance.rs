@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn chance_alone_is_seldom_taken_for_one_side() {
-        // A core of four to which each of 40 connections comes by chance gets 18 or more once in 400 times.
+        // A core of four to which each of 40 connections comes by chance gets 19 or more once in 590 times.
         assert!(!comes_in_one_sided(17, 40, 4));
         assert!(comes_in_one_sided(19, 40, 4));
         assert!(!comes_in_one_sided(3, 3, 16));
