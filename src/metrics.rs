@@ -122,16 +122,23 @@ counters! {
     in_flight: Counter,
     /// Timers set (a level).
     timers: Counter,
-    /// Provided buffers the kernel has (a level).
+    /// Provided buffers for messages the kernel has (a level).
     pool_available: Counter,
-    /// Provided buffers in all.
+    /// Provided buffers for messages in all: 8 KiB each.
     pool_buffers: Counter,
+    /// Provided buffers for bulk that nobody has (a level). The kernel gets some of them, as many as are
+    /// needed at a time.
+    pool_large_available: Counter,
+    /// Provided buffers for bulk in all: 64 KiB each.
+    pool_large_buffers: Counter,
     /// Times accepting paused here because no descriptor, or no memory for a socket, was left.
     accept_pauses: Counter,
     /// Receives that used a heap buffer because the pool was empty.
     pool_misses: Counter,
-    /// Times the kernel found the pool empty.
+    /// Times the kernel found no buffer for messages.
     pool_starved: Counter,
+    /// Times the kernel found no buffer for bulk. It gets one more each time: a few are no reason to worry.
+    pool_large_starved: Counter,
 }
 
 impl Counters {

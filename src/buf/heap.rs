@@ -1,9 +1,8 @@
 //! The memory of receive buffers that come from the heap and not from a pool.
 //!
-//! Owns [`Block`], and one free list per thread of those that receives in bulk take: they come and go with
-//! every 64 KiB, two at a time of a stream that is sent on, and an allocator that gives such memory back to
-//! the kernel in between has it filled with zeros anew. A block that is dropped on another thread than it was
-//! taken on stays there.
+//! Owns [`Block`], and one free list per thread of those that receives in bulk take where the pool has none:
+//! they come and go with every 64 KiB, and an allocator that gives such memory back to the kernel in between
+//! has it filled with zeros anew. A block that is dropped on another thread than it was taken on stays there.
 
 use super::pooled::Head;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};

@@ -67,10 +67,16 @@ impl Head {
     }
 }
 
+/// Buffers of one size in a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) size: u32,
+    pub(crate) count: u16,
+}
+
 /// The part of a pool that all its buffers share.
 pub(crate) struct Origin {
-    memory: Map,
-    buffer_size: u32,
+    _memory: Map,
     /// Of each buffer; who has the buffer has this.
     heads: Box<[UnsafeCell<Head>]>,
     head: AtomicU32,
@@ -102,42 +108,43 @@ impl Deliver for Comeback {
 }
 
 impl Origin {
-    /// The shared part of a pool of `count` buffers of `buffer_size` bytes in `memory`.
-    pub(crate) fn new(memory: Map, buffer_size: u32, count: u16, home: Arc<Inbox>) -> Arc<Self> {
-        assert!(memory.len() >= Self::memory_for(buffer_size, count), "the buffers fit their memory");
-        let start = |id| {
-            // SAFETY: `id` is below `count`, so the address is within the memory (asserted).
-            unsafe { memory.start().add(usize::from(id) * (buffer_size as usize + GAP)) }
-        };
-        let heads = (0..count).map(|id| Head { id, ..Head::of_heap(start(id), buffer_size) });
-        let heads = heads.map(UnsafeCell::new).collect();
+    /// The shared part of a pool of buffers of these kinds in `memory`, numbered in their order.
+    pub(crate) fn new(memory: Map, kinds: &[Kind], home: Arc<Inbox>) -> Arc<Self> {
+        assert!(memory.len() >= Self::memory_for(kinds), "the buffers fit their memory");
+        let sizes = kinds.iter().flat_map(|kind| (0..kind.count).map(|_| kind.size));
+        let mut at = 0;
+        let heads = sizes.zip(0..).map(|(size, id)| {
+            // SAFETY: the buffers before this one and it are within the memory (asserted).
+            let start = unsafe { memory.start().add(at) };
+            at += size as usize + GAP;
+            UnsafeCell::new(Head { id, ..Head::of_heap(start, size) })
+        });
+        let heads: Box<[_]> = heads.collect();
+        let next = heads.iter().map(|_| AtomicU32::new(NONE)).collect();
         Arc::new_cyclic(|origin| Self {
-            memory,
-            buffer_size,
+            _memory: memory,
             heads,
             head: AtomicU32::new(NONE),
-            next: (0..count).map(|_| AtomicU32::new(NONE)).collect(),
+            next,
             starved: AtomicBool::new(false),
             home,
             parcel: Parcel::new(Comeback(Weak::clone(origin))),
         })
     }
 
-    /// Bytes that `count` buffers take.
-    pub(crate) fn memory_for(buffer_size: u32, count: u16) -> usize {
-        usize::from(count) * (buffer_size as usize + GAP)
+    /// Bytes that buffers of these kinds take.
+    pub(crate) fn memory_for(kinds: &[Kind]) -> usize {
+        kinds.iter().map(|kind| usize::from(kind.count) * (kind.size as usize + GAP)).sum()
     }
 
-    /// Bytes in one buffer.
-    pub(crate) fn buffer_size(&self) -> u32 {
-        self.buffer_size
-    }
-
-    /// Where buffer `id` starts.
-    pub(crate) fn address(&self, id: u16) -> NonNull<u8> {
-        assert!(usize::from(id) < self.heads.len(), "the pool has no buffer {id}");
-        // SAFETY: `id` is within the pool (asserted), so the address is within its memory.
-        unsafe { self.memory.start().add(usize::from(id) * (self.buffer_size as usize + GAP)) }
+    /// Where buffer `id` starts, and how many bytes it has room for.
+    ///
+    /// # Safety
+    /// The buffer is at home, and so is the caller.
+    pub(crate) unsafe fn place(&self, id: u16) -> (NonNull<u8>, u32) {
+        // SAFETY: who has the buffer has its head: the home core (per contract).
+        let head = unsafe { &*self.heads[usize::from(id)].get() };
+        (head.start, head.capacity)
     }
 
     /// Buffer `id` is free, and so is this reference.
@@ -255,11 +262,11 @@ impl Home {
     #[inline]
     pub(crate) unsafe fn picked(&self, id: u16, len: u32) -> PooledBuf {
         let origin = self.reference().expect("set until the guard is dropped");
-        assert!(len <= origin.buffer_size, "the kernel fills no more than the buffer");
         let place = NonNull::from(&origin.heads[usize::from(id)]).cast::<Head>();
         // SAFETY: the buffer is ours (per contract), and with it its head; the reference that is put there
         // keeps it alive.
         unsafe {
+            assert!(len <= (*place.as_ptr()).capacity, "the kernel fills no more than the buffer");
             (*place.as_ptr()).from = 0;
             (*place.as_ptr()).to = len;
             (*place.as_ptr()).origin = Some(origin);
@@ -426,7 +433,8 @@ mod tests {
 
     fn pool() -> Arc<Origin> {
         let inbox = Arc::new(Inbox::new(Box::new(|| ())));
-        Origin::new(Map::new(Origin::memory_for(4096, 4)).unwrap(), 4096, 4, inbox)
+        let kinds = [Kind { size: 4096, count: 4 }];
+        Origin::new(Map::new(Origin::memory_for(&kinds)).unwrap(), &kinds, inbox)
     }
 
     #[test]

@@ -42,8 +42,13 @@ pub(super) enum End {
 pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) -> Result<End, ForwardError> {
     let mut load = Load { from, place: Place::Outside, pipe: None };
     poll_fn(|cx| from.recv_turn.poll_enter(&mut load.place, cx)).await;
+    // In a child of fork the end of what is in flight does not come.
+    if fork::is_child() {
+        return Err(ForwardError::Recv { error: fork::error(), sent: *all });
+    }
+    poll_fn(|cx| from.poll_disarmed(cx.waker())).await;
     if !from.recv().is_bulk_and_idle() {
-        // Another receiver has come in between.
+        // Something has come in between: bytes that were received, or another receiver.
         return Ok(End::Bulk);
     }
     let mut small = 0;

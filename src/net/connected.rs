@@ -15,7 +15,6 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 /// A stream socket with the machinery of this room.
 pub(crate) trait Connected: AsFd + Sized {
@@ -52,12 +51,7 @@ pub(super) async fn recv_exact<B: IoBufMut>(shared: &Arc<Shared>, buf: B) -> (io
 pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<u8>)> {
     let shared = Arc::clone(stream.shared());
     let turn = SendTurn::take(&shared).await;
-    poll_fn(|cx| {
-        let (disarmed, replaced) = shared.recv().poll_disarmed(cx.waker());
-        replaced.into_iter().for_each(Waker::wake);
-        if disarmed { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    poll_fn(|cx| shared.poll_disarmed(cx.waker())).await;
     let failure = poll_write::take_failure(&shared);
     let mode = shared.set_blocking();
     drop(turn);

@@ -135,7 +135,7 @@ pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64,
         drop(piece);
         all += len as u64;
         // Asked seldom: it takes the lock.
-        if all < splices_from || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_idle() {
+        if all < splices_from || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_taken() {
             continue;
         }
         // In a box: a future is as large as its largest wait, and most connections never come here.

@@ -13,6 +13,7 @@ mod carry;
 mod connect;
 mod connected;
 mod file;
+mod flow;
 mod forward;
 #[cfg(feature = "tls")]
 mod lane;

@@ -4,13 +4,13 @@
 //! which they may be in flight is the lanes' (turn.rs, recv.rs).
 #![forbid(unsafe_code)]
 
+use super::flow::Picked;
 use super::shared::Shared;
 use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
 use crate::ring::op::{Op, Operation, submit_orphan};
-use crate::ring::pool;
 use crate::ring::transfer::{Inward, Outward};
 use crate::ring::{Ring, with_current};
 use crate::sys;
@@ -88,29 +88,33 @@ impl Operation for RecvAhead {
     }
 }
 
-/// The multishot receive of a stream.
-pub(crate) struct RecvMany {
+/// A receive of the stream's own into buffers that the kernel picks.
+pub(crate) struct RecvPicked {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) how: Picked,
 }
 
-impl Handler for RecvMany {
+impl Handler for RecvPicked {
     const OPCODE: u8 = opcode::RECV;
 
     fn describe(&self, _ring: &Ring) -> Sqe {
         let mut sqe = Sqe::new(Self::OPCODE, self.shared.fd());
-        sqe.ioprio = sqe::RECV_MULTISHOT;
         sqe.flags = sqe::SQE_BUFFER_SELECT;
-        sqe.buf_index = pool::GROUP;
+        sqe.buf_index = self.how.group as u16;
+        sqe.ioprio = if self.how.once { 0 } else { sqe::RECV_MULTISHOT };
+        if self.how.poll_first {
+            sqe.ioprio |= sqe::RECV_POLL_FIRST;
+        }
         sqe
     }
 
     fn complete(&self, cqe: Cqe, ring: &Ring, wakers: &mut Vec<Waker>) {
         if cqe.res == -libc::ENOBUFS {
-            ring.note_starved();
+            ring.note_starved(self.how.group);
         }
-        let chunk = cqe.buffer().map(|id| ring.picked(id, cqe.res.max(0) as u32));
+        let chunk = cqe.buffer().map(|id| ring.picked(self.how.group, id, cqe.res.max(0) as u32));
         let chunk = chunk.filter(|chunk| !chunk.is_empty());
-        let concerned = self.shared.recv().completed(cqe, chunk);
+        let concerned = self.shared.recv().completed(cqe, chunk, self.how.group);
         concerned.each(|waker| wakers.push(waker));
     }
 }

@@ -37,9 +37,10 @@
 #![forbid(unsafe_code)]
 
 use super::Connected;
+use super::flow::BULK_SIZE;
 use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
 use super::receive::arm;
-use super::recv::{BULK_SIZE, Next, RecvSide};
+use super::recv::{Next, RecvSide};
 use super::shared::{Shape, Shared};
 use crate::base::coop;
 use crate::buf::PooledBuf;

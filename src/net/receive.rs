@@ -4,7 +4,7 @@
 //! one-shot op in flight is cancelled, and what it had received stays with the stream.
 #![forbid(unsafe_code)]
 
-use super::ops::{RecvMany, RecvOne, heap_buffer};
+use super::ops::{RecvOne, RecvPicked, heap_buffer};
 use super::recv::{Next, Step};
 use super::shared::{Shape, Shared};
 use super::turn::Place;
@@ -215,14 +215,12 @@ impl<'a> RecvPooled<'a> {
     }
 }
 
-/// Arms a multishot on this core, if the stream wants one and the core and its pool have one to give. The
-/// caller has the turn, and nobody receives.
+/// Starts a receive into provided buffers on this core, if the stream wants one and the core and its pool
+/// have one to give. The caller has the turn, and nobody receives.
 pub(super) fn arm(shared: &Arc<Shared>) -> io::Result<bool> {
-    if !shared.recv().wants_multishot() {
-        return Ok(false);
-    }
-    if with_current(|ring| ring.is_some_and(|ring| ring.pool_can_arm())) {
-        let armed = multi::arm(RecvMany { shared: Arc::clone(shared) });
+    let Some(how) = shared.recv().picked() else { return Ok(false) };
+    if with_current(|ring| ring.is_some_and(|ring| ring.pool_can_arm(how.group))) {
+        let armed = multi::arm(RecvPicked { shared: Arc::clone(shared), how });
         let armed = armed.expect("this thread is a core")?;
         shared.recv().start_armed(armed);
         return Ok(true);

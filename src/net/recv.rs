@@ -6,7 +6,7 @@
 //! | Disarmed | nobody | the queue |
 //! | Single | one ring, one-shot (a future's, or an orphan being cancelled) | queue, then the op's buffer |
 //! | Ahead | one ring, one-shot, the stream's own (poll_read.rs) | queue, then the op's buffer |
-//! | Armed | one ring, multishot, home core A | A appends to the queue |
+//! | Armed | one ring, into buffers that the kernel picks, home core A | A appends to the queue |
 //! | Cancelling | the same ring, until the final CQE | A appends to the queue |
 //!
 //! # Arrows
@@ -14,16 +14,16 @@
 //! |---|---|---|---|
 //! | any | receive, queue not empty | same | the reader takes from the queue |
 //! | any | receive, queue empty, end known | same | the reader gets end of stream or the error |
-//! | Disarmed | pooled receive, pool has buffers, no bulk | Armed(this core) | `RecvPooled::start` |
-//! | Disarmed | receive into a buffer; or bulk, empty pool, no read-ahead | Single | `Receiver::start` |
+//! | Disarmed | pooled receive, `poll_read`, pool has buffers | Armed(this core) | `receive::arm` |
+//! | Disarmed | receive into a buffer; or empty pool, no read-ahead | Single | `Receiver::start` |
 //! | Disarmed, bulk | `forward_to`, queue empty | same | bytes leave by a system call of who has the turn |
 //! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
-//! | Disarmed | `poll_read`: bulk, empty pool, no read-ahead | Ahead | `poll_read::start` |
+//! | Disarmed | `poll_read`: empty pool, no read-ahead | Ahead | `poll_read::start` |
 //! | Ahead, Cancelling | its one CQE | Disarmed | `ahead_done`; the bytes go to the queue |
 //! | Armed | CQE with more to come | Armed | append, wake the reader |
-//! | Armed | over the high-water mark; a run of full buffers | Cancelling | `appended` |
+//! | Armed | over the high-water mark; another group fits better | Cancelling | `Flow::received` |
 //! | Armed | the reader's task has moved, not for `SETTLE` | Cancelling | `move_on` |
-//! | Armed, Ahead | last handle dropped; `release`; `read_ahead(false)` | Cancelling | `disarm` |
+//! | Armed, Ahead | last handle gone; `release`; `read_ahead(false)`; `forward_to` | Cancelling | `disarm` |
 //! | Armed, Cancelling | final CQE: data, end, ENOBUFS, ECANCELED, error | Disarmed | `completed` |
 //!
 //! Only the final CQE, seen by the home core and published behind the last byte (all of this is under one
@@ -37,26 +37,19 @@
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
 #![forbid(unsafe_code)]
 
+use super::flow::{Flow, Picked};
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader};
-use crate::buf::{PooledBuf, heap};
+use crate::buf::PooledBuf;
 use crate::ring::cell::CellRef;
+use crate::ring::group::Group;
 use crate::ring::multi::Armed;
-use crate::ring::pool::BUFFER_SIZE;
 use crate::sys::sqe::{Cqe, RES_GONE};
 use std::collections::VecDeque;
 use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Unread buffers above which a multishot is cancelled: a stream holds no more than 1/16 of a pool.
-pub(crate) const HIGH_WATER: usize = 16;
-/// Full buffers in a row that tell bulk from messages.
-const FULL_RUN: u8 = 4;
-/// Small receives in a row that tell messages from bulk.
-const SMALL_RUN: u8 = 4;
-/// Bytes asked for in a bulk receive: of these buffers a thread keeps some.
-pub(crate) const BULK_SIZE: usize = heap::KEPT_SIZE as usize;
 /// How long a stream stays armed where it is after it was armed, though its task has moved on.
 pub(crate) const SETTLE: Duration = Duration::from_millis(10);
 
@@ -68,11 +61,11 @@ pub(crate) enum Mode {
     Disarmed,
     /// A one-shot receive.
     Single,
-    /// A multishot receive, since then.
+    /// A receive into buffers that the kernel picks, since then.
     Armed(Armed, Instant),
     /// A one-shot receive into the queue; its cell as soon as it has been submitted.
     Ahead(Option<CellRef>),
-    /// A multishot receive, or one of those, that was told to end.
+    /// One of those two that was told to end.
     Cancelling,
 }
 
@@ -117,11 +110,8 @@ pub(crate) struct RecvSide {
     pub(super) polled: Option<Box<PollRead>>,
     /// Receives are one-shot and no more than asked for.
     one_shot_only: bool,
-    /// Bytes come in bulk: one-shot into large buffers.
-    bulk: bool,
-    run: u8,
-    /// The last completion said that the socket was empty: the next receive polls first.
-    drained: bool,
+    /// What kind of bytes come.
+    flow: Flow,
 }
 
 impl RecvSide {
@@ -221,7 +211,7 @@ impl RecvSide {
             // Nobody else tells the caller, who would start another one, and another.
             self.end = Some(End::Error(RES_GONE));
         }
-        self.note(cqe);
+        self.flow.received_once(cqe);
         self.concerned()
     }
 
@@ -236,31 +226,35 @@ impl RecvSide {
         self.mode = Mode::Single;
     }
 
-    /// Starts a multishot receive.
+    /// Started a receive into buffers that the kernel picks.
     pub(crate) fn start_armed(&mut self, armed: Armed) {
         debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
         self.mode = Mode::Armed(armed, Instant::now());
-        self.run = 0;
+        self.flow.armed();
         // Chosen by another thread while this one was arming.
         if self.one_shot_only {
             self.disarm();
         }
     }
 
-    /// Whether a pooled receive should arm a multishot (if the pool has buffers).
-    pub(crate) fn wants_multishot(&self) -> bool {
-        !self.bulk && !self.one_shot_only
+    /// How a receive that the stream makes by itself should go, if the stream wants one.
+    pub(crate) fn picked(&self) -> Option<Picked> {
+        (!self.one_shot_only).then(|| self.flow.picked())
     }
 
-    /// Whether bytes come in bulk, and nobody receives them: those that the socket has are the next ones.
+    /// Whether bytes come in bulk, and all that were received have been taken.
+    pub(super) fn is_bulk_and_taken(&self) -> bool {
+        self.flow.is_bulk() && self.queue.is_empty() && self.end.is_none()
+    }
+
+    /// The same, and nobody receives: the bytes that the socket has are the next ones.
     pub(super) fn is_bulk_and_idle(&self) -> bool {
-        self.bulk && self.is_idle()
+        self.flow.is_bulk() && self.is_idle()
     }
 
     /// What was taken from the socket by who has the turn was no bulk any more.
     pub(super) fn saw_messages(&mut self) {
-        self.bulk = false;
-        self.run = 0;
+        self.flow.saw_messages();
     }
 
     /// Whether receives take no more than they are asked for.
@@ -288,19 +282,19 @@ impl RecvSide {
 
     /// How large a heap buffer a pooled one-shot receive takes.
     pub(crate) fn single_size(&self) -> usize {
-        if self.bulk { BULK_SIZE } else { BUFFER_SIZE as usize }
+        self.flow.single_size()
     }
 
     /// Whether trying before the socket is ready would be in vain.
     pub(crate) fn poll_first(&self) -> bool {
-        self.drained
+        self.flow.is_drained()
     }
 
     /// The one-shot receive is over; returns whom to wake.
     pub(crate) fn single_done(&mut self, cqe: Cqe) -> Concerned {
         debug_assert!(matches!(self.mode, Mode::Single), "only a one-shot receive ends like this");
         self.mode = Mode::Disarmed;
-        self.note(cqe);
+        self.flow.received_once(cqe);
         self.concerned()
     }
 
@@ -325,51 +319,25 @@ impl RecvSide {
         self.queue.push_front(rest);
     }
 
-    /// A completion of the multishot, in order; returns whom to wake.
-    pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>) -> Concerned {
-        if let Some(chunk) = chunk {
-            self.appended(chunk);
-        }
-        self.note(cqe);
-        if !cqe.more() {
-            self.mode = Mode::Disarmed;
-            match cqe.res {
-                0 => self.end = Some(End::Eof),
-                res if is_no_end(res) => {}
-                res if res < 0 => self.end = Some(End::Error(res)),
-                _ => {}
+    /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake.
+    pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>, group: Group) -> Concerned {
+        let len = chunk.as_ref().map(|chunk| chunk.len());
+        self.queue.extend(chunk);
+        let goes_on = self.flow.received(cqe, len, self.queue.len(), group);
+        if cqe.more() {
+            if !goes_on {
+                self.disarm();
             }
+            return self.concerned();
+        }
+        self.mode = Mode::Disarmed;
+        match cqe.res {
+            0 => self.end = Some(End::Eof),
+            res if is_no_end(res) => {}
+            res if res < 0 => self.end = Some(End::Error(res)),
+            _ => {}
         }
         self.concerned()
-    }
-
-    fn appended(&mut self, chunk: PooledBuf) {
-        self.run = if chunk.len() == BUFFER_SIZE as usize { self.run.saturating_add(1) } else { 0 };
-        self.queue.push_back(chunk);
-        if self.queue.len() >= HIGH_WATER || self.run >= FULL_RUN {
-            self.bulk = true;
-            self.run = 0;
-            self.disarm();
-        }
-    }
-
-    /// Learns from a completion: is the socket empty, is this still bulk?
-    fn note(&mut self, cqe: Cqe) {
-        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
-        if cqe.res <= 0 || !matches!(self.mode, Mode::Disarmed) {
-            return;
-        }
-        let is_full = cqe.res >= BUFFER_SIZE as i32;
-        if self.bulk {
-            self.run = if is_full { 0 } else { self.run + 1 };
-            if self.run >= SMALL_RUN {
-                self.saw_messages();
-            }
-        } else if is_full && cqe.sock_nonempty() {
-            // One-shot without bulk is for want of buffers, which a larger one need not wait for.
-            self.bulk = true;
-            self.run = 0;
-        }
     }
 
     /// Chooses between reading ahead and receiving no more than is asked for.
@@ -385,8 +353,8 @@ impl RecvSide {
         matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && self.end.is_none()
     }
 
-    /// For `release`: waits until nothing is in flight. A waker that this one replaces comes back, as by
-    /// `next`.
+    /// Ends what is in flight, and says whether nothing is any more. A waker that this one replaces comes
+    /// back, as by `next`.
     pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Option<Waker>) {
         self.disarm();
         if matches!(self.mode, Mode::Disarmed) {
@@ -414,7 +382,6 @@ fn is_no_end(res: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::sqe::CQE_SOCK_NONEMPTY;
     use std::sync::{Arc, Mutex};
     use std::task::Wake;
 
@@ -427,24 +394,6 @@ mod tests {
             let _ = side.single_done(Cqe::made_up(res));
             assert!(matches!(side.next(Waker::noop()).next, Next::Start));
         }
-    }
-
-    #[test]
-    fn a_receive_without_the_pool_that_leaves_bytes_behind_is_followed_by_larger_ones() {
-        let full = BUFFER_SIZE as i32;
-        let received = |side: &mut RecvSide, res, flags| {
-            side.start_single();
-            let _ = side.single_done(Cqe { flags, ..Cqe::made_up(res) });
-            side.single_size()
-        };
-        let mut side = RecvSide::default();
-        assert_eq!(received(&mut side, full, 0), full as usize, "nothing is left");
-        assert_eq!(received(&mut side, full - 1, CQE_SOCK_NONEMPTY), full as usize, "it had room");
-        assert_eq!(received(&mut side, full, CQE_SOCK_NONEMPTY), BULK_SIZE);
-        for _ in 0..SMALL_RUN - 1 {
-            assert_eq!(received(&mut side, 100, 0), BULK_SIZE);
-        }
-        assert_eq!(received(&mut side, 100, 0), full as usize, "messages again");
     }
 
     /// Its drop takes the lock, as that of a task with the stream in it does.

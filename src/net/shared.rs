@@ -19,7 +19,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 /// The shared part of a stream.
 pub struct Shared {
@@ -98,6 +98,13 @@ impl Shared {
     pub(crate) fn change_recv(&self, change: impl FnOnce(&mut RecvSide) -> Concerned) {
         let concerned = change(&mut self.recv());
         concerned.wake();
+    }
+
+    /// Ends a receive in flight and waits until it is over. For who has the turn, or the only handle.
+    pub(super) fn poll_disarmed(&self, waker: &Waker) -> Poll<()> {
+        let (disarmed, replaced) = self.recv().poll_disarmed(waker);
+        replaced.into_iter().for_each(Waker::wake);
+        if disarmed { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Wakes who waits for bytes, for another reason than bytes.

@@ -29,6 +29,7 @@ pub(crate) mod backend;
 pub(crate) mod cancel;
 pub(crate) mod cell;
 pub(crate) mod gather;
+pub(crate) mod group;
 mod holds;
 pub(crate) mod lease;
 mod memory;

@@ -1,100 +1,159 @@
 //! A core's provided buffers: the kernel picks one when data is there.
 //!
-//! Owns the ring through which buffers are handed to the kernel and the count of those it has. Buffers in the
-//! hands of users are `buf::PooledBuf`s and come home through `buf::pooled::Origin`. It does not decide what
-//! a starved stream does (net/recv.rs): an empty pool stops nobody, a receive then uses a heap buffer.
+//! Owns two groups of buffers, small ones for messages and large ones for bulk, and decides how many of each
+//! the kernel has. Buffers in the hands of users are `buf::PooledBuf`s and come home through
+//! `buf::pooled::Origin`. It does not decide from which group a stream receives, nor what a starved stream
+//! does (net/recv.rs): an empty group stops nobody, a receive then uses a heap buffer.
+//!
+//! # The window
+//! The kernel takes buffers in the order in which they were given (kernel-notes/provided-buffers.md), so all
+//! that it has go through the CPU's cache one after another. Of small ones a request touches little; 32 large
+//! ones fill a second cache. So of the large ones the kernel has no more than a window, those first that came
+//! home last. A receive that finds none widens the window by one, and each [`STEADY`] large buffers narrow it
+//! by one: few receives find none, and as few buffers are in use as the turns of this core need.
 
 use super::Ring;
+use super::group::{Given, Group};
 use crate::buf::PooledBuf;
-use crate::buf::pooled::{Home, Origin};
+use crate::buf::pooled::{Home, Kind, Origin};
 use crate::sys::fork;
 use crate::sys::map::Map;
-use io_uring::types::BufRingEntry;
 use std::io;
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The buffer group of the one pool a ring has.
-pub(crate) const GROUP: u16 = 0;
-/// Bytes per buffer: two pages hold most requests and messages whole; bulk goes one-shot.
-pub(crate) const BUFFER_SIZE: u32 = 8192;
-/// Buffers per core: 2 MiB, touched as they are first used.
-pub(crate) const BUFFERS: u16 = 256;
+/// Bytes of a buffer for messages.
+pub(crate) const BUFFER_SIZE: u32 = MESSAGES.size;
+/// Bytes of a buffer for bulk.
+pub(crate) const BULK_SIZE: u32 = BULK.size;
+/// Buffers of each group.
+pub(crate) const COUNTS: [u16; 2] = [MESSAGES.count, BULK.count];
+/// Of each core 2 MiB, touched as they are first used; numbered before those for bulk.
+const MESSAGES: Kind = Kind { size: 8 << 10, count: 256 };
+/// As many bytes.
+const BULK: Kind = Kind { size: 64 << 10, count: 32 };
 /// A stream arms a multishot only if the kernel has at least this many buffers; else it would starve at once.
 pub(crate) const ARM_FLOOR: u16 = 8;
+/// The narrowest window: one buffer is received into while another one is sent.
+const NARROWEST: u16 = 2;
+/// So many large buffers taken narrow the window by one.
+const STEADY: u16 = 16;
 
 /// The provided buffers of one ring.
 pub(crate) struct Pool {
     origin: Arc<Origin>,
     home: Home,
-    entries: Map,
-    count: u16,
-    tail: u16,
-    /// Buffers the kernel has.
-    available: u16,
+    messages: Given,
+    /// None if there was no memory to register it.
+    bulk: Option<Given>,
+    /// Large buffers at home that the kernel does not have; the last one came last.
+    spare: Vec<u16>,
+    /// How many large buffers the kernel gets.
+    window: u16,
+    /// Large buffers taken since the window last became narrower.
+    taken: u16,
 }
 
 impl Pool {
-    fn entry(&mut self, index: u16) -> &mut BufRingEntry {
-        let start = self.entries.start().cast::<BufRingEntry>();
-        // SAFETY: the map holds `count` entries, `index` is masked, and only this thread writes them. Entries
-        // past the kernel's head are ours until the tail is published.
-        unsafe { start.add(usize::from(index & (self.count - 1))).as_mut() }
-    }
-
-    fn publish(&self) {
-        let start = self.entries.start().cast::<BufRingEntry>();
-        // SAFETY: the tail lies in the first entry of the map, aligned to two bytes; the kernel reads it
-        // atomically.
-        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(start.as_ptr()).cast_mut()) };
-        tail.store(self.tail, Ordering::Release);
-    }
-
-    fn offer(&mut self, id: u16) {
-        let (address, size) = (self.origin.address(id), self.origin.buffer_size());
-        let tail = self.tail;
-        let entry = self.entry(tail);
-        entry.set_addr(address.as_ptr().expose_provenance() as u64);
-        entry.set_len(size);
-        entry.set_bid(id);
-        self.tail = tail.wrapping_add(1);
-        self.available += 1;
+    /// A buffer is at home.
+    fn take_home(&mut self, id: u16) {
+        if id < MESSAGES.count {
+            // SAFETY: it is at home, and this is the home core.
+            self.messages.offer(id, unsafe { self.origin.place(id) });
+        } else {
+            self.spare.push(id);
+        }
     }
 
     /// Hands returned buffers back to the kernel.
     fn refill(&mut self) {
-        let before = self.tail;
+        let before = self.messages.mark();
         while let Some(id) = self.home.next_returned() {
-            self.offer(id);
+            self.take_home(id);
         }
         if self.origin.has_returned() {
             let origin = Arc::clone(&self.origin);
-            origin.take_returned(|id| self.offer(id));
+            origin.take_returned(|id| self.take_home(id));
         }
-        if self.tail != before {
-            self.publish();
+        if self.messages.mark() != before {
+            self.messages.publish();
         }
-        if self.available > ARM_FLOOR {
+        if self.messages.available() > ARM_FLOOR {
             self.origin.fed();
         }
+        if !self.spare.is_empty() {
+            self.refill_bulk();
+        }
+    }
+
+    /// Gives the kernel large buffers up to the window.
+    fn refill_bulk(&mut self) {
+        let Some(bulk) = &mut self.bulk else { return };
+        let before = bulk.mark();
+        while bulk.available() < self.window
+            && let Some(id) = self.spare.pop()
+        {
+            // SAFETY: it is at home, and this is the home core.
+            bulk.offer(id, unsafe { self.origin.place(id) });
+        }
+        if bulk.mark() != before {
+            bulk.publish();
+        }
+    }
+
+    fn available(&self, group: Group) -> u16 {
+        match (group, &self.bulk) {
+            (Group::Messages, _) => self.messages.available(),
+            (Group::Bulk, bulk) => bulk.as_ref().map_or(0, Given::available),
+        }
+    }
+
+    /// The kernel has taken a buffer.
+    fn taken(&mut self, group: Group) {
+        match (group, &mut self.bulk) {
+            (Group::Messages, _) => self.messages.taken(),
+            (Group::Bulk, bulk) => {
+                bulk.as_mut().expect("only a registered group has buffers to pick").taken();
+                self.taken += 1;
+                if self.taken == STEADY {
+                    self.taken = 0;
+                    self.window = (self.window - 1).max(NARROWEST);
+                }
+            }
+        }
+    }
+
+    /// The kernel found no buffer.
+    fn starved(&mut self, group: Group) {
+        match group {
+            Group::Messages => self.origin.starve(),
+            Group::Bulk => self.window = (self.window + 1).min(BULK.count),
+        }
+    }
+
+    /// Large buffers that nobody has: at home, or with the kernel.
+    fn large_available(&self) -> u64 {
+        self.spare.len() as u64 + u64::from(self.available(Group::Bulk))
     }
 }
 
 impl Ring {
-    /// Makes and registers the pool. Without one (not enough locked memory) all receives use heap buffers.
-    pub(crate) fn make_pool(&self, buffer_size: u32, count: u16) -> io::Result<()> {
-        assert!(count.is_power_of_two(), "the kernel wants a power of two");
-        let entries = Map::new(usize::from(count) * size_of::<BufRingEntry>())?;
-        let memory = Map::new(Origin::memory_for(buffer_size, count))?;
-        let start: NonNull<u8> = entries.start();
-        self.backend.borrow_mut().register_buffers(start, count, GROUP)?;
-        let origin = Origin::new(memory, buffer_size, count, self.inbox());
-        let home = Home::of(&origin, count);
-        let mut pool = Pool { origin, home, entries, count, tail: 0, available: 0 };
-        (0..count).for_each(|id| pool.offer(id));
-        pool.publish();
-        self.counters().pool_buffers.set(u64::from(count));
+    /// Makes and registers the pool. Without one (not enough locked memory) all receives use heap buffers;
+    /// without its group for bulk, those in bulk.
+    pub(crate) fn make_pool(&self) -> io::Result<()> {
+        let kinds = [MESSAGES, BULK];
+        let memory = Map::new(Origin::memory_for(&kinds))?;
+        let messages = Given::register(self, Group::Messages, MESSAGES.count)?;
+        let bulk = Given::register(self, Group::Bulk, BULK.count).ok();
+        let origin = Origin::new(memory, &kinds, self.inbox());
+        let all = MESSAGES.count + BULK.count;
+        let home = Home::of(&origin, all);
+        let spare = Vec::with_capacity(BULK.count.into());
+        let mut pool = Pool { origin, home, messages, bulk, spare, window: NARROWEST, taken: 0 };
+        (0..all).for_each(|id| pool.take_home(id));
+        pool.messages.publish();
+        pool.refill_bulk();
+        self.counters().pool_buffers.set(u64::from(MESSAGES.count));
+        self.counters().pool_large_buffers.set(u64::from(BULK.count));
         *self.pool.borrow_mut() = Some(pool);
         Ok(())
     }
@@ -103,41 +162,51 @@ impl Ring {
     pub(super) fn refill_pool(&self) {
         if let Some(pool) = self.pool.borrow_mut().as_mut() {
             pool.refill();
-            self.counters().pool_available.set(u64::from(pool.available));
+            self.counters().pool_available.set(u64::from(pool.messages.available()));
+            self.counters().pool_large_available.set(pool.large_available());
         }
     }
 
-    /// Whether a multishot receive has buffers to live on. If not, a returned buffer will ring this core.
-    pub(crate) fn pool_can_arm(&self) -> bool {
+    /// Whether the kernel has enough buffers of this group for a receive to start. If it has too few for
+    /// messages, one that comes home will ring this core.
+    pub(crate) fn pool_can_arm(&self, group: Group) -> bool {
         if fork::is_child() {
             return false;
         }
+        let floor = match group {
+            Group::Messages => ARM_FLOOR,
+            Group::Bulk => 1,
+        };
         let mut pool = self.pool.borrow_mut();
         let Some(pool) = pool.as_mut() else { return false };
-        if pool.available < ARM_FLOOR {
+        if pool.available(group) < floor {
             pool.refill();
         }
-        if pool.available < ARM_FLOOR {
+        if pool.available(group) < floor && group == Group::Messages {
             pool.origin.starve();
             pool.refill();
         }
-        pool.available >= ARM_FLOOR
+        pool.available(group) >= floor
     }
 
     /// The buffer that a completion names, with the `len` bytes the kernel has put there.
-    pub(crate) fn picked(&self, id: u16, len: u32) -> PooledBuf {
+    pub(crate) fn picked(&self, group: Group, id: u16, len: u32) -> PooledBuf {
         let mut pool = self.pool.borrow_mut();
         let pool = pool.as_mut().expect("only a registered pool has buffers to pick");
-        pool.available -= 1;
+        pool.taken(group);
         // SAFETY: the kernel names a buffer that it was given (`offer`), once for each time.
         unsafe { pool.home.picked(id, len) }
     }
 
-    /// The kernel found no buffer.
-    pub(crate) fn note_starved(&self) {
-        self.counters().pool_starved.add(1);
+    /// The kernel found no buffer of this group.
+    pub(crate) fn note_starved(&self, group: Group) {
+        let counter = match group {
+            Group::Messages => &self.counters().pool_starved,
+            Group::Bulk => &self.counters().pool_large_starved,
+        };
+        counter.add(1);
         if let Some(pool) = self.pool.borrow_mut().as_mut() {
-            pool.origin.starve();
+            pool.starved(group);
         }
     }
 }

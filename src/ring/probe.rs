@@ -5,8 +5,8 @@
 //! turn an answer into advice: that is `runtime::error`'s.
 
 use super::backend::{Backend, Wait};
+use super::group::Group;
 use super::opened::descriptor;
-use super::pool::GROUP;
 use super::uring::Uring;
 use crate::sys::map::Map;
 use crate::sys::sqe::{ACCEPT_MULTISHOT, Cqe, RECV_MULTISHOT, SQE_BUFFER_SELECT, Sqe, opcode};
@@ -88,7 +88,7 @@ pub(crate) fn features(ring: &mut Uring) -> Features {
 fn provide_one(ring: &mut Uring) -> io::Result<Map> {
     let entry_size = size_of::<BufRingEntry>();
     let map = Map::new(entry_size + BUFFER as usize)?;
-    ring.register_buffers(map.start(), 1, GROUP)?;
+    ring.register_buffers(map.start(), 1, Group::Messages as u16)?;
     let first = map.start().cast::<BufRingEntry>();
     // SAFETY: the map is ours, aligned to a page and larger than the entry; the kernel reads it once the tail
     // says so.
@@ -123,7 +123,7 @@ impl<'a> Trials<'a> {
         let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
         sqe.ioprio = RECV_MULTISHOT;
         sqe.flags = SQE_BUFFER_SELECT;
-        sqe.buf_index = GROUP;
+        sqe.buf_index = Group::Messages as u16;
         Ok(self.first_of_many(sqe)?.is_some_and(Cqe::more))
     }
 

@@ -31,20 +31,21 @@ impl Sizes {
     /// The smallest ring we run on: two pages of entries.
     pub(crate) const MIN: Self = Self { sq: 32, cq: 128 };
 
-    /// Bytes of locked memory that a ring of these sizes and a ring of `provided` buffers are charged: each
-    /// mapping in whole pages (kernel-notes/memlock.md).
-    pub(crate) fn charge(self, provided: u16) -> u64 {
+    /// Bytes of locked memory that a ring of these sizes and rings of so many `provided` buffers are charged:
+    /// each mapping in whole pages (kernel-notes/memlock.md).
+    pub(crate) fn charge(self, provided: &[u16]) -> u64 {
         let page = page_size();
         let submissions = u64::from(self.sq) * 64;
         let completions = u64::from(self.cq) * 16 + CQ_HEADER;
-        let provided = u64::from(provided) * 16;
-        [submissions, completions, provided].into_iter().map(|bytes| bytes.next_multiple_of(page)).sum()
+        let provided = provided.iter().map(|&buffers| u64::from(buffers) * 16);
+        let mappings = [submissions, completions].into_iter().chain(provided);
+        mappings.map(|bytes| bytes.next_multiple_of(page)).sum()
     }
 
     /// The largest rung from here down that `share` bytes of locked memory hold, so that the first of many
     /// cores does not take what the last one needs. The smallest if none fits: what is already charged to the
     /// user is not known, and the ladder has the last word.
-    pub(crate) fn fitting(self, share: u64, provided: u16) -> Self {
+    pub(crate) fn fitting(self, share: u64, provided: &[u16]) -> Self {
         let mut sizes = self;
         while sizes.charge(provided) > share
             && let Some(smaller) = sizes.smaller()
@@ -163,19 +164,19 @@ mod tests {
     #[test]
     fn a_ring_is_charged_whole_pages() {
         let page = page_size();
-        assert_eq!(Sizes::MIN.charge(0), 2 * page);
-        assert_eq!(Sizes::MIN.charge(1), 3 * page);
+        assert_eq!(Sizes::MIN.charge(&[]), 2 * page);
+        assert_eq!(Sizes::MIN.charge(&[1]), 3 * page);
         let sizes = Sizes { sq: 1024, cq: 4096 };
-        assert_eq!(sizes.charge(256), (65536 + (65536 + page) + 4096u64.max(page)).next_multiple_of(page));
+        assert_eq!(sizes.charge(&[256]), (65536 + (65536 + page) + 4096u64.max(page)).next_multiple_of(page));
     }
 
     #[test]
     fn cores_start_with_what_their_share_of_the_memory_holds() {
-        let min = Sizes::MIN.charge(256);
-        assert_eq!(Sizes::DEFAULT.fitting(u64::MAX, 256), Sizes::DEFAULT);
-        assert_eq!(Sizes::DEFAULT.fitting(Sizes::DEFAULT.charge(256), 256), Sizes::DEFAULT);
-        assert!(Sizes::DEFAULT.fitting(Sizes::DEFAULT.charge(256) - 1, 256).sq < Sizes::DEFAULT.sq);
-        assert_eq!(Sizes::DEFAULT.fitting(min, 256).charge(256), min);
-        assert_eq!(Sizes::DEFAULT.fitting(0, 256), Sizes::MIN);
+        let min = Sizes::MIN.charge(&[256]);
+        assert_eq!(Sizes::DEFAULT.fitting(u64::MAX, &[256]), Sizes::DEFAULT);
+        assert_eq!(Sizes::DEFAULT.fitting(Sizes::DEFAULT.charge(&[256]), &[256]), Sizes::DEFAULT);
+        assert!(Sizes::DEFAULT.fitting(Sizes::DEFAULT.charge(&[256]) - 1, &[256]).sq < Sizes::DEFAULT.sq);
+        assert_eq!(Sizes::DEFAULT.fitting(min, &[256]).charge(&[256]), min);
+        assert_eq!(Sizes::DEFAULT.fitting(0, &[256]), Sizes::MIN);
     }
 }

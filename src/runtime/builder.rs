@@ -8,7 +8,7 @@ use super::handle::{Handle, Runtime};
 use super::panic_policy::{Later, PanicPolicy};
 use super::placement::{self, Placement, place};
 use crate::blocking::{self, Pool};
-use crate::ring::pool::BUFFERS;
+use crate::ring::pool::COUNTS;
 use crate::ring::setup::Sizes;
 use crate::sched::idle::Appetite;
 use crate::sched::watchdog::{self, Watchdog};
@@ -443,7 +443,7 @@ fn nanos(duration: Duration) -> u64 {
 /// The sizes of which `cores` rings, each with its pool, fit into the locked memory the process may have.
 pub(super) fn affordable(sizes: Sizes, cores: usize) -> Sizes {
     match limits::lockable_memory() {
-        Some(limit) => sizes.fitting(limit / cores as u64, BUFFERS),
+        Some(limit) => sizes.fitting(limit / cores as u64, &COUNTS),
         None => sizes,
     }
 }

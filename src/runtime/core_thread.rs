@@ -11,7 +11,6 @@ use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
 use super::monitor;
 use crate::base::guard::broken;
-use crate::ring::pool::{BUFFER_SIZE, BUFFERS};
 use crate::ring::probe;
 use crate::ring::setup::Sizes;
 use crate::ring::uring::Uring;
@@ -160,7 +159,7 @@ impl Start {
         }
         // Not before all cores have their rings: if locked memory is short, a ring is worth more than a pool.
         // Without one receives use heap buffers: slower, but not wrong.
-        let _ = ring.make_pool(BUFFER_SIZE, BUFFERS);
+        let _ = ring.make_pool();
         // Foreign code is contained where it is called: a panic that gets here is the loop's own.
         let end = catch_unwind(AssertUnwindSafe(|| worker.run()));
         let end = end.unwrap_or_else(|_| broken("a core's loop panicked"));

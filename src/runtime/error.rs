@@ -93,7 +93,7 @@ impl StartError {
     pub(super) fn no_ring(error: io::Error, cores: usize) -> Self {
         match error.raw_os_error() {
             Some(libc::ENOMEM) => {
-                let needed = Sizes::MIN.charge(0) * cores as u64;
+                let needed = Sizes::MIN.charge(&[]) * cores as u64;
                 Self::LockedMemory { limit: limits::locked_memory(), needed }
             }
             _ => Self::explain(SET_UP, error),
@@ -250,7 +250,7 @@ mod tests {
     fn short_memory_is_told_from_a_refusal() {
         let refused = StartError::no_ring(io::Error::from_raw_os_error(libc::ENOMEM), 3);
         let StartError::LockedMemory { needed, .. } = refused else { panic!("{refused}") };
-        assert_eq!(needed, 3 * Sizes::MIN.charge(0));
+        assert_eq!(needed, 3 * Sizes::MIN.charge(&[]));
         let old = StartError::no_ring(io::Error::from_raw_os_error(libc::EINVAL), 1);
         assert!(matches!(old, StartError::KernelTooOld { .. }), "{old}");
     }

@@ -177,7 +177,7 @@ impl Sqe {
 /// `IORING_CQE_F_BUFFER`: the upper half of the flags is the id of the buffer used.
 const CQE_BUFFER: u32 = 1 << 0;
 /// `IORING_CQE_F_MORE`: this op will post more.
-const CQE_MORE: u32 = 1 << 1;
+pub(crate) const CQE_MORE: u32 = 1 << 1;
 /// `IORING_CQE_F_SOCK_NONEMPTY`: the socket had more to read.
 pub(crate) const CQE_SOCK_NONEMPTY: u32 = 1 << 2;
 

@@ -229,7 +229,7 @@ fn quiet_end(runtime: Runtime, world: &Arc<World>) {
         }
         let metrics = handle.metrics();
         let rest = metrics.cores.iter().map(|core| core.tasks + core.in_flight + core.timers);
-        let out = metrics.cores.iter().map(|core| core.pool_buffers - core.pool_available);
+        let out = metrics.cores.iter().map(support::buffers_out);
         rest.chain(out).sum::<u64>() + metrics.injector_depth + metrics.blocking_queued == 0
     });
     let report = runtime.shutdown_timeout(PATIENCE);

@@ -4,6 +4,7 @@
 //! Owns no assertion about the runtime; each test says itself what must be true.
 #![allow(dead_code)]
 
+use ringwork::CoreMetrics;
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Builder, Handle, Pin, Runtime};
 use ringwork::time::sleep;
@@ -164,6 +165,11 @@ pub(crate) fn forwarding_pipes_go() {
     }
 }
 
+/// Provided buffers of a core that somebody has.
+pub(crate) fn buffers_out(core: &CoreMetrics) -> u64 {
+    core.pool_buffers + core.pool_large_buffers - core.pool_available - core.pool_large_available
+}
+
 impl Levels {
     /// The levels now, as each core last published them.
     pub(crate) fn now(handle: &Handle) -> Self {
@@ -172,7 +178,7 @@ impl Levels {
             descriptors: descriptors(),
             tasks: cores.iter().map(|core| core.tasks).sum(),
             in_flight: cores.iter().map(|core| core.in_flight).sum(),
-            buffers_out: cores.iter().map(|core| core.pool_buffers - core.pool_available).sum(),
+            buffers_out: cores.iter().map(buffers_out).sum(),
         }
     }
 

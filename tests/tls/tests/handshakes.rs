@@ -260,7 +260,11 @@ fn a_handshake_that_is_given_up_leaves_nothing_behind() {
         // A core publishes its levels when it turns.
         loop {
             let cores = handle.metrics().cores;
-            if cores.iter().all(|core| core.in_flight == 0 && core.pool_buffers == core.pool_available) {
+            let is_idle = |core: &ringwork::CoreMetrics| {
+                let available = core.pool_available + core.pool_large_available;
+                core.in_flight == 0 && core.pool_buffers + core.pool_large_buffers == available
+            };
+            if cores.iter().all(is_idle) {
                 break;
             }
             handle.spawn(async {}).await.unwrap();

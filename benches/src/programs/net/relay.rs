@@ -16,13 +16,14 @@ use crate::raw::{BufPool, Lanes, Tag};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 8192;
-/// Bytes of the pool at least, and at most for each socket one buffer: short messages need few lines of the
-/// cache, long ones much memory.
+/// Bytes of a pool of short messages at least: each socket has a buffer, of which few lines go through the
+/// cache.
 const POOL: usize = 4 << 20;
-/// The same of a pool of long ones: the kernel takes buffers in turn, so all of it goes through the cache.
-const POOL_OF_LONG: usize = 512 << 10;
-const LONG: usize = 32 << 10;
 const POOL_MAX: usize = 64 << 20;
+/// From so many bytes on a message is long: the kernel takes buffers in turn, so all of a pool goes through
+/// the cache, and few are faster than one for each socket (x 0.93 with 64 sockets, x 0.79 with 512).
+const LONG: usize = 32 << 10;
+const LONG_BUFFERS: usize = 8;
 
 const ACCEPT: u8 = 0;
 const CONNECT: u8 = 1;
@@ -92,9 +93,8 @@ pub(super) fn run(
     sockets: usize,
 ) -> io::Result<()> {
     let lanes = Lanes::new(SQ_ENTRIES, CQ_ENTRIES)?;
-    let least = if buffer < LONG { POOL } else { POOL_OF_LONG };
-    let wanted = (least / buffer).max((sockets + 1).next_power_of_two());
-    let buffers = wanted.min(POOL_MAX / buffer).min(1 << 15);
+    let of_short = (POOL / buffer).max((sockets + 1).next_power_of_two()).min(POOL_MAX / buffer);
+    let buffers = if buffer < LONG { of_short.min(1 << 15) } else { LONG_BUFFERS };
     let pool = BufPool::new(&lanes, 0, buffers as u16, buffer as u32)?;
     let upstream = upstream.map(SockAddr::from);
     let mut relay =

@@ -1,0 +1,193 @@
+//! What kind of bytes a stream brings, and how the next receive should go.
+//!
+//! Owns the difference between messages and bulk, learned from completions alone: messages are received into
+//! small buffers, bulk into large ones (ring/pool.rs). It changes nothing by itself: the receive side asks
+//! (recv.rs).
+//!
+//! A receive that the stream makes by itself is multishot, but for bulk that has left bytes behind in the
+//! socket: a multishot would take all of them at once, into as many buffers, where a one-shot receive takes
+//! what the reader asks for.
+#![forbid(unsafe_code)]
+
+use crate::ring::group::Group;
+use crate::ring::pool;
+use crate::sys::sqe::Cqe;
+
+/// Unread buffers above which a multishot is cancelled: a stream holds no more than 1/16 of a pool.
+pub(super) const HIGH_WATER: usize = 16;
+/// The same of large buffers, of which there are fewer: a quarter of them.
+const BULK_HIGH_WATER: usize = 8;
+/// Full buffers in a row that tell bulk from messages.
+const FULL_RUN: u8 = 4;
+/// Small receives in a row that tell messages from bulk.
+const SMALL_RUN: u8 = 4;
+/// Bytes of a full buffer.
+const FULL: usize = pool::BUFFER_SIZE as usize;
+/// Bytes of a buffer for bulk.
+pub(super) const BULK_SIZE: usize = pool::BULK_SIZE as usize;
+
+/// How a receive into buffers that the kernel picks goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Picked {
+    /// From which buffers.
+    pub(crate) group: Group,
+    /// It ends with its first bytes.
+    pub(crate) once: bool,
+    /// It waits for bytes before it looks for some.
+    pub(crate) poll_first: bool,
+}
+
+/// What a stream's completions have said so far.
+#[derive(Default)]
+pub(super) struct Flow {
+    bulk: bool,
+    /// Receives in a row that speak for the other kind.
+    run: u8,
+    /// The last completion said that the socket was empty: the next receive polls first.
+    drained: bool,
+}
+
+impl Flow {
+    /// How a receive that the stream makes by itself should go.
+    pub(super) fn picked(&self) -> Picked {
+        if self.bulk {
+            Picked { group: Group::Bulk, once: !self.drained, poll_first: self.drained }
+        } else {
+            Picked { group: Group::Messages, once: false, poll_first: false }
+        }
+    }
+
+    /// How large a heap buffer a one-shot receive takes.
+    pub(super) fn single_size(&self) -> usize {
+        if self.bulk { BULK_SIZE } else { FULL }
+    }
+
+    pub(super) fn is_bulk(&self) -> bool {
+        self.bulk
+    }
+
+    /// Whether trying before the socket is ready would be in vain.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained
+    }
+
+    /// A receive into buffers that the kernel picks has started.
+    pub(super) fn armed(&mut self) {
+        if !self.bulk {
+            self.run = 0;
+        }
+    }
+
+    /// That receive has brought a buffer of `len` bytes, or none, and so many are unread. Whether it should
+    /// go on.
+    pub(super) fn received(&mut self, cqe: Cqe, len: Option<usize>, unread: usize, group: Group) -> bool {
+        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
+        let Some(len) = len else { return true };
+        match group {
+            Group::Messages => {
+                self.run = if len == FULL { self.run.saturating_add(1) } else { 0 };
+                if unread >= HIGH_WATER || self.run >= FULL_RUN {
+                    self.saw_bulk();
+                    return false;
+                }
+                true
+            }
+            Group::Bulk => {
+                self.weigh(len);
+                self.bulk && unread < BULK_HIGH_WATER
+            }
+        }
+    }
+
+    /// A one-shot receive into a buffer that was given to it is over.
+    pub(super) fn received_once(&mut self, cqe: Cqe) {
+        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
+        match usize::try_from(cqe.res) {
+            Ok(len @ 1..) if self.bulk => self.weigh(len),
+            // One-shot without bulk is for want of buffers, which a larger one need not wait for.
+            Ok(FULL..) if cqe.sock_nonempty() => self.saw_bulk(),
+            _ => {}
+        }
+    }
+
+    /// Whether a receive of this many bytes is still bulk.
+    fn weigh(&mut self, len: usize) {
+        self.run = if len >= FULL { 0 } else { self.run + 1 };
+        if self.run >= SMALL_RUN {
+            self.saw_messages();
+        }
+    }
+
+    fn saw_bulk(&mut self) {
+        (self.bulk, self.run) = (true, 0);
+    }
+
+    /// What comes is no bulk any more.
+    pub(super) fn saw_messages(&mut self) {
+        (self.bulk, self.run) = (false, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::sqe::{CQE_MORE, CQE_SOCK_NONEMPTY};
+
+    fn cqe(len: usize, flags: u32) -> Cqe {
+        Cqe { flags, ..Cqe::made_up(len as i32) }
+    }
+
+    #[test]
+    fn a_receive_without_the_pool_that_leaves_bytes_behind_is_followed_by_larger_ones() {
+        let received = |flow: &mut Flow, len, flags| {
+            flow.received_once(cqe(len, flags));
+            flow.single_size()
+        };
+        let mut flow = Flow::default();
+        assert_eq!(received(&mut flow, FULL, 0), FULL, "nothing is left");
+        assert_eq!(received(&mut flow, FULL - 1, CQE_SOCK_NONEMPTY), FULL, "it had room");
+        assert_eq!(received(&mut flow, FULL, CQE_SOCK_NONEMPTY), BULK_SIZE);
+        for _ in 0..SMALL_RUN - 1 {
+            assert_eq!(received(&mut flow, 100, 0), BULK_SIZE);
+        }
+        assert_eq!(received(&mut flow, 100, 0), FULL, "messages again");
+    }
+
+    #[test]
+    fn bulk_is_received_once_where_bytes_are_left_and_on_and_on_where_none_are() {
+        let mut flow = Flow::default();
+        let messages = Picked { group: Group::Messages, once: false, poll_first: false };
+        for run in 1..=FULL_RUN {
+            assert_eq!(flow.picked(), messages);
+            let more = CQE_MORE | CQE_SOCK_NONEMPTY;
+            assert_eq!(flow.received(cqe(FULL, more), Some(FULL), 1, Group::Messages), run < FULL_RUN);
+        }
+        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: true, poll_first: false });
+        flow.armed();
+        assert!(flow.received(cqe(BULK_SIZE, 0), Some(BULK_SIZE), 1, Group::Bulk));
+        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: false, poll_first: true });
+        flow.armed();
+        for unread in 1..=BULK_HIGH_WATER {
+            let goes_on = flow.received(cqe(BULK_SIZE, CQE_MORE), Some(BULK_SIZE), unread, Group::Bulk);
+            assert_eq!(goes_on, unread < BULK_HIGH_WATER);
+        }
+    }
+
+    #[test]
+    fn small_receives_end_bulk_also_if_each_is_armed_anew() {
+        let mut flow = Flow { bulk: true, ..Flow::default() };
+        for run in 1..=SMALL_RUN {
+            flow.armed();
+            let goes_on = flow.received(cqe(100, CQE_SOCK_NONEMPTY), Some(100), 1, Group::Bulk);
+            assert_eq!(goes_on, run < SMALL_RUN);
+        }
+        assert_eq!(flow.picked().group, Group::Messages);
+    }
+
+    #[test]
+    fn a_starved_receive_is_followed_by_one_that_looks_at_once() {
+        let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
+        assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), None, 0, Group::Bulk), "it is over by itself");
+        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: true, poll_first: false });
+    }
+}
