@@ -137,7 +137,8 @@ counters! {
     pool_misses: Counter,
     /// Times the kernel found no buffer for messages.
     pool_starved: Counter,
-    /// Times the kernel found no buffer for bulk. It gets one more each time: a few are no reason to worry.
+    /// Times the kernel found no buffer for bulk. It has no more than are needed at a time, so that up to one
+    /// such receive in sixteen is no reason to worry.
     pool_large_starved: Counter,
 }
 

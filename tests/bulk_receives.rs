@@ -4,45 +4,23 @@ use futures_util::future::join_all;
 use futures_util::poll;
 use ringwork::CoreMetrics;
 use ringwork::buf::PooledBuf;
-use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
 use ringwork::time::sleep;
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 mod support;
-use support::{alone, assert_pattern, buffers_out, forwarding_pipes, half_std_pair, on_cores, pattern};
+use support::{
+    alone, assert_pattern, buffers_out, forwarding_pipes, half_std_pair, in_bulk, on_cores, pattern,
+};
 
 /// Bytes of a buffer for messages: more in one are in a large buffer.
 const SMALL: usize = 8 << 10;
+/// What a writer writes at once.
 const FLOOD: usize = 512 << 10;
-
-/// Receives from the stream what is written to its peer, and says how long the longest buffer was.
-async fn take(stream: &TcpStream, peer: &std::net::TcpStream, bytes: usize) -> usize {
-    let mut writer = peer.try_clone().unwrap();
-    let writing = std::thread::spawn(move || writer.write_all(&pattern(0, bytes)).unwrap());
-    let (mut at, mut longest) = (0, 0);
-    while at < bytes {
-        let buf = stream.recv_pooled().await.unwrap();
-        assert_pattern(at, &buf);
-        at += buf.len();
-        longest = longest.max(buf.len());
-    }
-    writing.join().unwrap();
-    longest
-}
-
-/// A stream that has come to receive in bulk, with nothing unread.
-async fn in_bulk() -> (TcpStream, std::net::TcpStream) {
-    let (stream, peer) = half_std_pair();
-    for _ in 0..20 {
-        if take(&stream, &peer, FLOOD).await > SMALL {
-            return (stream, peer);
-        }
-    }
-    panic!("no flood was taken for bulk");
-}
 
 /// Runs the test on the one core of a runtime.
 fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce(Handle) -> F + Send + 'static) {
@@ -69,14 +47,14 @@ fn streams_that_wait_after_bulk_hold_no_buffer() {
             let task = ringwork::spawn_local(async move { (stream.recv_pooled().await, stream) });
             waiting.push((task, peer));
         }
-        let misses = handle.metrics().cores[0].pool_misses;
         until(&handle, |core| buffers_out(core) == 0).await;
         for (task, mut peer) in waiting {
             peer.write_all(b"more").unwrap();
             let (received, _stream) = task.await.unwrap();
-            assert_eq!(&received.unwrap()[..], b"more");
+            let received = received.unwrap();
+            assert_eq!(&received[..], b"more");
+            assert!(received.is_from_pool(), "it waited with a buffer of the heap");
         }
-        assert_eq!(handle.metrics().cores[0].pool_misses, misses, "it had come from the heap");
     });
 }
 
@@ -102,7 +80,8 @@ fn bulk_beyond_the_large_buffers_waits_for_nobody() {
         }));
         let held: Vec<PooledBuf> = held.await.into_iter().flatten().collect();
         let core = &handle.metrics().cores[0];
-        let from_pool = held.iter().filter(|buf| buf.is_from_pool()).count() as u64;
+        let is_large = |buf: &&PooledBuf| buf.is_from_pool() && buf.len() > SMALL;
+        let from_pool = held.iter().filter(is_large).count() as u64;
         assert!((1..=core.pool_large_buffers).contains(&from_pool), "{from_pool} from the pool");
         assert!(core.pool_misses > before && core.pool_large_starved > 0, "{core:?}");
         drop(held);
@@ -110,6 +89,37 @@ fn bulk_beyond_the_large_buffers_waits_for_nobody() {
         let (stream, mut peer) = in_bulk().await;
         peer.write_all(b"again").unwrap();
         assert!(stream.recv_pooled().await.unwrap().is_from_pool());
+    });
+}
+
+#[test]
+fn each_of_many_floods_gets_on() {
+    const FLOODS: usize = 40;
+    const SHARE: usize = 4 << 20;
+    on_core(|_| async move {
+        let served = Rc::new(Cell::new(0));
+        let (mut streams, mut readers, mut writers) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..FLOODS {
+            streams.push(in_bulk().await);
+        }
+        for (stream, mut peer) in streams {
+            // Until the stream is dropped.
+            writers.push(std::thread::spawn(move || while peer.write_all(&[7; FLOOD]).is_ok() {}));
+            let served = Rc::clone(&served);
+            readers.push(ringwork::spawn_local(async move {
+                let mut bytes = 0;
+                // Who has its share reads on, and leaves nothing to the others.
+                while served.get() < FLOODS {
+                    let before = bytes;
+                    bytes += stream.recv_pooled().await.unwrap().len();
+                    served.update(|served| served + usize::from((before..bytes).contains(&SHARE)));
+                }
+            }));
+        }
+        for reader in readers {
+            reader.await.unwrap();
+        }
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
     });
 }
 

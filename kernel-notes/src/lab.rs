@@ -191,10 +191,18 @@ impl Lab {
         const POLL_FIRST: u16 = 1 << 0;
         const RECV_MULTISHOT: u16 = 1 << 1;
         // The crate's multishot receive has no room for the first bit, its one-shot receive for both.
-        let recv = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0)
-            .ioprio(POLL_FIRST | RECV_MULTISHOT)
-            .buf_group(group);
-        self.push_plain(recv.build().flags(squeue::Flags::BUFFER_SELECT), tag)
+        self.recv_picked(fd, group, POLL_FIRST | RECV_MULTISHOT, tag)
+    }
+
+    /// A one-shot receive into a buffer that the kernel picks.
+    pub fn recv_once(&mut self, fd: &impl AsRawFd, group: u16, tag: u64) -> io::Result<()> {
+        self.recv_picked(fd, group, 0, tag)
+    }
+
+    fn recv_picked(&mut self, fd: &impl AsRawFd, group: u16, ioprio: u16, tag: u64) -> io::Result<()> {
+        let recv = opcode::Recv::new(Fd(fd.as_raw_fd()), std::ptr::null_mut(), 0);
+        let recv = recv.ioprio(ioprio).buf_group(group).build();
+        self.push_plain(recv.flags(squeue::Flags::BUFFER_SELECT), tag)
     }
 
     /// A cancel of what `which` selects.

@@ -24,6 +24,7 @@ use crate::sys::fork;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Rounds of less than a buffer, in a row, that end it.
 const SMALL_RUN: u32 = 4;
@@ -42,11 +43,7 @@ pub(super) enum End {
 pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) -> Result<End, ForwardError> {
     let mut load = Load { from, place: Place::Outside, pipe: None };
     poll_fn(|cx| from.recv_turn.poll_enter(&mut load.place, cx)).await;
-    // In a child of fork the end of what is in flight does not come.
-    if fork::is_child() {
-        return Err(ForwardError::Recv { error: fork::error(), sent: *all });
-    }
-    poll_fn(|cx| from.poll_disarmed(cx.waker())).await;
+    poll_fn(|cx| poll_idle(from, cx)).await.map_err(|error| ForwardError::Recv { error, sent: *all })?;
     if !from.recv().is_bulk_and_idle() {
         // Something has come in between: bytes that were received, or another receiver.
         return Ok(End::Bulk);
@@ -73,6 +70,18 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
     }
     from.recv().saw_messages();
     Ok(End::Bulk)
+}
+
+/// Ends a receive in flight, unless somebody waits for one. For who has the turn.
+fn poll_idle(from: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    // Each time: in a child of fork the end of what is in flight does not come.
+    if fork::is_child() {
+        return Poll::Ready(Err(fork::error()));
+    }
+    if from.recv_turn.has_waiting() {
+        return Poll::Ready(Ok(()));
+    }
+    from.poll_disarmed(cx.waker()).map(Ok)
 }
 
 /// What has left one socket and not reached the other, and the turn to receive more.

@@ -6,17 +6,19 @@
 //!
 //! A receive that the stream makes by itself is multishot, but for bulk that has left bytes behind in the
 //! socket: a multishot would take all of them at once, into as many buffers, where a one-shot receive takes
-//! what the reader asks for.
+//! what the reader asks for. After one that found no buffer the next one brings its own, so that a stream
+//! does not come last again and again.
 #![forbid(unsafe_code)]
 
 use crate::ring::group::Group;
 use crate::ring::pool;
 use crate::sys::sqe::Cqe;
 
-/// Unread buffers above which a multishot is cancelled: a stream holds no more than 1/16 of a pool.
+/// Unread buffers at which a multishot is cancelled: a sixteenth of a core's. It may take some more before it
+/// ends.
 pub(super) const HIGH_WATER: usize = 16;
-/// The same of large buffers, of which there are fewer: a quarter of them.
-const BULK_HIGH_WATER: usize = 8;
+/// The same of large buffers, of which there are fewer: an eighth of a core's.
+const BULK_HIGH_WATER: usize = 4;
 /// Full buffers in a row that tell bulk from messages.
 const FULL_RUN: u8 = 4;
 /// Small receives in a row that tell messages from bulk.
@@ -43,8 +45,10 @@ pub(super) struct Flow {
     bulk: bool,
     /// Receives in a row that speak for the other kind.
     run: u8,
-    /// The last completion said that the socket was empty: the next receive polls first.
+    /// The last completion said that the socket was empty.
     drained: bool,
+    /// The last completion said that there was no buffer.
+    starved: bool,
 }
 
 impl Flow {
@@ -55,6 +59,11 @@ impl Flow {
         } else {
             Picked { group: Group::Messages, once: false, poll_first: false }
         }
+    }
+
+    /// Whether the last receive found no buffer: the next one should bring one.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved
     }
 
     /// How large a heap buffer a one-shot receive takes.
@@ -81,33 +90,39 @@ impl Flow {
     /// That receive has brought a buffer of `len` bytes, or none, and so many are unread. Whether it should
     /// go on.
     pub(super) fn received(&mut self, cqe: Cqe, len: Option<usize>, unread: usize, group: Group) -> bool {
-        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
+        self.learn(cqe);
         let Some(len) = len else { return true };
-        match group {
-            Group::Messages => {
-                self.run = if len == FULL { self.run.saturating_add(1) } else { 0 };
+        match (group, self.bulk) {
+            (Group::Messages, false) => {
+                self.run = if len == FULL { self.run + 1 } else { 0 };
                 if unread >= HIGH_WATER || self.run >= FULL_RUN {
                     self.saw_bulk();
-                    return false;
                 }
-                true
+                !self.bulk
             }
-            Group::Bulk => {
+            (Group::Bulk, true) => {
                 self.weigh(len);
                 self.bulk && unread < BULK_HIGH_WATER
             }
+            // It was told to end when the other kind was seen.
+            (Group::Messages, true) | (Group::Bulk, false) => false,
         }
     }
 
     /// A one-shot receive into a buffer that was given to it is over.
     pub(super) fn received_once(&mut self, cqe: Cqe) {
-        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
+        self.learn(cqe);
         match usize::try_from(cqe.res) {
             Ok(len @ 1..) if self.bulk => self.weigh(len),
             // One-shot without bulk is for want of buffers, which a larger one need not wait for.
             Ok(FULL..) if cqe.sock_nonempty() => self.saw_bulk(),
             _ => {}
         }
+    }
+
+    fn learn(&mut self, cqe: Cqe) {
+        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
+        self.starved = cqe.res == -libc::ENOBUFS;
     }
 
     /// Whether a receive of this many bytes is still bulk.
@@ -185,9 +200,21 @@ mod tests {
     }
 
     #[test]
-    fn a_starved_receive_is_followed_by_one_that_looks_at_once() {
+    fn full_buffers_that_come_while_a_receive_is_told_to_end_speak_for_bulk() {
+        let mut flow = Flow::default();
+        for _ in 0..2 * FULL_RUN - 1 {
+            flow.received(cqe(FULL, CQE_MORE | CQE_SOCK_NONEMPTY), Some(FULL), 1, Group::Messages);
+        }
+        assert!(flow.received(cqe(100, 0), Some(100), 1, Group::Bulk), "one small receive is no run");
+    }
+
+    #[test]
+    fn a_receive_that_found_no_buffer_is_followed_by_one_that_brings_its_own() {
         let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
         assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), None, 0, Group::Bulk), "it is over by itself");
-        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: true, poll_first: false });
+        assert!(flow.is_starved() && !flow.is_drained());
+        flow.received_once(cqe(BULK_SIZE, 0));
+        assert!(!flow.is_starved());
+        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: false, poll_first: true });
     }
 }

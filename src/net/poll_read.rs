@@ -7,10 +7,10 @@
 //! - Bytes go from the stream's queue into the caller's buffer: one copy, made by the caller's closure, which
 //!   appends to memory that nobody had to fill with zeros. As many buffers of the queue as fit are taken in
 //!   one call; what does not fit of the last one goes back in front.
-//! - What fills the queue belongs to the stream and not to a call: the multishot, which stays armed between
-//!   calls, or, where there can be none (bulk, an empty pool, `read_ahead(false)`, a thread that is no
-//!   core), a one-shot receive in the mode `Ahead` (recv.rs). A call in vain allocates nothing and submits
-//!   nothing, unless nobody receives.
+//! - What fills the queue belongs to the stream and not to a call: a receive into buffers that the kernel
+//!   picks, which mostly stays armed between calls, or, where there can be none (an empty pool,
+//!   `read_ahead(false)`, a thread that is no core), a one-shot receive in the mode `Ahead` (recv.rs). A call
+//!   in vain allocates nothing and submits nothing, unless nobody receives.
 //! - A call in vain is often followed by another one before anything has come (hyper asks twice for each
 //!   message): a mark beside the lock says so (`shared::InVain`), and the second call takes no lock.
 //! - Under `read_ahead(false)` the one-shot receive asks for no more than the call that starts it had room
@@ -253,7 +253,7 @@ fn copy_several(shared: &Shared, room: usize, put: &mut impl FnMut(&[u8])) -> us
     batch.into_iter().map_while(|chunk| chunk).map(|chunk| copy(chunk, put)).sum()
 }
 
-/// Nobody receives: arms a multishot, or starts a one-shot receive that the stream keeps.
+/// Nobody receives: starts a receive that the stream keeps.
 fn start(shared: &Arc<Shared>, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
     let Ok(_turn) = shared.recv_turn.visit(cx.waker()) else { return Poll::Pending };
     // A future may have started one before this call had the turn.

@@ -14,7 +14,7 @@ use crate::io::{Stop, explain, stoppable, stopped};
 use crate::ring::multi;
 use crate::ring::op::Op;
 use crate::ring::transfer::Inward;
-use crate::ring::with_current;
+use crate::ring::{Ring, with_current};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -204,8 +204,8 @@ impl<'a> RecvPooled<'a> {
         Self { receiver: Receiver::new(shared) }
     }
 
-    /// Nobody receives: arms a multishot if this core and its pool can, else receives once into a heap
-    /// buffer.
+    /// Nobody receives: the stream does by itself if this core and its pool can, else this receives once into
+    /// a heap buffer.
     fn start(&mut self) -> io::Result<()> {
         if !arm(self.receiver.shared)? {
             let size = self.receiver.shared.recv().single_size();
@@ -218,8 +218,13 @@ impl<'a> RecvPooled<'a> {
 /// Starts a receive into provided buffers on this core, if the stream wants one and the core and its pool
 /// have one to give. The caller has the turn, and nobody receives.
 pub(super) fn arm(shared: &Arc<Shared>) -> io::Result<bool> {
-    let Some(how) = shared.recv().picked() else { return Ok(false) };
-    if with_current(|ring| ring.is_some_and(|ring| ring.pool_can_arm(how.group))) {
+    let (how, is_starved) = {
+        let side = shared.recv();
+        (side.picked(), side.is_starved())
+    };
+    let Some(how) = how else { return Ok(false) };
+    let has_buffers = |ring: &Ring| ring.pool_can_arm(how.group, how.poll_first);
+    if !is_starved && with_current(|ring| ring.is_some_and(has_buffers)) {
         let armed = multi::arm(RecvPicked { shared: Arc::clone(shared), how });
         let armed = armed.expect("this thread is a core")?;
         shared.recv().start_armed(armed);

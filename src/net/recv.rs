@@ -131,7 +131,7 @@ impl RecvSide {
         Step { next, is_told: expects && self.is_armed_here(), replaced }
     }
 
-    /// Whether a multishot brings bytes, and not to another core.
+    /// Whether a receive of the stream's own brings bytes, and not to another core.
     fn is_armed_here(&self) -> bool {
         matches!(&self.mode, Mode::Armed(armed, _) if !armed.is_elsewhere())
     }
@@ -238,8 +238,13 @@ impl RecvSide {
     }
 
     /// How a receive that the stream makes by itself should go, if the stream wants one.
-    pub(crate) fn picked(&self) -> Option<Picked> {
+    pub(super) fn picked(&self) -> Option<Picked> {
         (!self.one_shot_only).then(|| self.flow.picked())
+    }
+
+    /// Whether the last receive found no buffer.
+    pub(super) fn is_starved(&self) -> bool {
+        self.flow.is_starved()
     }
 
     /// Whether bytes come in bulk, and all that were received have been taken.
@@ -322,7 +327,9 @@ impl RecvSide {
     /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake.
     pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>, group: Group) -> Concerned {
         let len = chunk.as_ref().map(|chunk| chunk.len());
-        self.queue.extend(chunk);
+        if let Some(chunk) = chunk {
+            self.queue.push_back(chunk);
+        }
         let goes_on = self.flow.received(cqe, len, self.queue.len(), group);
         if cqe.more() {
             if !goes_on {

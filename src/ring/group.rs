@@ -10,7 +10,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// From which buffers a receive takes: the number by which the kernel knows the group.
+/// From which buffers a receive takes. The value is the number by which the kernel knows the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     /// Two pages each, which hold most requests and messages whole.
@@ -41,7 +41,8 @@ impl Given {
         self.available
     }
 
-    /// How often a buffer was offered, as a mark: what follows the last publication is to be published.
+    /// How many buffers were offered so far, wrapping: if it has changed since the last
+    /// [`publish`](Self::publish), there is something to publish.
     pub(super) fn mark(&self) -> u16 {
         self.tail
     }
@@ -71,6 +72,12 @@ impl Given {
         // atomically.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(start.as_ptr()).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
+    }
+
+    /// The buffer that the kernel takes next.
+    #[cfg(test)]
+    pub(super) fn next(&mut self) -> u16 {
+        self.entry(self.tail.wrapping_sub(self.available)).bid()
     }
 
     /// The kernel has taken one.

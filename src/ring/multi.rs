@@ -1,4 +1,4 @@
-//! An op that completes many times: multishot accept and receive.
+//! An op that may complete many times: multishot accept and receive.
 //!
 //! Owns the cell side only. What the completions mean, and the state machine of arming, belongs to the
 //! listener or stream that starts it. There is no future: the handler is called on the home core for every

@@ -8,14 +8,15 @@
 //! # The window
 //! The kernel takes buffers in the order in which they were given (kernel-notes/provided-buffers.md), so all
 //! that it has go through the CPU's cache one after another. Of small ones a request touches little; 32 large
-//! ones fill a second cache. So of the large ones the kernel has no more than a window, those first that came
-//! home last. A receive that finds none widens the window by one, and each [`STEADY`] large buffers narrow it
-//! by one: few receives find none, and as few buffers are in use as the turns of this core need.
+//! ones fill a second-level cache of 2 MiB. So of the large ones the kernel has no more than a window, those
+//! first that came home last. A receive that finds none widens the window by one, and every [`STEADY`] that
+//! are taken narrow it by one: about one receive in as many finds none, and no more buffers are in use than
+//! the turns of this core need.
 
 use super::Ring;
 use super::group::{Given, Group};
-use crate::buf::PooledBuf;
 use crate::buf::pooled::{Home, Kind, Origin};
+use crate::buf::{PooledBuf, heap};
 use crate::sys::fork;
 use crate::sys::map::Map;
 use std::io;
@@ -30,8 +31,9 @@ pub(crate) const COUNTS: [u16; 2] = [MESSAGES.count, BULK.count];
 /// Of each core 2 MiB, touched as they are first used; numbered before those for bulk.
 const MESSAGES: Kind = Kind { size: 8 << 10, count: 256 };
 /// As many bytes.
-const BULK: Kind = Kind { size: 64 << 10, count: 32 };
-/// A stream arms a multishot only if the kernel has at least this many buffers; else it would starve at once.
+const BULK: Kind = Kind { size: heap::KEPT_SIZE, count: 32 };
+/// A stream starts a receive of messages only if the kernel has at least this many buffers; else it would
+/// starve at once.
 pub(crate) const ARM_FLOOR: u16 = 8;
 /// The narrowest window: one buffer is received into while another one is sent.
 const NARROWEST: u16 = 2;
@@ -140,12 +142,13 @@ impl Ring {
     /// Makes and registers the pool. Without one (not enough locked memory) all receives use heap buffers;
     /// without its group for bulk, those in bulk.
     pub(crate) fn make_pool(&self) -> io::Result<()> {
-        let kinds = [MESSAGES, BULK];
-        let memory = Map::new(Origin::memory_for(&kinds))?;
+        let memory = Map::new(Origin::memory_for(&[MESSAGES, BULK]))?;
         let messages = Given::register(self, Group::Messages, MESSAGES.count)?;
         let bulk = Given::register(self, Group::Bulk, BULK.count).ok();
+        let large = if bulk.is_some() { BULK.count } else { 0 };
+        let kinds = [MESSAGES, Kind { count: large, ..BULK }];
         let origin = Origin::new(memory, &kinds, self.inbox());
-        let all = MESSAGES.count + BULK.count;
+        let all = MESSAGES.count + large;
         let home = Home::of(&origin, all);
         let spare = Vec::with_capacity(BULK.count.into());
         let mut pool = Pool { origin, home, messages, bulk, spare, window: NARROWEST, taken: 0 };
@@ -153,7 +156,7 @@ impl Ring {
         pool.messages.publish();
         pool.refill_bulk();
         self.counters().pool_buffers.set(u64::from(MESSAGES.count));
-        self.counters().pool_large_buffers.set(u64::from(BULK.count));
+        self.counters().pool_large_buffers.set(large.into());
         *self.pool.borrow_mut() = Some(pool);
         Ok(())
     }
@@ -167,9 +170,10 @@ impl Ring {
         }
     }
 
-    /// Whether the kernel has enough buffers of this group for a receive to start. If it has too few for
-    /// messages, one that comes home will ring this core.
-    pub(crate) fn pool_can_arm(&self, group: Group) -> bool {
+    /// Whether the kernel has enough buffers of this group for a receive to start, or one that polls first
+    /// and needs none before there are bytes. If it has too few for messages, one that comes home will ring
+    /// this core.
+    pub(crate) fn pool_can_arm(&self, group: Group, polls_first: bool) -> bool {
         if fork::is_child() {
             return false;
         }
@@ -179,6 +183,9 @@ impl Ring {
         };
         let mut pool = self.pool.borrow_mut();
         let Some(pool) = pool.as_mut() else { return false };
+        if polls_first && group == Group::Bulk {
+            return pool.bulk.is_some();
+        }
         if pool.available(group) < floor {
             pool.refill();
         }
@@ -208,5 +215,79 @@ impl Ring {
         if let Some(pool) = self.pool.borrow_mut().as_mut() {
             pool.starved(group);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stub;
+    use super::*;
+    use crate::base::inbox::Inbox;
+    use std::collections::HashSet;
+
+    fn inbox() -> Arc<Inbox> {
+        Arc::new(Inbox::new(Box::new(|| ())))
+    }
+
+    /// Large buffers that the kernel has.
+    fn given(ring: &Ring) -> u16 {
+        ring.pool.borrow().as_ref().unwrap().available(Group::Bulk)
+    }
+
+    #[test]
+    fn without_memory_for_large_buffers_there_are_those_for_messages_and_no_others() {
+        let (ring, kernel) = stub::ring(inbox());
+        kernel.refuses.set(Some(Group::Bulk as u16));
+        ring.make_pool().unwrap();
+        ring.refill_pool();
+        assert!(ring.pool_can_arm(Group::Messages, false));
+        assert!(!ring.pool_can_arm(Group::Bulk, false) && !ring.pool_can_arm(Group::Bulk, true));
+        let counters = ring.counters();
+        assert_eq!((counters.pool_large_buffers.get(), counters.pool_large_available.get()), (0, 0));
+        assert_eq!(counters.pool_available.get(), counters.pool_buffers.get());
+    }
+
+    #[test]
+    fn the_kernel_has_as_many_large_buffers_as_receives_have_wanted() {
+        let (ring, _) = stub::ring(inbox());
+        ring.make_pool().unwrap();
+        assert_eq!(given(&ring), NARROWEST);
+        // A turn that wants six.
+        for _ in NARROWEST..6 {
+            ring.note_starved(Group::Bulk);
+        }
+        ring.refill_pool();
+        assert_eq!(given(&ring), 6);
+        // Turns that want one.
+        let mut used = HashSet::new();
+        for _ in 0..6 * STEADY {
+            let next = ring.pool.borrow_mut().as_mut().unwrap().bulk.as_mut().unwrap().next();
+            used.insert(next);
+            drop(ring.picked(Group::Bulk, next, 1));
+            ring.refill_pool();
+        }
+        assert_eq!(given(&ring), NARROWEST);
+        assert!(used.len() <= 6, "what comes home is given again, and not what lies there: {used:?}");
+        for _ in 0..1000 {
+            ring.note_starved(Group::Bulk);
+        }
+        ring.refill_pool();
+        assert_eq!(given(&ring), BULK.count, "there are no more");
+    }
+
+    #[test]
+    fn a_receive_that_polls_first_needs_no_large_buffer_to_start() {
+        let (ring, _) = stub::ring(inbox());
+        ring.make_pool().unwrap();
+        let mut held = Vec::new();
+        for _ in 0..BULK.count {
+            let next = ring.pool.borrow_mut().as_mut().unwrap().bulk.as_mut().unwrap().next();
+            held.push(ring.picked(Group::Bulk, next, 1));
+            ring.refill_pool();
+        }
+        assert_eq!(ring.counters().pool_large_available.get(), 0);
+        assert!(ring.pool_can_arm(Group::Bulk, true) && !ring.pool_can_arm(Group::Bulk, false));
+        held.clear();
+        assert!(ring.pool_can_arm(Group::Bulk, false));
     }
 }

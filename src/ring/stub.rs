@@ -20,6 +20,8 @@ pub(crate) struct Kernel {
     pub(crate) is_full: Cell<bool>,
     /// It says that an enter would bring something, and none does.
     pub(crate) claims_work: Cell<bool>,
+    /// It registers no such group of buffers.
+    pub(crate) refuses: Cell<Option<u16>>,
     pub(crate) taken: RefCell<Vec<Sqe>>,
     pub(crate) completed: RefCell<Vec<Cqe>>,
     /// Every enter.
@@ -57,8 +59,8 @@ impl Backend for Stub {
         into.append(&mut self.0.completed.borrow_mut());
     }
 
-    fn register_buffers(&mut self, _: NonNull<u8>, _: u16, _: u16) -> io::Result<()> {
-        Ok(())
+    fn register_buffers(&mut self, _: NonNull<u8>, _: u16, group: u16) -> io::Result<()> {
+        if self.0.refuses.get() == Some(group) { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(()) }
     }
 
     fn cancel_all(&mut self) -> io::Result<()> {

@@ -9,6 +9,7 @@ use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Builder, Handle, Pin, Runtime};
 use ringwork::time::sleep;
 use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::channel;
@@ -300,4 +301,27 @@ pub(crate) fn assert_pattern(from: usize, bytes: &[u8]) {
         let at = (0..bytes.len()).find(|&at| expected[at] != bytes[at]).expect("one differs");
         panic!("byte {} of the stream is {:#x}, not {:#x}", from + at, bytes[at], expected[at]);
     }
+}
+
+/// A stream that has come to receive in bulk, with nothing unread.
+pub(crate) async fn in_bulk() -> (TcpStream, std::net::TcpStream) {
+    let (stream, peer) = half_std_pair();
+    // In a buffer for messages there is no room for more.
+    while take(&stream, &peer, 512 << 10).await <= 8 << 10 {}
+    (stream, peer)
+}
+
+/// Receives from the stream what is written to its peer, and says how long the longest buffer was.
+async fn take(stream: &TcpStream, peer: &std::net::TcpStream, bytes: usize) -> usize {
+    let mut writer = peer.try_clone().unwrap();
+    let writing = thread::spawn(move || writer.write_all(&pattern(0, bytes)).unwrap());
+    let (mut at, mut longest) = (0, 0);
+    while at < bytes {
+        let buf = stream.recv_pooled().await.unwrap();
+        assert_pattern(at, &buf);
+        at += buf.len();
+        longest = longest.max(buf.len());
+    }
+    writing.join().unwrap();
+    longest
 }

@@ -106,11 +106,35 @@ fn idle(report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
+/// A one-shot receive takes a buffer with its bytes, and none to wait or to learn of the end.
+fn once(report: &mut Report) -> io::Result<()> {
+    let mut lab = Lab::new(8, 64)?;
+    lab.add_pool(SMALL, 4, SIZE)?;
+    lab.give(SMALL, 3);
+    lab.give(SMALL, 1);
+    let (near, mut far) = UnixStream::pair()?;
+    lab.recv_once(&near, SMALL, 1)?;
+    let waits = lab.wait(1, QUIET)?.is_empty();
+    // Kernels before 6.8 do not tell.
+    let none = waits && lab.taken(SMALL).unwrap_or(0) == 0;
+    report.holds("a one-shot receive that waits has taken no buffer", none);
+    far.write_all(b"hi")?;
+    let came = lab.next(LONG)?;
+    let whole = came.res == 2 && came.buffer() == Some(3) && !came.more();
+    report.holds("its bytes come with one, without F_MORE", whole);
+    drop(far);
+    lab.recv_once(&near, SMALL, 2)?;
+    let end = lab.next(LONG)?;
+    report.holds("the end comes without a buffer", end.res == 0 && end.buffer().is_none());
+    Ok(())
+}
+
 fn main() -> Outcome {
     let mut report = Report::new();
     picks(&mut report)?;
     runs_dry(&mut report)?;
     empty_pool(&mut report)?;
     idle(&mut report)?;
+    once(&mut report)?;
     Ok(report.finish())
 }

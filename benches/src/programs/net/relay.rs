@@ -16,14 +16,16 @@ use crate::raw::{BufPool, Lanes, Tag};
 
 const SQ_ENTRIES: u32 = 1024;
 const CQ_ENTRIES: u32 = 8192;
-/// Bytes of a pool of short messages at least: each socket has a buffer, of which few lines go through the
-/// cache.
+/// Bytes of a pool of short messages, at least and at most: in between each socket has a buffer, of which few
+/// lines go through the cache.
 const POOL: usize = 4 << 20;
 const POOL_MAX: usize = 64 << 20;
 /// From so many bytes on a message is long: the kernel takes buffers in turn, so all of a pool goes through
-/// the cache, and few are faster than one for each socket (x 0.93 with 64 sockets, x 0.79 with 512).
+/// the cache, and few are faster than one for each socket (x 0.93 with 64 sockets, x 0.79 with 512). As many
+/// as become ready at a time must be enough.
 const LONG: usize = 32 << 10;
 const LONG_BUFFERS: usize = 8;
+const SOCKETS_PER_LONG: usize = 32;
 
 const ACCEPT: u8 = 0;
 const CONNECT: u8 = 1;
@@ -94,7 +96,8 @@ pub(super) fn run(
 ) -> io::Result<()> {
     let lanes = Lanes::new(SQ_ENTRIES, CQ_ENTRIES)?;
     let of_short = (POOL / buffer).max((sockets + 1).next_power_of_two()).min(POOL_MAX / buffer);
-    let buffers = if buffer < LONG { of_short.min(1 << 15) } else { LONG_BUFFERS };
+    let of_long = (sockets / SOCKETS_PER_LONG).next_power_of_two().max(LONG_BUFFERS);
+    let buffers = if buffer < LONG { of_short.min(1 << 15) } else { of_long };
     let pool = BufPool::new(&lanes, 0, buffers as u16, buffer as u32)?;
     let upstream = upstream.map(SockAddr::from);
     let mut relay =
