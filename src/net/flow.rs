@@ -87,26 +87,32 @@ impl Flow {
         }
     }
 
-    /// That receive has brought a buffer of `len` bytes, or none, and so many are unread. Whether it should
-    /// go on.
-    pub(super) fn received(&mut self, cqe: Cqe, len: Option<usize>, unread: usize, group: Group) -> bool {
+    /// That receive has brought bytes, with which so many buffers are unread, or none. Whether it should go
+    /// on.
+    #[inline]
+    pub(super) fn received(&mut self, cqe: Cqe, unread: usize, group: Group) -> bool {
         self.learn(cqe);
-        let Some(len) = len else { return true };
-        match (group, self.bulk) {
-            (Group::Messages, false) => {
-                self.run = if len == FULL { self.run + 1 } else { 0 };
-                if unread >= HIGH_WATER || self.run >= FULL_RUN {
-                    self.saw_bulk();
-                }
-                !self.bulk
-            }
-            (Group::Bulk, true) => {
-                self.weigh(len);
-                self.bulk && unread < BULK_HIGH_WATER
-            }
-            // It was told to end when the other kind was seen.
-            (Group::Messages, true) | (Group::Bulk, false) => false,
+        let Ok(len @ 1..) = usize::try_from(cqe.res) else { return true };
+        if group == Group::Bulk {
+            return self.received_bulk(len, unread);
         }
+        if self.bulk {
+            // It was told to end when that was seen.
+            return false;
+        }
+        self.run = if len == FULL { self.run + 1 } else { 0 };
+        if unread < HIGH_WATER && self.run < FULL_RUN {
+            return true;
+        }
+        self.saw_bulk();
+        false
+    }
+
+    fn received_bulk(&mut self, len: usize, unread: usize) -> bool {
+        if self.bulk {
+            self.weigh(len);
+        }
+        self.bulk && unread < BULK_HIGH_WATER
     }
 
     /// A one-shot receive into a buffer that was given to it is over.
@@ -133,6 +139,7 @@ impl Flow {
         }
     }
 
+    #[cold]
     fn saw_bulk(&mut self) {
         (self.bulk, self.run) = (true, 0);
     }
@@ -175,15 +182,15 @@ mod tests {
         for run in 1..=FULL_RUN {
             assert_eq!(flow.picked(), messages);
             let more = CQE_MORE | CQE_SOCK_NONEMPTY;
-            assert_eq!(flow.received(cqe(FULL, more), Some(FULL), 1, Group::Messages), run < FULL_RUN);
+            assert_eq!(flow.received(cqe(FULL, more), 1, Group::Messages), run < FULL_RUN);
         }
         assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: true, poll_first: false });
         flow.armed();
-        assert!(flow.received(cqe(BULK_SIZE, 0), Some(BULK_SIZE), 1, Group::Bulk));
+        assert!(flow.received(cqe(BULK_SIZE, 0), 1, Group::Bulk));
         assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: false, poll_first: true });
         flow.armed();
         for unread in 1..=BULK_HIGH_WATER {
-            let goes_on = flow.received(cqe(BULK_SIZE, CQE_MORE), Some(BULK_SIZE), unread, Group::Bulk);
+            let goes_on = flow.received(cqe(BULK_SIZE, CQE_MORE), unread, Group::Bulk);
             assert_eq!(goes_on, unread < BULK_HIGH_WATER);
         }
     }
@@ -193,7 +200,7 @@ mod tests {
         let mut flow = Flow { bulk: true, ..Flow::default() };
         for run in 1..=SMALL_RUN {
             flow.armed();
-            let goes_on = flow.received(cqe(100, CQE_SOCK_NONEMPTY), Some(100), 1, Group::Bulk);
+            let goes_on = flow.received(cqe(100, CQE_SOCK_NONEMPTY), 1, Group::Bulk);
             assert_eq!(goes_on, run < SMALL_RUN);
         }
         assert_eq!(flow.picked().group, Group::Messages);
@@ -203,15 +210,15 @@ mod tests {
     fn full_buffers_that_come_while_a_receive_is_told_to_end_speak_for_bulk() {
         let mut flow = Flow::default();
         for _ in 0..2 * FULL_RUN - 1 {
-            flow.received(cqe(FULL, CQE_MORE | CQE_SOCK_NONEMPTY), Some(FULL), 1, Group::Messages);
+            flow.received(cqe(FULL, CQE_MORE | CQE_SOCK_NONEMPTY), 1, Group::Messages);
         }
-        assert!(flow.received(cqe(100, 0), Some(100), 1, Group::Bulk), "one small receive is no run");
+        assert!(flow.received(cqe(100, 0), 1, Group::Bulk), "one small receive is no run");
     }
 
     #[test]
     fn a_receive_that_found_no_buffer_is_followed_by_one_that_brings_its_own() {
         let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
-        assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), None, 0, Group::Bulk), "it is over by itself");
+        assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), 0, Group::Bulk), "it is over by itself");
         assert!(flow.is_starved() && !flow.is_drained());
         flow.received_once(cqe(BULK_SIZE, 0));
         assert!(!flow.is_starved());

@@ -326,11 +326,10 @@ impl RecvSide {
 
     /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake.
     pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>, group: Group) -> Concerned {
-        let len = chunk.as_ref().map(|chunk| chunk.len());
         if let Some(chunk) = chunk {
             self.queue.push_back(chunk);
         }
-        let goes_on = self.flow.received(cqe, len, self.queue.len(), group);
+        let goes_on = self.flow.received(cqe, self.queue.len(), group);
         if cqe.more() {
             if !goes_on {
                 self.disarm();

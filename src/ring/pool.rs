@@ -82,14 +82,15 @@ impl Pool {
         if self.messages.available() > ARM_FLOOR {
             self.origin.fed();
         }
-        if !self.spare.is_empty() {
-            self.refill_bulk();
-        }
+        self.refill_bulk();
     }
 
     /// Gives the kernel large buffers up to the window.
     fn refill_bulk(&mut self) {
         let Some(bulk) = &mut self.bulk else { return };
+        if bulk.available() >= self.window {
+            return;
+        }
         let before = bulk.mark();
         while bulk.available() < self.window
             && let Some(id) = self.spare.pop()
@@ -131,11 +132,6 @@ impl Pool {
             Group::Bulk => self.window = (self.window + 1).min(BULK.count),
         }
     }
-
-    /// Large buffers that nobody has: at home, or with the kernel.
-    fn large_available(&self) -> u64 {
-        self.spare.len() as u64 + u64::from(self.available(Group::Bulk))
-    }
 }
 
 impl Ring {
@@ -166,7 +162,10 @@ impl Ring {
         if let Some(pool) = self.pool.borrow_mut().as_mut() {
             pool.refill();
             self.counters().pool_available.set(u64::from(pool.messages.available()));
-            self.counters().pool_large_available.set(pool.large_available());
+            if let Some(bulk) = &pool.bulk {
+                let large = pool.spare.len() as u64 + u64::from(bulk.available());
+                self.counters().pool_large_available.set(large);
+            }
         }
     }
 
