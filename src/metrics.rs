@@ -129,16 +129,17 @@ counters! {
     /// Provided buffers for bulk that nobody has (a level). The kernel gets some of them, as many as are
     /// needed at a time.
     pool_large_available: Counter,
-    /// Provided buffers for bulk in all: 64 KiB each.
+    /// Provided buffers for bulk in all, 64 KiB each; 0 if there was no locked memory to register them.
     pool_large_buffers: Counter,
     /// Times accepting paused here because no descriptor, or no memory for a socket, was left.
     accept_pauses: Counter,
-    /// Receives that used a heap buffer because the pool was empty.
+    /// Receives by this core into a heap buffer, because the kernel had too few others, or the receive before
+    /// had found none.
     pool_misses: Counter,
     /// Times the kernel found no buffer for messages.
     pool_starved: Counter,
-    /// Times the kernel found no buffer for bulk. It has no more than are needed at a time, so that up to one
-    /// such receive in sixteen is no reason to worry.
+    /// Times the kernel found no buffer for bulk. It has no more than are needed at a time: up to about one
+    /// in sixteen receives of bulk is normal.
     pool_large_starved: Counter,
 }
 

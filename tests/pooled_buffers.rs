@@ -10,11 +10,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 mod support;
-use support::{LIMIT, Levels, Random, alone, assert_pattern, half_std_pair, pattern, runtime, within};
+use support::{LIMIT, Levels, Random, SMALL, alone, assert_pattern, half_std_pair, pattern, runtime, within};
 
 const LONG: Duration = Duration::from_secs(20);
-/// Bytes of a buffer for messages.
-const SMALL: usize = 8 << 10;
 
 /// Buffers of one core's pool.
 async fn pool_size(handle: &Handle) -> usize {

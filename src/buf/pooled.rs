@@ -87,8 +87,7 @@ pub(crate) struct Origin {
 }
 
 // SAFETY: `heads[id]` is touched by whoever has buffer `id`: its one `PooledBuf`, or the home core; all else
-// is
-// `Sync` by itself.
+// is `Sync` by itself.
 unsafe impl Sync for Origin {}
 // SAFETY: as above; what a head refers to is `Send`.
 unsafe impl Send for Origin {}

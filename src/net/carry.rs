@@ -5,10 +5,12 @@
 //! socket has nothing or takes nothing. A pipe is held only while there are bytes in it, also while a peer
 //! does not read them.
 //!
-//! It is bulk for as long as rounds are at least a buffer long: for less, a round is two system calls and a
-//! poll, where a message of the same length is one receive and one send of the ring.
+//! It is bulk for as long as rounds are at least a buffer long, as for receives (flow.rs): for less, a round
+//! is two system calls and a poll, where a message of the same length is one receive and one send of the
+//! ring.
 #![forbid(unsafe_code)]
 
+use super::flow::SMALL_RUN;
 use super::forward::ForwardError;
 use super::ops::Ready;
 use super::pipes::Taken;
@@ -21,15 +23,17 @@ use crate::buf::PooledBuf;
 use crate::ring::op::Op;
 use crate::ring::pool::BUFFER_SIZE;
 use crate::sys::fork;
+use crate::task::yield_now;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Rounds of less than a buffer, in a row, that end it.
-const SMALL_RUN: u32 = 4;
 /// Bytes of a round that cost a unit of the task's budget: some microseconds of the core.
 const UNIT: usize = 16 * 1024;
+/// Bytes after which it pauses whether or not it has a budget: outside of tasks there is none, and two
+/// streams that pass the same bytes to each other would never be done.
+const UNBROKEN: usize = 4 << 20;
 
 /// How it ended.
 pub(super) enum End {
@@ -44,11 +48,15 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
     let mut load = Load { from, place: Place::Outside, pipe: None };
     poll_fn(|cx| from.recv_turn.poll_enter(&mut load.place, cx)).await;
     poll_fn(|cx| poll_idle(from, cx)).await.map_err(|error| ForwardError::Recv { error, sent: *all })?;
-    if !from.recv().is_bulk_and_idle() {
-        // Something has come in between: bytes that were received, or another receiver.
-        return Ok(End::Bulk);
+    {
+        let mut side = from.recv();
+        if !side.is_bulk_and_idle() {
+            // Something has come in between: bytes that were received, or another receiver.
+            return Ok(End::Bulk);
+        }
+        side.taken_elsewhere();
     }
-    let mut small = 0;
+    let (mut small, mut unbroken) = (0, 0);
     while small < SMALL_RUN {
         if from.recv_turn.has_waiting() {
             // It is bulk all the same, and this comes back behind who waits.
@@ -66,6 +74,11 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
         small = if len < BUFFER_SIZE as usize { small + 1 } else { 0 };
         for _ in 0..len.div_ceil(UNIT) {
             coop::consume_budget().await;
+        }
+        unbroken += len;
+        if unbroken >= UNBROKEN {
+            unbroken = 0;
+            yield_now().await;
         }
     }
     from.recv().saw_messages();

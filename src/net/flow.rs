@@ -7,12 +7,12 @@
 //! A receive that the stream makes by itself is multishot, but for bulk that has left bytes behind in the
 //! socket: a multishot would take all of them at once, into as many buffers, where a one-shot receive takes
 //! what the reader asks for. After one that found no buffer the next one brings its own, so that a stream
-//! does not come last again and again.
+//! does not come last again and again; if there are no bytes it does not wait with that.
 #![forbid(unsafe_code)]
 
 use crate::ring::group::Group;
 use crate::ring::pool;
-use crate::sys::sqe::Cqe;
+use crate::sys::sqe::{self, Cqe, Sqe};
 
 /// Unread buffers at which a multishot is cancelled: a sixteenth of a core's. It may take some more before it
 /// ends.
@@ -22,7 +22,7 @@ const BULK_HIGH_WATER: usize = 4;
 /// Full buffers in a row that tell bulk from messages.
 const FULL_RUN: u8 = 4;
 /// Small receives in a row that tell messages from bulk.
-const SMALL_RUN: u8 = 4;
+pub(super) const SMALL_RUN: u8 = 4;
 /// Bytes of a full buffer.
 const FULL: usize = pool::BUFFER_SIZE as usize;
 /// Bytes of a buffer for bulk.
@@ -37,6 +37,31 @@ pub(crate) struct Picked {
     pub(crate) once: bool,
     /// It waits for bytes before it looks for some.
     pub(crate) poll_first: bool,
+}
+
+/// How a one-shot receive into a given buffer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It looks for bytes, and waits if there are none.
+    Look,
+    /// It waits, because the socket was empty.
+    Wait,
+    /// It looks, and ends with EAGAIN if there are none.
+    LookOnly,
+}
+
+impl Start {
+    /// Describes it so.
+    pub(super) fn put_into(self, mut sqe: Sqe) -> Sqe {
+        match self {
+            Self::Look => sqe,
+            Self::Wait => {
+                sqe.ioprio |= sqe::RECV_POLL_FIRST;
+                sqe
+            }
+            Self::LookOnly => sqe.op_flags(libc::MSG_DONTWAIT as u32),
+        }
+    }
 }
 
 /// What a stream's completions have said so far.
@@ -61,7 +86,7 @@ impl Flow {
         }
     }
 
-    /// Whether the last receive found no buffer: the next one should bring one.
+    /// Whether the last receive found no buffer: the next one should bring one, and not wait with it.
     pub(super) fn is_starved(&self) -> bool {
         self.starved
     }
@@ -75,9 +100,13 @@ impl Flow {
         self.bulk
     }
 
-    /// Whether trying before the socket is ready would be in vain.
-    pub(super) fn is_drained(&self) -> bool {
-        self.drained
+    /// How a one-shot receive into a given buffer should begin.
+    pub(super) fn start(&self) -> Start {
+        match (self.starved, self.drained) {
+            (true, _) => Start::LookOnly,
+            (false, true) => Start::Wait,
+            (false, false) => Start::Look,
+        }
     }
 
     /// A receive into buffers that the kernel picks has started.
@@ -87,8 +116,7 @@ impl Flow {
         }
     }
 
-    /// That receive has brought bytes, with which so many buffers are unread, or none. Whether it should go
-    /// on.
+    /// A completion of that receive; `unread` buffers are in the queue now. Whether it should go on.
     #[inline]
     pub(super) fn received(&mut self, cqe: Cqe, unread: usize, group: Group) -> bool {
         self.learn(cqe);
@@ -126,9 +154,28 @@ impl Flow {
         }
     }
 
+    #[inline]
     fn learn(&mut self, cqe: Cqe) {
-        self.drained = cqe.res > 0 && !cqe.sock_nonempty();
-        self.starved = cqe.res == -libc::ENOBUFS;
+        if cqe.res > 0 {
+            (self.drained, self.starved) = (!cqe.sock_nonempty(), false);
+        } else {
+            self.learn_from_nothing(cqe.res);
+        }
+    }
+
+    /// A receive ended without bytes. One that was cancelled says nothing.
+    #[cold]
+    fn learn_from_nothing(&mut self, res: i32) {
+        match -res {
+            libc::ENOBUFS => (self.drained, self.starved) = (false, true),
+            libc::EAGAIN => (self.drained, self.starved) = (true, false),
+            _ => self.starved = false,
+        }
+    }
+
+    /// Somebody takes bytes from the socket by other means: what was learned of it is no longer so.
+    pub(super) fn taken_elsewhere(&mut self) {
+        (self.drained, self.starved) = (false, false);
     }
 
     /// Whether a receive of this many bytes is still bulk.
@@ -219,9 +266,22 @@ mod tests {
     fn a_receive_that_found_no_buffer_is_followed_by_one_that_brings_its_own() {
         let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
         assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), 0, Group::Bulk), "it is over by itself");
-        assert!(flow.is_starved() && !flow.is_drained());
-        flow.received_once(cqe(BULK_SIZE, 0));
-        assert!(!flow.is_starved());
-        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: false, poll_first: true });
+        assert_eq!(flow.start(), Start::LookOnly);
+        let waits = Picked { group: Group::Bulk, once: false, poll_first: true };
+        for (res, why) in [(BULK_SIZE as i32, "it got all there was"), (-libc::EAGAIN, "there was nothing")] {
+            let mut flow = Flow { bulk: true, starved: true, ..Flow::default() };
+            flow.received_once(Cqe::made_up(res));
+            assert!(!flow.is_starved());
+            assert_eq!(flow.picked(), waits, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_receive_that_was_cancelled_says_nothing_of_the_socket() {
+        let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
+        assert!(flow.received(Cqe::made_up(-libc::ECANCELED), 0, Group::Bulk));
+        assert_eq!(flow.start(), Start::Wait);
+        flow.taken_elsewhere();
+        assert_eq!(flow.start(), Start::Look);
     }
 }

@@ -4,7 +4,7 @@
 //! which they may be in flight is the lanes' (turn.rs, recv.rs).
 #![forbid(unsafe_code)]
 
-use super::flow::Picked;
+use super::flow::{Picked, Start};
 use super::shared::Shared;
 use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
@@ -25,7 +25,7 @@ use std::task::{Context, Waker};
 pub(crate) struct RecvOne<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) into: Inward<B>,
-    pub(crate) poll_first: bool,
+    pub(crate) start: Start,
 }
 
 impl<B: IoBufMut> Operation for RecvOne<B> {
@@ -33,11 +33,7 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let mut sqe = self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd()));
-        if self.poll_first {
-            sqe.ioprio |= sqe::RECV_POLL_FIRST;
-        }
-        sqe
+        self.start.put_into(self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd())))
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -62,7 +58,7 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
 pub(super) struct RecvAhead {
     pub(super) shared: Arc<Shared>,
     pub(super) into: Inward<PooledBuf>,
-    pub(super) poll_first: bool,
+    pub(super) start: Start,
 }
 
 impl Operation for RecvAhead {
@@ -70,11 +66,7 @@ impl Operation for RecvAhead {
     type Output = ();
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let mut sqe = self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd()));
-        if self.poll_first {
-            sqe.ioprio |= sqe::RECV_POLL_FIRST;
-        }
-        sqe
+        self.start.put_into(self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd())))
     }
 
     fn finish(self, cqe: Cqe) {

@@ -8,7 +8,7 @@
 //!   appends to memory that nobody had to fill with zeros. As many buffers of the queue as fit are taken in
 //!   one call; what does not fit of the last one goes back in front.
 //! - What fills the queue belongs to the stream and not to a call: a receive into buffers that the kernel
-//!   picks, which mostly stays armed between calls, or, where there can be none (an empty pool,
+//!   picks, which mostly stays armed between calls, or, where there can be none (an empty or starved pool,
 //!   `read_ahead(false)`, a thread that is no core), a one-shot receive in the mode `Ahead` (recv.rs). A call
 //!   in vain allocates nothing and submits nothing, unless nobody receives.
 //! - A call in vain is often followed by another one before anything has come (hyper asks twice for each
@@ -37,7 +37,7 @@
 #![forbid(unsafe_code)]
 
 use super::Connected;
-use super::flow::BULK_SIZE;
+use super::flow::{BULK_SIZE, HIGH_WATER};
 use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
 use super::receive::arm;
 use super::recv::{Next, RecvSide};
@@ -171,9 +171,6 @@ fn poll_take(
     }
 }
 
-/// Buffers that one call takes at once, at most: as much as the queue of a stream holds before it stops.
-const BATCH: usize = 16;
-
 /// What a call finds.
 enum Found {
     /// Somebody has the turn.
@@ -214,8 +211,8 @@ impl RecvSide {
     }
 
     /// The buffers that fit, all at once: between two looks another reader could take one.
-    fn batch(&mut self, mut room: usize) -> [Option<PooledBuf>; BATCH] {
-        let mut batch = [const { None }; BATCH];
+    fn batch(&mut self, mut room: usize) -> [Option<PooledBuf>; HIGH_WATER] {
+        let mut batch = [const { None }; HIGH_WATER];
         for place in &mut batch {
             let Some(next) = self.next_fitting(room) else { break };
             room -= next.len();
@@ -261,13 +258,13 @@ fn start(shared: &Arc<Shared>, cx: &mut Context<'_>, room: usize) -> Poll<io::Re
         return Poll::Ready(Ok(()));
     }
     assert_reach();
-    let (buffer, poll_first) = {
+    let (buffer, start) = {
         let mut side = shared.recv();
         side.start_ahead();
-        (side.buffer(room), side.poll_first())
+        (side.buffer(room), side.start())
     };
     let into = Inward::new(buffer);
-    let op = launch(RecvAhead { shared: Arc::clone(shared), into, poll_first });
+    let op = launch(RecvAhead { shared: Arc::clone(shared), into, start });
     if let Some(cell) = op.cell() {
         shared.recv().ahead_submitted(cell.clone());
     }

@@ -64,13 +64,13 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     }
 
     fn start(&mut self, buf: B) {
-        let poll_first = {
+        let start = {
             let mut side = self.shared.recv();
             side.start_single();
-            side.poll_first()
+            side.start()
         };
         let shared = Arc::clone(self.shared);
-        self.op = Some(Op::new(RecvOne { shared, into: Inward::new(buf), poll_first }));
+        self.op = Some(Op::new(RecvOne { shared, into: Inward::new(buf), start }));
     }
 
     fn stop(&mut self, why: io::ErrorKind) {
@@ -101,8 +101,8 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
     }
 }
 
-/// Whether the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md):
-/// then the op is simply started again.
+/// Whether the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md), or
+/// because the stream had: then the op is simply started again, and waits.
 fn was_given_up(result: &io::Result<usize>) -> bool {
     result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN))
 }

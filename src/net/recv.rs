@@ -15,10 +15,10 @@
 //! | any | receive, queue not empty | same | the reader takes from the queue |
 //! | any | receive, queue empty, end known | same | the reader gets end of stream or the error |
 //! | Disarmed | pooled receive, `poll_read`, pool has buffers | Armed(this core) | `receive::arm` |
-//! | Disarmed | receive into a buffer; or empty pool, no read-ahead | Single | `Receiver::start` |
+//! | Disarmed | receive into a buffer; empty pool, starved, no read-ahead | Single | `Receiver::start` |
 //! | Disarmed, bulk | `forward_to`, queue empty | same | bytes leave by a system call of who has the turn |
 //! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
-//! | Disarmed | `poll_read`: empty pool, no read-ahead | Ahead | `poll_read::start` |
+//! | Disarmed | `poll_read`: empty pool, starved, no read-ahead | Ahead | `poll_read::start` |
 //! | Ahead, Cancelling | its one CQE | Disarmed | `ahead_done`; the bytes go to the queue |
 //! | Armed | CQE with more to come | Armed | append, wake the reader |
 //! | Armed | over the high-water mark; another group fits better | Cancelling | `Flow::received` |
@@ -37,7 +37,7 @@
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
 #![forbid(unsafe_code)]
 
-use super::flow::{Flow, Picked};
+use super::flow::{Flow, Picked, Start};
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader};
 use crate::buf::PooledBuf;
@@ -257,6 +257,11 @@ impl RecvSide {
         self.flow.is_bulk() && self.is_idle()
     }
 
+    /// Who has the turn takes bytes from the socket by itself from now on.
+    pub(super) fn taken_elsewhere(&mut self) {
+        self.flow.taken_elsewhere();
+    }
+
     /// What was taken from the socket by who has the turn was no bulk any more.
     pub(super) fn saw_messages(&mut self) {
         self.flow.saw_messages();
@@ -290,9 +295,9 @@ impl RecvSide {
         self.flow.single_size()
     }
 
-    /// Whether trying before the socket is ready would be in vain.
-    pub(crate) fn poll_first(&self) -> bool {
-        self.flow.is_drained()
+    /// How a one-shot receive into a given buffer should begin.
+    pub(super) fn start(&self) -> Start {
+        self.flow.start()
     }
 
     /// The one-shot receive is over; returns whom to wake.

@@ -11,7 +11,7 @@ use crate::sys::sqe::{Cqe, Sqe};
 use std::io;
 use std::task::Waker;
 
-/// What a multishot does with its completions. Called on the home core only.
+/// What such an op does with its completions. Called on the home core only.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Its opcode.
     const OPCODE: u8;
@@ -41,7 +41,7 @@ impl<H: Handler> Body for Volley<H> {
     }
 }
 
-/// A multishot that has been submitted.
+/// Such an op that has been submitted.
 ///
 /// Dropping the handle does not cancel it.
 pub(crate) struct Armed {
@@ -60,7 +60,7 @@ impl Armed {
     }
 }
 
-/// Submits a multishot on the current core's ring.
+/// Submits such an op on the current core's ring.
 ///
 /// `None` if this thread is no core.
 ///

@@ -3,15 +3,15 @@
 //! Owns two groups of buffers, small ones for messages and large ones for bulk, and decides how many of each
 //! the kernel has. Buffers in the hands of users are `buf::PooledBuf`s and come home through
 //! `buf::pooled::Origin`. It does not decide from which group a stream receives, nor what a starved stream
-//! does (net/recv.rs): an empty group stops nobody, a receive then uses a heap buffer.
+//! does (net/flow.rs): an empty group stops nobody, a receive then uses a heap buffer.
 //!
 //! # The window
 //! The kernel takes buffers in the order in which they were given (kernel-notes/provided-buffers.md), so all
 //! that it has go through the CPU's cache one after another. Of small ones a request touches little; 32 large
-//! ones fill a second-level cache of 2 MiB. So of the large ones the kernel has no more than a window, those
-//! first that came home last. A receive that finds none widens the window by one, and every [`STEADY`] that
-//! are taken narrow it by one: about one receive in as many finds none, and no more buffers are in use than
-//! the turns of this core need.
+//! ones fill a second-level cache of 2 MiB. So of the large ones the kernel has no more than a window, first
+//! those that came home in the last turn. A receive that finds none widens the window by one, and every
+//! [`STEADY`] that are taken narrow it by one: about one receive in as many finds none, and the kernel has no
+//! more buffers than the turns of this core need.
 
 use super::Ring;
 use super::group::{Given, Group};
@@ -47,7 +47,7 @@ pub(crate) struct Pool {
     messages: Given,
     /// None if there was no memory to register it.
     bulk: Option<Given>,
-    /// Large buffers at home that the kernel does not have; the last one came last.
+    /// Large buffers at home that the kernel does not have; those of the last turn are last.
     spare: Vec<u16>,
     /// How many large buffers the kernel gets.
     window: u16,
@@ -169,9 +169,8 @@ impl Ring {
         }
     }
 
-    /// Whether the kernel has enough buffers of this group for a receive to start, or one that polls first
-    /// and needs none before there are bytes. If it has too few for messages, one that comes home will ring
-    /// this core.
+    /// Whether a receive of this group may start: the kernel has enough buffers, or the receive polls first
+    /// and needs none yet. If there are too few for messages, one that comes home will ring this core.
     pub(crate) fn pool_can_arm(&self, group: Group, polls_first: bool) -> bool {
         if fork::is_child() {
             return false;

@@ -303,11 +303,19 @@ pub(crate) fn assert_pattern(from: usize, bytes: &[u8]) {
     }
 }
 
+/// Bytes of a buffer for messages: more in one are in a large buffer.
+pub(crate) const SMALL: usize = 8 << 10;
+/// Bytes of which a stream learns that they come in bulk.
+pub(crate) const FLOOD: usize = 512 << 10;
+
 /// A stream that has come to receive in bulk, with nothing unread.
 pub(crate) async fn in_bulk() -> (TcpStream, std::net::TcpStream) {
     let (stream, peer) = half_std_pair();
-    // In a buffer for messages there is no room for more.
-    while take(&stream, &peer, 512 << 10).await <= 8 << 10 {}
+    while take(&stream, &peer, FLOOD).await <= SMALL {}
+    // However the flood ended, after these the socket is known to be empty.
+    for _ in 0..2 {
+        take(&stream, &peer, 2 * SMALL).await;
+    }
     (stream, peer)
 }
 
