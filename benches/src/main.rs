@@ -147,6 +147,7 @@ impl Args {
 fn compare(args: &Args) -> Fallible<()> {
     let mut bench = Bench::new(args.settings()?)?;
     let Settings { rounds, times, .. } = bench.settings;
+    let record = machine::record();
     let workloads = args.workloads()?;
     println!("{}; {rounds} rounds of {:.1} s", machine::line(), times.measure.as_secs_f64());
     if args.quick && args.only.is_none() {
@@ -175,7 +176,7 @@ fn compare(args: &Args) -> Fallible<()> {
     let verdicts = targets::judge(&all);
     targets::print(&verdicts);
     if let Some(path) = &args.json {
-        document::write(path, &bench.settings, &all, &verdicts)?;
+        document::write(path, &bench.settings, &record, &all, &verdicts)?;
     }
     if let Some(folder) = &args.plots {
         let drawn = plots::draw(folder, &all, &machine::line())?;

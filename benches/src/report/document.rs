@@ -1,6 +1,7 @@
 //! The JSON of a run: what a later run is compared with, and what a page is made of. Samples are kept whole,
 //! so that whoever doubts a median can make another.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -17,17 +18,19 @@ use crate::stats::{median, ratio};
 /// Changes when a reader of the document has to.
 const FORMAT: u64 = 2;
 
-/// Writes everything with what one must know about the machine.
+/// Writes everything with what one must know about the machine: its `record` is of before the first turn, for
+/// sources may change while a long run goes on.
 pub(crate) fn write(
     path: &Path,
     settings: &Settings,
+    record: &BTreeMap<&'static str, String>,
     measured: &[Measured],
     verdicts: &[Verdict],
 ) -> io::Result<()> {
     let document = json!({
         "format": FORMAT,
         "machine": machine::line(),
-        "record": machine::record(),
+        "record": record,
         "date": machine::date(),
         "command": args::command_line(),
         "rounds": settings.rounds,
