@@ -7,7 +7,8 @@
 //!
 //! It is bulk for as long as rounds are at least a buffer long, as for receives (flow.rs): for less, a round
 //! is two system calls and a poll, where a message of the same length is one receive and one send of the
-//! ring.
+//! ring. Before the first round a receive that is in flight has to end: its bytes come first. Rounds that
+//! never have to wait go on until the task's budget is spent, or, outside of tasks, for some MiB.
 #![forbid(unsafe_code)]
 
 use super::flow::SMALL_RUN;
@@ -31,8 +32,8 @@ use std::task::{Context, Poll};
 
 /// Bytes of a round that cost a unit of the task's budget: some microseconds of the core.
 const UNIT: usize = 16 * 1024;
-/// Bytes after which it pauses whether or not it has a budget: outside of tasks there is none, and two
-/// streams that pass the same bytes to each other would never be done.
+/// Bytes after which it pauses also without a budget: outside of tasks, two streams that pass the same bytes
+/// to each other would else hold their thread for ever.
 const UNBROKEN: usize = 4 << 20;
 
 /// How it ended.
