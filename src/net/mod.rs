@@ -10,6 +10,7 @@ mod addr;
 mod beside;
 mod bind;
 mod carry;
+mod chunks;
 mod connect;
 mod connected;
 mod file;

@@ -37,6 +37,7 @@
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
 #![forbid(unsafe_code)]
 
+use super::chunks::Chunks;
 use super::flow::{Flow, Picked, Start};
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader};
@@ -45,7 +46,6 @@ use crate::ring::cell::CellRef;
 use crate::ring::group::Group;
 use crate::ring::multi::Armed;
 use crate::sys::sqe::{Cqe, RES_GONE};
-use std::collections::VecDeque;
 use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -102,7 +102,7 @@ pub(crate) struct Step {
 /// The receive side of one stream, under its lock.
 #[derive(Default)]
 pub(crate) struct RecvSide {
-    queue: VecDeque<PooledBuf>,
+    queue: Chunks,
     mode: Mode,
     end: Option<End>,
     reader: Reader,
@@ -279,7 +279,7 @@ impl RecvSide {
 
     /// Whether more than one buffer would fit into this room.
     pub(super) fn has_several_in(&self, room: usize) -> bool {
-        match (self.queue.front(), self.queue.get(1)) {
+        match self.queue.first_two() {
             (Some(first), Some(second)) => first.len() + second.len() <= room,
             _ => false,
         }
@@ -287,7 +287,7 @@ impl RecvSide {
 
     /// The next buffer, if it has no more bytes than this.
     pub(super) fn next_fitting(&mut self, room: usize) -> Option<PooledBuf> {
-        self.queue.pop_front_if(|chunk| chunk.len() <= room)
+        self.queue.pop_fitting(room)
     }
 
     /// How large a heap buffer a pooled one-shot receive takes.
@@ -376,10 +376,7 @@ impl RecvSide {
 
     /// All unread bytes, in order.
     pub(crate) fn unread(&mut self) -> Vec<u8> {
-        self.queue.drain(..).fold(Vec::new(), |mut all, chunk| {
-            all.extend_from_slice(&chunk);
-            all
-        })
+        self.queue.drain()
     }
 }
 

@@ -49,7 +49,8 @@ pub(crate) struct Turnstile {
     /// SeqCst throughout: `Shared::close_write` stores a wish and then looks here, and who passes the turn on
     /// looks for the wish afterwards.
     word: AtomicU32,
-    list: Mutex<List>,
+    /// Made when somebody has to wait: most streams never need it.
+    list: Mutex<Option<Box<List>>>,
 }
 
 /// A caller's place in the order.
@@ -75,7 +76,7 @@ impl Drop for Visit<'_> {
 }
 
 impl Turnstile {
-    fn list(&self) -> MutexGuard<'_, List> {
+    fn list(&self) -> MutexGuard<'_, Option<Box<List>>> {
         // Nothing in here panics half-way; a poisoned lock still holds a whole state.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +117,8 @@ impl Turnstile {
     #[cold]
     #[inline(never)]
     fn poll_in_line(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
-        let mut list = self.list();
+        let mut guard = self.list();
+        let list = guard.get_or_insert_default();
         match *place {
             Place::Waiting(ticket) if list.granted == Some(ticket) => {
                 list.granted = None;
@@ -131,7 +133,7 @@ impl Turnstile {
                 if let Some((_, waker)) = waiting.find(|(waiting, _)| *waiting == ticket) {
                     let before = std::mem::replace(waker, cx.waker().clone());
                     // Foreign code: not under the lock.
-                    drop(list);
+                    drop(guard);
                     drop(before);
                 }
                 Poll::Pending
@@ -159,7 +161,8 @@ impl Turnstile {
         if self.take() {
             return Ok(());
         }
-        let mut list = self.list();
+        let mut guard = self.list();
+        let list = guard.get_or_insert_default();
         if self.take_or_list() {
             return Ok(());
         }
@@ -188,7 +191,7 @@ impl Turnstile {
     pub(super) fn has_waiting(&self) -> bool {
         self.word.load(Ordering::SeqCst) == LISTED && {
             let list = self.list();
-            list.granted.is_some() || !list.waiting.is_empty()
+            list.as_ref().is_some_and(|list| list.granted.is_some() || !list.waiting.is_empty())
         }
     }
 
@@ -204,7 +207,8 @@ impl Turnstile {
     #[cold]
     #[inline(never)]
     fn pass_in_line(&self) {
-        let mut list = self.list();
+        let mut guard = self.list();
+        let list = guard.get_or_insert_default();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
         let next = match list.waiting.pop_front() {
@@ -217,7 +221,7 @@ impl Turnstile {
                 list.standby.take()
             }
         };
-        drop(list);
+        drop(guard);
         if let Some(waker) = next {
             waker.wake();
         }
@@ -236,17 +240,18 @@ impl Turnstile {
     #[cold]
     #[inline(never)]
     fn leave_line(&self, ticket: u64) {
-        let mut list = self.list();
+        let mut guard = self.list();
+        let list = guard.get_or_insert_default();
         if list.granted == Some(ticket) {
             // The word still says `LISTED`, so the pass looks into the list.
             list.granted = None;
-            drop(list);
+            drop(guard);
             self.pass();
         } else {
             let at = list.waiting.iter().position(|(waiting, _)| *waiting == ticket);
             let left = at.and_then(|at| list.waiting.remove(at));
             // A waker's drop is foreign code: not under the lock.
-            drop(list);
+            drop(guard);
             drop(left);
         }
     }
