@@ -73,7 +73,7 @@ use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
 use crate::base::sync::UnsafeCell;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -135,8 +135,6 @@ struct Table {
 struct Header {
     ground: Ground,
     table: &'static Table,
-    holds: Holds,
-    flight: UnsafeCell<Flight>,
 }
 
 /// A cell as allocated.
@@ -231,10 +229,11 @@ impl CellRef {
         // block. In parts, so that none is put together elsewhere first.
         unsafe {
             let header = &raw mut (*block).header;
-            (&raw mut (*header).ground.node).write(MaybeUninit::new(Node::new(Kind::Other, handle)));
+            let node = ManuallyDrop::new(Node::new(Kind::Other, handle));
+            (&raw mut (*header).ground.front.node).write(node);
+            (&raw mut (*header).ground.holds).write(Holds::new(holds));
+            (&raw mut (*header).ground.flight).write(UnsafeCell::new(Flight::Fresh));
             (&raw mut (*header).table).write(table);
-            (&raw mut (*header).holds).write(Holds::new(holds));
-            (&raw mut (*header).flight).write(UnsafeCell::new(Flight::Fresh));
             (&raw mut (*block).body).write(body);
         }
         ground.cast()
@@ -249,7 +248,7 @@ impl CellRef {
     #[inline]
     fn node(&self) -> &Node {
         // SAFETY: `born` has written it.
-        unsafe { self.header().ground.node.assume_init_ref() }
+        unsafe { &self.header().ground.front.node }
     }
 
     /// Where the body is. It stays there as long as somebody has a hold.
@@ -279,14 +278,14 @@ impl CellRef {
     /// Home core: where the op is.
     pub(crate) fn flight(&self, _home: &Ring) -> Flight {
         // SAFETY: only the home core, which this is, reads and writes it.
-        self.header().flight.with(|place| unsafe { *place })
+        self.header().ground.flight.with(|place| unsafe { *place })
     }
 
     /// Home core: moves the op on.
     #[inline]
     pub(crate) fn set_flight(&self, _home: &Ring, flight: Flight) {
         // SAFETY: as in `flight`.
-        self.header().flight.with_mut(|place| unsafe { *place = flight });
+        self.header().ground.flight.with_mut(|place| unsafe { *place = flight });
     }
 
     /// Home core: describes the op.
@@ -412,7 +411,7 @@ impl WaitRef {
 
 impl Clone for CellRef {
     fn clone(&self) -> Self {
-        self.header().holds.add();
+        self.header().ground.holds.add();
         Self(self.0)
     }
 }
@@ -420,7 +419,7 @@ impl Clone for CellRef {
 impl Drop for CellRef {
     #[inline]
     fn drop(&mut self) {
-        if self.header().holds.give_up() {
+        if self.header().ground.holds.give_up() {
             // SAFETY: this was the last hold.
             unsafe { (self.header().table.free)(self.0) };
         }
@@ -448,7 +447,7 @@ unsafe fn free<B: Body>(cell: NonNull<Header>) {
     // body any more.
     unsafe { ptr::drop_in_place(&raw mut (*block).body) };
     // SAFETY: as above. The home core does not look any more: nothing to do, but for the models.
-    unsafe { (*block).header.flight.with_mut(|_| ()) };
+    unsafe { (*block).header.ground.flight.with_mut(|_| ()) };
     // SAFETY: the memory was taken as of this class; only the ground holds anything, which stays with it.
     unsafe { memory::give_back(cell.cast(), const { memory::class(size_of::<Block<B>>()) }) };
 }

@@ -2,15 +2,17 @@
 //!
 //! Owns free lists by size class (multiples of 64 bytes), so that an op in steady state costs no call of the
 //! allocator. What a block begins with, its [`Ground`], outlives the cells in it: a reference to the inbox of
-//! the ring's core, so that an op does not touch the inbox's count either; a generation that grows with every
-//! use; and the link of the list. A cell that ends on another thread, or was made on one that has no ring,
-//! gives its memory to the allocator. It is not the arena for variable-length payloads ([`super::arena`]).
+//! the ring's core, so that an op does not touch the inbox's count either; and a generation that grows with
+//! every use. A cell that ends on another thread, or was made on one that has no ring, gives its memory to
+//! the allocator. It is not the arena for variable-length payloads ([`super::arena`]).
 
-use super::cell::ALIGN;
+use super::cell::{ALIGN, Flight};
+use super::holds::Holds;
 use super::with_current;
 use crate::base::inbox::{Inbox, Node};
+use crate::base::sync::UnsafeCell;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::mem::MaybeUninit;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -21,14 +23,26 @@ const KEPT: usize = 256;
 
 /// What a block of 64-byte aligned memory begins with. Who has the block has this to himself, but for what is
 /// constant as long as a cell is there: `generation` and `home`.
+///
+/// Without a gap, and with what is small of the cell, so that a multishot's cell is one cache line.
 #[repr(C)]
 pub(crate) struct Ground {
-    /// The cell's, which is found by it: hence in front.
-    pub(crate) node: MaybeUninit<Node>,
-    /// Of the cell that is there, or will be.
-    pub(crate) generation: u16,
+    pub(crate) front: Front,
     /// The core that the cell belongs to.
     pub(crate) home: Arc<Inbox>,
+    /// The cell's.
+    pub(crate) holds: Holds,
+    /// Of the cell that is there, or will be.
+    pub(crate) generation: u16,
+    /// The cell's.
+    pub(crate) flight: UnsafeCell<Flight>,
+}
+
+/// What the first words of a block are.
+#[repr(C)]
+pub(crate) union Front {
+    /// While a cell is there: its node, which is found by its address and so is in front.
+    pub(crate) node: ManuallyDrop<Node>,
     /// In a list: the next block.
     next: Option<NonNull<Ground>>,
 }
@@ -50,8 +64,10 @@ pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
     // SAFETY: the layout has a size above zero.
     let block = unsafe { alloc(layout) };
     let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout)).cast::<Ground>();
+    let flight = UnsafeCell::new(Flight::Fresh);
+    let ground = Ground { front: Front { next: None }, home, holds: Holds::new(0), generation: 0, flight };
     // SAFETY: fresh memory, aligned, and larger than this (`class`).
-    unsafe { block.write(Ground { node: MaybeUninit::uninit(), generation: 0, home, next: None }) };
+    unsafe { block.write(ground) };
     block
 }
 
@@ -97,8 +113,8 @@ impl List {
     #[inline]
     fn pop(&mut self) -> Option<NonNull<Ground>> {
         let block = self.first?;
-        // SAFETY: what is in the list is the list's.
-        self.first = unsafe { block.as_ref() }.next;
+        // SAFETY: what is in the list is the list's, and `keep` has written the link.
+        self.first = unsafe { block.as_ref().front.next };
         self.count -= 1;
         Some(block)
     }
@@ -125,7 +141,7 @@ impl Memory {
         // SAFETY: per contract the block is ours.
         let ground = unsafe { block.as_mut() };
         ground.generation = ground.generation.wrapping_add(1);
-        ground.next = list.first.replace(block);
+        ground.front.next = list.first.replace(block);
         list.count += 1;
         true
     }

@@ -4,11 +4,13 @@
 //! What loom hands out for its atomics and cells are indices. An access to a cell that is over finds an index
 //! that does not exist, or a value that no state machine knows, and the model fails.
 
-use super::cell::ALIGN;
+use super::cell::{ALIGN, Flight};
+use super::holds::Holds;
 use crate::base::inbox::{Inbox, Node};
+use crate::base::sync::UnsafeCell;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -29,9 +31,18 @@ std::thread_local! {
 /// As the real one.
 #[repr(C)]
 pub(crate) struct Ground {
-    pub(crate) node: MaybeUninit<Node>,
-    pub(crate) generation: u16,
+    pub(crate) front: Front,
     pub(crate) home: Arc<Inbox>,
+    pub(crate) holds: Holds,
+    pub(crate) generation: u16,
+    pub(crate) flight: UnsafeCell<Flight>,
+}
+
+/// As the real one, but for the lists, of which there are none.
+#[repr(C)]
+pub(crate) union Front {
+    pub(crate) node: ManuallyDrop<Node>,
+    nothing: (),
 }
 
 /// As the real one.
@@ -47,8 +58,10 @@ fn layout(class: usize) -> Layout {
 pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
     // SAFETY: cells are not empty.
     let block = NonNull::new(unsafe { alloc(layout(class)) }).unwrap().cast::<Ground>();
+    let flight = UnsafeCell::new(Flight::Fresh);
+    let ground = Ground { front: Front { nothing: () }, home, holds: Holds::new(0), generation: 0, flight };
     // SAFETY: fresh, aligned, and larger than this.
-    unsafe { block.write(Ground { node: MaybeUninit::uninit(), generation: 0, home }) };
+    unsafe { block.write(ground) };
     YARD.with_borrow_mut(|yard| yard.taken += 1);
     block
 }
