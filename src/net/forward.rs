@@ -26,12 +26,14 @@ use super::poll_write;
 use super::receive::RecvPooled;
 use super::send_off;
 use super::shared::Shared;
+use super::turn::SendTurn;
 use crate::buf::PooledBuf;
 use crate::ring::pool::BUFFER_SIZE;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 /// Where [`TcpStream::forward_to`](super::TcpStream::forward_to) sends: a stream, or the send half of one.
 ///
@@ -125,13 +127,14 @@ const RETRY: u64 = 1 << 20;
 pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64, ForwardError> {
     let (mut all, mut splices_from) = (0, 0);
     loop {
-        let received = Piece::receive(from).await;
-        let mut piece = received.map_err(|error| ForwardError::Recv { error, sent: all })?;
-        let len = piece.len();
+        let mut piece = Piece::new(from, to);
+        let received = poll_fn(|cx| piece.poll_receive(cx)).await;
+        let len = received.map_err(|error| ForwardError::Recv { error, sent: all })?;
         if len == 0 {
             return Ok(all);
         }
-        piece.send_off(to).await.map_err(|error| ForwardError::Send { error, sent: all })?;
+        let sent = poll_fn(|cx| piece.poll_send_off(cx)).await;
+        sent.map_err(|error| ForwardError::Send { error, sent: all })?;
         drop(piece);
         all += len as u64;
         // Asked seldom: it takes the lock.
@@ -147,28 +150,32 @@ pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64,
 }
 
 /// A buffer on its way. The receive lane is its own until it is sent off or back in the queue.
+///
+/// It is polled where it is, because a future that made it and handed it over would keep room for it twice.
 struct Piece<'a> {
     receiving: RecvPooled<'a>,
+    sending: SendTurn<'a>,
     bytes: Option<PooledBuf>,
 }
 
 impl<'a> Piece<'a> {
-    async fn receive(from: &'a Arc<Shared>) -> io::Result<Self> {
-        let mut piece = Piece { receiving: RecvPooled::new(from), bytes: None };
-        let bytes = poll_fn(|cx| piece.receiving.poll_chunk(cx)).await?;
-        piece.bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Ok(piece)
+    fn new(from: &'a Arc<Shared>, to: &'a Arc<Shared>) -> Self {
+        Self { receiving: RecvPooled::new(from), sending: SendTurn::new(to), bytes: None }
     }
 
-    fn len(&self) -> usize {
-        self.bytes.as_ref().map_or(0, |bytes| bytes.len())
+    /// How many bytes have come, zero at the end.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let bytes = ready!(self.receiving.poll_chunk(cx))?;
+        let len = bytes.len();
+        self.bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Poll::Ready(Ok(len))
     }
 
-    async fn send_off(&mut self, to: &Arc<Shared>) -> io::Result<()> {
-        let mut turn = send_off::take_turn(to).await?;
+    fn poll_send_off(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(send_off::poll_turn(&mut self.sending, cx))?;
         // Before the bytes are taken: they stay with the stream if a send has failed.
-        poll_write::check(to)?;
-        self.bytes.take().map_or(Ok(()), |bytes| send_off::go(&mut turn, bytes))
+        poll_write::check(self.sending.shared())?;
+        Poll::Ready(self.bytes.take().map_or(Ok(()), |bytes| send_off::go(&mut self.sending, bytes)))
     }
 }
 

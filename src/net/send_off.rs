@@ -75,13 +75,15 @@ pub(super) fn may_send() -> io::Result<()> {
 /// As [`may_send`].
 pub(super) async fn take_turn(shared: &Arc<Shared>) -> io::Result<SendTurn<'_>> {
     let mut turn = SendTurn::new(shared);
-    poll_fn(|cx| {
-        // Each time: it may be polled elsewhere by then.
-        may_send()?;
-        turn.poll(cx).map(Ok::<_, io::Error>)
-    })
-    .await?;
+    poll_fn(|cx| poll_turn(&mut turn, cx)).await?;
     Ok(turn)
+}
+
+/// The same for who keeps the turn elsewhere.
+pub(super) fn poll_turn(turn: &mut SendTurn<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    // Each time: it may be polled elsewhere by then.
+    may_send()?;
+    turn.poll(cx).map(Ok)
 }
 
 /// With the turn: tells what has become of those before, or submits.
