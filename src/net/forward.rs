@@ -164,6 +164,10 @@ impl<'a> Piece<'a> {
     }
 
     /// How many bytes have come, zero at the end.
+    /// How many bytes have come, zero at the end.
+    // Inline, so that it is made where a forwarding is: `RecvPooled` is polled in fewer instructions if this
+    // is not beside it.
+    #[inline]
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let bytes = ready!(self.receiving.poll_chunk(cx))?;
         let len = bytes.len();
