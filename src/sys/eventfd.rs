@@ -3,7 +3,7 @@
 //! Owns one counter descriptor that is written and never read: the core's ring watches it with a multishot
 //! poll, and every write posts a completion (kernel-notes/wake.md).
 
-use super::syscall;
+use super::{bare_syscall, syscall};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -22,7 +22,7 @@ impl EventFd {
     /// Adds one. If the counter is full (2^64 - 2 rings undrained) it is read once to make room.
     pub(crate) fn ring(&self) {
         let one = 1u64.to_ne_bytes();
-        while let Err(error) = syscall!(write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len())) {
+        while let Err(error) = bare_syscall!(SYS_write(self.0.as_raw_fd(), one.as_ptr(), one.len())) {
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
                 Some(libc::EAGAIN) => {

@@ -3,10 +3,11 @@
 //! Owns their unsafe edges. A backend that simulates the kernel would answer these too. None of them may
 //! block the core: each is non-blocking or works on memory the kernel already has.
 
-use super::syscall;
+use super::{bare_syscall, syscall};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `SYS_cachestat` (6.5): one number on all architectures we run on.
@@ -62,7 +63,10 @@ pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
 pub(crate) unsafe fn read_now(file: RawFd, into: *mut u8, len: usize, offset: u64) -> io::Result<usize> {
     let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let part = libc::iovec { iov_base: into.cast(), iov_len: len };
-    syscall!(preadv2(file, &raw const part, 1, at, libc::RWF_NOWAIT)).map(|n| n as usize)
+    // The offset goes in two halves, of which the second is empty where a register holds all of it.
+    let (low, high) = (at as libc::c_long, (at >> 32) as libc::c_long);
+    let read = bare_syscall!(SYS_preadv2(file, &raw const part, 1usize, low, high, libc::RWF_NOWAIT));
+    read.map(|n| n as usize)
 }
 
 /// Whether the descriptor was opened with `O_DIRECT`; false where the kernel does not tell.
@@ -120,7 +124,9 @@ pub(crate) fn accept_queue(listener: RawFd) -> io::Result<usize> {
 /// The kernel's.
 pub(crate) fn send_head_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_MORE | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    syscall!(send(socket, bytes.as_ptr().cast(), bytes.len(), flags)).map(|n| n as usize)
+    let nobody = ptr::null::<libc::sockaddr>();
+    let sent = bare_syscall!(SYS_sendto(socket, bytes.as_ptr(), bytes.len(), flags, nobody, 0usize));
+    sent.map(|n| n as usize)
 }
 
 /// `sendfile(2)`. The socket is in non-blocking mode, so that it answers EAGAIN instead of waiting for the

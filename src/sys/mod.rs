@@ -25,3 +25,16 @@ macro_rules! syscall {
     }};
 }
 pub(crate) use syscall;
+
+/// The same by the number of the system call, without libc's own function for it.
+///
+/// For calls that are made all the time and that libc takes for cancellation points (`pthreads(7)`): around
+/// those its functions note, with an atomic read-modify-write before and after, that the thread may be
+/// cancelled (`pthread_cancel(3)`), which nobody does to ours. Arguments are passed as they are, so each has
+/// the kernel's width.
+macro_rules! bare_syscall {
+    ($number:ident($($arg:expr),* $(,)?)) => {
+        $crate::sys::syscall!(syscall(libc::$number, $($arg),*))
+    };
+}
+pub(crate) use bare_syscall;

@@ -4,7 +4,7 @@
 //! non-blocking mode: `splice` has a flag for the pipe's side only (kernel-notes/splice-sockets.md). It is
 //! not for pipes of users.
 
-use super::syscall;
+use super::{bare_syscall, syscall};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -93,9 +93,9 @@ impl Pipe {
 }
 
 fn splice(from: RawFd, to: RawFd, len: usize) -> io::Result<usize> {
-    let none = ptr::null_mut();
+    let none = ptr::null_mut::<libc::loff_t>();
     loop {
-        match syscall!(splice(from, none, to, none, len, libc::SPLICE_F_NONBLOCK)) {
+        match bare_syscall!(SYS_splice(from, none, to, none, len, libc::SPLICE_F_NONBLOCK)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done.map(|n| n as usize),
         }

@@ -95,6 +95,21 @@ fn an_exact_read_fills_the_buffer_or_says_that_the_file_ended() {
 }
 
 #[test]
+fn bytes_behind_the_first_four_gigabytes_are_read_from_where_they_are() {
+    on_a_core(|folder| async move {
+        let path = folder.file("far", "at the beginning");
+        let at = (5 << 32) + 3;
+        File::options().write(true).open(&path).await.unwrap().write_all_at("far away", at).await.0.unwrap();
+        let file = File::open(&path).await.unwrap();
+        for cached in [true, false] {
+            file.cached_reads(cached);
+            let (read, bytes) = file.read_at(Vec::with_capacity(100), at).await;
+            assert_eq!((read.unwrap(), &bytes[..]), (8, &b"far away"[..]));
+        }
+    });
+}
+
+#[test]
 fn writes_go_where_they_are_told_and_leave_holes() {
     on_a_core(|folder| async move {
         let path = folder.join("holes");
