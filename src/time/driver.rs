@@ -32,21 +32,23 @@
 //! drop a task, and with it a timer, which comes back here.
 #![forbid(unsafe_code)]
 
+mod ticket;
+
 use super::clock::{Clock, is_touched};
 use super::spare::Spare;
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
 use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
-use crate::base::reach;
 use crate::base::slot::{Set, Slot};
-use crate::sys::fork;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
+
+pub(super) use ticket::{Ticket, arm};
 
 /// Timers touched by one [`fire`]: at some tens of nanoseconds each, a small part of a turn's time.
 const FIRE_MAX: usize = 1024;
@@ -396,104 +398,6 @@ pub(crate) fn shut_down(wakers: &mut Vec<Waker>) -> usize {
 /// may have nothing to do with the clock that timers go by.
 pub(super) fn lately() -> Option<Instant> {
     if is_touched() { None } else { with_current(|driver| driver.lately) }
-}
-
-/// Puts a timer into this core's wheel, or sends it to a core if this thread is none. `now` is any time that
-/// is not after the deadline.
-///
-/// The waker is woken at `deadline`, unless the ticket is dropped before.
-///
-/// # Panics
-/// If this thread is no core and has entered no runtime; in a forked child.
-pub(super) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Ticket {
-    // Nobody is left in a forked child who could fire it.
-    assert!(!fork::is_child(), "{}", fork::error());
-    if let Some(parcel) = with_current(|driver| driver.arm(deadline)) {
-        let mut ticket = Ticket { parcel: Some(parcel) };
-        // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
-        // takes the timer back.)
-        let waits = ticket.poll(cx).is_pending();
-        debug_assert!(waits, "a fresh timer has no outcome");
-        return ticket;
-    }
-    let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
-    let mut parcel = Parcel::new(Timer::new(home, now));
-    parcel.value.set_deadline(deadline);
-    // Before it can be fired.
-    let waker = cx.waker().clone();
-    Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
-    parcel.request(&parcel.value.home, REGISTER);
-    Ticket { parcel: Some(parcel) }
-}
-
-/// The future's end of a timer. Dropping it cancels the timer.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    /// Always there, except in `drop`.
-    parcel: Option<Arc<Parcel<Timer>>>,
-}
-
-impl Ticket {
-    /// What became of the timer, or `Pending` with the task's waker stored.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        self.timer().slot.poll(cx)
-    }
-
-    /// What became of the timer.
-    pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.timer().slot.get()
-    }
-
-    /// Whether this thread is a core, but not the timer's home.
-    pub(super) fn is_on_another_core(&self) -> bool {
-        with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false)
-    }
-
-    /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been
-    /// asked to: then the timer may still fire at the old deadline.
-    ///
-    /// Only for a timer that has no outcome yet, as far as this thread knows.
-    pub(super) fn postpone(&mut self, deadline: Instant) -> bool {
-        let parcel = self.parcel();
-        parcel.value.set_deadline(deadline);
-        let moved = with_current(|driver| {
-            if !driver.is_home_of(parcel) {
-                return None;
-            }
-            let removed = driver.remove(parcel)?;
-            driver.insert(removed, &parcel.value, deadline);
-            Some(())
-        });
-        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile.
-        let done = moved.flatten().is_some();
-        if !done {
-            parcel.request(&parcel.value.home, MOVE);
-        }
-        done
-    }
-
-    fn parcel(&self) -> &Arc<Parcel<Timer>> {
-        self.parcel.as_ref().expect("there until drop")
-    }
-
-    fn timer(&self) -> &Timer {
-        &self.parcel().value
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let Some(parcel) = self.parcel.take() else { return };
-        // The waker goes first, while nothing is borrowed: from here on the timer holds no foreign code.
-        parcel.value.slot.clear();
-        let mut parcel = Some(parcel);
-        let back = with_current(|driver| driver.take_back(parcel.take().expect("taken once")));
-        if let Some(parcel) = back.unwrap_or(parcel)
-            && !parcel.value.slot.is_done()
-        {
-            parcel.request(&parcel.value.home, CANCEL);
-        }
-    }
 }
 
 #[cfg(test)]

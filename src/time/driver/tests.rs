@@ -5,11 +5,12 @@
 use super::super::{Instant, sleep, sleep_until, timeout};
 use super::*;
 use crate::base::inbox::Message;
+use crate::base::reach;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Mutex, OnceLock};
-use std::task::Wake;
+use std::task::{Context, Poll, Wake};
 use std::thread;
 
 const HOUR: Duration = Duration::from_secs(3600);

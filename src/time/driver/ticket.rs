@@ -1,0 +1,111 @@
+//! The future's end of a timer: made when the timer is, and its end.
+//!
+//! Owns [`arm`] and [`Ticket`]: who is asked for what from which thread. What one timer goes through, and who
+//! may touch what, is prose at the top of driver.rs.
+#![forbid(unsafe_code)]
+
+use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, with_current};
+use crate::base::parcel::Parcel;
+use crate::base::reach;
+use crate::sys::fork;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Puts a timer into this core's wheel, or sends it to a core if this thread is none. `now` is any time that
+/// is not after the deadline.
+///
+/// The waker is woken at `deadline`, unless the ticket is dropped before.
+///
+/// # Panics
+/// If this thread is no core and has entered no runtime; in a forked child.
+pub(in crate::time) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Ticket {
+    // Nobody is left in a forked child who could fire it.
+    assert!(!fork::is_child(), "{}", fork::error());
+    if let Some(parcel) = with_current(|driver| driver.arm(deadline)) {
+        let mut ticket = Ticket { parcel: Some(parcel) };
+        // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
+        // takes the timer back.)
+        let waits = ticket.poll(cx).is_pending();
+        debug_assert!(waits, "a fresh timer has no outcome");
+        return ticket;
+    }
+    let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
+    let mut parcel = Parcel::new(Timer::new(home, now));
+    parcel.value.set_deadline(deadline);
+    // Before it can be fired.
+    let waker = cx.waker().clone();
+    Arc::get_mut(&mut parcel).expect("only we know this timer").value.slot.arm(waker);
+    parcel.request(&parcel.value.home, REGISTER);
+    Ticket { parcel: Some(parcel) }
+}
+
+/// The future's end of a timer. Dropping it cancels the timer.
+#[derive(Debug)]
+pub(in crate::time) struct Ticket {
+    /// Always there, except in `drop`.
+    parcel: Option<Arc<Parcel<Timer>>>,
+}
+
+impl Ticket {
+    /// What became of the timer, or `Pending` with the task's waker stored.
+    pub(in crate::time) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.timer().slot.poll(cx)
+    }
+
+    /// What became of the timer.
+    pub(in crate::time) fn outcome(&self) -> Option<Outcome> {
+        self.timer().slot.get()
+    }
+
+    /// Whether this thread is a core, but not the timer's home.
+    pub(in crate::time) fn is_on_another_core(&self) -> bool {
+        with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false)
+    }
+
+    /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been
+    /// asked to: then the timer may still fire at the old deadline.
+    ///
+    /// Only for a timer that has no outcome yet, as far as this thread knows.
+    pub(in crate::time) fn postpone(&mut self, deadline: Instant) -> bool {
+        let parcel = self.parcel();
+        parcel.value.set_deadline(deadline);
+        let moved = with_current(|driver| {
+            if !driver.is_home_of(parcel) {
+                return None;
+            }
+            let removed = driver.remove(parcel)?;
+            driver.insert(removed, &parcel.value, deadline);
+            Some(())
+        });
+        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile.
+        let done = moved.flatten().is_some();
+        if !done {
+            parcel.request(&parcel.value.home, MOVE);
+        }
+        done
+    }
+
+    fn parcel(&self) -> &Arc<Parcel<Timer>> {
+        self.parcel.as_ref().expect("there until drop")
+    }
+
+    fn timer(&self) -> &Timer {
+        &self.parcel().value
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(parcel) = self.parcel.take() else { return };
+        // The waker goes first, while nothing is borrowed: from here on the timer holds no foreign code.
+        parcel.value.slot.clear();
+        let mut parcel = Some(parcel);
+        let back = with_current(|driver| driver.take_back(parcel.take().expect("taken once")));
+        if let Some(parcel) = back.unwrap_or(parcel)
+            && !parcel.value.slot.is_done()
+        {
+            parcel.request(&parcel.value.home, CANCEL);
+        }
+    }
+}
