@@ -1,12 +1,13 @@
 //! How often the clock is read during a turn: seldom while polls are short, after each one while they are
 //! long.
 //!
-//! Owns one decision, and is pure: `now` is an argument. A read costs some 25 ns, which a task of 20 ns must
-//! not pay each time. The price is a bound: when polls suddenly become long, up to [`MOST`] of them pass
-//! before that is seen; from then on the quantum is overrun by one poll at most.
+//! Owns one decision, and is pure: times are arguments, counted from the turn's begin. A read costs some
+//! 25 ns, which a task of 20 ns must not pay each time. The price is a bound: when polls suddenly become
+//! long, up to [`MOST`] of them pass before that is seen; from then on the quantum is overrun by one poll at
+//! most.
 #![forbid(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Polls between two reads, at most.
 const MOST: usize = 16;
@@ -16,15 +17,15 @@ const LONG: Duration = Duration::from_micros(10);
 /// The reads of one turn.
 #[derive(Debug)]
 pub(super) struct Beat {
-    last: Instant,
+    last: Duration,
     polls: usize,
     gap: usize,
 }
 
 impl Beat {
-    /// A turn begins at `now`. The first poll is timed, then the gaps grow.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { last: now, polls: 0, gap: 1 }
+    /// A turn begins. The first poll is timed, then the gaps grow.
+    pub(super) fn new() -> Self {
+        Self { last: Duration::ZERO, polls: 0, gap: 1 }
     }
 
     /// A poll has ended. True if the clock is to be read, and told to [`read`](Self::read).
@@ -34,14 +35,14 @@ impl Beat {
         self.polls >= self.gap
     }
 
-    /// The clock says `now`. How long the last poll took, if it was timed alone; with what the loop did since
-    /// the last read: the inbox before the first poll, a flush, a doorbell.
-    pub(super) fn read(&mut self, now: Instant) -> Option<Duration> {
-        let time = now.saturating_duration_since(self.last);
+    /// So much of the turn has passed. How long the last poll took, if it was timed alone; with what the loop
+    /// did since the last read: the inbox before the first poll, a flush, a doorbell.
+    pub(super) fn read(&mut self, passed: Duration) -> Option<Duration> {
+        let time = passed.saturating_sub(self.last);
         let timed = (self.polls == 1).then_some(time);
         let were_long = time >= LONG * self.polls as u32;
         self.gap = if were_long { 1 } else { (self.gap * 2).min(MOST) };
-        (self.last, self.polls) = (now, 0);
+        (self.last, self.polls) = (passed, 0);
         timed
     }
 }
@@ -52,12 +53,12 @@ mod tests {
 
     /// After which polls of this length the clock is read.
     fn reads(beat: &mut Beat, each: Duration, count: usize) -> Vec<usize> {
-        let mut now = beat.last;
+        let mut passed = beat.last;
         let mut read = Vec::new();
         for poll in 1..=count {
-            now += each;
+            passed += each;
             if beat.polled() {
-                beat.read(now);
+                beat.read(passed);
                 read.push(poll);
             }
         }
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn short_polls_are_timed_in_growing_gaps_and_long_ones_each() {
-        let mut beat = Beat::new(Instant::now());
+        let mut beat = Beat::new();
         assert_eq!(reads(&mut beat, Duration::from_nanos(50), 31), [1, 3, 7, 15, 31]);
         // Seen after one gap, then each is timed.
         assert_eq!(reads(&mut beat, Duration::from_micros(50), 19), [16, 17, 18, 19]);

@@ -18,7 +18,7 @@ use crate::task::Notified;
 use crate::time;
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod park;
 
@@ -176,8 +176,8 @@ impl Worker {
     /// Polls tasks until the budget, the quantum or the queues are at an end. Returns the time.
     fn run_tasks(&mut self, start: Instant) -> Instant {
         let mut now = start;
-        let mut flushed = start;
-        let mut beat = Beat::new(start);
+        let mut flushed = Duration::ZERO;
+        let mut beat = Beat::new();
         let busy = self.polls - self.polls_when_dry >= BUSY;
         self.injector_pace = busy.then(|| Searcher::injector_pace(&self.core)).flatten();
         for _ in 0..self.core.shared.config.poll_budget {
@@ -191,14 +191,16 @@ impl Worker {
             self.poll(task);
             if beat.polled() {
                 now = Instant::now();
+                // Once for all who ask: the difference is dearer than what they do with it.
+                let passed = now - start;
                 // Under a clock that stands, what runs next must not depend on how long things take.
-                if let Some(time) = beat.read(now)
+                if let Some(time) = beat.read(passed)
                     && !time::stands()
                 {
                     self.turns.took(time);
                 }
-                self.submit_if_old(&mut flushed, now);
-                if now - start >= self.core.shared.config.quantum {
+                self.submit_if_old(&mut flushed, passed);
+                if passed >= self.core.shared.config.quantum {
                     break;
                 }
             }
@@ -287,16 +289,17 @@ impl Worker {
     }
 
     /// Ops that may have been queued for the submit delay go out although the turn is not over.
-    fn submit_if_old(&self, flushed: &mut Instant, now: Instant) {
-        if now - *flushed >= self.core.shared.config.submit_delay {
+    fn submit_if_old(&self, flushed: &mut Duration, passed: Duration) {
+        if passed - *flushed >= self.core.shared.config.submit_delay {
             self.ring.flush();
-            *flushed = now;
+            *flushed = passed;
         }
     }
 
     fn fire_timers(&mut self, now: Instant) {
-        time::fire(now, &mut self.wakers);
-        self.wake();
+        if time::fire(now, &mut self.wakers) > 0 {
+            self.wake();
+        }
     }
 
     /// Calls the collected wakers; foreign code, so contained.

@@ -339,8 +339,15 @@ impl Drop for Guard {
 }
 
 /// How long this core may sleep from `now` on as far as its timers are concerned; `None` is without limit.
-pub(crate) fn time_left(now: Instant) -> Option<Duration> {
-    with_current(|driver| [driver.time_left(now), driver.spare.look_in(now)].into_iter().flatten().min())?
+/// The time is asked for only if it matters: a core without timers need not read the clock.
+pub(crate) fn time_left(now: impl FnOnce() -> Instant) -> Option<Duration> {
+    with_current(|driver| {
+        if driver.wheel.len() == 0 && !driver.spare.has_surplus() {
+            return None;
+        }
+        let now = now();
+        [driver.time_left(now), driver.spare.look_in(now)].into_iter().flatten().min()
+    })?
 }
 
 /// Whether this core's clock stands and may jump to a timer that is ahead of it, if the core has nothing else

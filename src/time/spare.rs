@@ -52,7 +52,7 @@ impl<T> Spare<T> {
     /// A turn begins: frees what has not been needed.
     #[inline]
     pub(super) fn turns(&mut self, now: Instant) {
-        if self.timers.len() > KEPT && now >= self.look_at {
+        if self.has_surplus() && now >= self.look_at {
             self.free(now);
         }
     }
@@ -70,9 +70,15 @@ impl<T> Spare<T> {
         }
     }
 
+    /// Whether there are more than are always kept.
+    #[inline]
+    pub(super) fn has_surplus(&self) -> bool {
+        self.timers.len() > KEPT
+    }
+
     /// How long the core may sleep before it has to look here again.
     pub(super) fn look_in(&self, now: Instant) -> Option<Duration> {
-        (self.timers.len() > KEPT).then(|| self.look_at.saturating_duration_since(now))
+        self.has_surplus().then(|| self.look_at.saturating_duration_since(now))
     }
 }
 

@@ -36,7 +36,7 @@ impl Worker {
         inbox.spin();
         let began = Instant::now();
         let mut now = began;
-        let until = began + time::time_left(began).map_or(window, |timer| timer.min(window));
+        let until = began + time::time_left(|| began).map_or(window, |timer| timer.min(window));
         let is_called = || inbox.was_knocked_at() || shared.is_closing();
         // A task in the injector is followed by no knock.
         let (mut called, mut has_come) = (!inbox.is_empty() || is_called(), !shared.injector.is_empty());
@@ -103,7 +103,7 @@ impl Worker {
     }
 
     fn longest_park(&self) -> Option<Duration> {
-        let timer = time::time_left(Instant::now());
+        let timer = time::time_left(Instant::now);
         let deaf = (!self.ring.bell_is_armed()).then_some(DEAF_PARK);
         [timer, deaf, self.ring.cancel_patience()].into_iter().flatten().min()
     }
