@@ -330,6 +330,7 @@ impl RecvSide {
     }
 
     /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake.
+    #[inline]
     pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>, group: Group) -> Concerned {
         if let Some(chunk) = chunk {
             self.queue.push_back(chunk);

@@ -201,6 +201,7 @@ impl Driver {
     }
 
     /// A timer with nobody waiting yet, and the reference for its future.
+    #[inline]
     fn arm(&mut self, deadline: Instant) -> Arc<Parcel<Timer>> {
         let [ours, theirs] = self.spare.take().unwrap_or_else(|| {
             let parcel = Parcel::new(Timer::new(Arc::clone(&self.home), self.start));
@@ -224,6 +225,7 @@ impl Driver {
         timer.key.store(key.to_bits(), Ordering::Relaxed);
     }
 
+    #[inline]
     fn remove(&mut self, parcel: &Parcel<Timer>) -> Option<Arc<Parcel<Timer>>> {
         self.wheel.remove(parcel.value.take_key()?)
     }
@@ -243,6 +245,7 @@ impl Driver {
     /// Takes back a timer that its future has no more use for, and whose slot holds no waker.
     ///
     /// Returns it if this core cannot: it belongs to another, or its REGISTER is still in the inbox.
+    #[inline]
     fn take_back(&mut self, mut parcel: Arc<Parcel<Timer>>) -> Option<Arc<Parcel<Timer>>> {
         if !self.is_home_of(&parcel) {
             return Some(parcel);
@@ -308,6 +311,7 @@ thread_local! {
 }
 
 /// Calls `with` on this thread's driver; nothing if this thread is no core. `with` must not run foreign code.
+#[inline]
 fn with_current<R>(with: impl FnOnce(&mut Driver) -> R) -> Option<R> {
     CURRENT.try_with(|current| current.borrow_mut().as_mut().map(with)).ok().flatten()
 }

@@ -49,11 +49,13 @@ pub(in crate::time) struct Ticket {
 
 impl Ticket {
     /// What became of the timer, or `Pending` with the task's waker stored.
+    #[inline]
     pub(in crate::time) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.timer().slot.poll(cx)
     }
 
     /// What became of the timer.
+    #[inline]
     pub(in crate::time) fn outcome(&self) -> Option<Outcome> {
         self.timer().slot.get()
     }
