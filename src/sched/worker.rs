@@ -290,7 +290,8 @@ impl Worker {
 
     /// Ops that may have been queued for the submit delay go out although the turn is not over.
     fn submit_if_old(&self, flushed: &mut Duration, passed: Duration) {
-        if passed - *flushed >= self.core.shared.config.submit_delay {
+        // Saturating: a clock of a virtual machine may step back.
+        if passed.saturating_sub(*flushed) >= self.core.shared.config.submit_delay {
             self.ring.flush();
             *flushed = passed;
         }
