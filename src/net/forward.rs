@@ -149,7 +149,9 @@ pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64,
     }
 }
 
-/// A buffer on its way. The receive lane is its own until it is sent off or back in the queue.
+/// A buffer on its way. The receive lane is its own until it is sent off or back in the queue, and it holds
+/// its place in the send lane. Dropped, it puts the bytes back, passes the receive turn and then the send
+/// turn.
 ///
 /// It is polled where it is, because a future that made it and handed it over would keep room for it twice.
 struct Piece<'a> {
@@ -164,9 +166,8 @@ impl<'a> Piece<'a> {
     }
 
     /// How many bytes have come, zero at the end.
-    /// How many bytes have come, zero at the end.
-    // Inline, so that it is made where a forwarding is: `RecvPooled` is polled in fewer instructions if this
-    // is not beside it.
+    // Inline, and so a part of `forward`: as a function of its own it keeps `RecvPooled::poll` from being
+    // inlined (1,154 instructions instead of 1,023 for a pooled receive).
     #[inline]
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let bytes = ready!(self.receiving.poll_chunk(cx))?;

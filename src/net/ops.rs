@@ -325,3 +325,15 @@ impl Operation for Ready {
 pub(crate) fn heap_buffer(size: usize) -> PooledBuf {
     PooledBuf::heap(size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{cell, multi};
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn the_cell_of_a_receive_that_the_stream_makes_is_one_cache_line() {
+        assert!(multi::memory_of::<RecvPicked>() <= cell::ALIGN);
+    }
+}

@@ -79,7 +79,7 @@ pub(super) async fn take_turn(shared: &Arc<Shared>) -> io::Result<SendTurn<'_>> 
     Ok(turn)
 }
 
-/// The same for who keeps the turn elsewhere.
+/// As [`take_turn`], for who keeps the [`SendTurn`] itself.
 pub(super) fn poll_turn(turn: &mut SendTurn<'_>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     // Each time: it may be polled elsewhere by then.
     may_send()?;

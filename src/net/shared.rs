@@ -23,13 +23,13 @@ use std::task::{Poll, Waker};
 
 /// The shared part of a stream.
 ///
-/// In this order, so that a message that is sent touches the first cache line only, beside the counts of the
-/// references, and one that is received those behind it: a server with a thousand streams has none of them
-/// at hand when the next message comes.
+/// In this order, so that what a message needs lies together: sent by an op with a future, or sent off, what
+/// is before `handles`, within 56 bytes with the counts of the references, and received what is behind it. A
+/// write without a future takes the send side's lock as well. A server with a thousand streams has none of
+/// them at hand when the next message comes.
 #[repr(C)]
 pub struct Shared {
-    /// The order of senders.
-    pub(crate) send_turn: Turnstile,
+    /// Closed before wakers that the turnstiles may hold are dropped.
     fd: OwnedFd,
     /// What a flush would have to wait for or to tell: written under the send side's lock, read without.
     pub(super) written: AtomicU8,
@@ -44,6 +44,8 @@ pub struct Shared {
     /// somebody else gets it. Set with either turn, taken back with the send turn or by who holds the only
     /// handle.
     nonblocking: AtomicBool,
+    /// The order of senders.
+    pub(crate) send_turn: Turnstile,
     handles: AtomicUsize,
     /// The order of receivers.
     pub(crate) recv_turn: Turnstile,
@@ -51,6 +53,7 @@ pub struct Shared {
     in_vain: InVain,
     recv: Mutex<RecvSide>,
     send: Mutex<SendSide>,
+    /// Behind `fd`: given back when that is closed.
     _permit: Option<Permit>,
 }
 
@@ -66,13 +69,13 @@ pub(super) struct SendSide {
 impl Shared {
     fn new(fd: OwnedFd, permit: Option<Permit>) -> Self {
         Self {
-            send_turn: Turnstile::default(),
             fd,
             written: AtomicU8::new(poll_write::SETTLED),
             off: AtomicBool::new(false),
             torn: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             nonblocking: AtomicBool::new(false),
+            send_turn: Turnstile::default(),
             handles: AtomicUsize::new(1),
             recv_turn: Turnstile::default(),
             in_vain: InVain::default(),
@@ -315,5 +318,18 @@ impl Drop for Handle {
             self.0.cancel_orphan();
             poll_write::abandoned(&self.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_a_send_needs_lies_together_and_a_stream_is_small() {
+        assert!(offset_of!(Shared, handles) <= 40);
+        assert!(size_of::<Shared>() <= 248, "{}", size_of::<Shared>());
     }
 }

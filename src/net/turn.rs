@@ -17,7 +17,8 @@
 //! | `LISTED` | somebody's, or granted | to be looked into | a pass that finds it empty: to `FREE` |
 //! | | | | the last in the list, when it comes for its turn: to `TAKEN` |
 //!
-//! `LISTED` is entered and left under the list's lock only, so a pass that finds it finds the list complete.
+//! `LISTED` is entered and left under the list's lock only, so a pass that finds it finds the list, which is
+//! made when somebody first has to wait, and finds it complete.
 //! Whoever has the turn and meets nobody pays one read-modify-write to take it and one to pass it on.
 #![forbid(unsafe_code)]
 
@@ -208,6 +209,7 @@ impl Turnstile {
     #[inline(never)]
     fn pass_in_line(&self) {
         let mut guard = self.list();
+        debug_assert!(guard.is_some(), "who waits has made the list");
         let list = guard.get_or_insert_default();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
@@ -241,6 +243,7 @@ impl Turnstile {
     #[inline(never)]
     fn leave_line(&self, ticket: u64) {
         let mut guard = self.list();
+        debug_assert!(guard.is_some(), "who waits has made the list");
         let list = guard.get_or_insert_default();
         if list.granted == Some(ticket) {
             // The word still says `LISTED`, so the pass looks into the list.

@@ -47,12 +47,13 @@
 //! The inbox is counted per block of memory, not per cell (`memory.rs`).
 //!
 //! # Who may touch what
+//! All but the table and the body lie in the ground (`memory.rs`).
 //! - `holds`: anyone with a hold. The last one frees the cell.
 //! - `flight`: the home core only (the core whose ring takes the SQE), until it has published the result;
 //!   with a hold of its own also later.
 //! - `node`: anyone with a hold, by the protocol of `base::inbox`. Requests: [`SUBMIT`] (made on a thread
 //!   that is no core), [`CANCEL`] (the future was dropped elsewhere).
-//! - `table`, and `home` and `generation` of the ground (`memory.rs`): constant.
+//! - `table`, and `home` and `generation`: constant.
 //! - body: as its type says ([`super::op`], [`super::multi`]).
 //!
 //! The ring does not know the list of ops: a cell carries a table of three functions instead.
@@ -144,6 +145,12 @@ struct Block<B> {
     body: B,
 }
 
+/// The memory of a cell with this body.
+#[cfg(test)]
+pub(crate) const fn memory_of<B>() -> usize {
+    size_of::<Block<B>>()
+}
+
 /// A counted hold on a cell of unknown body.
 pub(crate) struct CellRef(NonNull<Header>);
 
@@ -226,7 +233,8 @@ impl CellRef {
         let block = ground.cast::<Block<B>>().as_ptr();
         let table = &Table { fill: fill::<B>, complete: complete::<B>, free: free::<B> };
         // SAFETY: the memory is unused, but for the ground, which is there; large enough and aligned for the
-        // block. In parts, so that none is put together elsewhere first.
+        // block. What is overwritten of the ground has no destructor. In parts, so that none is put together
+        // elsewhere first.
         unsafe {
             let header = &raw mut (*block).header;
             let node = ManuallyDrop::new(Node::new(Kind::Other, handle));
@@ -247,7 +255,7 @@ impl CellRef {
 
     #[inline]
     fn node(&self) -> &Node {
-        // SAFETY: `born` has written it.
+        // SAFETY: `born` has written it, and nobody writes the link in its place while somebody has a hold.
         unsafe { &self.header().ground.front.node }
     }
 

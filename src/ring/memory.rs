@@ -1,10 +1,11 @@
 //! Memory for cells, recycled by each ring.
 //!
 //! Owns free lists by size class (multiples of 64 bytes), so that an op in steady state costs no call of the
-//! allocator. What a block begins with, its [`Ground`], outlives the cells in it: a reference to the inbox of
-//! the ring's core, so that an op does not touch the inbox's count either; and a generation that grows with
-//! every use. A cell that ends on another thread, or was made on one that has no ring, gives its memory to
-//! the allocator. It is not the arena for variable-length payloads ([`super::arena`]).
+//! allocator. What a block begins with is its [`Ground`]. Two parts of that outlive the cells in it: a
+//! reference to the inbox of the ring's core, so that an op does not touch the inbox's count either; and a
+//! generation that grows with every use. A cell that ends on another thread, or was made on one that has no
+//! ring, gives its memory to the allocator. It is not the arena for variable-length payloads
+//! ([`super::arena`]).
 
 use super::cell::{ALIGN, Flight};
 use super::holds::Holds;
@@ -21,8 +22,9 @@ const CLASSES: usize = 16;
 /// Blocks kept per class and ring: a burst beyond it gives memory back.
 const KEPT: usize = 256;
 
-/// What a block of 64-byte aligned memory begins with. Who has the block has this to himself, but for what is
-/// constant as long as a cell is there: `generation` and `home`.
+/// What a block of 64-byte aligned memory begins with. `home` and `generation` outlive the cell and are
+/// constant while it is there. The node in front, `holds` and `flight` are the cell's, and cell.rs says who
+/// may touch them. The link in front is the list's, while there is no cell.
 ///
 /// Without a gap, and with what is small of the cell, so that a multishot's cell is one cache line.
 #[repr(C)]
@@ -37,6 +39,9 @@ pub(crate) struct Ground {
     /// The cell's.
     pub(crate) flight: UnsafeCell<Flight>,
 }
+
+// A node is found by its address, which is the block's.
+const _: () = assert!(std::mem::offset_of!(Ground, front) == 0);
 
 /// What the first words of a block are.
 #[repr(C)]

@@ -41,6 +41,12 @@ impl<H: Handler> Body for Volley<H> {
     }
 }
 
+/// The memory of such an op's cell.
+#[cfg(test)]
+pub(crate) const fn memory_of<H>() -> usize {
+    super::cell::memory_of::<Volley<H>>()
+}
+
 /// Such an op that has been submitted.
 ///
 /// Dropping the handle does not cancel it.

@@ -1,7 +1,7 @@
 //! How often the clock is read during a turn: seldom while polls are short, after each one while they are
 //! long.
 //!
-//! Owns one decision, and is pure: times are arguments, counted from the turn's begin. A read costs some
+//! Owns one decision, and is pure: times are arguments, counted since the turn began. A read costs some
 //! 25 ns, which a task of 20 ns must not pay each time. The price is a bound: when polls suddenly become
 //! long, up to [`MOST`] of them pass before that is seen; from then on the quantum is overrun by one poll at
 //! most.

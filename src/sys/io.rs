@@ -63,9 +63,17 @@ pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
 pub(crate) unsafe fn read_now(file: RawFd, into: *mut u8, len: usize, offset: u64) -> io::Result<usize> {
     let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let part = libc::iovec { iov_base: into.cast(), iov_len: len };
-    // The offset goes in two halves, of which the second is empty where a register holds all of it.
+    // The offset goes in two halves; the kernel ignores the second where a register holds all of it
+    // (`pos_from_hilo`).
     let (low, high) = (at as libc::c_long, (at >> 32) as libc::c_long);
-    let read = bare_syscall!(SYS_preadv2(file, &raw const part, 1usize, low, high, libc::RWF_NOWAIT));
+    let read = bare_syscall!(SYS_preadv2(
+        libc::c_long::from(file),
+        &raw const part,
+        1usize,
+        low,
+        high,
+        libc::RWF_NOWAIT
+    ));
     read.map(|n| n as usize)
 }
 

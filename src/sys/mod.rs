@@ -28,10 +28,10 @@ pub(crate) use syscall;
 
 /// The same by the number of the system call, without libc's own function for it.
 ///
-/// For calls that are made all the time and that libc takes for cancellation points (`pthreads(7)`): around
-/// those its functions note, with an atomic read-modify-write before and after, that the thread may be
-/// cancelled (`pthread_cancel(3)`), which nobody does to ours. Arguments are passed as they are, so each has
-/// the kernel's width.
+/// For calls that are made all the time and that libc may take for cancellation points (`pthreads(7)`): in a
+/// process with several threads glibc 2.36 makes an atomic read-modify-write before and one after, to note
+/// that the thread may be cancelled (kernel-notes/read-nowait.md). Nobody is to be cancelled inside of us.
+/// Arguments are passed as they are: an `int` only where the kernel looks at no more of it.
 macro_rules! bare_syscall {
     ($number:ident($($arg:expr),* $(,)?)) => {
         $crate::sys::syscall!(syscall(libc::$number, $($arg),*))

@@ -1,9 +1,10 @@
 //! A core's timers: its wheel, and how a timer gets in and out from whatever thread.
 //!
-//! Owns the thread-local [`Driver`] of a core, the [`Timer`] parcels that wheel and future share, and the
-//! messages by which other threads reach the wheel. Promises that a timer never fires early, that its waker
-//! is called exactly once if it fires while somebody waits, and that a timer whose core goes is told so. It
-//! reads no clock: `now` is an argument.
+//! Owns the thread-local [`Driver`] of a core, the [`Timer`] parcels that wheel and future share, and what
+//! becomes of messages from other threads, which the future's end sends (ticket.rs). Promises that a timer
+//! never fires early, that its waker is called exactly once if it fires while somebody waits, and that a
+//! timer whose core goes is told so. It reads no clock: `now` is an argument, or a way to ask
+//! ([`time_left`]).
 //!
 //! # One timer
 //! ```text
@@ -343,7 +344,8 @@ impl Drop for Guard {
 }
 
 /// How long this core may sleep from `now` on as far as its timers are concerned; `None` is without limit.
-/// The time is asked for only if it matters: a core without timers need not read the clock.
+/// The time is asked for only if it matters: a core without timers need not read the clock. It is asked for
+/// under the borrow.
 pub(crate) fn time_left(now: impl FnOnce() -> Instant) -> Option<Duration> {
     with_current(|driver| {
         if driver.wheel.len() == 0 && !driver.spare.has_surplus() {

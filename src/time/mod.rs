@@ -30,7 +30,8 @@
 //!
 //! # For the house
 //! L2: names only `base` and `sys::fork`. `wheel` is the pure structure, `driver` the core's end of it (a
-//! private thread-local, set by the guard of `enter`), `sleep` the future's end; the rest is built on
+//! private thread-local, set by the guard of `enter`), `sleep` the future that
+//! waits; the rest is built on
 //! `sleep`. `clock` is what the time is. The worker calls `may_jump` and `jump` when it has nothing to do,
 //! `time_left` before it waits, `fire` after, and `shut_down` at its end.
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
-//! The future's end of a timer: made when the timer is, and its end.
+//! What a sleep holds of its timer: arming, moving and cancelling it, from whatever thread.
 //!
-//! Owns [`arm`] and [`Ticket`]: who is asked for what from which thread. What one timer goes through, and who
-//! may touch what, is prose at the top of driver.rs.
+//! Owns [`arm`], [`Ticket`] and the requests that they send to the timer's home. What one timer goes through,
+//! and who may touch what, is prose at the top of driver.rs.
 #![forbid(unsafe_code)]
 
 use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, with_current};
