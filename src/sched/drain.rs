@@ -17,6 +17,10 @@
 //! - a message that was under way when the second question was asked was in an inbox before, and a core does
 //!   not answer with a message in its inbox.
 //!
+//! Both numbers of an answer are of one moment: the births are the same before and after the look into the
+//! list. A job of the pool spawns at any time, and a task that was counted and not listed in the first answer
+//! would be missed, if it started another job and ended before the second.
+//!
 //! A task that was stolen leaves the list of the core where it was born, which may be parked and have
 //! answered: that one is woken to answer again.
 //!
@@ -26,7 +30,7 @@
 
 use super::shared::Shared;
 use crate::blocking;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,10 +102,20 @@ impl Drain {
         if !block.inbox.is_empty() {
             return;
         }
-        // First the list, under its own lock: who took the last task out of it is then known to have counted
-        // what that task gave birth to, in whichever list.
-        let alive = block.owned.len_settled();
-        let born = block.counters.spawns.get() + block.counters.spawns_remote.get();
+        let births = || block.counters.spawns.get() + block.counters.spawns_remote.get();
+        let mut born = births();
+        let alive = loop {
+            // Births are read before the list, not to count one that came behind the look into the list: its
+            // task would be in neither number of this answer and in both of the next one.
+            fence(Ordering::Acquire);
+            let alive = block.owned.len_settled();
+            // And after it: who took the last task out of the list, under its lock, is then known to have
+            // counted what that task gave birth to, in whichever list.
+            let before = std::mem::replace(&mut born, births());
+            if before == born {
+                break alive;
+            }
+        };
         talk.answers[core] = Answer { question: talk.question, born, alive };
         drop(talk);
         self.changed.notify_all();
