@@ -103,22 +103,28 @@ impl Drain {
             return;
         }
         let births = || block.counters.spawns.get() + block.counters.spawns_remote.get();
-        let mut born = births();
-        let alive = loop {
-            // Births are read before the list, not to count one that came behind the look into the list: its
-            // task would be in neither number of this answer and in both of the next one.
-            fence(Ordering::Acquire);
-            let alive = block.owned.len_settled();
-            // And after it: who took the last task out of the list, under its lock, is then known to have
-            // counted what that task gave birth to, in whichever list.
-            let before = std::mem::replace(&mut born, births());
-            if before == born {
-                break alive;
-            }
-        };
+        let (born, alive) = at_one_moment(births, || block.owned.len_settled());
         talk.answers[core] = Answer { question: talk.question, born, alive };
         drop(talk);
         self.changed.notify_all();
+    }
+}
+
+/// How many were ever born and how many are alive, of one moment.
+fn at_one_moment(births: impl Fn() -> u64, alive: impl Fn() -> usize) -> (u64, usize) {
+    let mut before = births();
+    loop {
+        // Births are read before the list, not to count one that came behind the look into the list: its
+        // task would be among the born of this answer and not among its living.
+        fence(Ordering::Acquire);
+        let alive = alive();
+        // And after it: who took the last task out of the list, under its lock, is then known to have counted
+        // what that task gave birth to, in whichever list.
+        let born = births();
+        if before == born {
+            return (born, alive);
+        }
+        before = born;
     }
 }
 
@@ -181,5 +187,25 @@ impl Shared {
             let waited = self.drain.changed.wait_timeout(talk, left);
             talk = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_birth_behind_the_look_into_the_list_is_not_counted_without_its_task() {
+        let (born, listed) = (Cell::new(7), Cell::new(0));
+        let look = || {
+            let alive = listed.get();
+            if born.get() == 7 {
+                born.set(8);
+                listed.set(1);
+            }
+            alive
+        };
+        assert_eq!(at_one_moment(|| born.get(), look), (8, 1));
     }
 }
