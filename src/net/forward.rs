@@ -5,9 +5,10 @@
 //! spot: the kernel passes pages on, and nobody copies them (carry.rs).
 //!
 //! # The lanes
-//! The receive lane is the forwarding's from a piece on until that is on its way, or, in bulk, until another
-//! receiver waits; the send lane is taken for each piece anew, so that another sender comes in between two
-//! pieces and not into one.
+//! The receive lane is the forwarding's until another receiver waits, and then until the piece at hand is on
+//! its way; the send lane is taken for each piece anew, so that another sender comes in between two pieces
+//! and not into one. Most messages do not come to the task at all: the completion that brings one sends it on
+//! (relay.rs).
 //!
 //! # What if
 //! - *The future is dropped*: what it had received and not sent goes back to the front of the receive side's
@@ -24,6 +25,7 @@
 use super::carry::{self, End};
 use super::poll_write;
 use super::receive::RecvPooled;
+use super::relay::Relay;
 use super::send_off;
 use super::shared::Shared;
 use super::turn::SendTurn;
@@ -125,44 +127,52 @@ const RETRY: u64 = 1 << 20;
 
 /// Sends on what comes until the end; how many bytes that was.
 pub(super) async fn forward(from: &Arc<Shared>, to: &Arc<Shared>) -> Result<u64, ForwardError> {
-    let (mut all, mut splices_from) = (0, 0);
+    let mut forwarding = Forwarding::new(from, to);
+    let mut splices_from = 0;
     loop {
-        let mut piece = Piece::new(from, to);
-        let received = poll_fn(|cx| piece.poll_receive(cx)).await;
-        let len = received.map_err(|error| ForwardError::Recv { error, sent: all })?;
+        let received = poll_fn(|cx| forwarding.poll_receive(cx)).await;
+        let len = received.map_err(|error| ForwardError::Recv { error, sent: forwarding.count() })?;
         if len == 0 {
-            return Ok(all);
+            return Ok(forwarding.count());
         }
-        let sent = poll_fn(|cx| piece.poll_send_off(cx)).await;
-        sent.map_err(|error| ForwardError::Send { error, sent: all })?;
-        drop(piece);
-        all += len as u64;
+        let sent = poll_fn(|cx| forwarding.poll_send_off(cx)).await;
+        sent.map_err(|error| ForwardError::Send { error, sent: forwarding.count() })?;
         // Asked seldom: it takes the lock.
-        if all < splices_from || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_taken() {
+        if forwarding.sent < splices_from || len < BUFFER_SIZE as usize || !from.recv().is_bulk_and_taken() {
             continue;
         }
+        forwarding.count();
+        forwarding.receiving.pass(None);
         // In a box: a future is as large as its largest wait, and most connections never come here.
-        match Box::pin(carry::bulk(from, to, &mut all)).await? {
+        match Box::pin(carry::bulk(from, to, &mut forwarding.sent)).await? {
             End::Bulk => {}
-            End::Pipes => splices_from = all + RETRY,
+            End::Pipes => splices_from = forwarding.sent + RETRY,
         }
     }
 }
 
-/// A buffer on its way. The receive lane is its own until it is sent off or back in the queue, and it holds
-/// its place in the send lane. Dropped, it puts the bytes back, passes the receive turn and then the send
-/// turn.
+/// A buffer on its way, or the wait for the next one. The receive lane is its own until another receiver
+/// waits between two buffers, and it holds its place in the send lane. Dropped, it puts the bytes back,
+/// passes the receive turn and then the send turn.
 ///
 /// It is polled where it is, because a future that made it and handed it over would keep room for it twice.
-struct Piece<'a> {
+struct Forwarding<'a> {
+    from: &'a Arc<Shared>,
     receiving: RecvPooled<'a>,
     sending: SendTurn<'a>,
     bytes: Option<PooledBuf>,
+    /// The relay of `from` is this one's.
+    relays: bool,
+    /// Bytes sent on, without those that the relay has not told.
+    sent: u64,
 }
 
-impl<'a> Piece<'a> {
+impl<'a> Forwarding<'a> {
     fn new(from: &'a Arc<Shared>, to: &'a Arc<Shared>) -> Self {
-        Self { receiving: RecvPooled::new(from), sending: SendTurn::new(to), bytes: None }
+        let relay = Relay::new(to);
+        let relays = from.recv().begin_relay(relay).is_ok();
+        let receiving = RecvPooled::relaying(from, relays);
+        Self { from, receiving, sending: SendTurn::new(to), bytes: None, relays, sent: 0 }
     }
 
     /// How many bytes have come, zero at the end.
@@ -180,12 +190,33 @@ impl<'a> Piece<'a> {
         ready!(send_off::poll_turn(&mut self.sending, cx))?;
         // Before the bytes are taken: they stay with the stream if a send has failed.
         poll_write::check(self.sending.shared())?;
-        Poll::Ready(self.bytes.take().map_or(Ok(()), |bytes| send_off::go(&mut self.sending, bytes)))
+        if let Some(bytes) = self.bytes.take() {
+            let len = bytes.len();
+            send_off::go(&mut self.sending, bytes)?;
+            self.sent += len as u64;
+        }
+        self.receiving.pass_if_wanted();
+        Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes have been sent on.
+    fn count(&mut self) -> u64 {
+        if self.relays
+            && let Some(relay) = self.from.recv().relay()
+        {
+            self.sent += relay.take_sent();
+        }
+        self.sent
     }
 }
 
-impl Drop for Piece<'_> {
+impl Drop for Forwarding<'_> {
     fn drop(&mut self) {
+        // Before the turn passes: what comes then is another's.
+        if self.relays {
+            let relay = self.from.recv().end_relay();
+            drop(relay);
+        }
         if let Some(bytes) = self.bytes.take() {
             self.receiving.pass(Some(bytes));
         }

@@ -33,6 +33,7 @@ mod reader;
 mod receive;
 mod recv;
 mod refusals;
+mod relay;
 mod send;
 mod send_off;
 mod shared;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::flow::{Picked, Start};
+use super::relay::Completed;
 use super::shared::Shared;
 use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
@@ -106,8 +107,12 @@ impl Handler for RecvPicked {
         }
         let chunk = cqe.buffer().map(|id| ring.picked(self.how.group, id, cqe.res.max(0) as u32));
         let chunk = chunk.filter(|chunk| !chunk.is_empty());
-        let concerned = self.shared.recv().completed(cqe, chunk, self.how.group);
-        concerned.each(|waker| wakers.push(waker));
+        let may_pass = ring.refusal().is_none();
+        let completed = self.shared.recv().completed(cqe, chunk, self.how.group, may_pass);
+        match completed {
+            Completed::Concerns(concerned) => concerned.each(|waker| wakers.push(waker)),
+            Completed::Onward(onward) => onward.go(&self.shared, wakers),
+        }
     }
 }
 
@@ -182,8 +187,8 @@ pub(super) struct SendPromised<B> {
 }
 
 impl<B: IoBuf> SendPromised<B> {
-    pub(super) fn new(shared: &Arc<Shared>, buf: B, over: fn(&Arc<Shared>, io::Result<usize>, B)) -> Self {
-        Self { shared: Arc::clone(shared), from: Outward::new(buf), over, owed: false }
+    pub(super) fn new(shared: Arc<Shared>, buf: B, over: fn(&Arc<Shared>, io::Result<usize>, B)) -> Self {
+        Self { shared, from: Outward::new(buf), over, owed: false }
     }
 }
 

@@ -289,11 +289,16 @@ pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
 /// # Errors
 /// Just that.
 pub(super) fn check(shared: &Shared) -> io::Result<()> {
-    // As in `poll_flush`.
-    if shared.written.load(Ordering::Acquire) != FAILED {
+    if !has_failed(shared) {
         return Ok(());
     }
     take_failure(shared).map_or(Ok(()), Err)
+}
+
+/// Whether [`check`] would tell of something.
+pub(super) fn has_failed(shared: &Shared) -> bool {
+    // As in `poll_flush`.
+    shared.written.load(Ordering::Acquire) == FAILED
 }
 
 /// Whether a flush would have something to wait for or to tell.
@@ -381,7 +386,7 @@ pub(super) fn keep(shared: &Shared, failure: io::Error) {
 
 /// Gives the bytes to a ring. The turn is this op's until [`sent`].
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
-    submit_orphan(SendPromised::new(shared, bytes, sent));
+    submit_orphan(SendPromised::new(Arc::clone(shared), bytes, sent));
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {

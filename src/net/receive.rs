@@ -27,11 +27,13 @@ struct Receiver<'a, B: IoBufMut> {
     place: Place,
     op: Option<Op<RecvOne<B>>>,
     why: Option<io::ErrorKind>,
+    /// It is a forwarding's, and what comes while it waits may be sent on without it.
+    relays: bool,
 }
 
 impl<'a, B: IoBufMut> Receiver<'a, B> {
     fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, place: Place::Outside, op: None, why: None }
+        Self { shared, place: Place::Outside, op: None, why: None, relays: false }
     }
 
     /// Polls the one-shot op in flight, if there is one.
@@ -51,7 +53,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
         }
         let Step { next, replaced, .. } = {
             let mut side = self.shared.recv();
-            let step = side.next(cx.waker());
+            let step = side.next(cx.waker(), self.relays);
             if step.is_told {
                 self.shared.in_vain().begins(cx.waker(), Shape::Reader);
             }
@@ -204,6 +206,13 @@ impl<'a> RecvPooled<'a> {
         Self { receiver: Receiver::new(shared) }
     }
 
+    /// That of a forwarding with a relay in the receive side.
+    pub(super) fn relaying(shared: &'a Arc<Shared>, relays: bool) -> Self {
+        let mut this = Self::new(shared);
+        this.receiver.relays = relays;
+        this
+    }
+
     /// Nobody receives: the stream does by itself if this core and its pool can, else this receives once into
     /// a heap buffer.
     fn start(&mut self) -> io::Result<()> {
@@ -267,6 +276,13 @@ impl RecvPooled<'_> {
                 }
                 Next::Start => self.start()?,
             }
+        }
+    }
+
+    /// If others wait for their turn it is theirs, and this receiver comes back behind them.
+    pub(super) fn pass_if_wanted(&mut self) {
+        if self.receiver.shared.recv_turn.is_wanted() {
+            self.receiver.done();
         }
     }
 

@@ -20,7 +20,7 @@
 //! | Single | its one CQE | Disarmed | `single_done`; an orphan's bytes go to the queue |
 //! | Disarmed | `poll_read`: empty pool, starved, no read-ahead | Ahead | `poll_read::start` |
 //! | Ahead, Cancelling | its one CQE | Disarmed | `ahead_done`; the bytes go to the queue |
-//! | Armed | CQE with more to come | Armed | append, wake the reader |
+//! | Armed | CQE with more to come | Armed | append, wake the reader; or send on, see relay.rs |
 //! | Armed | over the high-water mark; another group fits better | Cancelling | `Flow::received` |
 //! | Armed | the reader's task has moved, not for `SETTLE` | Cancelling | `move_on` |
 //! | Armed, Ahead | last handle gone; `release`; `read_ahead(false)`; `forward_to` | Cancelling | `disarm` |
@@ -41,6 +41,7 @@ use super::chunks::Chunks;
 use super::flow::{Flow, Picked, Start};
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader};
+use super::relay::{Completed, Onward, Relay};
 use crate::buf::PooledBuf;
 use crate::ring::cell::CellRef;
 use crate::ring::group::Group;
@@ -108,6 +109,8 @@ pub(crate) struct RecvSide {
     reader: Reader,
     /// What poll-shaped receiving needs, from the first time on that it had to wait.
     pub(super) polled: Option<Box<PollRead>>,
+    /// A forwarding's, while there is one.
+    relay: Option<Box<Relay>>,
     /// Receives are one-shot and no more than asked for.
     one_shot_only: bool,
     /// What kind of bytes come.
@@ -119,16 +122,27 @@ impl RecvSide {
     ///
     /// Its waker is stored, too, when it takes the last bytes while more are to come to this core: it is
     /// primed. Its next call for bytes waits by the mark (`shared::InVain`) and need not come to the lock.
-    /// The price is that those bytes wake its task even if that does something else by then.
-    pub(crate) fn next(&mut self, waker: &Waker) -> Step {
+    /// The price is that those bytes wake its task even if that does something else by then. That is not for
+    /// a forwarding (`relays`): until what it took is on its way the next message is not to be sent on, and
+    /// when it waits it must say so.
+    pub(crate) fn next(&mut self, waker: &Waker, relays: bool) -> Step {
         let next = self.look();
         let expects = match next {
             Next::Wait => true,
-            Next::Chunk(_) => self.queue.is_empty() && self.end.is_none() && self.is_armed_here(),
+            Next::Chunk(_) => !relays && self.queue.is_empty() && self.end.is_none() && self.is_armed_here(),
             Next::End(_) | Next::Start => false,
         };
-        let replaced = if expects { self.reader.store(waker) } else { None };
-        Step { next, is_told: expects && self.is_armed_here(), replaced }
+        if !expects {
+            return Step { next, is_told: false, replaced: None };
+        }
+        let is_told = self.is_armed_here();
+        if relays
+            && is_told
+            && let Some(relay) = &mut self.relay
+        {
+            relay.waits();
+        }
+        Step { next, is_told, replaced: self.reader.store(waker) }
     }
 
     /// Whether a receive of the stream's own brings bytes, and not to another core.
@@ -217,6 +231,9 @@ impl RecvSide {
 
     /// Everybody who waits. A primed reader may do so in either shape.
     pub(super) fn concerned(&mut self) -> Concerned {
+        if let Some(relay) = &mut self.relay {
+            relay.rests();
+        }
         Concerned::new(self.reader.take(), self.polled.as_mut().and_then(|polled| polled.waiter.take()))
     }
 
@@ -329,13 +346,41 @@ impl RecvSide {
         self.queue.push_front(rest);
     }
 
-    /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake.
+    /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake, or what
+    /// to send on, if that may be.
     #[inline]
-    pub(crate) fn completed(&mut self, cqe: Cqe, chunk: Option<PooledBuf>, group: Group) -> Concerned {
+    pub(crate) fn completed(
+        &mut self,
+        cqe: Cqe,
+        chunk: Option<PooledBuf>,
+        group: Group,
+        may_pass: bool,
+    ) -> Completed {
+        let unread = self.queue.len() + usize::from(chunk.is_some());
+        let goes_on = self.flow.received(cqe, unread, group);
         if let Some(chunk) = chunk {
-            self.queue.push_back(chunk);
+            let is_next_message = unread == 1 && group == Group::Messages && goes_on && cqe.more();
+            match self.pass(chunk, is_next_message && may_pass) {
+                Ok(onward) => return Completed::Onward(onward),
+                Err(chunk) => self.queue.push_back(chunk),
+            }
         }
-        let goes_on = self.flow.received(cqe, self.queue.len(), group);
+        Completed::Concerns(self.queued(cqe, goes_on))
+    }
+
+    /// Sends a message on that has just come, if there is a forwarding that waits and nothing else.
+    #[inline]
+    fn pass(&mut self, chunk: PooledBuf, may_pass: bool) -> Result<Onward, PooledBuf> {
+        match &mut self.relay {
+            Some(relay) if may_pass && self.polled.as_ref().is_none_or(|polled| polled.waiter.is_none()) => {
+                relay.pass(chunk)
+            }
+            _ => Err(chunk),
+        }
+    }
+
+    /// What a completion has brought is in the queue.
+    fn queued(&mut self, cqe: Cqe, goes_on: bool) -> Concerned {
         if cqe.more() {
             if !goes_on {
                 self.disarm();
@@ -375,6 +420,28 @@ impl RecvSide {
         (false, self.reader.store(waker))
     }
 
+    /// A forwarding begins.
+    ///
+    /// # Errors
+    /// What was given, if there is one already.
+    pub(super) fn begin_relay(&mut self, relay: Box<Relay>) -> Result<(), Box<Relay>> {
+        if self.relay.is_some() {
+            return Err(relay);
+        }
+        self.relay = Some(relay);
+        Ok(())
+    }
+
+    /// The forwarding that has begun so.
+    pub(super) fn relay(&mut self) -> Option<&mut Relay> {
+        self.relay.as_deref_mut()
+    }
+
+    /// It ends.
+    pub(super) fn end_relay(&mut self) -> Option<Box<Relay>> {
+        self.relay.take()
+    }
+
     /// All unread bytes, in order.
     pub(crate) fn unread(&mut self) -> Vec<u8> {
         self.queue.drain()
@@ -389,62 +456,4 @@ fn is_no_end(res: i32) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-    use std::task::Wake;
-
-    #[test]
-    fn an_orphan_that_was_cancelled_or_given_up_does_not_end_the_stream() {
-        for res in [-libc::ECANCELED, -libc::EAGAIN, RES_GONE] {
-            let mut side = RecvSide::default();
-            side.start_single();
-            side.keep_end(Cqe::made_up(res), 100);
-            let _ = side.single_done(Cqe::made_up(res));
-            assert!(matches!(side.next(Waker::noop()).next, Next::Start));
-        }
-    }
-
-    /// Its drop takes the lock, as that of a task with the stream in it does.
-    struct Reentrant(Arc<Mutex<RecvSide>>);
-
-    impl Wake for Reentrant {
-        fn wake(self: Arc<Self>) {}
-    }
-
-    impl Drop for Reentrant {
-        fn drop(&mut self) {
-            assert!(self.0.try_lock().is_ok(), "a waker was dropped under the lock");
-        }
-    }
-
-    #[test]
-    fn a_waker_that_is_replaced_is_dropped_without_the_lock() {
-        let side = Arc::new(Mutex::new(RecvSide::default()));
-        side.lock().unwrap().start_single();
-        let polls: [fn(&mut RecvSide, &Waker) -> Option<Waker>; 2] =
-            [|side, waker| side.next(waker).replaced, |side, waker| side.poll_disarmed(waker).1];
-        for poll in polls {
-            let first = Waker::from(Arc::new(Reentrant(Arc::clone(&side))));
-            drop(poll(&mut side.lock().unwrap(), &first));
-            drop(first);
-            let replaced = poll(&mut side.lock().unwrap(), Waker::noop());
-            assert!(replaced.is_some());
-            drop(replaced);
-        }
-    }
-
-    #[test]
-    fn the_end_an_orphan_saw_is_kept_and_an_error_is_told_once() {
-        for (res, asked, ends) in [(0, 100, true), (0, 0, false), (-libc::ECONNRESET, 100, true)] {
-            let mut side = RecvSide::default();
-            side.start_single();
-            side.keep_end(Cqe::made_up(res), asked);
-            let _ = side.single_done(Cqe::made_up(res));
-            let next = side.next(Waker::noop()).next;
-            assert_eq!(matches!(next, Next::End(_)), ends, "{res}");
-            let again = side.next(Waker::noop()).next;
-            assert_eq!(matches!(again, Next::End(Ok(()))), ends && res == 0, "{res}");
-        }
-    }
-}
+mod tests;

@@ -93,8 +93,34 @@ pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
     if !buf.is_empty() {
         shared.off.store(true, Ordering::Relaxed);
         turn.leave_to_op();
-        submit_orphan(SendPromised::new(shared, buf, over));
+        submit_orphan(SendPromised::new(Arc::clone(shared), buf, over));
     }
+    Ok(())
+}
+
+/// Without a caller that could wait: takes the turn if the lane is free. [`go_on`] comes next. Runs nothing
+/// foreign.
+#[inline]
+pub(super) fn begin(shared: &Shared) -> bool {
+    let begun = shared.send_turn.take();
+    if begun {
+        shared.off.store(true, Ordering::Relaxed);
+    }
+    begun
+}
+
+/// Submits a message that is not empty, on a core whose ring takes ops, after [`begin`].
+///
+/// # Errors
+/// The message, if what was sent before has failed and nobody was told. The turn has passed on then.
+#[inline]
+pub(super) fn go_on<B: IoBuf>(shared: Arc<Shared>, buf: B) -> Result<(), B> {
+    if poll_write::has_failed(&shared) {
+        shared.off.store(false, Ordering::Relaxed);
+        shared.sent();
+        return Err(buf);
+    }
+    submit_orphan(SendPromised::new(shared, buf, over));
     Ok(())
 }
 

@@ -83,7 +83,7 @@ impl Turnstile {
     }
 
     /// Takes the turn if nobody has it.
-    fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.word.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
@@ -194,6 +194,12 @@ impl Turnstile {
             let list = self.list();
             list.as_ref().is_some_and(|list| list.granted.is_some() || !list.waiting.is_empty())
         }
+    }
+
+    /// Whether somebody waits for the turn, or stands by. For who has it.
+    #[inline]
+    pub(super) fn is_wanted(&self) -> bool {
+        self.word.load(Ordering::SeqCst) == LISTED
     }
 
     /// Passes the turn to the next in line. Called once by whoever had it.

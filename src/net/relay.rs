@@ -1,0 +1,138 @@
+//! Messages that are sent on where they complete, without a turn of the task that forwards them.
+//!
+//! Owns the place in a stream's receive side where a forwarding says that it waits, and for whom ([`Relay`]),
+//! and the way of one message from the completion that brought it to the op that sends it ([`Onward`]). A
+//! task that is woken, polled and put to sleep again for each message costs as much as the message itself.
+//!
+//! # States
+//! Under the receive side's lock.
+//!
+//! | state | the receive turn | a completion that brings a message |
+//! |---|---|---|
+//! | none, at rest | anybody's | queues it and wakes |
+//! | waiting | the forwarding's | sends it on; if that may not be, queues it and wakes |
+//!
+//! | from | event | to |
+//! |---|---|---|
+//! | none | a forwarding begins (a second one of the same stream does without) | at rest |
+//! | at rest | it finds nothing to receive, on the core where the receive is armed | waiting |
+//! | waiting | who waits for bytes is woken, for whatever reason | at rest |
+//! | at rest, waiting | the forwarding ends or is dropped, before its turn passes | none |
+//!
+//! A message may be sent on if it is the next one (nothing is queued), more are to come and not in bulk,
+//! nobody polls for bytes besides, the ring takes ops, and the send lane is free.
+//!
+//! # What if
+//! - *The future is dropped* meanwhile, on another core: the lock decides. The message is queued and stays
+//!   with the stream, or it has the send lane's turn and counts as sent. `Shared::off` is set under that lock
+//!   too, so whoever drops the last handle of the target afterwards sees it (send_off.rs).
+//! - *What was sent before has failed*: that is seen with the send turn only, and to pass the turn on wakes,
+//!   which is not for under a lock. So it is looked for afterwards, and the message goes back to the front.
+//!   Nothing can have come in behind it: completions of one receive come one after another.
+//! - *The task might run elsewhere*: who is never woken is never seen by a core that has nothing to do. So
+//!   one message of [`IN_A_ROW`] wakes the task. One that waits on another core than the receive is woken for
+//!   each, until the receive follows it (recv.rs).
+//! - *The runtime goes down, the process forks*: a ring that takes no ops sends nothing on.
+#![forbid(unsafe_code)]
+
+use super::recv::RecvSide;
+use super::send_off;
+use super::shared::Shared;
+use crate::buf::PooledBuf;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// Of so many messages in a row one goes through the task.
+pub(crate) const IN_A_ROW: u8 = 16;
+
+/// A forwarding's place in the receive side.
+pub(crate) struct Relay {
+    to: Arc<Shared>,
+    waiting: bool,
+    in_a_row: u8,
+    /// Bytes sent on that the forwarding has not counted yet.
+    sent: u64,
+}
+
+impl Relay {
+    /// At rest.
+    pub(super) fn new(to: &Arc<Shared>) -> Box<Self> {
+        Box::new(Self { to: Arc::clone(to), waiting: false, in_a_row: 0, sent: 0 })
+    }
+
+    /// The forwarding waits for the next message.
+    pub(super) fn waits(&mut self) {
+        self.waiting = true;
+    }
+
+    /// It is woken.
+    pub(super) fn rests(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Bytes sent on since this was last asked.
+    pub(super) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// The next message has come: on its way, if the forwarding waits for it and nothing stands against it.
+    #[inline]
+    pub(super) fn pass(&mut self, bytes: PooledBuf) -> Result<Onward, PooledBuf> {
+        if !self.waiting {
+            return Err(bytes);
+        }
+        self.in_a_row += 1;
+        if self.in_a_row == IN_A_ROW || !send_off::begin(&self.to) {
+            self.in_a_row = 0;
+            return Err(bytes);
+        }
+        self.sent += bytes.len() as u64;
+        Ok(Onward { to: Arc::clone(&self.to), bytes })
+    }
+
+    /// A message did not leave.
+    fn has_not_sent(&mut self, len: usize) {
+        self.sent = self.sent.saturating_sub(len as u64);
+    }
+}
+
+/// What a completion leads to.
+#[must_use]
+pub(crate) enum Completed {
+    /// To be woken.
+    Concerns(super::reader::Concerned),
+    /// To be sent on.
+    Onward(Onward),
+}
+
+/// A message with the send turn of the stream to which it goes.
+#[must_use = "the send lane stays taken"]
+pub(crate) struct Onward {
+    to: Arc<Shared>,
+    bytes: PooledBuf,
+}
+
+impl Onward {
+    /// Sends it, without the lock. `from` is the stream that has received it.
+    #[inline]
+    pub(super) fn go(self, from: &Shared, wakers: &mut Vec<Waker>) {
+        let Self { to, bytes } = self;
+        if let Err(bytes) = send_off::go_on(to, bytes) {
+            turn_back(from, bytes, wakers);
+        }
+    }
+}
+
+/// Back to the stream that has received it: its forwarding is told why by its own attempt to send.
+#[cold]
+fn turn_back(from: &Shared, bytes: PooledBuf, wakers: &mut Vec<Waker>) {
+    let concerned = {
+        let mut side: std::sync::MutexGuard<'_, RecvSide> = from.recv();
+        if let Some(relay) = side.relay() {
+            relay.has_not_sent(bytes.len());
+        }
+        side.put_back(bytes);
+        side.concerned()
+    };
+    concerned.each(|waker| wakers.push(waker));
+}
