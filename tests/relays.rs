@@ -1,0 +1,155 @@
+//! Messages that a forwarding sends on without a turn of its task.
+
+mod support;
+
+use futures_util::poll;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use ringwork::net::ForwardError;
+use ringwork::time::{sleep, timeout};
+use socket2::SockRef;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Random, assert_pattern, half_std_pair, on_cores, pair, pattern};
+
+#[test]
+fn few_messages_come_to_the_task_of_a_forwarding_that_waits_and_some_do() {
+    const MESSAGES: usize = 320;
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((user, client), (upstream, server)) = (pair().await, pair().await);
+            let polls = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&polls);
+            let task = ringwork::spawn_local(async move {
+                let mut forwarding = pin!(client.forward_to(&upstream));
+                let polled = poll_fn(|cx| {
+                    counted.set(counted.get() + 1);
+                    forwarding.as_mut().poll(cx)
+                });
+                let all = polled.await.unwrap();
+                upstream.shutdown_write().await.unwrap();
+                all
+            });
+            for at in 0..MESSAGES {
+                user.send_all(pattern(8 * at, 8)).await.0.unwrap();
+                let (received, bytes) = server.recv_exact([0; 8]).await;
+                received.unwrap();
+                assert_pattern(8 * at, &bytes);
+            }
+            // So that a core that has nothing to do sees the task now and then.
+            assert!(polls.get() >= MESSAGES / 16, "{} polls", polls.get());
+            assert!(polls.get() <= MESSAGES / 4, "{} polls", polls.get());
+            user.shutdown_write().await.unwrap();
+            assert_eq!(task.await.unwrap(), 8 * MESSAGES as u64, "all are counted");
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn what_comes_after_a_forwarding_was_dropped_stays_with_the_stream() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((user, client), (upstream, server)) = (pair().await, pair().await);
+            assert!(poll!(pin!(client.forward_to(&upstream))).is_pending());
+            user.send_all("kept").await.0.unwrap();
+            let (received, bytes) = client.recv_exact([0; 4]).await;
+            received.unwrap();
+            assert_eq!(&bytes, b"kept");
+            upstream.send_all("by hand").await.0.unwrap();
+            assert_eq!(&server.recv_pooled().await.unwrap()[..], b"by hand");
+        });
+        ran.await.unwrap();
+    });
+}
+
+fn has_hung_up(socket: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    nix::poll::poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
+}
+
+#[test]
+fn what_comes_behind_a_send_that_has_failed_stays_with_the_stream() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((user, client), (upstream, mut reads)) = (pair().await, half_std_pair());
+            user.set_nodelay(true).unwrap();
+            let client = Rc::new(client);
+            let from = Rc::clone(&client);
+            let same_as_upstream = upstream.as_fd().try_clone_to_owned().unwrap();
+            let task = ringwork::spawn_local(async move { from.forward_to(&upstream).await });
+            let mut sent = 0u32;
+            let mut send = async || {
+                user.send_all(sent.to_ne_bytes()).await.0.unwrap();
+                sent += 1;
+            };
+            send().await;
+            reads.set_nonblocking(true).unwrap();
+            while reads.read(&mut [0; 4]).is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            SockRef::from(&reads).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(reads);
+            while !has_hung_up(&same_as_upstream) {
+                sleep(Duration::from_millis(1)).await;
+            }
+            while !task.is_finished() {
+                send().await;
+                sleep(Duration::from_millis(1)).await;
+            }
+            let error = task.await.unwrap().unwrap_err();
+            assert!(matches!(&error, ForwardError::Send { .. }), "{error:?}");
+            assert_eq!(error.sent(), 8, "the first one arrived, the second one failed: {error:?}");
+            let (received, next) = client.recv_exact([0; 4]).await;
+            received.unwrap();
+            assert_eq!(u32::from_ne_bytes(next), 2);
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn a_forwarding_dropped_by_another_thread_while_messages_come_loses_none_and_sends_none_twice() {
+    const LEN: usize = 400_000;
+    on_cores(1, |handle| async move {
+        let pool = handle.clone();
+        let ran = handle.spawn_on(0, move || async move {
+            let mut random = Random::announced();
+            let ((from, mut writes), (to, mut reads)) = (half_std_pair(), half_std_pair());
+            let (from, to) = (Arc::new(from), Arc::new(to));
+            SockRef::from(&writes).set_tcp_nodelay(true).unwrap();
+            to.set_nodelay(true).unwrap();
+            let writing = std::thread::spawn(move || {
+                (0..LEN).step_by(8).for_each(|at| writes.write_all(&pattern(at, 8)).unwrap());
+            });
+            let reading = std::thread::spawn(move || {
+                let (mut buf, mut at) = (vec![0; 4096], 0);
+                while let n @ 1.. = reads.read(&mut buf).unwrap() {
+                    assert_pattern(at, &buf[..n]);
+                    at += n;
+                }
+                at
+            });
+            let mut drops = 0;
+            loop {
+                let (here, there) = (Arc::clone(&from), Arc::clone(&to));
+                let mut forwarding = Box::pin(async move { here.forward_to(&*there).await });
+                if timeout(Duration::from_micros(random.below(500)), &mut forwarding).await.is_ok() {
+                    break;
+                }
+                drops += 1;
+                pool.spawn_blocking(move || drop(forwarding)).await.unwrap();
+            }
+            assert!(drops > 0);
+            to.shutdown_write().await.unwrap();
+            writing.join().unwrap();
+            assert_eq!(reading.join().unwrap(), LEN);
+        });
+        ran.await.unwrap();
+    });
+}
