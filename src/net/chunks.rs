@@ -8,8 +8,9 @@
 use crate::buf::PooledBuf;
 use std::collections::VecDeque;
 
-/// A queue of buffers.
+/// A queue of buffers. The first one lies in front, with what a message touches (recv.rs).
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Chunks {
     /// Empty only if all is.
     first: Option<PooledBuf>,
@@ -22,7 +23,8 @@ impl Chunks {
     }
 
     pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.behind.len()
+        // The others lie elsewhere, and mostly there are none.
+        if self.first.is_none() { 0 } else { 1 + self.behind.len() }
     }
 
     /// The first two, as far as there are so many.

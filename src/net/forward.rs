@@ -181,6 +181,7 @@ impl<'a> Forwarding<'a> {
     #[inline]
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let bytes = ready!(self.receiving.poll_chunk(cx))?;
+        self.count();
         let len = bytes.len();
         self.bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
         Poll::Ready(Ok(len))

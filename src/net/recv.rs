@@ -101,20 +101,23 @@ pub(crate) struct Step {
 }
 
 /// The receive side of one stream, under its lock.
+///
+/// In this order: a message that is sent on where it completes touches nothing behind the first buffer.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct RecvSide {
-    queue: Chunks,
-    mode: Mode,
-    end: Option<End>,
-    reader: Reader,
+    /// A forwarding's, while there is one.
+    relay: Option<Relay>,
     /// What poll-shaped receiving needs, from the first time on that it had to wait.
     pub(super) polled: Option<Box<PollRead>>,
-    /// A forwarding's, while there is one.
-    relay: Option<Box<Relay>>,
-    /// Receives are one-shot and no more than asked for.
-    one_shot_only: bool,
     /// What kind of bytes come.
     flow: Flow,
+    /// Receives are one-shot and no more than asked for.
+    one_shot_only: bool,
+    queue: Chunks,
+    reader: Reader,
+    mode: Mode,
+    end: Option<End>,
 }
 
 impl RecvSide {
@@ -424,7 +427,7 @@ impl RecvSide {
     ///
     /// # Errors
     /// What was given, if there is one already.
-    pub(super) fn begin_relay(&mut self, relay: Box<Relay>) -> Result<(), Box<Relay>> {
+    pub(super) fn begin_relay(&mut self, relay: Relay) -> Result<(), Relay> {
         if self.relay.is_some() {
             return Err(relay);
         }
@@ -434,11 +437,11 @@ impl RecvSide {
 
     /// The forwarding that has begun so.
     pub(super) fn relay(&mut self) -> Option<&mut Relay> {
-        self.relay.as_deref_mut()
+        self.relay.as_mut()
     }
 
     /// It ends.
-    pub(super) fn end_relay(&mut self) -> Option<Box<Relay>> {
+    pub(super) fn end_relay(&mut self) -> Option<Relay> {
         self.relay.take()
     }
 

@@ -45,19 +45,19 @@ use std::task::Waker;
 /// Of so many messages in a row one goes through the task.
 pub(crate) const IN_A_ROW: u8 = 16;
 
-/// A forwarding's place in the receive side.
+/// A forwarding's place in the receive side. Small, because every stream has room for one.
 pub(crate) struct Relay {
     to: Arc<Shared>,
+    /// Bytes sent on that the forwarding has not counted yet. It does whenever a message wakes it.
+    sent: u32,
     waiting: bool,
     in_a_row: u8,
-    /// Bytes sent on that the forwarding has not counted yet.
-    sent: u64,
 }
 
 impl Relay {
     /// At rest.
-    pub(super) fn new(to: &Arc<Shared>) -> Box<Self> {
-        Box::new(Self { to: Arc::clone(to), waiting: false, in_a_row: 0, sent: 0 })
+    pub(super) fn new(to: &Arc<Shared>) -> Self {
+        Self { to: Arc::clone(to), sent: 0, waiting: false, in_a_row: 0 }
     }
 
     /// The forwarding waits for the next message.
@@ -72,7 +72,7 @@ impl Relay {
 
     /// Bytes sent on since this was last asked.
     pub(super) fn take_sent(&mut self) -> u64 {
-        std::mem::take(&mut self.sent)
+        std::mem::take(&mut self.sent).into()
     }
 
     /// The next message has come: on its way, if the forwarding waits for it and nothing stands against it.
@@ -86,13 +86,14 @@ impl Relay {
             self.in_a_row = 0;
             return Err(bytes);
         }
-        self.sent += bytes.len() as u64;
+        // No more than a buffer each.
+        self.sent += bytes.len() as u32;
         Ok(Onward { to: Arc::clone(&self.to), bytes })
     }
 
     /// A message did not leave.
     fn has_not_sent(&mut self, len: usize) {
-        self.sent = self.sent.saturating_sub(len as u64);
+        self.sent = self.sent.saturating_sub(len as u32);
     }
 }
 
