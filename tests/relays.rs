@@ -2,7 +2,7 @@
 
 mod support;
 
-use futures_util::poll;
+use futures_util::{join, poll};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use ringwork::net::ForwardError;
 use ringwork::time::{sleep, timeout};
@@ -68,6 +68,74 @@ fn what_comes_after_a_forwarding_was_dropped_stays_with_the_stream() {
     });
 }
 
+#[test]
+fn who_waits_for_the_turn_to_receive_gets_the_message_after_the_next_and_the_forwarding_goes_on() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((user, client), (upstream, server)) = (pair().await, pair().await);
+            let client = Rc::new(client);
+            let from = Rc::clone(&client);
+            let task = ringwork::spawn_local(async move {
+                let sent = from.forward_to(&upstream).await.unwrap();
+                upstream.shutdown_write().await.unwrap();
+                sent
+            });
+            let send = async |message: &'static str| {
+                user.send_all(message).await.0.unwrap();
+            };
+            let receive = async |message: &str| {
+                assert_eq!(&server.recv_pooled().await.unwrap()[..], message.as_bytes());
+            };
+            for message in ["one", "two"] {
+                send(message).await;
+                receive(message).await;
+            }
+            let mut between = pin!(client.recv_pooled());
+            assert!(poll!(between.as_mut()).is_pending());
+            send("three").await;
+            receive("three").await;
+            send("for another").await;
+            assert_eq!(&between.await.unwrap()[..], b"for another");
+            for message in ["four", "five", "six"] {
+                send(message).await;
+                receive(message).await;
+            }
+            user.shutdown_write().await.unwrap();
+            assert_eq!(task.await.unwrap(), "onetwothreefourfivesix".len() as u64);
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn two_forwardings_of_one_stream_and_one_of_a_stream_to_itself_lose_nothing() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((user, client), (upstream, server)) = (pair().await, pair().await);
+            let echo = ringwork::spawn_local(async move {
+                let sent = server.forward_to(&server).await.unwrap();
+                server.shutdown_write().await.unwrap();
+                sent
+            });
+            let passes = ringwork::spawn_local(async move {
+                let both = join!(client.forward_to(&upstream), client.forward_to(&upstream));
+                upstream.shutdown_write().await.unwrap();
+                (both.0.unwrap() + both.1.unwrap(), upstream)
+            });
+            for at in 0..100 {
+                user.send_all(pattern(8 * at, 8)).await.0.unwrap();
+            }
+            user.shutdown_write().await.unwrap();
+            let (sent, upstream) = passes.await.unwrap();
+            let (received, bytes) = upstream.recv_exact([0; 800]).await;
+            received.unwrap();
+            assert_pattern(0, &bytes);
+            assert_eq!((sent, echo.await.unwrap()), (800, 800));
+        });
+        ran.await.unwrap();
+    });
+}
+
 fn has_hung_up(socket: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
     nix::poll::poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
@@ -82,7 +150,19 @@ fn what_comes_behind_a_send_that_has_failed_stays_with_the_stream() {
             let client = Rc::new(client);
             let from = Rc::clone(&client);
             let same_as_upstream = upstream.as_fd().try_clone_to_owned().unwrap();
-            let task = ringwork::spawn_local(async move { from.forward_to(&upstream).await });
+            let polls = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&polls);
+            let task = ringwork::spawn_local(async move {
+                let mut forwarding = pin!(from.forward_to(&upstream));
+                poll_fn(|cx| {
+                    counted.set(counted.get() + 1);
+                    forwarding.as_mut().poll(cx)
+                })
+                .await
+            });
+            while polls.get() == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
             let mut sent = 0u32;
             let mut send = async || {
                 user.send_all(sent.to_ne_bytes()).await.0.unwrap();
@@ -104,6 +184,7 @@ fn what_comes_behind_a_send_that_has_failed_stays_with_the_stream() {
             }
             let error = task.await.unwrap().unwrap_err();
             assert!(matches!(&error, ForwardError::Send { .. }), "{error:?}");
+            assert_eq!(polls.get(), 2, "one to wait, and one to tell");
             assert_eq!(error.sent(), 8, "the first one arrived, the second one failed: {error:?}");
             let (received, next) = client.recv_exact([0; 4]).await;
             received.unwrap();
@@ -115,7 +196,7 @@ fn what_comes_behind_a_send_that_has_failed_stays_with_the_stream() {
 
 #[test]
 fn a_forwarding_dropped_by_another_thread_while_messages_come_loses_none_and_sends_none_twice() {
-    const LEN: usize = 400_000;
+    const LEN: usize = 80_000;
     on_cores(1, |handle| async move {
         let pool = handle.clone();
         let ran = handle.spawn_on(0, move || async move {
@@ -125,7 +206,11 @@ fn a_forwarding_dropped_by_another_thread_while_messages_come_loses_none_and_sen
             SockRef::from(&writes).set_tcp_nodelay(true).unwrap();
             to.set_nodelay(true).unwrap();
             let writing = std::thread::spawn(move || {
-                (0..LEN).step_by(8).for_each(|at| writes.write_all(&pattern(at, 8)).unwrap());
+                for at in (0..LEN).step_by(8) {
+                    writes.write_all(&pattern(at, 8)).unwrap();
+                    // Most of them come one by one, or the task gets them all.
+                    std::thread::sleep(Duration::from_micros(5));
+                }
             });
             let reading = std::thread::spawn(move || {
                 let (mut buf, mut at) = (vec![0; 4096], 0);

@@ -48,7 +48,8 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     /// The turn, then the next step.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
-        if self.shared.in_vain().is_for_reader(cx.waker()) {
+        // A forwarding has more to say than that it waits.
+        if !self.relays && self.shared.in_vain().is_for_reader(cx.waker()) {
             return Poll::Ready(Next::Wait);
         }
         let Step { next, replaced, .. } = {

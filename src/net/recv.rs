@@ -31,7 +31,8 @@
 //! from which an op is started, and the lane's turn admits one starter.
 //!
 //! Two may wait for one stream: the future that has the turn (`reader`) and whoever polls it without a future
-//! (`polled`). Every completion wakes both, because it may have been the one that both were waiting for.
+//! (`polled`). Every completion wakes both, because it may have been the one that both were waiting for, but
+//! for those whose bytes it sends on.
 //! A reader that has just taken the last bytes is stored as if it waited (`next`): it most often will.
 //!
 //! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
@@ -139,11 +140,8 @@ impl RecvSide {
             return Step { next, is_told: false, replaced: None };
         }
         let is_told = self.is_armed_here();
-        if relays
-            && is_told
-            && let Some(relay) = &mut self.relay
-        {
-            relay.waits();
+        if relays && let Some(relay) = &mut self.relay {
+            relay.waits(is_told);
         }
         Step { next, is_told, replaced: self.reader.store(waker) }
     }
@@ -351,28 +349,30 @@ impl RecvSide {
 
     /// A completion of a receive into buffers that the kernel picks, in order; returns whom to wake, or what
     /// to send on, if that may be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn completed(
         &mut self,
         cqe: Cqe,
         chunk: Option<PooledBuf>,
         group: Group,
-        may_pass: bool,
+        may_pass: impl FnOnce() -> bool,
     ) -> Completed {
         let unread = self.queue.len() + usize::from(chunk.is_some());
         let goes_on = self.flow.received(cqe, unread, group);
-        if let Some(chunk) = chunk {
-            let is_next_message = unread == 1 && group == Group::Messages && goes_on && cqe.more();
-            match self.pass(chunk, is_next_message && may_pass) {
-                Ok(onward) => return Completed::Onward(onward),
-                Err(chunk) => self.queue.push_back(chunk),
+        if let Some(mut chunk) = chunk {
+            if self.relay.is_some() {
+                let is_next_message = unread == 1 && group == Group::Messages && goes_on && cqe.more();
+                match self.pass(chunk, is_next_message && may_pass()) {
+                    Ok(onward) => return Completed::Onward(onward),
+                    Err(back) => chunk = back,
+                }
             }
+            self.queue.push_back(chunk);
         }
         Completed::Concerns(self.queued(cqe, goes_on))
     }
 
     /// Sends a message on that has just come, if there is a forwarding that waits and nothing else.
-    #[inline]
     fn pass(&mut self, chunk: PooledBuf, may_pass: bool) -> Result<Onward, PooledBuf> {
         match &mut self.relay {
             Some(relay) if may_pass && self.polled.as_ref().is_none_or(|polled| polled.waiter.is_none()) => {
@@ -383,6 +383,7 @@ impl RecvSide {
     }
 
     /// What a completion has brought is in the queue.
+    #[inline]
     fn queued(&mut self, cqe: Cqe, goes_on: bool) -> Concerned {
         if cqe.more() {
             if !goes_on {

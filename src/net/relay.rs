@@ -15,23 +15,25 @@
 //! | from | event | to |
 //! |---|---|---|
 //! | none | a forwarding begins (a second one of the same stream does without) | at rest |
-//! | at rest | it finds nothing to receive, on the core where the receive is armed | waiting |
-//! | waiting | who waits for bytes is woken, for whatever reason | at rest |
+//! | at rest | it finds nothing to receive, and is not on another core than the receive | waiting |
+//! | waiting | who waits for bytes is woken, for whatever reason; it waits on another core | at rest |
 //! | at rest, waiting | the forwarding ends or is dropped, before its turn passes | none |
 //!
 //! A message may be sent on if it is the next one (nothing is queued), more are to come and not in bulk,
-//! nobody polls for bytes besides, the ring takes ops, and the send lane is free.
+//! nobody waits for the receive turn or has polled for bytes, the ring takes ops, and the send lane is free.
 //!
 //! # What if
-//! - *The future is dropped* meanwhile, on another core: the lock decides. The message is queued and stays
+//! - *The future is dropped* meanwhile, by another thread: the lock decides. The message is queued and stays
 //!   with the stream, or it has the send lane's turn and counts as sent. `Shared::off` is set under that lock
 //!   too, so whoever drops the last handle of the target afterwards sees it (send_off.rs).
+//! - *The future is forgotten* (`mem::forget`): its turn never passes, and what comes is sent on until the
+//!   stream's last handle is dropped.
 //! - *What was sent before has failed*: that is seen with the send turn only, and to pass the turn on wakes,
 //!   which is not for under a lock. So it is looked for afterwards, and the message goes back to the front.
 //!   Nothing can have come in behind it: completions of one receive come one after another.
-//! - *The task might run elsewhere*: who is never woken is never seen by a core that has nothing to do. So
-//!   one message of [`IN_A_ROW`] wakes the task. One that waits on another core than the receive is woken for
-//!   each, until the receive follows it (recv.rs).
+//! - *The task should move*: idle cores take tasks that are runnable, and one that is never woken never is.
+//!   So one message of [`IN_A_ROW`] wakes the task. One that waits on another core than the receive is woken
+//!   for each, until the receive follows it (recv.rs).
 //! - *The runtime goes down, the process forks*: a ring that takes no ops sends nothing on.
 #![forbid(unsafe_code)]
 
@@ -42,7 +44,7 @@ use crate::buf::PooledBuf;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// Of so many messages in a row one goes through the task.
+/// Of so many messages in a row one goes through the task, which then counts the others.
 pub(crate) const IN_A_ROW: u8 = 16;
 
 /// A forwarding's place in the receive side. Small, because every stream has room for one.
@@ -60,9 +62,9 @@ impl Relay {
         Self { to: Arc::clone(to), sent: 0, waiting: false, in_a_row: 0 }
     }
 
-    /// The forwarding waits for the next message.
-    pub(super) fn waits(&mut self) {
-        self.waiting = true;
+    /// The forwarding waits for the next message; `here` unless that comes to another core.
+    pub(super) fn waits(&mut self, here: bool) {
+        self.waiting = here;
     }
 
     /// It is woken.
@@ -86,7 +88,7 @@ impl Relay {
             self.in_a_row = 0;
             return Err(bytes);
         }
-        // No more than a buffer each.
+        // Of fewer than `IN_A_ROW` buffers.
         self.sent += bytes.len() as u32;
         Ok(Onward { to: Arc::clone(&self.to), bytes })
     }
@@ -117,9 +119,9 @@ impl Onward {
     /// Sends it, without the lock. `from` is the stream that has received it.
     #[inline]
     pub(super) fn go(self, from: &Shared, wakers: &mut Vec<Waker>) {
-        let Self { to, bytes } = self;
-        if let Err(bytes) = send_off::go_on(to, bytes) {
+        if let Err((to, bytes)) = send_off::go_on(self.to, self.bytes) {
             turn_back(from, bytes, wakers);
+            send_off::give_up(&to);
         }
     }
 }

@@ -12,8 +12,8 @@
 //! # Who touches what
 //! - `Shared::off`, that such an op is in flight: set by who has the turn, before the op is submitted;
 //!   cleared by the op's completion, before the turn passes; read when the last handle is dropped. Whoever
-//!   has set it had a handle, so that drop sees it. It may be cleared at that moment: then a socket that is
-//!   about to close gets a limit that it has no use for.
+//!   has set it had a handle, so that drop sees it; for a relay, which has none, see there (relay.rs). It may
+//!   be cleared at that moment: then a socket that is about to close gets a limit that it has no use for.
 //! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
 //!   passes. A call with the turn looks at one atomic (`poll_write::check`) and takes the lock only if
 //!   something has. It is told once, by the next `send_off`,
@@ -98,8 +98,8 @@ pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
     Ok(())
 }
 
-/// Without a caller that could wait: takes the turn if the lane is free. [`go_on`] comes next. Runs nothing
-/// foreign.
+/// Without a caller that could wait (relay.rs): takes the turn if the lane is free, and does not stand by.
+/// [`go_on`] comes next. Runs nothing foreign.
 #[inline]
 pub(super) fn begin(shared: &Shared) -> bool {
     let begun = shared.send_turn.take();
@@ -112,16 +112,20 @@ pub(super) fn begin(shared: &Shared) -> bool {
 /// Submits a message that is not empty, on a core whose ring takes ops, after [`begin`].
 ///
 /// # Errors
-/// The message, if what was sent before has failed and nobody was told. The turn has passed on then.
+/// What was given, if what was sent before has failed and nobody was told. [`give_up`] comes next.
 #[inline]
-pub(super) fn go_on<B: IoBuf>(shared: Arc<Shared>, buf: B) -> Result<(), B> {
+pub(super) fn go_on<B: IoBuf>(shared: Arc<Shared>, buf: B) -> Result<(), (Arc<Shared>, B)> {
     if poll_write::has_failed(&shared) {
-        shared.off.store(false, Ordering::Relaxed);
-        shared.sent();
-        return Err(buf);
+        return Err((shared, buf));
     }
     submit_orphan(SendPromised::new(shared, buf, over));
     Ok(())
+}
+
+/// Passes the turn on with nothing sent.
+pub(super) fn give_up(shared: &Shared) {
+    shared.off.store(false, Ordering::Relaxed);
+    shared.sent();
 }
 
 /// The op has had its final CQE. On its home core, unless it never got there.

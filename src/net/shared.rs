@@ -221,7 +221,8 @@ impl Shared {
 ///
 /// Set and ended under the receive side's lock; ended whenever that is taken. Whoever completes a receive
 /// takes the lock, ends the mark and wakes the stored waker, in this order: a call that still sees the mark
-/// is followed by another one, which does not. Whoever puts another waker in the place of a reader's wakes
+/// is followed by another one, which does not. A completion whose bytes are sent on at once wakes nobody, for
+/// it leaves nothing to receive. Whoever puts another waker in the place of a reader's wakes
 /// that, for the same reason.
 ///
 /// A call without a future goes by a mark of either shape, one with a future only by a reader's: that waker
@@ -314,7 +315,13 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.0.handles.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.recv().disarm();
+            // A relay is left only by a forwarding that was forgotten.
+            let relay = {
+                let mut side = self.0.recv();
+                side.disarm();
+                side.end_relay()
+            };
+            drop(relay);
             self.0.cancel_orphan();
             poll_write::abandoned(&self.0);
         }

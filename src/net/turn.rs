@@ -7,7 +7,8 @@
 //! Callers without a future (poll_read.rs, poll_write.rs) have no place in the order, because nobody would
 //! give it up if they were never polled again. They take the turn if the lane is free, and stand by if it is
 //! not: they are woken when the last of those with a place has gone. One of them per direction is remembered,
-//! the last to ask.
+//! the last to ask. A relay (relay.rs) takes the turn if the lane is free, and leaves it to its forwarding to
+//! wait if it is not.
 //!
 //! # The word and the list
 //! | word | the turn | the list | left by |

@@ -56,6 +56,7 @@ impl Path {
 /// All, sorted by name. Paths that live of polls make those of a turn.
 pub(crate) const ALL: &[Path] = &[
     path("block-on", 1, block::enter, "a future that is ready is given to block_on"),
+    path("forward", 1, recv::forward, "64 bytes that come on one of 32 streams are sent on by another"),
     path("op-alone", 1, op::alone, "a read through the ring, awaited by the only task"),
     path("op-complete", 1, op::complete, "the rest of such a read, one of 32 in a turn"),
     path("op-submit", 1, op::submit, "a read through the ring is made and polled once"),

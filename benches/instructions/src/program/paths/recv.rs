@@ -1,4 +1,4 @@
-//! A stream: bytes that have come are received into pooled buffers; bytes are sent.
+//! A stream: bytes that have come are received into pooled buffers, or sent on; bytes are sent.
 
 use super::{BATCH, on_core};
 use crate::program::step;
@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream as Peer};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Bytes of a message.
@@ -27,9 +28,13 @@ pub(super) fn send_off(runtime: &Runtime, rounds: usize) {
     on_core(runtime, move || sends_off(rounds));
 }
 
+pub(super) fn forward(runtime: &Runtime, rounds: usize) {
+    on_core(runtime, move || forwards(rounds));
+}
+
 /// A connection: our end, the peer's, and a second descriptor of ours to look at.
 struct Line {
-    stream: TcpStream,
+    stream: Rc<TcpStream>,
     peer: Peer,
     ours: Peer,
 }
@@ -42,17 +47,25 @@ impl Line {
         peer.set_nodelay(true).expect("a TCP socket");
         let (ours, _) = listener.accept().expect("it has connected");
         let stream = TcpStream::from_std(ours.try_clone().expect("a descriptor is free"));
-        Self { stream: stream.expect("it is connected"), peer, ours }
+        Self { stream: Rc::new(stream.expect("it is connected")), peer, ours }
     }
 
     /// The peer sends a message, which arrives.
     fn message_comes(&mut self) {
         self.peer.write_all(&[7; LENGTH]).expect("there is room");
-        let mut seen = libc::pollfd { fd: self.ours.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one descriptor to look at.
-        let count = unsafe { libc::poll(&mut seen, 1, -1) };
-        assert_eq!(count, 1, "poll: {}", std::io::Error::last_os_error());
+        assert_eq!(readable(&mut [to_look_at(&self.ours)], -1), 1);
     }
+}
+
+fn to_look_at(socket: &Peer) -> libc::pollfd {
+    libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 }
+}
+
+/// How many have bytes; waits until one has, for so many milliseconds or without limit.
+fn readable(sockets: &mut [libc::pollfd], limit: i32) -> usize {
+    // SAFETY: so many descriptors to look at.
+    let count = unsafe { libc::poll(sockets.as_mut_ptr(), sockets.len() as libc::nfds_t, limit) };
+    usize::try_from(count).unwrap_or_else(|_| panic!("poll: {}", std::io::Error::last_os_error()))
 }
 
 fn lines() -> Vec<Line> {
@@ -118,6 +131,30 @@ async fn sends_off(rounds: usize) {
         step::end();
         for line in &mut lines {
             line.peer.read_exact(&mut [0; LENGTH]).expect("it has been sent");
+        }
+    }
+}
+
+/// From 32 streams to as many others, each pair in a task of its own.
+async fn forwards(rounds: usize) {
+    let (mut from, mut to) = (lines(), lines());
+    for (from, to) in from.iter().zip(&to) {
+        let (from, to) = (Rc::clone(&from.stream), Rc::clone(&to.stream));
+        ringwork::spawn_local(async move { from.forward_to(&*to).await });
+    }
+    let mut beside = Line::new();
+    let mut arrivals: Vec<_> = to.iter().map(|line| to_look_at(&line.peer)).collect();
+    for round in 0..=rounds {
+        from.iter_mut().for_each(Line::message_comes);
+        begin_unless_first(round);
+        while readable(&mut arrivals, 0) < BATCH {
+            // The core goes round once. A yield would do so many times.
+            beside.message_comes();
+            drop(beside.stream.recv_pooled().await);
+        }
+        step::end();
+        for line in &mut to {
+            line.peer.read_exact(&mut [0; LENGTH]).expect("it has been sent on");
         }
     }
 }
