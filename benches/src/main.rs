@@ -17,6 +17,7 @@ mod progress;
 mod raw;
 mod reads;
 mod report;
+mod said;
 mod sample;
 mod stats;
 mod tls;
@@ -39,6 +40,7 @@ use meter::Times;
 use plan::Plan;
 use programs::{PEERS, PROGRAMS, Program};
 use report::{Measured, diff, document, machine, page, plots, targets};
+use said::say;
 use workloads::Workload;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
@@ -68,7 +70,7 @@ fn main() -> ExitCode {
         }
     };
     if args.help {
-        println!("{USAGE}");
+        say!("{USAGE}");
         return ExitCode::SUCCESS;
     }
     let words: Vec<&str> = args.free.iter().map(String::as_str).collect();
@@ -149,21 +151,16 @@ fn compare(args: &Args) -> Fallible<()> {
     let Settings { rounds, times, .. } = bench.settings;
     let record = machine::record();
     let workloads = args.workloads()?;
-    println!("{}; {rounds} rounds of {:.1} s", machine::line(), times.measure.as_secs_f64());
+    say!("{}; {rounds} rounds of {:.1} s", machine::line(), times.measure.as_secs_f64());
     if args.quick && args.only.is_none() {
         let names: Vec<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
-        println!(
-            "--quick takes {} of {} workloads: {}",
-            names.len(),
-            workloads::all().len(),
-            names.join(", ")
-        );
+        say!("--quick takes {} of {} workloads: {}", names.len(), workloads::all().len(), names.join(", "));
     }
     let peers = workloads.iter().map(|w| args.chosen_peers(w)).collect::<Fallible<Vec<_>>>()?;
     let turns = peers.iter().map(Vec::len).sum::<usize>() * rounds;
     // Without what programs need to start, longer warm-ups, and turns that go on until all is done.
     let minutes = (times.warm + times.measure).mul_f64(turns as f64 / 60.0).as_secs_f64();
-    println!("{} workloads, {turns} turns, {minutes:.1} minutes under load", workloads.len());
+    say!("{} workloads, {turns} turns, {minutes:.1} minutes under load", workloads.len());
     progress::begin(turns);
     let mut all = Vec::new();
     for (workload, peers) in workloads.into_iter().zip(peers) {
@@ -180,7 +177,7 @@ fn compare(args: &Args) -> Fallible<()> {
     }
     if let Some(folder) = &args.plots {
         let drawn = plots::draw(folder, &all, &machine::line())?;
-        println!("{drawn} plots in {}", folder.display());
+        say!("{drawn} plots in {}", folder.display());
     }
     if all.iter().any(|measured| measured.outcomes.iter().any(|o| o.failure.is_some())) {
         return Err("at least one peer failed".into());
@@ -204,15 +201,15 @@ fn one(args: &Args, name: &str, peer: &str) -> Fallible<()> {
 }
 
 fn list() -> Fallible<()> {
-    println!("workloads (* are those of --quick):");
+    say!("workloads (* are those of --quick):");
     for workload in workloads::all() {
         let peers: Vec<&str> = workload.peers().collect();
         let mark = if QUICK.contains(&workload.name.as_str()) { "*" } else { "" };
-        println!("{:<22} {}\n{:22} peers: {}", workload.name + mark, workload.title, "", peers.join(", "));
+        say!("{:<22} {}\n{:22} peers: {}", workload.name + mark, workload.title, "", peers.join(", "));
     }
-    println!("\npeers:");
+    say!("\npeers:");
     for (peer, what) in PEERS {
-        println!("{peer:<22} {what}");
+        say!("{peer:<22} {what}");
     }
     Ok(())
 }

@@ -29,6 +29,24 @@ fn comparison_prints_a_table_and_writes_json() {
     assert!(document["workloads"][0]["peers"][0]["ratios"]["CPU per op"]["tokio"]["median"].is_f64());
 }
 
+#[test]
+fn a_reader_that_goes_away_ends_neither_a_list_nor_a_run() {
+    let json = std::env::temp_dir().join(format!("ringwork-bench-{}-unread.json", std::process::id()));
+    let short = ["--only", "yield", "--peers", "tokio", "--rounds", "1", "--warm", "5", "--measure", "20"];
+    for words in [&["list"][..], &["compare", "--json", json.to_str().unwrap()]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"));
+        command.args(words).stdout(writer);
+        if words.len() > 1 {
+            command.args(short);
+        }
+        let output = command.output().expect("the harness starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    fs::remove_file(&json).expect("the run was written");
+}
+
 /// Runs one short round of `workloads` with all their peers; the document that it writes.
 fn short_comparison(workloads: &str, options: &[&str]) -> serde_json::Value {
     let name = format!("ringwork-bench-{}-{workloads}.json", std::process::id());

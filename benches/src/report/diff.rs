@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{document, print_rows};
+use crate::said::say;
 use crate::stats::{Ratio, ratio};
 
 /// One number of both runs.
@@ -34,12 +35,12 @@ pub(crate) fn print(before: &Path, after: &Path) -> io::Result<()> {
     for name in ["kernel", "cpu", "commit", "versions"] {
         let (then, now) = (&before["record"][name], &after["record"][name]);
         if then != now {
-            println!("{name}: {} -> {}", text(then), text(now));
+            say!("{name}: {} -> {}", text(then), text(now));
         }
     }
     let changes = compare(&before, &after);
     if changes.is_empty() {
-        println!("the runs have no workload with two peers in common");
+        say!("the runs have no workload with two peers in common");
         return Ok(());
     }
     let mut rows =
@@ -61,7 +62,7 @@ pub(crate) fn print(before: &Path, after: &Path) -> io::Result<()> {
     }
     print_rows(&rows);
     let shown = changes.iter().filter(|change| change.is_shown()).count();
-    println!("{shown} of {} ratios have changed by more than both intervals explain", changes.len());
+    say!("{shown} of {} ratios have changed by more than both intervals explain", changes.len());
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod targets;
 use columns::{APART, Layout, Reading};
 
 use crate::bench::Outcome;
+use crate::said::say;
 use crate::sample::Sample;
 use crate::stats::{median, ratio};
 use crate::workloads::Workload;
@@ -54,20 +55,20 @@ pub(crate) fn readings(outcome: &Outcome, reading: Reading) -> Vec<f64> {
 
 /// Prints all tables of one workload.
 pub(crate) fn print(measured: &Measured) {
-    println!("\n{}: {}", measured.name, measured.title);
+    say!("\n{}: {}", measured.name, measured.title);
     let good: Vec<&Outcome> = measured.good().collect();
     if !good.is_empty() {
         print_rows(&value_rows(&measured.layout, &good));
     }
     if good.len() > 1 {
         for (what, reading, _) in measured.layout.ratios {
-            println!("{what}, row / column (median of the rounds' ratios, 95 % interval):");
+            say!("{what}, row / column (median of the rounds' ratios, 95 % interval):");
             print_rows(&ratio_rows(&good, *reading));
         }
     }
     let apart = apart_rows(&good);
     if apart.len() > 1 {
-        println!("counted in turns apart:");
+        say!("counted in turns apart:");
         print_rows(&apart);
     }
     print_remarks(measured);
@@ -125,21 +126,21 @@ fn print_remarks(measured: &Measured) {
     for outcome in &measured.outcomes {
         let peer = outcome.peer;
         if let Some(why) = &outcome.skipped {
-            println!("{peer}: skipped: {why}");
+            say!("{peer}: skipped: {why}");
         }
         if let Some(failure) = &outcome.failure {
-            println!("{peer}: failed: {failure}");
+            say!("{peer}: failed: {failure}");
         }
         let share = |reading: Reading| median(readings(outcome, reading));
         let load = share(|s| s.load_percent().unwrap_or(0.0));
         let (server, others) = (share(Sample::server_percent), share(Sample::others_percent));
         if measured.layout.is_timed() && others > OTHERS_LIMIT {
-            println!("{peer}: others used {others:.0} % of the server's CPU: measure on a quiet machine");
+            say!("{peer}: others used {others:.0} % of the server's CPU: measure on a quiet machine");
         }
         // A generator that never sleeps is busy by design; of two, on the server's CPUs, neither is alone.
         let is_in_turns = measured.layout.is_closed_loop;
         if is_in_turns && load > LOAD_LIMIT && server < LOAD_LIMIT {
-            println!(
+            say!(
                 "{peer}: the load generator was busy {load:.0} % of the time and the server only \
                  {server:.0} %: its throughput is a lower bound"
             );
@@ -160,6 +161,6 @@ pub(crate) fn print_rows(rows: &[Vec<String>]) {
         for (cell, w) in row.iter().zip(&widths).skip(1) {
             line.push_str(&format!("  {cell:>w$}"));
         }
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }

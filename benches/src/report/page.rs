@@ -12,6 +12,7 @@ use super::columns::{APART, OURS};
 use super::targets::{self, Verdict};
 use super::{document, number};
 use crate::bench::Apart;
+use crate::said::say;
 use crate::stats::Ratio;
 
 /// What the page needs of a run.
@@ -65,7 +66,7 @@ pub(crate) fn print(path: &Path) -> io::Result<()> {
     let run = serde_json::from_value(document::read(path)?).map_err(|error| {
         io::Error::other(format!("{}: {error}: an older version has written it", path.display()))
     })?;
-    print!("{}", page(&run));
+    say!("{}", page(&run).trim_end());
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::OURS;
 use super::{Measured, readings};
 use crate::bench::Outcome;
+use crate::said::say;
 use crate::sample::P99_OF_A_TENTH;
 use crate::stats::{Ratio, median, ratio};
 
@@ -218,9 +219,9 @@ pub(crate) fn print(verdicts: &[Verdict]) {
     if verdicts.is_empty() {
         return;
     }
-    println!("\ngoals ({LEGEND}):");
+    say!("\ngoals ({LEGEND}):");
     super::print_rows(&rows(verdicts));
-    println!("{}", summary(verdicts));
+    say!("{}", summary(verdicts));
 }
 
 /// What one must know to read the list.

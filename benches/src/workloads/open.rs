@@ -11,6 +11,7 @@ use crate::load::Traffic;
 use crate::load::dialog::Dialog;
 use crate::progress;
 use crate::report::columns::{Layout, OPEN};
+use crate::said::say;
 use crate::sample::Sample;
 
 const SIZE: usize = 64;
@@ -64,7 +65,7 @@ impl Open {
 pub(super) fn slowest(what: &str, rates: &[(&str, f64)]) -> io::Result<f64> {
     progress::clear();
     let all: Vec<String> = rates.iter().map(|(peer, rate)| format!("{peer} {rate:.0}/s")).collect();
-    println!("\n{what}: {}", all.join(", "));
+    say!("\n{what}: {}", all.join(", "));
     // A peer that answered nothing had no CPU: it says nothing about what it stands.
     let lowest = rates.iter().map(|(_, rate)| *rate).filter(|rate| *rate >= 1.0).min_by(f64::total_cmp);
     lowest.ok_or_else(|| io::Error::other("no peer could be saturated"))
