@@ -20,7 +20,8 @@
 //! | at rest, waiting | the forwarding ends or is dropped, before its turn passes | none |
 //!
 //! A message may be sent on if it is the next one (nothing is queued), more are to come and not in bulk,
-//! nobody waits for the receive turn or has polled for bytes, the ring takes ops, and the send lane is free.
+//! nobody waits for the receive turn, nobody who has polled waits for bytes, the ring takes ops, and the send
+//! lane is free.
 //!
 //! # What if
 //! - *The future is dropped* meanwhile, by another thread: the lock decides. The message is queued and stays
@@ -37,7 +38,7 @@
 //! - *The runtime goes down, the process forks*: a ring that takes no ops sends nothing on.
 #![forbid(unsafe_code)]
 
-use super::recv::RecvSide;
+use super::reader::Concerned;
 use super::send_off;
 use super::shared::Shared;
 use crate::buf::PooledBuf;
@@ -103,7 +104,7 @@ impl Relay {
 #[must_use]
 pub(crate) enum Completed {
     /// To be woken.
-    Concerns(super::reader::Concerned),
+    Concerns(Concerned),
     /// To be sent on.
     Onward(Onward),
 }
@@ -130,7 +131,7 @@ impl Onward {
 #[cold]
 fn turn_back(from: &Shared, bytes: PooledBuf, wakers: &mut Vec<Waker>) {
     let concerned = {
-        let mut side: std::sync::MutexGuard<'_, RecvSide> = from.recv();
+        let mut side = from.recv();
         if let Some(relay) = side.relay() {
             relay.has_not_sent(bytes.len());
         }
