@@ -4,6 +4,7 @@ mod support;
 
 use futures_util::{join, poll};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use ringwork::core::{current, move_to};
 use ringwork::net::ForwardError;
 use ringwork::time::{sleep, timeout};
 use socket2::SockRef;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{Random, assert_pattern, half_std_pair, on_cores, pair, pattern};
 
@@ -48,6 +50,46 @@ fn few_messages_come_to_the_task_of_a_forwarding_that_waits_and_some_do() {
             assert_eq!(task.await.unwrap(), 8 * MESSAGES as u64, "all are counted");
         });
         ran.await.unwrap();
+    });
+}
+
+#[test]
+fn forwardings_that_have_run_for_a_while_still_move_between_cores() {
+    const PAIRS: usize = 32;
+    on_cores(2, |handle| async move {
+        let (settled, moved) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (mut users, mut servers) = (Vec::new(), Vec::new());
+        for _ in 0..PAIRS {
+            let ((from, user), (to, server)) = (half_std_pair(), half_std_pair());
+            users.push(user);
+            servers.push(server);
+            let (settled, moved) = (Arc::clone(&settled), Arc::clone(&moved));
+            let forwarding = async move {
+                move_to(0).await;
+                let mut forwarding = pin!(from.forward_to(&to));
+                let mut before = current();
+                let polled = poll_fn(|cx| {
+                    if before != current() && settled.load(Ordering::Relaxed) {
+                        moved.store(true, Ordering::Relaxed);
+                    }
+                    before = current();
+                    forwarding.as_mut().poll(cx)
+                });
+                polled.await.map(drop)
+            };
+            drop(handle.spawn(forwarding));
+        }
+        let burst = handle.spawn_blocking(move || {
+            for round in 0.. {
+                settled.store(round > 100, Ordering::Relaxed);
+                if moved.load(Ordering::Relaxed) {
+                    break;
+                }
+                users.iter_mut().for_each(|user| user.write_all(&[7; 8]).unwrap());
+                servers.iter_mut().for_each(|server| server.read_exact(&mut [0; 8]).unwrap());
+            }
+        });
+        burst.await.unwrap();
     });
 }
 
