@@ -6,6 +6,7 @@ use futures_util::{join, poll};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use ringwork::core::{current, move_to};
 use ringwork::net::ForwardError;
+use ringwork::task::yield_now;
 use ringwork::time::{sleep, timeout};
 use socket2::SockRef;
 use std::cell::Cell;
@@ -16,7 +17,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Random, assert_pattern, half_std_pair, on_cores, pair, pattern};
 
 #[test]
@@ -54,22 +55,23 @@ fn few_messages_come_to_the_task_of_a_forwarding_that_waits_and_some_do() {
 }
 
 #[test]
-fn forwardings_that_have_run_for_a_while_still_move_between_cores() {
+fn forwardings_move_from_a_busy_core_to_an_idle_one() {
     const PAIRS: usize = 32;
     on_cores(2, |handle| async move {
-        let (settled, moved) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let moved = Arc::new(AtomicBool::new(false));
         let (mut users, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..PAIRS {
             let ((from, user), (to, server)) = (half_std_pair(), half_std_pair());
             users.push(user);
             servers.push(server);
-            let (settled, moved) = (Arc::clone(&settled), Arc::clone(&moved));
+            let moved = Arc::clone(&moved);
             let forwarding = async move {
                 move_to(0).await;
                 let mut forwarding = pin!(from.forward_to(&to));
-                let mut before = current();
+                let mut before = None;
                 let polled = poll_fn(|cx| {
-                    if before != current() && settled.load(Ordering::Relaxed) {
+                    // Polled here and now there: after the first time only a message wakes it.
+                    if before.is_some_and(|before| Some(before) != current()) {
                         moved.store(true, Ordering::Relaxed);
                     }
                     before = current();
@@ -79,17 +81,22 @@ fn forwardings_that_have_run_for_a_while_still_move_between_cores() {
             };
             drop(handle.spawn(forwarding));
         }
+        // What is woken on core 0 waits behind this.
+        let busy = handle.spawn_on(0, || async {
+            loop {
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_micros(500) {}
+                yield_now().await;
+            }
+        });
         let burst = handle.spawn_blocking(move || {
-            for round in 0.. {
-                settled.store(round > 100, Ordering::Relaxed);
-                if moved.load(Ordering::Relaxed) {
-                    break;
-                }
+            while !moved.load(Ordering::Relaxed) {
                 users.iter_mut().for_each(|user| user.write_all(&[7; 8]).unwrap());
                 servers.iter_mut().for_each(|server| server.read_exact(&mut [0; 8]).unwrap());
             }
         });
         burst.await.unwrap();
+        busy.abort();
     });
 }
 
