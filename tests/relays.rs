@@ -20,6 +20,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::{Random, assert_pattern, half_std_pair, on_cores, pair, pattern};
 
+/// As `future`; `polls` says how often it was polled.
+async fn counting<F: Future>(polls: &Cell<usize>, future: F) -> F::Output {
+    let mut future = pin!(future);
+    let polled = poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        future.as_mut().poll(cx)
+    });
+    polled.await
+}
+
 #[test]
 fn few_messages_come_to_the_task_of_a_forwarding_that_waits_and_some_do() {
     const MESSAGES: usize = 320;
@@ -29,12 +39,7 @@ fn few_messages_come_to_the_task_of_a_forwarding_that_waits_and_some_do() {
             let polls = Rc::new(Cell::new(0));
             let counted = Rc::clone(&polls);
             let task = ringwork::spawn_local(async move {
-                let mut forwarding = pin!(client.forward_to(&upstream));
-                let polled = poll_fn(|cx| {
-                    counted.set(counted.get() + 1);
-                    forwarding.as_mut().poll(cx)
-                });
-                let all = polled.await.unwrap();
+                let all = counting(&counted, client.forward_to(&upstream)).await.unwrap();
                 upstream.shutdown_write().await.unwrap();
                 all
             });
@@ -201,14 +206,8 @@ fn what_comes_behind_a_send_that_has_failed_stays_with_the_stream() {
             let same_as_upstream = upstream.as_fd().try_clone_to_owned().unwrap();
             let polls = Rc::new(Cell::new(0));
             let counted = Rc::clone(&polls);
-            let task = ringwork::spawn_local(async move {
-                let mut forwarding = pin!(from.forward_to(&upstream));
-                poll_fn(|cx| {
-                    counted.set(counted.get() + 1);
-                    forwarding.as_mut().poll(cx)
-                })
-                .await
-            });
+            let task =
+                ringwork::spawn_local(async move { counting(&counted, from.forward_to(&upstream)).await });
             while polls.get() == 0 {
                 sleep(Duration::from_millis(1)).await;
             }

@@ -197,7 +197,7 @@ impl Turnstile {
         }
     }
 
-    /// Whether somebody waits for the turn, or stands by. For who has it.
+    /// Whether somebody waits for the turn, or stands by. Who comes after this look is seen by the next one.
     #[inline]
     pub(super) fn is_wanted(&self) -> bool {
         self.word.load(Ordering::SeqCst) == LISTED
