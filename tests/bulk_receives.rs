@@ -6,8 +6,9 @@ use ringwork::CoreMetrics;
 use ringwork::buf::PooledBuf;
 use ringwork::runtime::Handle;
 use ringwork::time::sleep;
+use socket2::SockRef;
 use std::cell::Cell;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -159,5 +160,32 @@ fn a_forwarding_after_receives_in_bulk_takes_a_pipe() {
         assert_eq!(from.forward_to(&to).await.unwrap(), 20 * 6 * SMALL as u64);
         peers.join().unwrap();
         assert!(forwarding_pipes() > 0, "all of it went through buffers");
+    });
+}
+
+/// Both were there before the stream received again: the kernel wakes nobody for the end alone.
+#[test]
+fn an_end_that_has_come_right_behind_the_last_bytes_is_told() {
+    on_core(|handle| async move {
+        for round in 0..20 {
+            let (stream, mut peer) = in_bulk().await;
+            stream.read_ahead(false);
+            until(&handle, |core| core.in_flight == 0).await;
+            stream.read_ahead(true);
+            // A reset takes with it what Nagle's algorithm holds back.
+            peer.set_nodelay(true).unwrap();
+            peer.write_all(b"last").unwrap();
+            let resets = round % 2 == 0;
+            if resets {
+                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(peer);
+            assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"last");
+            let end = stream.recv_pooled().await;
+            match end {
+                Ok(end) => assert!(end.is_empty() && !resets),
+                Err(error) => assert!(resets && error.kind() == ErrorKind::ConnectionReset, "{error}"),
+            }
+        }
     });
 }

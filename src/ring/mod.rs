@@ -28,6 +28,7 @@ pub(crate) mod arena;
 pub(crate) mod backend;
 pub(crate) mod cancel;
 pub(crate) mod cell;
+pub(crate) mod ends;
 pub(crate) mod gather;
 pub(crate) mod group;
 mod holds;

@@ -85,7 +85,7 @@ pub(crate) fn features(ring: &mut Uring) -> Features {
 }
 
 /// Registers a ring of one provided buffer. The buffer lies behind its entry in the same map.
-fn provide_one(ring: &mut Uring) -> io::Result<Map> {
+pub(super) fn provide_one(ring: &mut Uring) -> io::Result<Map> {
     let entry_size = size_of::<BufRingEntry>();
     let map = Map::new(entry_size + BUFFER as usize)?;
     ring.register_buffers(map.start(), 1, Group::Messages as u16)?;
@@ -102,8 +102,17 @@ fn provide_one(ring: &mut Uring) -> io::Result<Map> {
     Ok(map)
 }
 
+/// A multishot receive into that buffer.
+pub(super) fn recv_multi(receiver: &impl AsRawFd) -> Sqe {
+    let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
+    sqe.ioprio = RECV_MULTISHOT;
+    sqe.flags = SQE_BUFFER_SELECT;
+    sqe.buf_index = Group::Messages as u16;
+    sqe
+}
+
 /// Ops on a ring that carries nothing else.
-struct Trials<'a> {
+pub(super) struct Trials<'a> {
     ring: &'a mut Uring,
     /// Names the ops in the order they were tried.
     last: u64,
@@ -112,7 +121,7 @@ struct Trials<'a> {
 }
 
 impl<'a> Trials<'a> {
-    fn on(ring: &'a mut Uring) -> Self {
+    pub(super) fn on(ring: &'a mut Uring) -> Self {
         Self { ring, last: 0, in_flight: Vec::new() }
     }
 
@@ -120,11 +129,7 @@ impl<'a> Trials<'a> {
     fn recv(&mut self) -> io::Result<bool> {
         let (receiver, mut sender) = UnixStream::pair()?;
         sender.write_all(b"!")?;
-        let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
-        sqe.ioprio = RECV_MULTISHOT;
-        sqe.flags = SQE_BUFFER_SELECT;
-        sqe.buf_index = Group::Messages as u16;
-        Ok(self.first_of_many(sqe)?.is_some_and(Cqe::more))
+        Ok(self.first_of_many(recv_multi(&receiver))?.is_some_and(Cqe::more))
     }
 
     /// A multishot accept of one connection, on a socket that no file system and no network sees; otherwise
@@ -152,14 +157,30 @@ impl<'a> Trials<'a> {
         }
     }
 
-    /// Submits an op and waits for its first completion, which must be a success.
-    fn first_completion(&mut self, mut sqe: Sqe) -> io::Result<Cqe> {
+    /// Submits an op, and looks for no completion.
+    pub(super) fn begin(&mut self, sqe: Sqe) -> io::Result<()> {
+        self.push(sqe)?;
+        self.ring.enter(Wait::SubmitOnly).map(drop)
+    }
+
+    /// Everything that has completed since, and is not waited for.
+    pub(super) fn completed(&mut self) -> io::Result<Vec<Cqe>> {
+        self.wait(Duration::ZERO)
+    }
+
+    fn push(&mut self, mut sqe: Sqe) -> io::Result<()> {
         self.last += 1;
         sqe.user_data = self.last;
         if !self.ring.push(&sqe) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.in_flight.push(self.last);
+        Ok(())
+    }
+
+    /// Submits an op and waits for its first completion, which must be a success.
+    fn first_completion(&mut self, sqe: Sqe) -> io::Result<Cqe> {
+        self.push(sqe)?;
         let until = Instant::now() + PATIENCE;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             let mine = self.wait(left)?.into_iter().find(|cqe| cqe.user_data == self.last);
@@ -183,7 +204,7 @@ impl<'a> Trials<'a> {
     }
 
     /// Ends what is still in flight. False if the kernel has not confirmed that in time.
-    fn end(mut self) -> bool {
+    pub(super) fn end(mut self) -> bool {
         let until = Instant::now() + PATIENCE;
         while !self.in_flight.is_empty() && Instant::now() < until {
             if self.ring.cancel_all().is_err() || self.wait(CANCEL_STEP).is_err() {

@@ -57,12 +57,22 @@ impl Uring {
     /// # Errors
     /// What the kernel answered to the last and smallest attempt.
     pub(crate) fn new(sizes: setup::Sizes) -> io::Result<Self> {
+        let mut uring = Self::for_now(sizes)?;
+        uring.register_own_fd();
+        Ok(uring)
+    }
+
+    /// The same for a ring that goes before its thread does: what a thread has registered of itself would
+    /// stay.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn for_now(sizes: setup::Sizes) -> io::Result<Self> {
         let (ring, flags) = setup::climb_down(sizes)?;
         let mut uring = Self { fd: ring.as_raw_fd(), ring, enter_flags: 0, queued: 0, flags };
         if uring.ring.params().is_feature_no_iowait() {
             uring.enter_flags |= ENTER_NO_IOWAIT;
         }
-        uring.register_own_fd();
         Ok(uring)
     }
 
