@@ -9,6 +9,7 @@ use ringwork::time::sleep;
 use socket2::SockRef;
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use std::time::Duration;
 mod support;
 use support::{
     FLOOD, SMALL, alone, assert_pattern, buffers_out, forwarding_pipes, half_std_pair, in_bulk, on_cores,
-    pattern,
+    pattern, unix_in_bulk,
 };
 
 /// Runs the test on the one core of a runtime.
@@ -163,11 +164,12 @@ fn a_forwarding_after_receives_in_bulk_takes_a_pipe() {
     });
 }
 
-/// Both were there before the stream received again: the kernel wakes nobody for the end alone.
+/// Bytes and end are both there when the stream receives again: the kernel wakes once for both, and never
+/// again (kernel-notes/multishot-end.md).
 #[test]
-fn an_end_that_has_come_right_behind_the_last_bytes_is_told() {
+fn a_reset_that_has_come_right_behind_the_last_bytes_is_told() {
     on_core(|handle| async move {
-        for round in 0..20 {
+        for _ in 0..10 {
             let (stream, mut peer) = in_bulk().await;
             stream.read_ahead(false);
             until(&handle, |core| core.in_flight == 0).await;
@@ -175,17 +177,26 @@ fn an_end_that_has_come_right_behind_the_last_bytes_is_told() {
             // A reset takes with it what Nagle's algorithm holds back.
             peer.set_nodelay(true).unwrap();
             peer.write_all(b"last").unwrap();
-            let resets = round % 2 == 0;
-            if resets {
-                SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
-            }
+            SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
             drop(peer);
             assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"last");
-            let end = stream.recv_pooled().await;
-            match end {
-                Ok(end) => assert!(end.is_empty() && !resets),
-                Err(error) => assert!(resets && error.kind() == ErrorKind::ConnectionReset, "{error}"),
-            }
+            assert_eq!(stream.recv_pooled().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        }
+    });
+}
+
+#[test]
+fn an_end_that_has_come_right_behind_the_last_bytes_of_a_unix_stream_is_told() {
+    on_core(|handle| async move {
+        for how in [Shutdown::Both, Shutdown::Write].into_iter().cycle().take(10) {
+            let (stream, mut peer) = unix_in_bulk().await;
+            stream.read_ahead(false);
+            until(&handle, |core| core.in_flight == 0).await;
+            stream.read_ahead(true);
+            peer.write_all(b"last").unwrap();
+            peer.shutdown(how).unwrap();
+            assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"last");
+            assert!(stream.recv_pooled().await.unwrap().is_empty());
         }
     });
 }

@@ -7,10 +7,7 @@
 //! A receive that the stream makes by itself is multishot, but for bulk that has left bytes behind in the
 //! socket: a multishot would take all of them at once, into as many buffers, where a one-shot receive takes
 //! what the reader asks for. After one that found no buffer the next one brings its own, so that a stream
-//! does not come last again and again; if there are no bytes it does not wait with that, but polls first.
-//!
-//! One that polls first is never multishot, and on a kernel that loses the ends of streams none is: it would
-//! not tell of the end right behind the last bytes (kernel-notes/multishot-end.md).
+//! does not come last again and again; if there are no bytes it does not wait with that.
 #![forbid(unsafe_code)]
 
 use crate::ring::group::Group;
@@ -40,13 +37,6 @@ pub(crate) struct Picked {
     pub(crate) once: bool,
     /// It waits for bytes before it looks for some.
     pub(crate) poll_first: bool,
-}
-
-impl Picked {
-    /// The same on a kernel that does or does not tell of every end.
-    pub(super) fn with(self, tells_ends: bool) -> Self {
-        Self { once: self.once || !tells_ends, ..self }
-    }
 }
 
 /// How a one-shot receive into a given buffer begins.
@@ -87,15 +77,13 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// How a receive that the stream makes by itself should go, if there is a buffer for it.
+    /// How a receive that the stream makes by itself should go.
     pub(super) fn picked(&self) -> Picked {
-        let group = if self.bulk { Group::Bulk } else { Group::Messages };
-        Picked { group, once: self.bulk && !self.drained, poll_first: false }
-    }
-
-    /// How it should go if there is none, but may be by the time that bytes come.
-    pub(super) fn picked_later(&self) -> Option<Picked> {
-        (self.bulk && self.drained).then_some(Picked { group: Group::Bulk, once: true, poll_first: true })
+        if self.bulk {
+            Picked { group: Group::Bulk, once: !self.drained, poll_first: self.drained }
+        } else {
+            Picked { group: Group::Messages, once: false, poll_first: false }
+        }
     }
 
     /// Whether the last receive found no buffer: the next one should bring one, and not wait with it.
@@ -118,6 +106,13 @@ impl Flow {
             (true, _) => Start::LookOnly,
             (false, true) => Start::Wait,
             (false, false) => Start::Look,
+        }
+    }
+
+    /// A receive into buffers that the kernel picks has started.
+    pub(super) fn armed(&mut self) {
+        if !self.bulk {
+            self.run = 0;
         }
     }
 
@@ -211,16 +206,6 @@ mod tests {
         Cqe { flags, ..Cqe::made_up(len as i32) }
     }
 
-    const WAITS: Picked = Picked { group: Group::Bulk, once: true, poll_first: true };
-
-    #[test]
-    fn no_receive_goes_on_and_on_where_the_kernel_loses_ends() {
-        for bulk in [false, true] {
-            let picked = Flow { bulk, drained: true, ..Flow::default() }.picked();
-            assert!(!picked.with(true).once && picked.with(false).once);
-        }
-    }
-
     #[test]
     fn a_receive_without_the_pool_that_leaves_bytes_behind_is_followed_by_larger_ones() {
         let received = |flow: &mut Flow, len, flags| {
@@ -247,10 +232,10 @@ mod tests {
             assert_eq!(flow.received(cqe(FULL, more), 1, Group::Messages), run < FULL_RUN);
         }
         assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: true, poll_first: false });
-        assert_eq!(flow.picked_later(), None);
+        flow.armed();
         assert!(flow.received(cqe(BULK_SIZE, 0), 1, Group::Bulk));
-        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: false, poll_first: false });
-        assert_eq!(flow.picked_later(), Some(WAITS));
+        assert_eq!(flow.picked(), Picked { group: Group::Bulk, once: false, poll_first: true });
+        flow.armed();
         for unread in 1..=BULK_HIGH_WATER {
             let goes_on = flow.received(cqe(BULK_SIZE, CQE_MORE), unread, Group::Bulk);
             assert_eq!(goes_on, unread < BULK_HIGH_WATER);
@@ -261,6 +246,7 @@ mod tests {
     fn small_receives_end_bulk_also_if_each_is_armed_anew() {
         let mut flow = Flow { bulk: true, ..Flow::default() };
         for run in 1..=SMALL_RUN {
+            flow.armed();
             let goes_on = flow.received(cqe(100, CQE_SOCK_NONEMPTY), 1, Group::Bulk);
             assert_eq!(goes_on, run < SMALL_RUN);
         }
@@ -281,11 +267,12 @@ mod tests {
         let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
         assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), 0, Group::Bulk), "it is over by itself");
         assert_eq!(flow.start(), Start::LookOnly);
+        let waits = Picked { group: Group::Bulk, once: false, poll_first: true };
         for (res, why) in [(BULK_SIZE as i32, "it got all there was"), (-libc::EAGAIN, "there was nothing")] {
             let mut flow = Flow { bulk: true, starved: true, ..Flow::default() };
             flow.received_once(Cqe::made_up(res));
             assert!(!flow.is_starved());
-            assert_eq!(flow.picked_later(), Some(WAITS), "{why}");
+            assert_eq!(flow.picked(), waits, "{why}");
         }
     }
 

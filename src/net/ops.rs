@@ -9,6 +9,7 @@ use super::relay::Completed;
 use super::shared::Shared;
 use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
+use crate::ring::ends::tells_ends;
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
 use crate::ring::op::{Op, Operation, submit_orphan};
@@ -20,6 +21,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 
 /// A one-shot receive into a buffer.
@@ -83,8 +85,32 @@ impl Operation for RecvAhead {
 
 /// A receive of the stream's own into buffers that the kernel picks.
 pub(crate) struct RecvPicked {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) how: Picked,
+    shared: Arc<Shared>,
+    how: Picked,
+    /// It has emptied the socket, and the stream's end was looked for. The home core's alone.
+    has_looked: AtomicBool,
+}
+
+impl RecvPicked {
+    pub(super) fn new(shared: &Arc<Shared>, how: Picked) -> Self {
+        Self { shared: Arc::clone(shared), how, has_looked: AtomicBool::new(false) }
+    }
+
+    /// Looks whether the stream has ended behind the bytes that emptied the socket, and if it has, ends the
+    /// receive, which might never tell (kernel-notes/multishot-end.md); the next one begins with the end.
+    ///
+    /// Once for each receive, for what had come by the time it was armed. What comes while it waits it
+    /// tells, on a kernel that tells ends.
+    fn look_for_end(&self) {
+        let has_looked = self.has_looked.load(Ordering::Relaxed);
+        if has_looked && tells_ends() {
+            return;
+        }
+        self.has_looked.store(true, Ordering::Relaxed);
+        if sys::io::has_hung_up(self.shared.fd(), 0) {
+            self.shared.recv().disarm();
+        }
+    }
 }
 
 impl Handler for RecvPicked {
@@ -112,6 +138,9 @@ impl Handler for RecvPicked {
         match completed {
             Completed::Concerns(concerned) => concerned.each(|waker| wakers.push(waker)),
             Completed::Onward(onward) => onward.go(&self.shared, wakers),
+        }
+        if cqe.more() && !cqe.sock_nonempty() {
+            self.look_for_end();
         }
     }
 }

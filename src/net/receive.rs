@@ -11,7 +11,6 @@ use super::turn::Place;
 use crate::base::coop;
 use crate::buf::{self, IoBufMut, PooledBuf};
 use crate::io::{Stop, explain, stoppable, stopped};
-use crate::ring::ends::tells_ends;
 use crate::ring::multi;
 use crate::ring::op::Op;
 use crate::ring::transfer::Inward;
@@ -229,15 +228,14 @@ impl<'a> RecvPooled<'a> {
 /// Starts a receive into provided buffers on this core, if the stream wants one and the core and its pool
 /// have one to give. The caller has the turn, and nobody receives.
 pub(super) fn arm(shared: &Arc<Shared>) -> io::Result<bool> {
-    let (ways, is_starved) = {
+    let (how, is_starved) = {
         let side = shared.recv();
         (side.picked(), side.is_starved())
     };
-    let Some(ways) = ways else { return Ok(false) };
-    let can_arm =
-        |ring: &Ring| ways.into_iter().flatten().find(|how| ring.pool_can_arm(how.group, how.poll_first));
-    if !is_starved && let Some(how) = with_current(|ring| ring.and_then(can_arm)) {
-        let armed = multi::arm(RecvPicked { shared: Arc::clone(shared), how: how.with(tells_ends()) });
+    let Some(how) = how else { return Ok(false) };
+    let has_buffers = |ring: &Ring| ring.pool_can_arm(how.group, how.poll_first);
+    if !is_starved && with_current(|ring| ring.is_some_and(has_buffers)) {
+        let armed = multi::arm(RecvPicked::new(shared, how));
         let armed = armed.expect("this thread is a core")?;
         shared.recv().start_armed(armed);
         return Ok(true);

@@ -248,15 +248,16 @@ impl RecvSide {
     pub(crate) fn start_armed(&mut self, armed: Armed) {
         debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
         self.mode = Mode::Armed(armed, Instant::now());
+        self.flow.armed();
         // Chosen by another thread while this one was arming.
         if self.one_shot_only {
             self.disarm();
         }
     }
 
-    /// How a receive that the stream makes by itself may go, the best first, if the stream wants one.
-    pub(super) fn picked(&self) -> Option<[Option<Picked>; 2]> {
-        (!self.one_shot_only).then(|| [Some(self.flow.picked()), self.flow.picked_later()])
+    /// How a receive that the stream makes by itself should go, if the stream wants one.
+    pub(super) fn picked(&self) -> Option<Picked> {
+        (!self.one_shot_only).then(|| self.flow.picked())
     }
 
     /// Whether the last receive found no buffer.

@@ -1,45 +1,77 @@
-//! Whether this kernel tells of the end of a stream that comes right behind its last bytes.
+//! Whether this kernel tells a multishot receive of the end of a stream right behind its last bytes.
 //!
-//! Owns the trial, made once per process where it is first asked for ([`tells_ends`]), and its answer. A
-//! kernel that wakes a multishot receive for both at once and then looks only once gives the bytes and loses
-//! the end, and the receive waits for ever (kernel-notes/multishot-end.md). What to do then is the receive
-//! side's (`net::flow`).
+//! Owns the trial, made once per process on the first ring of its first runtime, and its answer. A kernel
+//! that wakes a receive for both at once and then looks only once gives the bytes and loses the end, and the
+//! receive waits for ever (kernel-notes/multishot-end.md). What to do then is the receive's (`net::ops`).
 //!
-//! What could not be tried, for want of memory, of descriptors or of a loopback device, counts as lost: the
-//! price is an op for each receive, and no stream hangs.
+//! What could not be tried, for want of descriptors or because a filter forbids it, counts as lost: the price
+//! is a system call for each message, and no stream hangs.
 
-use super::probe::{Trials, provide_one, recv_multi};
-use super::setup::Sizes;
+use super::probe::{Trials, recv_byte, recv_multi};
 use super::uring::Uring;
+use crate::sys::io::has_hung_up;
 use crate::sys::sqe::Cqe;
-use nix::poll::{PollFd, PollFlags, poll};
 use socket2::SockRef;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long the loopback device is given, in milliseconds. It needs none of it.
-const PATIENCE_MS: u16 = 50;
+const PATIENCE: u8 = 50;
 
-/// Whether a multishot receive tells of every end. Asked by a core; the first time takes a tenth of a
-/// millisecond.
+static TOLD: OnceLock<Option<bool>> = OnceLock::new();
+
+/// Whether a multishot receive that waits tells of every end.
+#[inline]
 pub(crate) fn tells_ends() -> bool {
-    static TELLS: OnceLock<bool> = OnceLock::new();
-    *TELLS.get_or_init(|| {
-        let answers = [tcp_tells(), unix_tells()];
-        answers.iter().any(Result::is_ok) && !answers.iter().any(|tells| matches!(tells, Ok(false)))
-    })
+    known() == Some(true)
 }
 
-/// Tries it with a reset, for which a TCP socket has no byte left to read. (For a close it has: the hint of
-/// unread bytes counts the end.)
-fn tcp_tells() -> io::Result<bool> {
+/// The same; `None` if that could not be tried.
+pub(crate) fn known() -> Option<bool> {
+    TOLD.get().copied().flatten()
+}
+
+/// Finds it out, unless that has been done, on a ring of the calling thread on which nothing is in flight.
+///
+/// # Errors
+/// If something may still complete on the ring.
+pub(super) fn find_out(ring: &mut Uring) -> io::Result<()> {
+    let mut ended = Ok(());
+    TOLD.get_or_init(|| {
+        let mut trials = Trials::on(ring);
+        let tells = trials.provide().and_then(|()| tells(&mut trials));
+        ended = trials.end();
+        tells.ok()
+    });
+    ended
+}
+
+/// Tries it on sockets that have no end among the bytes they say are unread, which is what makes the kernel
+/// look again by itself: Unix sockets, and where these say nothing at all of what is unread (before 6.17), a
+/// TCP socket with a reset.
+fn tells(trials: &mut Trials<'_>) -> io::Result<bool> {
+    Ok(unix_tells(trials)? && (unix_hints(trials)? || tcp_tells(trials)?))
+}
+
+fn unix_tells(trials: &mut Trials<'_>) -> io::Result<bool> {
+    let (near, far) = UnixStream::pair()?;
+    tells_on(trials, &near, far)
+}
+
+/// Whether a Unix socket says that it has more than was received.
+fn unix_hints(trials: &mut Trials<'_>) -> io::Result<bool> {
+    let (near, mut far) = UnixStream::pair()?;
+    far.write_all(b"!!")?;
+    trials.first_completion(recv_byte(&near)).map(Cqe::sock_nonempty)
+}
+
+fn tcp_tells(trials: &mut Trials<'_>) -> io::Result<bool> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let patience = Duration::from_millis(PATIENCE_MS.into());
+    let patience = Duration::from_millis(PATIENCE.into());
     let far = TcpStream::connect_timeout(&listener.local_addr()?, patience)?;
     let (near, who) = listener.accept()?;
     if who != far.local_addr()? {
@@ -47,41 +79,20 @@ fn tcp_tells() -> io::Result<bool> {
     }
     far.set_nodelay(true)?;
     SockRef::from(&far).set_linger(Some(Duration::ZERO))?;
-    tells(&near, far)
-}
-
-/// Tries it with a close. Unix sockets count their unread bytes since Linux 6.17, and no end; without a count
-/// the kernel looks again and again.
-fn unix_tells() -> io::Result<bool> {
-    let (near, far) = UnixStream::pair()?;
-    tells(&near, far)
+    tells_on(trials, &near, far)
 }
 
 /// Arms a receive, lets a byte come and the end behind it, and only then has the ring look.
-///
-/// There is one buffer. A kernel that looks again for want of another one says so, which is as good as the
-/// end.
-fn tells<N: AsFd + AsRawFd, F: Write>(near: &N, mut far: F) -> io::Result<bool> {
-    let mut ring = Uring::for_now(Sizes::MIN)?;
-    let provided = provide_one(&mut ring)?;
-    let mut trials = Trials::on(&mut ring);
-    let tried = (|| {
-        trials.begin(recv_multi(near))?;
+fn tells_on(trials: &mut Trials<'_>, near: &impl AsRawFd, mut far: impl Write) -> io::Result<bool> {
+    let meanwhile = || {
         far.write_all(b"!")?;
         drop(far);
-        let mut end = [PollFd::new(near.as_fd(), PollFlags::POLLHUP)];
-        if poll(&mut end, PATIENCE_MS)? == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        trials.completed()
-    })();
-    if !trials.end() {
-        // The kernel may still write into it: it is never unmapped.
-        std::mem::forget(provided);
-    }
-    let tried: Vec<Cqe> = tried?;
-    match tried.first() {
-        Some(bytes) if bytes.res == 1 => Ok(tried.iter().any(|cqe| !cqe.more())),
+        let has_come = has_hung_up(near.as_raw_fd(), PATIENCE);
+        has_come.then_some(()).ok_or(io::ErrorKind::TimedOut.into())
+    };
+    let completions = trials.completions_after(recv_multi(near), meanwhile)?;
+    match completions.first() {
+        Some(byte) if byte.res == 1 => Ok(completions.iter().any(|cqe| !cqe.more())),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
@@ -89,11 +100,19 @@ fn tells<N: AsFd + AsRawFd, F: Write>(near: &N, mut far: F) -> io::Result<bool> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::setup::Sizes;
 
     #[test]
-    fn both_kinds_of_streams_can_be_tried() {
-        // What they say is this kernel's. That they can be tried on any that gives us a ring is ours.
-        tcp_tells().unwrap();
-        unix_tells().unwrap();
+    fn it_can_be_tried_on_sockets_of_each_kind_and_leaves_the_ring_as_it_was() {
+        let mut ring = Uring::new(Sizes::MIN).unwrap();
+        let mut trials = Trials::on(&mut ring);
+        trials.provide().unwrap();
+        // What they say is this kernel's. That they say something is ours.
+        unix_tells(&mut trials).unwrap();
+        unix_hints(&mut trials).unwrap();
+        tcp_tells(&mut trials).unwrap();
+        trials.end().unwrap();
+        find_out(&mut ring).unwrap();
+        assert!(known().is_some());
     }
 }

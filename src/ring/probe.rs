@@ -5,7 +5,7 @@
 //! turn an answer into advice: that is `runtime::error`'s.
 
 use super::backend::{Backend, Wait};
-use super::group::Group;
+use super::ends;
 use super::opened::descriptor;
 use super::uring::Uring;
 use crate::sys::map::Map;
@@ -23,8 +23,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a cancel is given before it is repeated.
 const CANCEL_STEP: Duration = Duration::from_millis(10);
-/// The one buffer that a trial provides.
+/// Bytes of the one buffer that a trial provides.
 const BUFFER: u32 = 64;
+/// How often it provides that: what it receives it does not read.
+const PROVIDED: u16 = 4;
+/// The group of that buffer. Not one of a core's (ring/group.rs), which may have its own on the same ring.
+const GROUP: u16 = 2;
 
 /// Why a ring that could be set up is no good.
 #[derive(Debug)]
@@ -36,7 +40,7 @@ pub(crate) enum Unfit {
 }
 
 /// Checks that the kernel has all our ops (asked once per process), and that a fresh ring takes an op and
-/// completes it.
+/// completes it. The first time in a process it tries how ends of streams are told, too (ring/ends.rs).
 pub(crate) fn check(ring: &mut Uring) -> Result<(), Unfit> {
     static MISSING: OnceLock<Vec<&'static str>> = OnceLock::new();
     if MISSING.get().is_none() {
@@ -45,7 +49,7 @@ pub(crate) fn check(ring: &mut Uring) -> Result<(), Unfit> {
     }
     match MISSING.get() {
         Some(missing) if !missing.is_empty() => Err(Unfit::Ops(missing)),
-        _ => completes(ring).map_err(Unfit::Enter),
+        _ => completes(ring).and_then(|()| ends::find_out(ring)).map_err(Unfit::Enter),
     }
 }
 
@@ -68,47 +72,19 @@ pub(crate) struct Features {
     pub(crate) multishot_recv: Option<bool>,
     /// An accept that stays armed (5.19).
     pub(crate) multishot_accept: Option<bool>,
+    /// The end of a stream right behind its last bytes comes to a receive that stays armed (7.0).
+    pub(crate) ends_told: Option<bool>,
 }
 
 /// Tries the features on a ring of the calling thread on which nothing else is in flight.
 pub(crate) fn features(ring: &mut Uring) -> Features {
-    let provided = provide_one(ring).ok();
     let mut trials = Trials::on(ring);
-    let multishot_recv = provided.as_ref().and_then(|_| trials.recv().ok());
+    let provided_buffers = trials.provide().is_ok();
+    let multishot_recv = if provided_buffers { trials.recv().ok() } else { None };
     let multishot_accept = trials.accept().ok();
-    let features = Features { provided_buffers: provided.is_some(), multishot_recv, multishot_accept };
-    if !trials.end() {
-        // The kernel may still write into it: it is never unmapped.
-        provided.into_iter().for_each(std::mem::forget);
-    }
-    features
-}
-
-/// Registers a ring of one provided buffer. The buffer lies behind its entry in the same map.
-pub(super) fn provide_one(ring: &mut Uring) -> io::Result<Map> {
-    let entry_size = size_of::<BufRingEntry>();
-    let map = Map::new(entry_size + BUFFER as usize)?;
-    ring.register_buffers(map.start(), 1, Group::Messages as u16)?;
-    let first = map.start().cast::<BufRingEntry>();
-    // SAFETY: the map is ours, aligned to a page and larger than the entry; the kernel reads it once the tail
-    // says so.
-    let entry = unsafe { &mut *first.as_ptr() };
-    entry.set_addr(first.as_ptr().expose_provenance() as u64 + entry_size as u64);
-    entry.set_len(BUFFER);
-    entry.set_bid(0);
-    // SAFETY: the tail lies in the first entry, aligned to two bytes; the kernel reads it atomically.
-    let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first.as_ptr()).cast_mut()) };
-    tail.store(1, Ordering::Release);
-    Ok(map)
-}
-
-/// A multishot receive into that buffer.
-pub(super) fn recv_multi(receiver: &impl AsRawFd) -> Sqe {
-    let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
-    sqe.ioprio = RECV_MULTISHOT;
-    sqe.flags = SQE_BUFFER_SELECT;
-    sqe.buf_index = Group::Messages as u16;
-    sqe
+    // The ring carries nothing that a straggler could be mistaken for.
+    let _ = trials.end();
+    Features { provided_buffers, multishot_recv, multishot_accept, ends_told: ends::known() }
 }
 
 /// Ops on a ring that carries nothing else.
@@ -118,11 +94,34 @@ pub(super) struct Trials<'a> {
     last: u64,
     /// Those that have not had their final completion.
     in_flight: Vec<u64>,
+    /// A ring of provided buffers, registered under [`GROUP`].
+    provided: Option<Map>,
 }
 
 impl<'a> Trials<'a> {
     pub(super) fn on(ring: &'a mut Uring) -> Self {
-        Self { ring, last: 0, in_flight: Vec::new() }
+        Self { ring, last: 0, in_flight: Vec::new(), provided: None }
+    }
+
+    /// Provides one buffer several times over. It lies behind the entries in the same map.
+    pub(super) fn provide(&mut self) -> io::Result<()> {
+        let entries_size = usize::from(PROVIDED) * size_of::<BufRingEntry>();
+        let map = Map::new(entries_size + BUFFER as usize)?;
+        self.ring.register_buffers(map.start(), PROVIDED, GROUP)?;
+        let first = map.start().cast::<BufRingEntry>();
+        for id in 0..PROVIDED {
+            // SAFETY: the map is ours, aligned to a page and larger than all entries; the kernel reads them
+            // once the tail says so.
+            let entry = unsafe { first.add(id.into()).as_mut() };
+            entry.set_addr(first.as_ptr().expose_provenance() as u64 + entries_size as u64);
+            entry.set_len(BUFFER);
+            entry.set_bid(id);
+        }
+        // SAFETY: the tail lies in the first entry, aligned to two bytes; the kernel reads it atomically.
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(first.as_ptr()).cast_mut()) };
+        tail.store(PROVIDED, Ordering::Release);
+        self.provided = Some(map);
+        Ok(())
     }
 
     /// A multishot receive of one byte; whether it works. An error if it could not be tried.
@@ -157,17 +156,6 @@ impl<'a> Trials<'a> {
         }
     }
 
-    /// Submits an op, and looks for no completion.
-    pub(super) fn begin(&mut self, sqe: Sqe) -> io::Result<()> {
-        self.push(sqe)?;
-        self.ring.enter(Wait::SubmitOnly).map(drop)
-    }
-
-    /// Everything that has completed since, and is not waited for.
-    pub(super) fn completed(&mut self) -> io::Result<Vec<Cqe>> {
-        self.wait(Duration::ZERO)
-    }
-
     fn push(&mut self, mut sqe: Sqe) -> io::Result<()> {
         self.last += 1;
         sqe.user_data = self.last;
@@ -178,8 +166,20 @@ impl<'a> Trials<'a> {
         Ok(())
     }
 
+    /// Submits an op and does `meanwhile`, and only then has the ring look: what has completed by then.
+    pub(super) fn completions_after(
+        &mut self,
+        sqe: Sqe,
+        meanwhile: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<Vec<Cqe>> {
+        self.push(sqe)?;
+        self.ring.enter(Wait::SubmitOnly)?;
+        meanwhile()?;
+        self.wait(Duration::ZERO)
+    }
+
     /// Submits an op and waits for its first completion, which must be a success.
-    fn first_completion(&mut self, sqe: Sqe) -> io::Result<Cqe> {
+    pub(super) fn first_completion(&mut self, sqe: Sqe) -> io::Result<Cqe> {
         self.push(sqe)?;
         let until = Instant::now() + PATIENCE;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -203,16 +203,50 @@ impl<'a> Trials<'a> {
         Ok(cqes)
     }
 
-    /// Ends what is still in flight. False if the kernel has not confirmed that in time.
-    pub(super) fn end(mut self) -> bool {
-        let until = Instant::now() + PATIENCE;
-        while !self.in_flight.is_empty() && Instant::now() < until {
-            if self.ring.cancel_all().is_err() || self.wait(CANCEL_STEP).is_err() {
-                return false;
+    /// Ends what is still in flight, and takes the buffers back.
+    ///
+    /// # Errors
+    /// If the kernel has not confirmed that in time: something may still complete on this ring.
+    pub(super) fn end(mut self) -> io::Result<()> {
+        let ended = self.ended();
+        if let Some(provided) = self.provided.take() {
+            let is_back = ended.is_ok() && self.ring.unregister_buffers(GROUP).is_ok();
+            if !is_back {
+                // The kernel may still write into it: it is never unmapped.
+                std::mem::forget(provided);
             }
         }
-        self.in_flight.is_empty()
+        ended
     }
+
+    fn ended(&mut self) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while !self.in_flight.is_empty() {
+            if Instant::now() >= until {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.ring.cancel_all()?;
+            self.wait(CANCEL_STEP)?;
+        }
+        Ok(())
+    }
+}
+
+/// A multishot receive into the buffer of a trial.
+pub(super) fn recv_multi(receiver: &impl AsRawFd) -> Sqe {
+    let mut sqe = Sqe::new(opcode::RECV, receiver.as_raw_fd());
+    sqe.ioprio = RECV_MULTISHOT;
+    sqe.flags = SQE_BUFFER_SELECT;
+    sqe.buf_index = GROUP;
+    sqe
+}
+
+/// A one-shot receive of one byte into that buffer.
+pub(super) fn recv_byte(receiver: &impl AsRawFd) -> Sqe {
+    let mut sqe = recv_multi(receiver);
+    sqe.ioprio = 0;
+    sqe.len = 1;
+    sqe
 }
 
 #[cfg(test)]

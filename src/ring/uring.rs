@@ -57,22 +57,12 @@ impl Uring {
     /// # Errors
     /// What the kernel answered to the last and smallest attempt.
     pub(crate) fn new(sizes: setup::Sizes) -> io::Result<Self> {
-        let mut uring = Self::for_now(sizes)?;
-        uring.register_own_fd();
-        Ok(uring)
-    }
-
-    /// The same for a ring that goes before its thread does: what a thread has registered of itself would
-    /// stay.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub(crate) fn for_now(sizes: setup::Sizes) -> io::Result<Self> {
         let (ring, flags) = setup::climb_down(sizes)?;
         let mut uring = Self { fd: ring.as_raw_fd(), ring, enter_flags: 0, queued: 0, flags };
         if uring.ring.params().is_feature_no_iowait() {
             uring.enter_flags |= ENTER_NO_IOWAIT;
         }
+        uring.register_own_fd();
         Ok(uring)
     }
 
@@ -99,6 +89,14 @@ impl Uring {
         let mut probe = Probe::new();
         self.ring.submitter().register_probe(&mut probe)?;
         Ok(probe)
+    }
+
+    /// Takes a ring of provided buffers back. The kernel knows its memory no longer.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
+        self.ring.submitter().unregister_buf_ring(group)
     }
 
     /// Saves the lookup of the descriptor in each enter; a kernel that refuses costs nothing but that.
@@ -198,7 +196,8 @@ impl Backend for Uring {
 
     fn register_buffers(&mut self, memory: NonNull<u8>, entries: u16, group: u16) -> io::Result<()> {
         let address = memory.as_ptr().expose_provenance() as u64;
-        // SAFETY: the pool that owns `memory` lives as long as this ring or is leaked with it (ring/pool.rs).
+        // SAFETY: who owns `memory` lives as long as this ring or is leaked with it (ring/pool.rs), or takes
+        // it back from the kernel first (ring/probe.rs).
         unsafe { self.ring.submitter().register_buf_ring_with_flags(address, entries, group, 0) }
     }
 

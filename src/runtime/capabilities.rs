@@ -10,7 +10,6 @@ use super::error::{StartError, THREAD, io_uring_disabled, is_filtered, kernel};
 use super::placement::place;
 use super::{Builder, Pin};
 use crate::ring::backend::Backend;
-use crate::ring::ends::tells_ends;
 use crate::ring::probe::{self, Features};
 use crate::ring::setup::Sizes;
 use crate::ring::uring::Uring;
@@ -163,7 +162,7 @@ fn describe(ring: &Uring, tried: Features) -> Vec<Feature> {
         ("DEFER_TASKRUN", "6.1", Some(true), NO_START),
         ("NO_SQARRAY", "6.6", Some(no_sqarray), "one more look-up for each submission"),
         ("NO_IOWAIT", "6.15", Some(ring.waits_idle()), "idle cores count as waiting for a disk"),
-        ("ends behind bytes", "7.0", Some(tells_ends()), "each receive of a stream is an op of its own"),
+        ("ends behind bytes", "7.0", tried.ends_told, "a system call for each message"),
     ];
     let feature = |(name, since, present, without)| Some(Feature { name, since, present: present?, without });
     all.into_iter().filter_map(feature).collect()

@@ -100,6 +100,13 @@ pub(crate) fn reset(socket: RawFd) -> io::Result<()> {
     syscall!(connect(socket, &raw const nowhere, len)).map(|_| ())
 }
 
+/// Whether the peer of a socket sends no more, or the connection has failed, at the latest after so many
+/// milliseconds (`POLLRDHUP`, `poll(2)`). False if the kernel cannot say.
+pub(crate) fn has_hung_up(socket: RawFd, patience: u8) -> bool {
+    let mut wanted = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
+    syscall!(poll(&raw mut wanted, 1, libc::c_int::from(patience))).is_ok_and(|found| found > 0)
+}
+
 /// Who is at the other end of a Unix socket (`SO_PEERCRED`, `unix(7)`).
 ///
 /// # Errors

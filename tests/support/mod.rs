@@ -5,11 +5,12 @@
 #![allow(dead_code)]
 
 use ringwork::CoreMetrics;
-use ringwork::net::{TcpListener, TcpStream};
+use ringwork::buf::PooledBuf;
+use ringwork::net::{TcpListener, TcpStream, UnixStream};
 use ringwork::runtime::{Builder, Handle, Pin, Runtime};
 use ringwork::time::sleep;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::channel;
@@ -311,21 +312,40 @@ pub(crate) const FLOOD: usize = 512 << 10;
 /// A stream that has come to receive in bulk, with nothing unread.
 pub(crate) async fn in_bulk() -> (TcpStream, std::net::TcpStream) {
     let (stream, peer) = half_std_pair();
-    while take(&stream, &peer, FLOOD).await <= SMALL {}
-    // However the flood ended, after these the socket is known to be empty.
-    for _ in 0..2 {
-        take(&stream, &peer, 2 * SMALL).await;
-    }
+    flood(async || stream.recv_pooled().await, || peer.try_clone()).await;
     (stream, peer)
 }
 
-/// Receives from the stream what is written to its peer, and says how long the longest buffer was.
-async fn take(stream: &TcpStream, peer: &std::net::TcpStream, bytes: usize) -> usize {
-    let mut writer = peer.try_clone().unwrap();
+/// The same over a Unix socket.
+pub(crate) async fn unix_in_bulk() -> (UnixStream, std::os::unix::net::UnixStream) {
+    let (one, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let stream = UnixStream::from_std(one).unwrap();
+    flood(async || stream.recv_pooled().await, || peer.try_clone()).await;
+    (stream, peer)
+}
+
+/// Has a stream come to receive in bulk.
+async fn flood<W: Write + Send + 'static>(
+    next: impl AsyncFn() -> io::Result<PooledBuf>,
+    writer: impl Fn() -> io::Result<W>,
+) {
+    while take(&next, writer().unwrap(), FLOOD).await <= SMALL {}
+    // However the flood ended, after these the socket is known to be empty.
+    for _ in 0..2 {
+        take(&next, writer().unwrap(), 2 * SMALL).await;
+    }
+}
+
+/// Receives what is written, and says how long the longest buffer was.
+async fn take(
+    next: &impl AsyncFn() -> io::Result<PooledBuf>,
+    mut writer: impl Write + Send + 'static,
+    bytes: usize,
+) -> usize {
     let writing = thread::spawn(move || writer.write_all(&pattern(0, bytes)).unwrap());
     let (mut at, mut longest) = (0, 0);
     while at < bytes {
-        let buf = stream.recv_pooled().await.unwrap();
+        let buf = next().await.unwrap();
         assert_pattern(at, &buf);
         at += buf.len();
         longest = longest.max(buf.len());
