@@ -87,13 +87,13 @@ impl Operation for RecvAhead {
 pub(crate) struct RecvPicked {
     shared: Arc<Shared>,
     how: Picked,
-    /// It has emptied the socket, and the stream's end was looked for. The home core's alone.
-    has_looked: AtomicBool,
+    /// Once it has emptied the socket the stream's end is looked for. The home core's alone.
+    looks: AtomicBool,
 }
 
 impl RecvPicked {
     pub(super) fn new(shared: &Arc<Shared>, how: Picked) -> Self {
-        Self { shared: Arc::clone(shared), how, has_looked: AtomicBool::new(false) }
+        Self { shared: Arc::clone(shared), how, looks: AtomicBool::new(true) }
     }
 
     /// Looks whether the stream has ended behind the bytes that emptied the socket, and if it has, ends the
@@ -101,12 +101,9 @@ impl RecvPicked {
     ///
     /// Once for each receive, for what had come by the time it was armed. What comes while it waits it
     /// tells, on a kernel that tells ends.
+    #[cold]
     fn look_for_end(&self) {
-        let has_looked = self.has_looked.load(Ordering::Relaxed);
-        if has_looked && tells_ends() {
-            return;
-        }
-        self.has_looked.store(true, Ordering::Relaxed);
+        self.looks.store(!tells_ends(), Ordering::Relaxed);
         if sys::io::has_hung_up(self.shared.fd(), 0) {
             self.shared.recv().disarm();
         }
@@ -139,7 +136,7 @@ impl Handler for RecvPicked {
             Completed::Concerns(concerned) => concerned.each(|waker| wakers.push(waker)),
             Completed::Onward(onward) => onward.go(&self.shared, wakers),
         }
-        if cqe.more() && !cqe.sock_nonempty() {
+        if self.looks.load(Ordering::Relaxed) && cqe.more() && !cqe.sock_nonempty() {
             self.look_for_end();
         }
     }
