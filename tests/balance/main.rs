@@ -167,20 +167,23 @@ fn local_handlers_are_made_once_on_each_core_and_stay_there() {
             }
         };
         let server = runtime.block_on(describe().start_local(make)).unwrap();
-        // Each is over before the next: all cores are equal, and they take turns, but for one where a task
-        // happens to wait for its turn.
-        let mut seen = Vec::new();
-        for _ in 0..20 {
+        let handle = runtime.handle().clone();
+        let no_task_waits =
+            || handle.metrics().cores.iter().all(|core| core.local_depth + core.steal_depth == 0);
+        let serve_one = || {
             let mut said = Vec::new();
             TcpStream::connect(server.local_addr()).unwrap().read_to_end(&mut said).unwrap();
-            seen.push((said[0], said[1]));
-            wait_for("the handler to end", || server.connections() == 0);
-        }
+            wait_for("the handler to end", || server.connections() == 0 && no_task_waits());
+            (said[0], said[1])
+        };
+        // The first may come while core 0 still has tasks of the start, which speak for the other one.
+        let first = serve_one();
+        // Each is over before the next: all cores are equal, and they take turns.
+        let mut seen: Vec<_> = (0..20).map(|_| serve_one()).collect();
+        seen.push(first);
         seen.sort();
-        let on_first = seen.iter().filter(|(core, _)| *core == 0).count() as u8;
-        assert!((5..=15).contains(&on_first), "{seen:?}");
         let expected: Vec<_> =
-            (1..=on_first).map(|n| (0, n)).chain((1..=20 - on_first).map(|n| (1, n))).collect();
+            (0..2).flat_map(|core| (1..=10 + u8::from(core == first.0)).map(move |n| (core, n))).collect();
         assert_eq!(seen, expected);
         assert_eq!(made.load(Ordering::SeqCst), 2);
         assert!(runtime.block_on(server.stop(LONG)));
