@@ -71,6 +71,18 @@ pub(super) enum Wake {
     Schedule,
 }
 
+/// What a waker that is used up has to do (`State::wake_and_release`).
+#[must_use = "a task marked NOTIFIED without a `Notified` sleeps for ever, and the last reference frees it"]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Nothing, as after [`Wake::Seen`]; the waker's reference is given up.
+    Done,
+    /// As `Done`, and it was the last reference.
+    Last,
+    /// The waker's reference is that of a `Notified` now, to be scheduled.
+    Schedule,
+}
+
 /// Who drops the future of a task that is shut down (`State::claim`).
 #[must_use = "a claimed task must be cancelled by the claimer"]
 #[derive(Debug, PartialEq, Eq)]

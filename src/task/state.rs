@@ -2,8 +2,8 @@
 //!
 //! Owns the atomic that decides who may touch what in a task (the field rules are in the room's header).
 //! Nothing outside this file reads or changes single bits: each change is a named transition, and its answer
-//! is a `#[must_use]` enum that says what the caller now has to do. This file moves no values and calls
-//! nobody.
+//! is a `#[must_use]` enum that says what the caller now has to do. References alone are counted in
+//! `state/references.rs`. This file moves no values and calls nobody.
 //!
 //! Of a `Send` task any thread makes transitions, each by one read-modify-write. Of a **local** task only its
 //! home thread does, by plain loads and stores: nobody else ever writes the word. What other threads want of
@@ -21,11 +21,13 @@
 //!            wake, abort (3)
 //! ```
 
-use super::answer::{Claim, Complete, FarLeave, Leave, Pause, Side, Start, Wake};
+use super::answer::{Claim, Complete, FarLeave, Leave, Pause, Side, Start, Wake, Woken};
 use super::mark::Mark;
 use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
 use std::fmt;
+
+mod references;
 
 /// Somebody has the future to himself: polls it, or drops it to cancel the task. Set by (1) and (5), cleared
 /// by (2) and (4). Never together with COMPLETE.
@@ -53,9 +55,6 @@ const UNBORN: usize = 1 << 7;
 /// One reference. Of a local task this counts what its home thread has made less what it has given up, which
 /// may be less than nothing; the rest is counted in the other word, and only the sum means anything.
 const REFERENCE: usize = 1 << 8;
-
-/// More references than memory could hold: a leak in a loop, about to wrap round.
-const REFERENCES_MAX: usize = (isize::MAX as usize) / REFERENCE;
 
 /// A copy of the word.
 #[derive(Clone, Copy)]
@@ -255,6 +254,25 @@ impl State {
         wake
     }
 
+    /// (3) As [`wake`](Self::wake), with the caller's reference given up in the same step, unless it becomes
+    /// the `Notified`'s. Not from afar.
+    #[inline]
+    pub(super) fn wake_and_release(&self) -> Woken {
+        if !self.is_shared() {
+            return match self.wake() {
+                Wake::Schedule => Woken::Schedule,
+                Wake::Seen if self.release(1) => Woken::Last,
+                Wake::Seen => Woken::Done,
+            };
+        }
+        self.step(|now| match now.any(COMPLETE) {
+            false if now.is_idle() => (Woken::Schedule, Some(now.with(NOTIFIED))),
+            // The word changes also if NOTIFIED is set already: see `wake`.
+            false => (Woken::Done, Some(now.with(NOTIFIED).less(1))),
+            true => give_up_one(now, Woken::Done, Woken::Last),
+        })
+    }
+
     /// (4) The future is gone and the output is in its place; the caller gives up `held` references.
     ///
     /// `output_kept` says whether the output is still there. No read-modify-write at all if nobody else is
@@ -366,70 +384,6 @@ impl State {
                 give_up_one(now.without(JOIN_INTEREST), Leave::Done, Leave::Last)
             }
         })
-    }
-
-    /// Adds a reference; the caller has one. On any thread.
-    #[inline]
-    pub(super) fn retain(&self) {
-        // Relaxed: a reference can only be made from one that exists, and passing it on orders what follows.
-        let before = match self.side() {
-            Side::Shared => self.word.fetch_add(REFERENCE, Ordering::Relaxed),
-            Side::Home if !self.remote.is_merged() => {
-                let before = self.word.load(Ordering::Relaxed);
-                self.word.store(before.wrapping_add(REFERENCE), Ordering::Release);
-                self.total(before, self.remote.count())
-            }
-            Side::Home | Side::Afar => return self.remote.retain(),
-        };
-        if Bits(before).references() > REFERENCES_MAX {
-            std::process::abort();
-        }
-    }
-
-    /// Gives up `held` references; true if they were the last. Not from afar.
-    #[must_use = "the last one frees the task"]
-    #[inline]
-    pub(super) fn release(&self, held: usize) -> bool {
-        if !self.is_shared() {
-            return self.step(|now| match now.references() == held {
-                true => (true, None),
-                false => (false, Some(now.less(held))),
-            });
-        }
-        // If ours are the only ones, nobody can make another: the word needs no further change. Acquire: what
-        // the others did before they gave up theirs comes before the end.
-        Bits(self.word.load(Ordering::Acquire)).references() == held
-            || Bits(self.word.fetch_sub(held * REFERENCE, Ordering::AcqRel)).references() == held
-    }
-
-    /// Whoever makes the transitions of a local task that is over: gives up `held` references and lets all
-    /// others be counted in the other word, by any thread. True if there are no others.
-    #[must_use = "the last one frees the task"]
-    pub(super) fn merge(&self, held: usize) -> bool {
-        let word = Bits(self.word.load(Ordering::Relaxed));
-        debug_assert!(word.any(COMPLETE), "only what is over is merged: {word:?}");
-        self.word.store(word.0 & (REFERENCE - 1), Ordering::Release);
-        self.remote.merge(self.homes(word.0) - held as isize)
-    }
-
-    /// From afar, when the home thread has closed its door: as [`merge`](Self::merge), if nobody has done it.
-    pub(super) fn merge_for_the_dead(&self, held: usize) -> bool {
-        // The home thread wrote the word for the last time before it closed the door. Its count stays there,
-        // where nobody looks any more but `Debug`.
-        let word = self.word.load(Ordering::Acquire);
-        self.remote.merge_once(self.homes(word), held as isize)
-    }
-
-    /// The references that a local task's word counts, which may be less than none.
-    #[inline]
-    fn homes(&self, word: usize) -> isize {
-        (word as isize) >> REFERENCE.trailing_zeros()
-    }
-
-    /// The word of a local task with the references that the other word counts.
-    #[inline]
-    fn total(&self, word: usize, elsewhere: isize) -> usize {
-        word.wrapping_add((elsewhere as usize).wrapping_mul(REFERENCE))
     }
 
     #[inline]

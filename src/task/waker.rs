@@ -5,7 +5,7 @@
 //! (the scheduler's `schedule` keeps that promise for its part).
 
 use super::afar;
-use super::answer::{Side, Wake};
+use super::answer::{Side, Wake, Woken};
 use super::cell::{Header, Reference};
 use super::remote::WAKE;
 #[cfg(feature = "tracing")]
@@ -52,11 +52,16 @@ unsafe fn wake(data: *const ()) {
     #[cfg(feature = "tracing")]
     trace::waker(task.header(), "waker.wake");
     if task.header().state.side() == Side::Afar {
-        afar::give(task, WAKE);
-    } else if task.header().state.wake() == Wake::Schedule {
-        let schedule = task.header().functions.schedule;
+        return afar::give(task, WAKE);
+    }
+    let functions = task.header().functions;
+    match task.header().state.wake_and_release() {
+        // The waker's reference is gone, and perhaps the task.
+        Woken::Done => _ = task.into_raw(),
+        // SAFETY: `Last` says that nobody else knows the task.
+        Woken::Last => unsafe { (functions.free)(task.into_raw()) },
         // SAFETY: `Schedule` says that a `Notified` is due; the waker's reference becomes its own.
-        unsafe { schedule(task.into_raw(), false) }
+        Woken::Schedule => unsafe { (functions.schedule)(task.into_raw(), false) },
     }
 }
 

@@ -34,6 +34,7 @@ const WAKE_SELF: &str = "a task wakes itself";
 const POLLS: &str = "a poll ends in Pending, the next task's begins";
 const CLONE: &str = "a waker is cloned";
 const WAKE: &str = "a wake by value";
+const WAKE_AGAIN: &str = "a wake by value of a task that is woken already";
 const WAKE_BY_REF: &str = "a wake by reference";
 const DROP: &str = "a waker is dropped";
 const END: &str = "a task ends, its joiner is woken and polled";
@@ -81,9 +82,12 @@ async fn life(spawn: impl Fn() -> JoinHandle<()>) {
     assert!(!is_over);
     step_aside().await;
     let waker = childs_waker();
+    let another = waker.clone();
     lap("");
     waker.wake();
     lap(WAKE);
+    another.wake();
+    lap(WAKE_AGAIN);
     step_aside().await;
     let waker = childs_waker();
     lap("");
@@ -200,7 +204,7 @@ fn a_local_task_costs_no_read_modify_write_on_its_core() {
         let runtime = one_core();
         let laps = runtime.handle().spawn_on(0, || lives(|| ringwork::spawn_local(child())));
         let laps = runtime.block_on(laps).expect("the task ends");
-        let names = [SPAWN, JOIN, WAKE_SELF, POLLS, CLONE, WAKE, WAKE_BY_REF, DROP, END, OUTPUT];
+        let names = [SPAWN, JOIN, WAKE_SELF, POLLS, CLONE, WAKE, WAKE_AGAIN, WAKE_BY_REF, DROP, END, OUTPUT];
         check("local task", &laps, &names.map(|name| (name, 0)));
     });
 }
@@ -218,6 +222,7 @@ fn a_task_that_may_move_costs_as_many_read_modify_writes_as_is_said() {
             (POLLS, 3),
             (CLONE, 1),
             (WAKE, 1),
+            (WAKE_AGAIN, 1),
             (WAKE_BY_REF, 1),
             (DROP, 1),
             (END, 7),
