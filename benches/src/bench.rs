@@ -144,7 +144,10 @@ impl Bench {
                     format!("{} round {round}/{} {}", workload.name, self.settings.rounds, outcome.peer);
                 self.take_turn(workload, outcome, what);
             }
+            // Nobody always comes behind the same other one, or last.
+            outcomes.rotate_left(1);
         }
+        outcomes.sort_by_key(|outcome| peers.iter().position(|peer| *peer == outcome.peer));
         if workload.work.counts() {
             for outcome in outcomes.iter_mut().filter(|o| o.goes_on()) {
                 self.count(workload, outcome);

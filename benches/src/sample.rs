@@ -27,7 +27,7 @@ pub(crate) struct Sample {
     pub(crate) voluntary: u64,
     /// Busy time of the measured process's CPUs, whoever used them.
     pub(crate) busy_ns: u64,
-    /// The part of it in soft interrupts, which the kernel charges to no process.
+    /// The part of it in soft interrupts, whomever the kernel charged with them.
     pub(crate) softirq_ns: u64,
     pub(crate) cpus: u64,
     /// Of ops that were timed one by one; none if none were.
@@ -260,10 +260,10 @@ impl Sample {
     /// to none, but for the kernel's own threads.
     pub(crate) fn others_percent(&self) -> f64 {
         let all = (self.wall_ns * self.cpus).max(1);
-        self.busy_ns.saturating_sub(self.cpu_ns + self.softirq_ns) as f64 * 100.0 / all as f64
+        self.busy_ns.saturating_sub(self.cpu_ns) as f64 * 100.0 / all as f64
     }
 
-    /// Share of those CPUs that the kernel spent in soft interrupts, charged to nobody, in percent.
+    /// Share of those CPUs that the kernel spent in soft interrupts, in percent.
     pub(crate) fn softirq_percent(&self) -> f64 {
         self.softirq_ns as f64 * 100.0 / (self.wall_ns * self.cpus).max(1) as f64
     }

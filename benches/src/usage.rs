@@ -18,10 +18,11 @@ pub(crate) struct Usage {
     /// Context switches, voluntary or not.
     pub(crate) switches: u64,
     pub(crate) voluntary: u64,
-    /// Busy time of the CPUs that it may use, whoever used them, and how many they are.
+    /// Busy time of the CPUs that it may use, whoever used them, and how many they are. As a reading it begins
+    /// anywhere; as a difference it is no less than `cpu_ns`.
     pub(crate) busy_ns: u64,
-    /// The part of it in which the kernel handled interrupts of its own, network mostly, that it charges to
-    /// no process.
+    /// The part of it in which the kernel handled interrupts of its own, network mostly; it charges them to
+    /// whatever process they came upon.
     pub(crate) softirq_ns: u64,
     pub(crate) cpus: u64,
     /// Resident memory, and the part of it that no file backs. Not a difference, but what was read last.
@@ -101,7 +102,8 @@ impl Usage {
             system: self.system.saturating_sub(earlier.system),
             switches: self.switches.saturating_sub(earlier.switches),
             voluntary: self.voluntary.saturating_sub(earlier.voluntary),
-            busy_ns: self.busy_ns.saturating_sub(earlier.busy_ns),
+            // Its steps are coarse; what the process itself used is known.
+            busy_ns: self.busy_ns.saturating_sub(earlier.busy_ns).max(self.cpu_ns - earlier.cpu_ns),
             softirq_ns: self.softirq_ns.saturating_sub(earlier.softirq_ns),
             ..*self
         }
@@ -147,11 +149,15 @@ fn memory(process: &str) -> (u64, u64) {
     (count(&status, "VmRSS:"), count(&status, "RssAnon:"))
 }
 
-/// Time that the CPUs `is_meant` have not been idle, in steps of 10 ms (the kernel counts hundredths of
-/// seconds here), the part of it in soft interrupts, and how many CPUs they are.
+/// Time that the CPUs `is_meant` have not been idle, from some moment on, in steps of 10 ms (the kernel counts
+/// hundredths of seconds here), the part of it in soft interrupts, and how many CPUs they are.
+///
+/// What is not idle is what remains: idle time is measured, but work only sampled, with the tick, and what
+/// sleeps between two ticks is not seen.
 fn busy(is_meant: impl Fn(usize) -> bool) -> (u64, u64, u64) {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let (mut busy, mut soft, mut cpus) = (0, 0, 0);
+    let now = clock_ns(ClockId::CLOCK_MONOTONIC).expect("this clock always exists");
+    let (mut idle, mut soft, mut cpus) = (0, 0, 0);
     for line in stat.lines().filter_map(|line| line.strip_prefix("cpu")) {
         let mut fields = line.split_ascii_whitespace();
         // The first line is the sum of all CPUs and has no number.
@@ -160,12 +166,11 @@ fn busy(is_meant: impl Fn(usize) -> bool) -> (u64, u64, u64) {
             cpus += 1;
             // user nice system idle iowait irq softirq steal; what follows is counted in these already.
             let ticks: Vec<u64> = fields.take(8).filter_map(|ticks| ticks.parse().ok()).collect();
-            busy +=
-                ticks.iter().enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, n)| n).sum::<u64>();
+            idle += ticks.iter().skip(3).take(2).sum::<u64>();
             soft += ticks.get(6).copied().unwrap_or(0);
         }
     }
-    (busy * 10_000_000, soft * 10_000_000, cpus)
+    ((now * cpus).saturating_sub(idle * 10_000_000), soft * 10_000_000, cpus)
 }
 
 fn clock_ns(clock: ClockId) -> nix::Result<u64> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::columns::{APART, OURS};
-use super::targets::{self, Verdict};
+use super::targets::{self, NOT_WORSE, Verdict};
 use super::{document, number};
 use crate::bench::Apart;
 use crate::said::say;
@@ -84,12 +84,42 @@ fn page(run: &Run) -> String {
             page += &markdown(&without_empty_columns(table(alike)));
         }
     }
+    let losses = losses(run);
+    if losses.len() > 1 {
+        page +=
+            &format!("\n## Where {OURS} needs more\n\nBeyond {NOT_WORSE:.2} with the whole interval:\n\n");
+        page += &markdown(&losses);
+    }
     if !run.verdicts.is_empty() {
         page += &format!("\n## Goals\n\n{}:\n\n", targets::LEGEND);
         page += &markdown(&targets::rows(&run.verdicts));
         page += &format!("\n{}.\n", targets::summary(&run.verdicts));
     }
     page
+}
+
+/// Every ratio to somebody else's program that the run has shown to be a loss.
+fn losses(run: &Run) -> Table {
+    let heading = ["workload", "peer", "in", &format!("{OURS} / peer")].map(str::to_owned);
+    let mut rows = vec![heading.to_vec()];
+    for workload in &run.workloads {
+        let Some(ours) = workload.peers.iter().find(|peer| peer.peer == OURS) else { continue };
+        let others = workload.peers.iter().filter(|peer| !peer.peer.starts_with(OURS));
+        for (peer, metric) in
+            others.flat_map(|peer| workload.metrics.iter().map(move |metric| (peer, metric)))
+        {
+            let found = ours.ratios.get(metric).and_then(|all| all.get(&peer.peer));
+            if let Some(interval) = found.filter(|interval| interval.low.is_some_and(|low| low > NOT_WORSE)) {
+                rows.push(vec![
+                    format!("`{}`", workload.name),
+                    peer.peer.clone(),
+                    metric.clone(),
+                    said(interval),
+                ]);
+            }
+        }
+    }
+    rows
 }
 
 fn head(run: &Run) -> String {
@@ -264,9 +294,26 @@ mod tests {
             "-- compare --rounds 5\n```",
             "- commit: abc\n",
             "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met |",
-            "\n1 met, 0 not met, 0 void.\n",
+            "\n1 met (0 of them by the median, 0 by an end of the interval), 0 not met, 0 void (0 of them missed).\n",
         ] {
             assert!(page.contains(text), "{text} is missing in {page}");
         }
+    }
+
+    #[test]
+    fn the_page_lists_what_is_lost_with_the_whole_interval_to_somebody_else() {
+        let lost = json!({ "median": 1.10, "low": 1.03, "high": 1.20 });
+        let open = json!({ "median": 1.10, "low": 1.01, "high": 1.20 });
+        let mut run = run();
+        let ratios = json!({ "floor": open, "go": lost, "ringwork-bare": lost });
+        let ours = peer("ringwork", Some(2.85), ratios);
+        let peers = ["floor", "go", "ringwork-bare"].map(|name| peer(name, Some(2.5), json!({})));
+        run.workloads[0].peers = peers
+            .into_iter()
+            .chain([ours])
+            .map(|peer| serde_json::from_value(peer).expect("a peer"))
+            .collect();
+        let table = losses(&run);
+        assert_eq!(table[1..], [["`echo`", "go", "CPU per op", "1.10 [1.03–1.20]"].map(str::to_owned)]);
     }
 }

@@ -4,6 +4,9 @@
 //! bound, so a goal is missed only when the run shows that it is. "Not worse" is a bound of 1.00, missed
 //! when the run shows more than 1.02. A goal that asks for less than 1.03 of what the floor of the same run
 //! needs is void for that run: on that machine it cannot be had.
+//!
+//! How much a verdict is worth is said with it: an interval may reach a bound with its end alone, which noise
+//! widens, and what is void may be far from its bound all the same.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +18,7 @@ use crate::sample::P99_OF_A_TENTH;
 use crate::stats::{Ratio, median, ratio};
 
 /// "Not worse" is missed only beyond this.
-const NOT_WORSE: f64 = 1.02;
+pub(super) const NOT_WORSE: f64 = 1.02;
 /// The least a goal may ask for, in relation to the floor.
 const ABOVE_FLOOR: f64 = 1.03;
 /// Allocations per op that count as none: what a timer or a new connection needs in a short turn.
@@ -210,8 +213,52 @@ fn weigh(bound: f64, found: Ratio, floor: Option<f64>) -> Finding {
     if floor.is_some_and(|floor| bound + 1e-9 < ABOVE_FLOOR * floor) {
         return Finding::Void;
     }
-    let bound = if bound == 1.00 { NOT_WORSE } else { bound };
-    if found.low <= bound { Finding::Met } else { Finding::NotMet }
+    if found.low <= limit(bound) { Finding::Met } else { Finding::NotMet }
+}
+
+/// Beyond which a bound is missed.
+fn limit(bound: f64) -> f64 {
+    if bound == 1.00 { NOT_WORSE } else { bound }
+}
+
+/// How a verdict is worded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// The whole interval is within the bound.
+    Met,
+    /// The median is, the interval's upper end is not.
+    MetByMedian,
+    /// The lower end alone is.
+    MetByEnd,
+    NotMet,
+    Void,
+    /// Void, and the whole interval is beyond the bound.
+    VoidAndMissed,
+}
+
+impl Word {
+    fn of(verdict: &Verdict) -> Word {
+        let (ratio, limit) = (verdict.ratio, limit(verdict.bound));
+        match verdict.finding {
+            Finding::Met if ratio.high <= limit => Word::Met,
+            Finding::Met if ratio.median <= limit => Word::MetByMedian,
+            Finding::Met => Word::MetByEnd,
+            Finding::NotMet => Word::NotMet,
+            Finding::Void if ratio.low > limit => Word::VoidAndMissed,
+            Finding::Void => Word::Void,
+        }
+    }
+
+    fn said(self) -> &'static str {
+        match self {
+            Word::Met => "met",
+            Word::MetByMedian => "met by the median",
+            Word::MetByEnd => "met by an end",
+            Word::NotMet => "NOT MET",
+            Word::Void => "void",
+            Word::VoidAndMissed => "void, missed",
+        }
+    }
 }
 
 /// Prints the list of verdicts and a line that sums it up.
@@ -225,8 +272,8 @@ pub(crate) fn print(verdicts: &[Verdict]) {
 }
 
 /// What one must know to read the list.
-pub(crate) const LEGEND: &str =
-    "ringwork / peer; met if the interval reaches the bound, void if the floor is too near";
+pub(crate) const LEGEND: &str = "ringwork / peer; met if the interval reaches the bound, by the median or by an end if not all of it does; \
+     void if the floor is too near, missed if the whole interval is beyond the bound";
 
 /// The list of verdicts, its headings first.
 pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
@@ -236,11 +283,7 @@ pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
             "-" => format!("{:.4}", verdict.ratio.median),
             _ => verdict.ratio.to_string(),
         };
-        let word = match verdict.finding {
-            Finding::Met => "met",
-            Finding::NotMet => "NOT MET",
-            Finding::Void => "void",
-        };
+        let word = Word::of(verdict).said();
         let cells = [&verdict.workload, &verdict.metric, &verdict.peer, &bound(verdict), &found, word];
         rows.push(cells.map(str::to_owned).to_vec());
     }
@@ -249,9 +292,16 @@ pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
 
 /// How many goals were met.
 pub(crate) fn summary(verdicts: &[Verdict]) -> String {
-    let count = |finding| verdicts.iter().filter(|verdict| verdict.finding == finding).count();
-    let (met, not_met, void) = (count(Finding::Met), count(Finding::NotMet), count(Finding::Void));
-    format!("{met} met, {not_met} not met, {void} void")
+    let count = |word| verdicts.iter().filter(|verdict| Word::of(verdict) == word).count();
+    let (whole, median, end) = (count(Word::Met), count(Word::MetByMedian), count(Word::MetByEnd));
+    let (void, missed) = (count(Word::Void), count(Word::VoidAndMissed));
+    format!(
+        "{} met ({median} of them by the median, {end} by an end of the interval), {} not met, {} void \
+         ({missed} of them missed)",
+        whole + median + end,
+        count(Word::NotMet),
+        void + missed,
+    )
 }
 
 fn bound(verdict: &Verdict) -> String {
@@ -286,6 +336,20 @@ mod tests {
         assert_eq!(weigh(0.82, interval(0.90, 0.95), Some(0.79)), Finding::NotMet);
         // A goal set in relation to the floor is above it by definition.
         assert_eq!(weigh(1.04, interval(1.05, 1.09), Some(1.0)), Finding::NotMet);
+    }
+
+    #[test]
+    fn a_verdict_says_how_much_of_the_interval_it_rests_on() {
+        let said = |low, high, finding| {
+            let ratio = interval(low, high);
+            let [workload, metric, peer] = ["echo", "CPU per op", "tokio"].map(str::to_owned);
+            Word::of(&Verdict { workload, metric, peer, bound: 1.00, ratio, finding }).said()
+        };
+        assert_eq!(said(0.90, 1.02, Finding::Met), "met");
+        assert_eq!(said(0.90, 1.03, Finding::Met), "met by the median");
+        assert_eq!(said(1.01, 1.20, Finding::Met), "met by an end");
+        assert_eq!(said(0.99, 1.20, Finding::Void), "void");
+        assert_eq!(said(1.03, 1.20, Finding::Void), "void, missed");
     }
 
     #[test]

@@ -10,9 +10,9 @@ use tokio::task::spawn_blocking;
 
 use super::page::Page;
 use super::{Disk, How};
-use crate::programs::local::tokio::LocalSet;
+use crate::programs::local::tokio::LocalRuntime;
 
-impl Disk for LocalSet {
+impl Disk for LocalRuntime {
     type File = Arc<std::fs::File>;
     type Block = Page;
 

@@ -1,17 +1,17 @@
-//! Local tasks of tokio: a `LocalSet` on the current-thread runtime. It has no drivers of I/O and time, as in
-//! tokio's own benchmarks of this runtime: with them each `yield_now` would ask epoll.
+//! Local tasks of tokio, on its `LocalRuntime`. It has no drivers of I/O and time, as in tokio's own benchmarks of
+//! the current-thread runtime: with them each `yield_now` would ask epoll.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{self, Builder, LocalOptions};
 use tokio::task::{self, JoinError, spawn_local};
 
 use super::Local;
 
-pub(crate) struct LocalSet;
+pub(crate) struct LocalRuntime;
 
-impl Local for LocalSet {
+impl Local for LocalRuntime {
     type Joined = Result<(), JoinError>;
 
     fn run<F, Fut>(make: F) -> io::Result<Fut::Output>
@@ -20,9 +20,7 @@ impl Local for LocalSet {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        let runtime = Builder::new_current_thread().build()?;
-        let tasks = task::LocalSet::new();
-        tasks.block_on(&runtime, async { spawn_local(make()).await }).map_err(io::Error::other)
+        run(Builder::new_current_thread().build_local(LocalOptions::default())?, make)
     }
 
     fn run_with_drivers<F, Fut>(make: F) -> io::Result<Fut::Output>
@@ -31,9 +29,7 @@ impl Local for LocalSet {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let tasks = task::LocalSet::new();
-        tasks.block_on(&runtime, async { spawn_local(make()).await }).map_err(io::Error::other)
+        run(Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?, make)
     }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> + 'static {
@@ -51,4 +47,13 @@ impl Local for LocalSet {
     fn yield_now() -> impl Future<Output = ()> {
         task::yield_now()
     }
+}
+
+fn run<F, Fut>(runtime: runtime::LocalRuntime, make: F) -> io::Result<Fut::Output>
+where
+    F: FnOnce() -> Fut,
+    Fut: Future + 'static,
+    Fut::Output: 'static,
+{
+    runtime.block_on(async { spawn_local(make()).await }).map_err(io::Error::other)
 }

@@ -6,9 +6,10 @@ use compio::BufResult;
 use compio::buf::{IntoInner, IoBuf};
 use compio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
-use compio::runtime::{Runtime, spawn};
+use compio::runtime::spawn;
 
 use super::{Job, PerCore, Seat, pattern};
+use crate::programs::local::compio::runtime;
 
 /// One runtime per core.
 pub(crate) struct Compio;
@@ -16,7 +17,7 @@ pub(crate) struct Compio;
 impl PerCore for Compio {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
         let listener = seat.listen()?;
-        Runtime::new()?.block_on(async {
+        runtime()?.block_on(async {
             let listener = TcpListener::from_std(listener)?;
             loop {
                 let (stream, _) = listener.accept().await?;

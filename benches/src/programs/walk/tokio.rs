@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use tokio::fs;
 
 use super::{Seen, Walk};
-use crate::programs::local::tokio::LocalSet;
+use crate::programs::local::tokio::LocalRuntime;
 
-impl Walk for LocalSet {
+impl Walk for LocalRuntime {
     async fn look(folder: PathBuf) -> io::Result<Seen> {
         let (mut seen, mut entries) = (Seen::default(), fs::read_dir(folder).await?);
         while let Some(entry) = entries.next_entry().await? {
