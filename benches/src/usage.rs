@@ -18,8 +18,8 @@ pub(crate) struct Usage {
     /// Context switches, voluntary or not.
     pub(crate) switches: u64,
     pub(crate) voluntary: u64,
-    /// Busy time of the CPUs that it may use, whoever used them, and how many they are. As a reading it begins
-    /// anywhere; as a difference it is no less than `cpu_ns`.
+    /// Busy time of the CPUs that it may use, whoever used them, and how many they are. As a reading it
+    /// begins anywhere; as a difference it is no less than `cpu_ns`.
     pub(crate) busy_ns: u64,
     /// The part of it in which the kernel handled interrupts of its own, network mostly; it charges them to
     /// whatever process they came upon.
@@ -149,8 +149,8 @@ fn memory(process: &str) -> (u64, u64) {
     (count(&status, "VmRSS:"), count(&status, "RssAnon:"))
 }
 
-/// Time that the CPUs `is_meant` have not been idle, from some moment on, in steps of 10 ms (the kernel counts
-/// hundredths of seconds here), the part of it in soft interrupts, and how many CPUs they are.
+/// Time that the CPUs `is_meant` have not been idle, from some moment on, in steps of 10 ms (the kernel
+/// counts hundredths of seconds here), the part of it in soft interrupts, and how many CPUs they are.
 ///
 /// What is not idle is what remains: idle time is measured, but work only sampled, with the tick, and what
 /// sleeps between two ticks is not seen.

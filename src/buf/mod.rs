@@ -6,7 +6,8 @@
 //! pool's buffer gets home.
 //!
 //! Reads append: into a `Vec<u8>` they land behind `len()`, up to `capacity()`, and `len()` grows. Buffers of
-//! fixed length (`Box<[u8]>`, arrays, slices of a buffer) are filled from their start.
+//! fixed length (`Box<[u8]>`, arrays, slices of a buffer) are filled from their start. So `vec![0; n]` has no
+//! room, and a read into it is refused: "0 bytes" would look like the end ([`without_room`]).
 
 mod aligned;
 pub(crate) mod heap;
@@ -20,6 +21,7 @@ pub use pooled::PooledBuf;
 pub use slice::Slice;
 pub use spare::SpareBuf;
 
+use std::io;
 use std::ops::{Bound, RangeBounds};
 
 /// A buffer the kernel may read from.
@@ -80,7 +82,7 @@ pub unsafe trait IoBuf: Send + Sized + 'static {
 ///   `fill_from() <= len()`.
 /// - Stability as for [`IoBuf`].
 #[diagnostic::on_unimplemented(
-    note = "buffers are handed over and come back with the result: pass a `Vec` or an array by value",
+    note = "buffers are handed over and come back with the result: pass `Vec::with_capacity(n)` or an array",
     note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
 )]
 pub unsafe trait IoBufMut: IoBuf {
@@ -120,6 +122,25 @@ pub unsafe trait IoBufMut: IoBuf {
 /// How many bytes a read into `buf` may bring.
 pub(crate) fn room<B: IoBufMut>(buf: &B) -> usize {
     buf.capacity() - buf.fill_from()
+}
+
+/// The answer of a read into `buf`, if there is nothing to ask anybody for: nothing was wanted, or the buffer
+/// is full.
+#[inline]
+pub(crate) fn without_room<B: IoBufMut>(buf: &B) -> Option<io::Result<usize>> {
+    if room(buf) > 0 {
+        return None;
+    }
+    Some(if buf.fill_from() == 0 { Ok(0) } else { Err(full()) })
+}
+
+#[cold]
+fn full() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the buffer is full: reads append, so `Vec::with_capacity(n)` has room and `vec![0; n]` has none; \
+         an array, or `slice_mut(..)` of the `Vec`, is overwritten",
+    )
 }
 
 /// Where a read into `buf` lands.

@@ -8,7 +8,7 @@ use super::transfer::{self, OwnedRead, OwnedWrite};
 use super::transfer::{ReadAt, WriteAt};
 use super::{Metadata, OpenOptions};
 use crate::blocking;
-use crate::buf::{IoBuf, IoBufMut};
+use crate::buf::{self, IoBuf, IoBufMut};
 use crate::io::{FileSource, sealed};
 use crate::ring::lease::Leasable;
 use crate::ring::op::InFlight;
@@ -100,11 +100,11 @@ impl File {
         Self::from_fd(file.into(), direct)
     }
 
-    /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer
-    /// without room).
+    /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer of
+    /// no capacity). A `Vec` is appended to, so give one `with_capacity`; an array is overwritten.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's. [`io::ErrorKind::InvalidInput`] if the buffer is full, as `vec![0; n]` is.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<'_, B> {
         ReadAt::new(&self.fd, &self.cached, buf, offset)
     }
@@ -147,11 +147,15 @@ impl File {
         transfer::owned_write(&self.fd, buf, offset)
     }
 
-    /// Reads at `offset` until the buffer is full.
+    /// Reads at `offset` until the buffer is full: a `Vec` to its capacity, which may be more than was asked
+    /// of it (`slice_mut(..n)` of it reads `n` bytes).
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; as [`File::read_at`].
     pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> (io::Result<()>, B) {
+        if let Some(answer) = buf::without_room(&buf) {
+            return (answer.map(drop), buf);
+        }
         let (begin, end) = (buf.fill_from(), buf.capacity());
         let (mut buf, mut at) = (buf, begin);
         while at < end {

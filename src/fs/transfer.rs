@@ -129,6 +129,9 @@ impl<B: IoBufMut> Future for ReadAt<'_, B> {
             if let Some(why) = this.why {
                 return Poll::Ready((Err(stopped(why)), buf));
             }
+            if let Some(answer) = buf::without_room(&buf) {
+                return Poll::Ready((answer, buf));
+            }
             if let Some(n) = this.read_now(&mut buf) {
                 budget.made_progress();
                 return Poll::Ready((Ok(n), buf));

@@ -10,7 +10,7 @@ use super::poll_write;
 use super::receive::Recv;
 use super::shared::{Handle, Shared};
 use super::turn::SendTurn;
-use crate::buf::{IoBufMut, Slice};
+use crate::buf::{self, IoBufMut, Slice};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +32,9 @@ pub(crate) trait Connected: AsFd + Sized {
 
 /// Receives until the buffer is full.
 pub(super) async fn recv_exact<B: IoBufMut>(shared: &Arc<Shared>, buf: B) -> (io::Result<()>, B) {
+    if let Some(answer) = buf::without_room(&buf) {
+        return (answer.map(drop), buf);
+    }
     let begin = buf.fill_from();
     let end = buf.capacity();
     let (mut buf, mut at) = (buf, begin);
@@ -107,19 +110,21 @@ macro_rules! stream_calls {
                 socket2::SockRef::from(self)
             }
 
-            /// Receives once, behind what the buffer holds; `Ok(0)` is the end of the stream (or a buffer
-            /// without room).
+            /// Receives once, behind what the buffer holds; `Ok(0)` is the end of the stream (or a buffer of
+            /// no capacity). A `Vec` is appended to, so give one `with_capacity`; an array is overwritten.
             ///
             /// Bytes that a pooled receive has read ahead come first. If the future is dropped, bytes that
             /// had arrived stay with the stream.
             ///
             /// # Errors
-            /// The kernel's, for example ECONNRESET; each is reported once.
+            /// The kernel's, for example ECONNRESET; each is reported once. [`io::ErrorKind::InvalidInput`]
+            /// if the buffer is full, as `vec![0; n]` is.
             pub fn recv<B: IoBufMut>(&self, buf: B) -> Recv<'_, B> {
                 Recv::new(self.shared(), buf)
             }
 
-            /// Receives until the buffer is full.
+            /// Receives until the buffer is full: a `Vec` to its capacity, which may be more than was asked
+            /// of it (`slice_mut(..n)` of it receives `n` bytes).
             ///
             /// Not cancel-safe: bytes received before the future is dropped are gone with the buffer.
             ///
@@ -157,6 +162,9 @@ macro_rules! stream_calls {
 
             /// Sends the whole buffer as one message of the lane; the number is short only if an error or a
             /// cancel cut it.
+            ///
+            /// If the future is dropped while the message waits behind others, it does not leave; afterwards
+            /// it leaves whole.
             ///
             /// # Errors
             /// The kernel's, for example EPIPE or ECONNRESET. SIGPIPE is not raised.

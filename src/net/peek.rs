@@ -37,10 +37,9 @@ impl<B: IoBufMut> Future for Peek<'_, B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let buf = this.buf.as_mut().expect("polled after completion");
-        let result = if buf::room(buf) == 0 {
-            Ok(0)
-        } else {
-            match ready!(this.receive.poll_chunk(cx)) {
+        let result = match buf::without_room(buf) {
+            Some(answer) => answer,
+            None => match ready!(this.receive.poll_chunk(cx)) {
                 Ok(chunk) => {
                     let n = buf::fill(buf, &chunk);
                     this.receive.pass((!chunk.is_empty()).then_some(chunk));
@@ -50,7 +49,7 @@ impl<B: IoBufMut> Future for Peek<'_, B> {
                     this.receive.pass(None);
                     Err(error)
                 }
-            }
+            },
         };
         Poll::Ready((result, this.buf.take().expect("just seen")))
     }

@@ -148,8 +148,8 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
                 this.receiver.done();
                 return Poll::Ready((result, buf));
             }
-            if this.buf.as_ref().is_some_and(|buf| buf::room(buf) == 0) {
-                return this.finish(Ok(0));
+            if let Some(answer) = this.buf.as_ref().and_then(buf::without_room) {
+                return this.finish(answer);
             }
             let next = match (this.receiver.poll_next(cx), this.receiver.why) {
                 (Poll::Pending | Poll::Ready(Next::Wait), Some(why)) => {

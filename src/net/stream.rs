@@ -23,8 +23,9 @@ use std::time::Duration;
 /// ordered: a second receiver waits behind the first, a second sender behind the first. Buffers are owned:
 /// they move into the call and come back with the result.
 ///
-/// Dropping a receive loses no byte. Dropping a send does not stop it: the message leaves whole. Dropping the
-/// last handle cancels what is in flight and closes the socket.
+/// Dropping a receive loses no byte. Dropping a send does not stop it: a message that has begun leaves whole.
+/// One that still waits behind other sends has not begun, and does not leave; nobody is told which it was.
+/// Dropping the last handle cancels what is in flight and closes the socket.
 ///
 /// ```
 /// use ringwork::net::{TcpListener, TcpStream};

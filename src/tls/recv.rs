@@ -124,9 +124,9 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let into = &mut this.buf;
-        if buf::room(into.as_ref().expect(POLLED_AGAIN)) == 0 {
+        if let Some(answer) = buf::without_room(into.as_ref().expect(POLLED_AGAIN)) {
             this.receiver.leave();
-            return Poll::Ready((Ok(0), into.take().expect("seen above")));
+            return Poll::Ready((answer, into.take().expect("seen above")));
         }
         let mut n = 0;
         let ready = ready!(this.receiver.poll(cx, &mut |plain| {

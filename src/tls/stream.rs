@@ -7,7 +7,7 @@ use super::recv::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored, send_close};
 use super::session::Session;
 use super::state::Inner;
-use crate::buf::{IoBuf, IoBufMut};
+use crate::buf::{self, IoBuf, IoBufMut};
 use crate::net::{self, TcpStream};
 use socket2::SockRef;
 use std::fmt;
@@ -20,10 +20,10 @@ use std::sync::atomic::Ordering;
 /// [`Connector::connect`](super::Connector::connect).
 ///
 /// Its calls are those of [`TcpStream`]: `Send + Sync`, `&self`, owned buffers, each direction ordered and
-/// one task receiving while another sends. Dropping a receive loses no byte. Dropping a send does not stop
-/// it: the message leaves whole. Dropping the stream cancels what is in flight, but for what the traits of
-/// [`compat`](crate::compat) have taken, and closes the socket without a word, which the peer takes for
-/// truncation: end with [`TlsStream::shutdown_write`].
+/// one task receiving while another sends. Dropping a receive loses no byte. Dropping a send that has begun
+/// does not stop it: the message leaves whole. Dropping the stream cancels what is in flight, but for what
+/// the traits of [`compat`](crate::compat) have taken, and closes the socket without a word, which the peer
+/// takes for truncation: end with [`TlsStream::shutdown_write`].
 ///
 /// ```no_run
 /// use ringwork::tls::TlsStream;
@@ -51,7 +51,7 @@ impl TlsStream {
     }
 
     /// Receives once, behind what the buffer holds; `Ok(0)` is the end that the peer announced (or a buffer
-    /// without room).
+    /// of no capacity). A `Vec` is appended to, so give one `with_capacity`; an array is overwritten.
     ///
     /// Gives what is decrypted and waits only if that is nothing. If the future is dropped, what had
     /// arrived stays with the stream.
@@ -62,6 +62,7 @@ impl TlsStream {
     /// - [`io::ErrorKind::InvalidData`] with a `rustls::Error` in it if the peer breaks the protocol or
     ///   sends an alert, which the error names. Both of these come again with every receive.
     /// - The socket's, for example ECONNRESET; each is reported once.
+    /// - [`io::ErrorKind::InvalidInput`] if the buffer is full, as `vec![0; n]` is.
     pub fn recv<B: IoBufMut>(&self, buf: B) -> Recv<'_, B> {
         Recv::new(&self.inner, buf)
     }
@@ -74,6 +75,9 @@ impl TlsStream {
     /// [`io::ErrorKind::UnexpectedEof`] also if the stream ends before, announced or not; as
     /// [`TlsStream::recv`].
     pub async fn recv_exact<B: IoBufMut>(&self, buf: B) -> (io::Result<()>, B) {
+        if let Some(answer) = buf::without_room(&buf) {
+            return (answer.map(drop), buf);
+        }
         let (mut at, end) = (buf.fill_from(), buf.capacity());
         let mut buf = buf;
         while at < end {

@@ -6,6 +6,7 @@ use crate::pattern;
 use ringwork::buf::AlignedBuf;
 use ringwork::fs::{self, File, OpenOptions};
 use ringwork::time::Duration;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -72,7 +73,10 @@ fn a_read_takes_what_is_there_and_appends_to_the_buffer() {
         let (read, _) = file.read_at(Vec::with_capacity(8), 1 << 40).await;
         assert_eq!(read.unwrap(), 0, "far behind the end");
         let (read, _) = file.read_at(Vec::new(), 0).await;
-        assert_eq!(read.unwrap(), 0, "no room");
+        assert_eq!(read.unwrap(), 0, "nothing is wanted");
+        let (read, buf) = file.read_at(vec![7; 4], 0).await;
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::InvalidInput, "full already");
+        assert_eq!(buf, [7; 4]);
         let (read, array) = file.read_at([0; 4], 6).await;
         assert_eq!((read.unwrap(), &array), (4, b"6789"));
     });
@@ -91,6 +95,8 @@ fn an_exact_read_fills_the_buffer_or_says_that_the_file_ended() {
         assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
         assert_eq!(buf, bytes[bytes.len() - 5..]);
         file.read_exact_at(Vec::new(), 0).await.0.unwrap();
+        let full = file.read_exact_at(vec![0; 8], 0).await.0.unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::InvalidInput);
     });
 }
 

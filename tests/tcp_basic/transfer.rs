@@ -61,6 +61,27 @@ fn a_buffer_without_room_receives_nothing_and_loses_nothing() {
 }
 
 #[test]
+fn a_receive_into_a_full_buffer_is_refused_and_loses_nothing() {
+    on_cores(1, |_| async {
+        let (one, other) = pair().await;
+        one.send_all("12345678").await.0.unwrap();
+        let refused = |error: std::io::Error| {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("with_capacity"), "{error}");
+        };
+        let (n, buf) = other.recv(vec![0; 8]).await;
+        refused(n.unwrap_err());
+        assert_eq!(buf, [0; 8]);
+        refused(other.recv_exact(vec![0; 8]).await.0.unwrap_err());
+        refused(other.peek(vec![0; 8]).await.0.unwrap_err());
+        other.recv_exact(Vec::new()).await.0.unwrap();
+        let (received, buf) = other.recv_exact(vec![0; 8].slice_mut(..)).await;
+        received.unwrap();
+        assert_eq!(buf.into_inner(), b"12345678");
+    });
+}
+
+#[test]
 fn every_kind_of_buffer_can_be_sent() {
     on_cores(1, |_| async {
         let (one, other) = pair().await;

@@ -63,6 +63,9 @@ fn what_there_is_no_room_for_is_lost_and_a_receive_can_tell() {
         let (datagram, _) = other.recv_datagram(Vec::with_capacity(5)).await;
         let datagram = datagram.unwrap();
         assert!(!datagram.is_cut() && datagram.whole == 5);
+        // One that is full of bytes is a mistake, and takes none.
+        let refused = other.recv(vec![0; 9]).await.0.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
         assert_eq!(&other.recv(Vec::with_capacity(9)).await.1, b"next");
     });
 }

@@ -189,7 +189,8 @@ const P50_RATIO: Cost = ("p50", P50.1, Unit::Micros);
 const P99_RATIO: Cost = ("p99", P99.1, Unit::Micros);
 const TENTH_RATIO: Cost = (P99_OF_A_TENTH, TENTH.1, Unit::Micros);
 const P999_RATIO: Cost = ("p99.9", P999.1, Unit::Micros);
-/// The kernel does some of a stream on a thread of its own, for which no process pays: what the CPU was busy for.
+/// The kernel does some of a stream on a thread of its own, for which no process pays: what the CPU was busy
+/// for.
 const BUSY_PER_OP: Cost = ("busy CPU per op", |s| s.per_op(s.busy_ns), Unit::Nanos);
 
 /// Of servers and readers.

@@ -294,7 +294,7 @@ mod tests {
             "-- compare --rounds 5\n```",
             "- commit: abc\n",
             "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met |",
-            "\n1 met (0 of them by the median, 0 by an end of the interval), 0 not met, 0 void (0 of them missed).\n",
+            "\n1 met (0 by the median, 0 by an end), 0 not met, 0 void (0 missed).\n",
         ] {
             assert!(page.contains(text), "{text} is missing in {page}");
         }

@@ -272,8 +272,8 @@ pub(crate) fn print(verdicts: &[Verdict]) {
 }
 
 /// What one must know to read the list.
-pub(crate) const LEGEND: &str = "ringwork / peer; met if the interval reaches the bound, by the median or by an end if not all of it does; \
-     void if the floor is too near, missed if the whole interval is beyond the bound";
+pub(crate) const LEGEND: &str = "ringwork / peer; met if the interval reaches the bound, by the median or \
+     by an end if not all of it does; void if the floor is too near, missed if the whole interval is beyond";
 
 /// The list of verdicts, its headings first.
 pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
@@ -296,8 +296,7 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     let (whole, median, end) = (count(Word::Met), count(Word::MetByMedian), count(Word::MetByEnd));
     let (void, missed) = (count(Word::Void), count(Word::VoidAndMissed));
     format!(
-        "{} met ({median} of them by the median, {end} by an end of the interval), {} not met, {} void \
-         ({missed} of them missed)",
+        "{} met ({median} by the median, {end} by an end), {} not met, {} void ({missed} missed)",
         whole + median + end,
         count(Word::NotMet),
         void + missed,

@@ -61,8 +61,8 @@ pub(super) fn plural(connections: usize) -> String {
     if connections == 1 { "1 connection".to_owned() } else { format!("{connections} connections") }
 }
 
-/// What an echo server is asked for. A receive that fills its buffer makes some ask for more, in vain: a buffer
-/// has room for twice the message.
+/// What an echo server is asked for. A receive that fills its buffer makes some ask for more, in vain: a
+/// buffer has room for twice the message.
 pub(super) fn plan(size: usize, connections: usize) -> Plan {
     Plan::default().with("buffer", (2 * size).max(4096)).with("connections", connections)
 }

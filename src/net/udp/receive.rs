@@ -136,6 +136,11 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
                 self.leave();
                 return Poll::Ready((Err(stopped(why)), self.take_buf()));
             }
+            // A datagram would be lost for nothing.
+            if let Some(Err(full)) = self.buf.as_ref().and_then(buf::without_room) {
+                self.leave();
+                return Poll::Ready((Err(full), self.take_buf()));
+            }
             ready!(self.shared.turn.poll_enter(&mut self.place, cx));
             if let Some(found) = self.take_kept() {
                 self.leave();

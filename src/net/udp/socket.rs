@@ -139,7 +139,8 @@ impl UdpSocket {
     /// back.
     ///
     /// # Errors
-    /// The kernel's; ECONNREFUSED as [`UdpSocket`] says.
+    /// The kernel's; ECONNREFUSED as [`UdpSocket`] says. [`io::ErrorKind::InvalidInput`] if the buffer is
+    /// full, as `vec![0; n]` is: a `Vec` is appended to.
     pub fn recv_from<B: IoBufMut>(&self, buf: B) -> RecvFrom<'_, B> {
         RecvFrom::new(&self.shared, buf, false)
     }

@@ -1,5 +1,5 @@
-//! Local tasks of compio, on its io_uring driver, which asks the kernel for what a ring of one thread can have.
-//! It has no `yield_now`.
+//! Local tasks of compio, on its io_uring driver, which asks the kernel for what a ring of one thread can
+//! have. It has no `yield_now`.
 
 use std::io;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Local tasks of tokio, on its `LocalRuntime`. It has no drivers of I/O and time, as in tokio's own benchmarks of
-//! the current-thread runtime: with them each `yield_now` would ask epoll.
+//! Local tasks of tokio, on its `LocalRuntime`. It has no drivers of I/O and time, as in tokio's own
+//! benchmarks of the current-thread runtime: with them each `yield_now` would ask epoll.
 
 use std::io;
 use std::time::Duration;

@@ -17,8 +17,8 @@ impl PerCore for CurrentThread {
     }
 }
 
-/// The same, with listeners that ask for the connections whose packets arrive on their CPU. Nothing in tokio's
-/// documentation says so; it is what any server could do.
+/// The same, with listeners that ask for the connections whose packets arrive on their CPU. Nothing in
+/// tokio's documentation says so; it is what any server could do.
 pub(crate) struct Near;
 
 impl PerCore for Near {
