@@ -3,9 +3,10 @@
 mod kit;
 
 use kit::{Event, bounded, runtime, wait_for};
+use ringwork::net::UdpSocket;
 use ringwork::runtime::{Builder, Pin, Runtime, Steal, StuckReport, Watchdog};
 use ringwork::task::yield_now;
-use ringwork::time::Duration;
+use ringwork::time::{Duration, sleep};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -172,6 +173,58 @@ fn nothing_leaves_a_stuck_core_where_stealing_is_off() {
         wait_for("all of them", || ran.load(Ordering::SeqCst) == 400);
         assert_eq!(runtime.handle().metrics().cores[1].polls, 0);
     });
+}
+
+/// Each core stuck in turn, known to be so, while `body` runs on a thread that is no core.
+fn beside_each_stuck_core(steal: Steal, body: fn(&Runtime)) {
+    for core in [0, 1] {
+        let reports = Reports::default();
+        let builder = Builder::new().cores(2).pin(Pin::Off).steal(steal);
+        let runtime = builder.watchdog(reports.watchdog(), Duration::from_millis(20)).build().unwrap();
+        let _stuck = Stuck::at(&runtime, core, || ());
+        reports.wait_for(1);
+        body(&runtime);
+    }
+}
+
+/// The ways to steal under which threads that are no cores go past a stuck one: all.
+const ALL: [Steal; 2] = [Steal::After(Duration::from_micros(200)), Steal::Never];
+
+#[test]
+fn timers_of_a_thread_that_is_no_core_fire_while_a_core_is_stuck() {
+    bounded(|| {
+        for steal in ALL {
+            beside_each_stuck_core(steal, |runtime| {
+                (0..10).for_each(|_| runtime.block_on(sleep(Duration::from_millis(1))));
+            });
+        }
+    });
+}
+
+#[test]
+fn ops_of_a_thread_that_is_no_core_complete_while_a_core_is_stuck() {
+    bounded(|| {
+        for steal in ALL {
+            beside_each_stuck_core(steal, |runtime| {
+                for _ in 0..5 {
+                    let text = runtime.block_on(ringwork::fs::read("Cargo.toml")).unwrap();
+                    assert!(text.starts_with(b"["));
+                    runtime.block_on(datagram());
+                }
+            });
+        }
+    });
+}
+
+/// Sends a datagram to a new socket and receives it there.
+async fn datagram() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = receiver.local_addr().unwrap();
+    sender.send_to("hello", address).await.0.unwrap();
+    let (received, buf) = receiver.recv_from(Vec::with_capacity(8)).await;
+    received.unwrap();
+    assert_eq!(buf, b"hello");
 }
 
 /// What a watchdog has said.

@@ -158,6 +158,8 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
                 report.stuck_cores.push(index);
                 let owned = &shared.cores[index].owned;
                 note(&mut report, &Alive::of(owned));
+                // The others have closed their inboxes, or are about to. This one's nobody reads.
+                shared.reach.leave();
                 // Its local tasks stay with it; what may end on any thread ends here.
                 owned.close_and_shutdown();
             }

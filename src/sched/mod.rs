@@ -124,7 +124,8 @@
 //! - if there is such work, or some in the injector, and a core is parked, the monitor asks that one, one
 //!   per look;
 //! - `Send` tasks of that core that are woken elsewhere make a *detour*: to the waker's core if that is
-//!   well, else as if spawned from outside. What comes from outside goes to a core that is well (pick.rs);
+//!   well, else as if spawned from outside. What comes from outside goes to a core that is well: tasks
+//!   (pick.rs), and the ops and timers that threads make which are no cores (base/reach.rs);
 //! - servers accept from its listener (`serve`), and its watchers are woken (stuck.rs).
 //!
 //! The watchdog (watchdog.rs) is told how long it has been, and reports core, thread, task and where that
@@ -138,9 +139,9 @@
 //! Only a task that is `Send` can, and not under `Steal::Never`.
 //!
 //! # `Steal::Never`
-//! No core is hungry, none searches, and none is flagged as stuck (the watchdog still reports). A full
-//! steal queue spills into a list of the core's own, and the injector stays empty. Nothing ever leaves its
-//! core.
+//! No core is hungry, none searches, and none is flagged as stuck: the watchdog still reports, and threads
+//! that are no cores still go past it with new ops and timers, if there is a monitor. A full steal queue
+//! spills into a list of the core's own, and the injector stays empty. Nothing ever leaves its core.
 //!
 //! # A clock that stands
 //! Under `time::pause` (one core only) a core with nothing left to run, its background queue included, does

@@ -11,12 +11,14 @@
 //! foreign code the loop calls), and has been for nearly as long. One that is parked, was rung and has not
 //! woken for as long does not answer (stopped, or starved of CPU).
 //! - The core is flagged (stuck.rs): awake cores take over its `Send` work once a turn, wakes and foreign
-//!   spawns of `Send` tasks go past it, servers accept from its listener.
+//!   spawns of `Send` tasks go past it, servers accept from its listener. So do, also under
+//!   `Steal::Never`, new ops and timers of threads that are no cores (base/reach.rs).
 //! - If it has such work and a core is parked, that one is rung, one per look.
 //! - The watchdog is told how long it has been (watchdog.rs).
 //!
 //! The flag goes with the first look that sees a new turn. Not helped: its `!Send` tasks, its background
-//! queue, its ops in flight. Under `Steal::Never` nothing is flagged, and only the watchdog is served.
+//! queue, its ops in flight and its timers. Under `Steal::Never` nothing is flagged: there the watchdog is
+//! served, and threads that are no cores.
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
@@ -158,16 +160,17 @@ impl Monitor {
     }
 
     fn act_on(&mut self, core: usize, sight: Sight, now: Instant) {
-        let is_stuck = match sight {
-            Sight::Stuck(stretch) => {
-                self.watch.stuck(&self.shared, core, stretch, now);
-                true
-            }
-            Sight::Rests | Sight::Turns => {
-                self.watch.well(core);
-                false
-            }
-        };
+        // First: whoever the watchdog tells finds what follows done.
+        self.flag(core, matches!(sight, Sight::Stuck(_)));
+        match sight {
+            Sight::Stuck(stretch) => self.watch.stuck(&self.shared, core, stretch, now),
+            Sight::Rests | Sight::Turns => self.watch.well(core),
+        }
+    }
+
+    /// Sees to it that others help `core`, or no longer.
+    fn flag(&self, core: usize, is_stuck: bool) {
+        self.shared.reach.avoid(core, is_stuck);
         if self.shared.config.appetite.is_none() {
             return;
         }

@@ -9,7 +9,8 @@
 //!    wait for the kernel (kernel-notes/ring-close.md).
 //!
 //! A core that misses a barrier (stuck in a poll) is left behind with all it owns; the others go on without
-//! it.
+//! it. Its inbox stays open, because only the core itself may close it, after its local tasks; who is no core
+//! is told that the runtime is gone by another one (base/reach.rs).
 #![forbid(unsafe_code)]
 
 use super::current::Core;

@@ -288,6 +288,46 @@ fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
     });
 }
 
+/// Also where every core was left behind, so that none has closed its inbox.
+#[test]
+fn timers_and_ops_of_a_runtime_that_left_a_core_behind_end_on_every_thread() {
+    bounded(|| {
+        for cores in [1, 2] {
+            let runtime = runtime(cores);
+            let handle = runtime.handle().clone();
+            let over = Arc::new(AtomicBool::new(false));
+            let (stop, begun) = (Arc::clone(&over), Event::default());
+            let begin = begun.clone();
+            let endless = runtime.handle().spawn_on(0, move || async move {
+                begin.set();
+                while !stop.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            });
+            begun.wait_blocking();
+            let report = runtime.shutdown_timeout(Duration::from_millis(100));
+            assert_eq!(report.stuck_cores, [0], "{report}");
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    let handle = handle.clone();
+                    std::thread::spawn(move || {
+                        let text = handle.block_on(ringwork::fs::read("Cargo.toml"));
+                        assert!(text.unwrap_err().to_string().contains("runtime"));
+                        handle.block_on(sleep(Duration::from_millis(1)));
+                    })
+                })
+                .collect();
+            for thread in threads {
+                let payload = thread.join().expect_err("a timer of a runtime that is gone");
+                let message = payload.downcast_ref::<String>().expect("a message");
+                assert!(message.contains("shut down"), "{message}");
+            }
+            over.store(true, Ordering::SeqCst);
+            let _ = futures_executor::block_on(endless);
+        }
+    });
+}
+
 #[test]
 fn a_job_that_does_not_end_is_counted() {
     bounded(|| {
