@@ -148,6 +148,49 @@ fn tasks_that_the_start_hook_spawns_run() {
 }
 
 #[test]
+fn a_start_hook_may_give_tasks_and_calls_to_cores_that_have_not_started() {
+    bounded(|| {
+        for _ in 0..20 {
+            let (tasks, given) = std::sync::mpsc::channel();
+            let hook = move |core| {
+                if core == 0 {
+                    let task = ringwork::spawn_on(7, || async { ringwork::core::current() });
+                    let call = Handle::current().call(6, ringwork::core::current);
+                    tasks.send((task, call)).unwrap();
+                }
+            };
+            let runtime = Builder::new().cores(8).pin(Pin::Off).on_core_start(hook).build().unwrap();
+            let (task, call) = given.recv().unwrap();
+            assert_eq!(runtime.block_on(task).unwrap(), Some(7));
+            assert_eq!(runtime.block_on(call).unwrap(), Some(6));
+        }
+    });
+}
+
+/// Whether those cores had their rings by then or not.
+#[test]
+fn tasks_given_to_other_cores_by_the_hook_of_a_failed_build_end_as_cancelled() {
+    bounded(|| {
+        for _ in 0..10 {
+            let (tasks, given) = std::sync::mpsc::channel();
+            let hook = move |core| {
+                if core == 0 {
+                    let task = ringwork::spawn_on(7, || async {});
+                    tasks.send((task, Handle::current())).unwrap();
+                }
+                assert_ne!(core, 0, "refused");
+            };
+            let started = Builder::new().cores(8).pin(Pin::Off).on_core_start(hook).build();
+            started.expect_err("core 0 did not start");
+            let (task, handle) = given.recv().unwrap();
+            assert!(futures_executor::block_on(task).unwrap_err().is_cancelled());
+            let late = handle.spawn_on(7, || async {});
+            assert!(futures_executor::block_on(late).unwrap_err().is_cancelled());
+        }
+    });
+}
+
+#[test]
 fn a_start_hook_that_panics_fails_the_build() {
     bounded(|| {
         for bad in [0, 1] {

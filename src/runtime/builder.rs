@@ -277,6 +277,9 @@ impl Builder {
     }
 
     /// Called on each core's thread with its number, before it runs anything. A panic in it fails `build`.
+    ///
+    /// Tasks that it spawns, on whatever core, run once all cores have started, and are cancelled if `build`
+    /// fails.
     pub fn on_core_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_core_start = Some(Arc::new(hook));
         self

@@ -1,8 +1,9 @@
 //! A core's thread: placed, given its ring, run, ended.
 //!
 //! Owns the order of start-up: pin first, then make the ring and the pool on the thread that will use them,
-//! then report, and run only once all cores are there. It also owns phase 5 of a core's end: close the ring,
-//! or leak it.
+//! then report, and run only once all cores are there. A core's hook may reach all others from the first, in
+//! whatever state they are: what it sends waits in their inboxes, and is cancelled if the build fails. This
+//! file also owns phase 5 of a core's end: close the ring, or leak it.
 #![forbid(unsafe_code)]
 
 use super::builder::{Hook, Seat};
@@ -136,14 +137,14 @@ impl Start {
     }
 
     fn run_inside(self) {
+        // Other cores' hooks may have made tasks for this one already; they come with its first turn.
+        self.handle.shared().cores[self.index].claim();
         let ring = match self.make_ring() {
             Ok(ring) => Rc::new(ring),
             Err(error) => return drop(self.ready.send(Err(error))),
         };
         let _keep = Keep(Some(Rc::clone(&ring)));
         let Self { index, seat, handle, hook, ready, go, ended, .. } = self;
-        // Nobody has a handle yet that could make a task for this core.
-        handle.shared().cores[index].claim();
         let _ring = ring::enter(Rc::clone(&ring));
         let worker = Self::worker(&handle, index, seat, &ring);
         if let Err(error) = call(hook.as_ref(), index) {

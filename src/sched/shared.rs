@@ -70,8 +70,9 @@ pub(crate) struct CoreShared {
     pub(crate) running: Apart<Running>,
     /// The CPU the core is pinned to.
     pub(crate) cpu: Option<usize>,
-    /// The mark of the core's thread; set before the core reports.
-    pub(crate) mark: OnceLock<Mark>,
+    /// The mark of the core's thread. It is there before the thread is: who has a handle may make tasks for a
+    /// core that has not started, as the start hook of another does, or that never will.
+    mark: Mark,
     /// The core's thread, for reports.
     pub(crate) thread: AtomicU64,
 }
@@ -99,15 +100,14 @@ impl CoreShared {
             idle: Idleness::new(),
             running: Apart::default(),
             cpu,
-            mark: OnceLock::new(),
+            mark: Mark::reserve(),
             thread: AtomicU64::new(0),
         }
     }
 
-    /// On the core's own thread, before it reports: the core's local tasks are this thread's.
+    /// On the core's own thread, once, before it has any task: the core's local tasks are this thread's.
     pub(crate) fn claim(&self) {
-        let first = self.mark.set(Mark::here()).is_ok();
-        debug_assert!(first, "a core has one thread");
+        self.mark.take();
     }
 }
 
@@ -335,8 +335,8 @@ impl Shared {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
-        let mark = *self.cores[home].mark.get().expect("a core has its mark before anybody has a handle");
-        task::new_elsewhere(make, Scheduler::over(Arc::clone(self), home), mark, attributes)
+        let scheduler = Scheduler::over(Arc::clone(self), home);
+        task::new_elsewhere(make, scheduler, self.cores[home].mark, attributes)
     }
 
     /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a

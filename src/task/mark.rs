@@ -26,6 +26,18 @@ impl Mark {
         }))
     }
 
+    /// The mark of a thread that is to be.
+    pub(crate) fn reserve() -> Self {
+        Mark(new_number())
+    }
+
+    /// The calling thread, which is no local task's home yet, bears this mark from now on. No other thread
+    /// may take it, and this one not again.
+    pub(crate) fn take(self) {
+        debug_assert_ne!(self, Self::ANY);
+        with_thread_number(|number| number.set(self.0));
+    }
+
     /// The calling thread is no longer the home of its local tasks, all of which are over: what happens to
     /// them from now on happens from afar, here too (`remote.rs`).
     pub(crate) fn retire() {
@@ -48,11 +60,15 @@ impl Mark {
 
 #[cold]
 fn renumber(number: &Cell<u64>) -> u64 {
-    // Not part of any protocol: only uniqueness counts, which a read-modify-write gives in any ordering.
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    let new = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = new_number();
     number.set(new);
     new
+}
+
+fn new_number() -> u64 {
+    // Not part of any protocol: only uniqueness counts, which a read-modify-write gives in any ordering.
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -81,5 +97,18 @@ mod tests {
         .join()
         .unwrap();
         assert_ne!(before, after);
+    }
+
+    #[test]
+    fn a_mark_that_is_there_before_its_thread_admits_nobody_until_it_is_taken() {
+        let mark = Mark::reserve();
+        assert!(!mark.admits_this_thread());
+        let taken = std::thread::spawn(move || {
+            assert!(!mark.admits_this_thread());
+            mark.take();
+            mark.admits_this_thread() && Mark::here() == mark
+        });
+        assert!(taken.join().unwrap());
+        assert!(!mark.admits_this_thread());
     }
 }
