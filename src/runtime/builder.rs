@@ -279,7 +279,7 @@ impl Builder {
     /// Called on each core's thread with its number, before it runs anything. A panic in it fails `build`.
     ///
     /// Tasks that it spawns, on whatever core, run once all cores have started, and are cancelled if `build`
-    /// fails.
+    /// fails. Blocking jobs run at once; those that still wait for a thread when `build` fails are cancelled.
     pub fn on_core_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_core_start = Some(Arc::new(hook));
         self
@@ -319,7 +319,8 @@ impl Builder {
     /// Starts all cores and waits until each has its ring.
     ///
     /// # Errors
-    /// [`StartError`], which names cause and cure. Nothing is left running then.
+    /// [`StartError`], which names cause and cure. Nothing is left running then, but for a blocking job of a
+    /// start hook that has not ended 5 s later.
     ///
     /// # Panics
     /// If the clock is to stand ([`start_paused`](Self::start_paused)) and there is to be more than one core.

@@ -6,7 +6,7 @@
 //! file also owns phase 5 of a core's end: close the ring, or leak it.
 #![forbid(unsafe_code)]
 
-use super::builder::{Hook, Seat};
+use super::builder::{DROP_PATIENCE, Hook, Seat};
 use super::companion;
 use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
@@ -113,14 +113,23 @@ pub(super) fn start_all(
     let monitor = monitor.inspect_err(|_| {
         // Without the go the threads end by themselves.
         gates.clear();
-        threads.drain(..).for_each(|core| drop(core.thread.join()));
-        plan.handle.shared().bury();
+        undo(plan.handle, std::mem::take(&mut threads));
     })?;
     for gate in &gates {
         // A core that reported and then died shows in its `ended`.
         let _ = gate.send(());
     }
     Ok(Runtime::new(plan.handle.clone(), threads, monitor))
+}
+
+/// A start has failed: ends what its cores and their hooks have begun. Jobs that wait for a thread of the
+/// pool are cancelled first, in case a core's end waits for one; those that run have their time.
+fn undo(handle: &Handle, threads: Vec<CoreThread>) {
+    let pool = handle.pool();
+    pool.close();
+    threads.into_iter().for_each(|core| drop(core.thread.join()));
+    handle.shared().bury();
+    let _ = pool.shutdown(Instant::now() + DROP_PATIENCE);
 }
 
 impl Start {

@@ -1,9 +1,11 @@
 //! Runtimes one after the other: each gives back what it took.
 
-use crate::kit::{bounded, echo_server, process, runtime, talk, wait_for};
-use ringwork::runtime::{Builder, Pin, Runtime};
+use crate::kit::{Event, bounded, echo_server, process, runtime, talk, wait_for};
+use ringwork::runtime::{Builder, Handle, Pin, Runtime};
 use ringwork::time::{Duration, sleep};
 use std::net;
+use std::sync::mpsc;
+use std::thread;
 
 /// A bit of everything, some of it still going on when the runtime ends.
 fn use_it(runtime: &Runtime, echo: net::SocketAddr) {
@@ -125,6 +127,57 @@ fn a_runtime_that_fails_to_start_leaves_nothing_however_much_its_hooks_have_spaw
         start().on_core_start(hook).build().expect_err("the hook panics on core 1");
         wait_for("all cores to end", || process::threads_named("ringwork").is_empty());
         assert_eq!(process::descriptors(), before);
+    });
+}
+
+#[test]
+fn a_runtime_that_fails_to_start_ends_its_blocking_pool() {
+    process::alone(|| {
+        bounded(|| {
+            let (jobs, waiting) = mpsc::channel();
+            let hook = move |core| {
+                assert!(core == 0, "not this one");
+                let begun = Event::default();
+                let begin = begun.clone();
+                let first = ringwork::spawn_blocking(move || begin.set());
+                begun.wait_blocking();
+                jobs.send((first, Handle::current())).unwrap();
+            };
+            let builder = Builder::new().cores(2).pin(Pin::Off).thread_keep_alive(Duration::MAX);
+            builder.on_core_start(hook).build().expect_err("the hook panics on core 1");
+            let (first, handle) = waiting.recv().unwrap();
+            futures_executor::block_on(first).unwrap();
+            let late = handle.spawn_blocking(|| ());
+            assert!(futures_executor::block_on(late).unwrap_err().is_cancelled());
+            wait_for("the pool to end", || process::threads_named("rw-pool").is_empty());
+        });
+    });
+}
+
+#[test]
+fn a_runtime_that_fails_to_start_cancels_the_jobs_that_wait() {
+    bounded(|| {
+        let (jobs, waiting) = mpsc::channel();
+        let hook = move |core| {
+            assert!(core == 0, "not this one");
+            let begun = Event::default();
+            let begin = begun.clone();
+            let (open, gate) = mpsc::channel::<()>();
+            let first = ringwork::spawn_blocking(move || {
+                begin.set();
+                gate.recv().is_err()
+            });
+            begun.wait_blocking();
+            let second = ringwork::spawn_blocking(|| ());
+            jobs.send((first, second, open)).unwrap();
+        };
+        let builder = Builder::new().cores(2).pin(Pin::Off).max_blocking_threads(1);
+        let start = thread::spawn(move || builder.on_core_start(hook).build());
+        let (first, second, open) = waiting.recv().unwrap();
+        assert!(futures_executor::block_on(second).unwrap_err().is_cancelled());
+        drop(open);
+        assert!(futures_executor::block_on(first).unwrap());
+        start.join().unwrap().expect_err("the hook panics on core 1");
     });
 }
 
