@@ -98,6 +98,10 @@ impl<T> std::fmt::Debug for CoreLocal<T> {
 
 /// Declares a value of which every core has its own. It need be neither `Send` nor `Sync`.
 ///
+/// It is dropped when the core's thread ends, after the core's tasks and ring. A destructor that does not
+/// return in the time that the shutdown has makes the core one that is
+/// [left behind](crate::runtime::ShutdownReport::stuck_cores).
+///
 /// ```
 /// use std::cell::Cell;
 /// ringwork::core_local! {

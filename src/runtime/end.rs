@@ -1,8 +1,15 @@
 //! How a runtime ends: at once, or once its tasks have.
 //!
-//! Owns who waits for the end (the caller, or a helper thread if the caller is a part of what ends) and the
-//! report. The phases are the scheduler's (`sched::shutdown`), and so is finding out that all tasks have
-//! ended (`sched::drain`).
+//! Owns who waits for the end (the caller, or a helper thread if the caller is a part of what ends), for how
+//! long, and the report. The phases are the scheduler's (`sched::shutdown`), and so is finding out that all
+//! tasks have ended (`sched::drain`).
+//!
+//! # A core and its thread
+//! A core says that it has ended when it is through all phases but the last, which closes the ring. Then its
+//! thread drops its thread-local values, every `core_local!` among them: foreign code, which may wait for
+//! anything, even for what the caller does next. So both are waited for until the deadline, and a moment
+//! more: first for all cores' words, then for all threads, which end at the same time. A core that misses
+//! either is left behind and is reported as stuck.
 #![forbid(unsafe_code)]
 
 use super::builder::DROP_PATIENCE;
@@ -13,6 +20,7 @@ use super::monitor::MonitorThread;
 use super::report::{AliveTask, ShutdownReport};
 use crate::sched::{self, ALIVE_LISTED, Alive, Shared};
 use crate::sys::fork;
+use crate::sys::join::join_until;
 use crate::time;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, PoisonError};
@@ -21,7 +29,7 @@ use std::time::{Duration, Instant};
 
 /// What the end may take after a drain: enough for the kernel to give back what is in flight.
 const AFTER_DRAIN: Duration = Duration::from_secs(1);
-/// How long a core that has come to its end may take to say so.
+/// How long a core that has come to its end may take to say so, and the threads of all to be gone.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 /// What runs a runtime.
@@ -36,8 +44,10 @@ impl Runtime {
     ///
     /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
     /// left behind with its local tasks and its ring, and its other tasks are dropped by the thread that
-    /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. The
-    /// report names the tasks that were alive when the end began.
+    /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. A core
+    /// whose thread is stuck at its very end, in the destructor of a [`core_local!`](crate::core_local) or
+    /// thread-local value, is left behind too. The report names the tasks that were alive when the end began.
+    /// It may come some tenths of a second after `patience`, for cores that are about to end.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.
@@ -145,6 +155,7 @@ fn deadline_in(patience: Duration) -> Instant {
 
 fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> ShutdownReport {
     let mut report = ShutdownReport::default();
+    let mut ending = Vec::new();
     for (index, core) in cores.into_iter().enumerate() {
         // A core has as long as the deadline says, and a moment to say that it ended.
         let left = deadline.saturating_duration_since(Instant::now()) + LAST_WORD;
@@ -152,7 +163,7 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
             Ok(ended) => {
                 report.leaked_ops += ended.leaked_ops;
                 note(&mut report, &ended.alive);
-                let _ = core.thread.join();
+                ending.push((index, core.thread));
             }
             Err(RecvTimeoutError::Timeout) => {
                 report.stuck_cores.push(index);
@@ -164,9 +175,13 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
                 owned.close_and_shutdown();
             }
             // It ended before it began, which `build` has reported.
-            Err(RecvTimeoutError::Disconnected) => drop(core.thread.join()),
+            Err(RecvTimeoutError::Disconnected) => ending.push((index, core.thread)),
         }
     }
+    let until = deadline.max(Instant::now()) + LAST_WORD;
+    let late = ending.into_iter().filter_map(|(index, thread)| (!join_until(thread, until)).then_some(index));
+    report.stuck_cores.extend(late);
+    report.stuck_cores.sort_unstable();
     for core in report.stuck_cores.clone() {
         note_culprit(&mut report, shared, core);
     }

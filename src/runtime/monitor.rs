@@ -9,12 +9,14 @@ use crate::sched::Shared;
 use crate::sched::monitor::Monitor;
 use crate::sched::watchdog::Watchdog;
 use crate::sys::cpu;
+use crate::sys::join::join_until;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the end of a runtime waits for a watchdog's callback that is still running.
+/// How long the end of a runtime waits for a watchdog's callback that is still running, and for what that has
+/// left in its thread.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The monitor's thread.
@@ -50,8 +52,8 @@ impl MonitorThread {
     /// its callback is left behind.
     pub(super) fn join(self) {
         if self.ended.recv_timeout(PATIENCE).is_ok() {
-            // A panic there has been reported, and there is nobody to hand it to.
-            let _ = self.thread.join();
+            // The callback may have made thread-local values.
+            let _ = join_until(self.thread, Instant::now() + PATIENCE);
         }
     }
 }

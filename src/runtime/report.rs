@@ -10,7 +10,8 @@ use std::panic::Location;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Cores that did not come to the end in time (stuck in a poll): left behind with all they own.
+    /// Cores that did not come to the end in time: left behind with all they own. They are stuck in a poll,
+    /// or their threads are, after all else, in the destructor of a core-local or thread-local value.
     pub stuck_cores: Vec<usize>,
     /// Ops that had no final completion in time, leaked with their ring.
     pub leaked_ops: usize,

@@ -9,6 +9,7 @@ pub(crate) mod cpu;
 pub(crate) mod eventfd;
 pub(crate) mod fork;
 pub(crate) mod io;
+pub(crate) mod join;
 pub(crate) mod limits;
 pub(crate) mod map;
 pub(crate) mod signal;

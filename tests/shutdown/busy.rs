@@ -1,15 +1,16 @@
 //! A runtime that ends amid work: ops of every kind in flight, a core that does not come back.
 
-use crate::kit::{Event, Folder, bounded, process, runtime, wait_for};
+use crate::kit::{Event, Folder, OnDrop, bounded, process, runtime, wait_for};
 use ringwork::buf::AlignedBuf;
 use ringwork::fs::{File, OpenOptions};
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Runtime, ShutdownReport};
 use ringwork::task::JoinHandle;
 use ringwork::time::{Duration, Instant, sleep};
+use std::cell::RefCell;
 use std::net;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 fn in_flight(runtime: &Runtime) -> u64 {
     runtime.handle().metrics().cores.iter().map(|core| core.in_flight).sum()
@@ -325,6 +326,33 @@ fn timers_and_ops_of_a_runtime_that_left_a_core_behind_end_on_every_thread() {
             over.store(true, Ordering::SeqCst);
             let _ = futures_executor::block_on(endless);
         }
+    });
+}
+
+ringwork::core_local! {
+    static LAST: RefCell<Option<OnDrop<Box<dyn FnMut()>>>> = RefCell::new(None);
+}
+
+#[test]
+fn a_core_whose_values_do_not_let_go_is_left_behind_in_time_and_named() {
+    process::alone(|| {
+        bounded(|| {
+            for stays in [0, 1] {
+                let runtime = runtime(2);
+                let (open, gate) = mpsc::channel::<()>();
+                let keep = move || {
+                    let wait: Box<dyn FnMut()> = Box::new(move || assert!(gate.recv().is_err()));
+                    LAST.with(|last| *last.borrow_mut() = Some(OnDrop(wait)));
+                };
+                runtime.block_on(runtime.handle().call(stays, keep)).unwrap();
+                let report = runtime.shutdown_timeout(Duration::from_millis(300));
+                assert_eq!(report.stuck_cores, [stays], "{report}");
+                assert_eq!((report.leaked_ops, report.tasks_alive), (0, 0), "{report}");
+                // Only now: the value waits for what comes after the shutdown.
+                drop(open);
+                wait_for("the core to end", || process::threads_named("ringwork").is_empty());
+            }
+        });
     });
 }
 

@@ -9,6 +9,7 @@ use super::died;
 use super::until::{Kept, Until};
 use crate::runtime::companion::{Companion, Inside};
 use crate::sys::cpu;
+use crate::sys::join::join_until;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How long a helper that has come to its end may take to say so.
+/// How long a helper that has come to its end may take to say so, and its thread to be gone.
 const LAST_WORD: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -101,8 +102,9 @@ impl Companion for Helper {
         let Some(join) = thread.join.take() else { return };
         let left = deadline.saturating_duration_since(Instant::now()) + LAST_WORD;
         if thread.ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected) {
-            // A panic there has been reported, and there is nobody to hand it to.
-            let _ = join.join();
+            // A panic there has been reported, and there is nobody to hand it to. tokio's tasks may have left
+            // values in their thread.
+            let _ = join_until(join, deadline.max(Instant::now()) + LAST_WORD);
         }
     }
 }
