@@ -7,7 +7,8 @@ use crate::buf::IoBuf;
 use std::io;
 use std::path::Path;
 
-/// Bytes asked for at a time when a file does not say how long it is.
+/// Bytes asked for at a time when a file does not say how long it is. Files of `/proc` call themselves empty,
+/// and some give their content only to a read at its beginning, as much of it as is asked for.
 const CHUNK: usize = 64 * 1024;
 
 /// Reads a whole file.
@@ -17,10 +18,14 @@ const CHUNK: usize = 64 * 1024;
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
     let expected = usize::try_from(file.metadata().await?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    // One more byte of room, so that the end is seen without growing the vector.
+    let room = match expected {
+        0 => CHUNK,
+        // One more byte of room, so that the end is seen without growing the vector.
+        expected => expected.saturating_add(1),
+    };
     let mut bytes = Vec::new();
     // A sparse file may claim to be larger than any memory.
-    bytes.try_reserve_exact(expected.saturating_add(1)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    bytes.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
     loop {
         if bytes.len() == bytes.capacity() {
             bytes.reserve(CHUNK);
@@ -29,6 +34,9 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let (read, buf) = file.read_at(bytes, at).await;
         bytes = buf;
         if read? == 0 {
+            if expected == 0 {
+                bytes.shrink_to_fit();
+            }
             return Ok(bytes);
         }
     }

@@ -58,6 +58,43 @@ fn a_file_that_does_not_say_how_long_it_is_is_read_to_its_end() {
     });
 }
 
+/// The kernel gives such a value from its beginning in one read; a read of what is left finds nothing.
+#[test]
+fn settings_of_the_kernel_are_read_whole() {
+    on_a_core(|_| async move {
+        let mut there = 0;
+        for name in [
+            "kernel/pid_max",
+            "net/core/somaxconn",
+            "fs/file-max",
+            "vm/swappiness",
+            "net/ipv4/ip_local_port_range",
+            "kernel/hostname",
+        ] {
+            let path = format!("/proc/sys/{name}");
+            // A container need not have them all.
+            let Ok(expected) = std::fs::read(&path) else { continue };
+            there += 1;
+            assert_eq!(fs::read(&path).await.unwrap(), expected, "{path}");
+            assert_eq!(fs::read_to_string(&path).await.unwrap().into_bytes(), expected, "{path}");
+        }
+        assert!(there > 0, "no settings in /proc/sys");
+    });
+}
+
+#[test]
+fn a_file_that_was_read_whole_takes_no_more_memory_than_it_has_bytes() {
+    on_a_core(|folder| async move {
+        for len in [0, 5, 100_000] {
+            let bytes = fs::read(folder.file("real", pattern(len))).await.unwrap();
+            // One more is asked for, to see the end.
+            assert!(bytes.capacity() <= len + 1, "{} for {len}", bytes.capacity());
+        }
+        let bytes = fs::read("/proc/sys/kernel/pid_max").await.unwrap();
+        assert!(bytes.capacity() <= 64, "{} for {}", bytes.capacity(), bytes.len());
+    });
+}
+
 #[test]
 fn a_read_takes_what_is_there_and_appends_to_the_buffer() {
     on_a_core(|folder| async move {
