@@ -89,13 +89,14 @@ impl OpenOptions {
         self
     }
 
-    /// The mode of a file that is created.
+    /// The mode of a file that is created, less the umask. Bits that say what kind of file it is are ignored.
     pub const fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// More `O_*` flags of `open(2)`, for example `libc::O_DIRECT`.
+    /// More `O_*` flags of `open(2)`, for example `libc::O_DIRECT`. Those for the access (`O_ACCMODE`) are
+    /// ignored.
     pub const fn custom_flags(mut self, flags: i32) -> Self {
         self.flags = flags;
         self
@@ -112,7 +113,7 @@ impl OpenOptions {
         if changes && !(self.write || self.append) || self.truncate && self.append {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let mut flags = access | libc::O_CLOEXEC | self.flags;
+        let mut flags = access | libc::O_CLOEXEC | (self.flags & !libc::O_ACCMODE);
         for (wanted, flag) in [
             (self.append, libc::O_APPEND),
             (self.truncate && !self.create_new, libc::O_TRUNC),
@@ -133,7 +134,8 @@ impl OpenOptions {
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let flags = self.to_flags()?;
         let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
-        let mode = if creates { self.mode } else { 0 };
+        // The kernel refuses others here (`openat2(2)`), and ignores them in `open(2)`.
+        let mode = if creates { self.mode & 0o7777 } else { 0 };
         let how = Box::new(open_how(flags, mode, 0));
         let path = c_path(path.as_ref())?;
         Op::new(Open { dir: None, path, how }).await.map(|fd| File::from_fd(fd, flags & libc::O_DIRECT != 0))

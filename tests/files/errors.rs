@@ -106,6 +106,44 @@ fn create_new_refuses_what_is_there_and_modes_are_obeyed() {
     });
 }
 
+/// `open(2)` does not look at such bits, and a mode out of metadata has them.
+#[test]
+fn a_mode_may_say_what_kind_of_file_it_is_of() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let folder = Folder::new();
+        let like = folder.file("like", "x");
+        std::fs::set_permissions(&like, PermissionsExt::from_mode(0o640)).unwrap();
+        runtime.block_on(async {
+            let mode = fs::metadata(&like).await.unwrap().permissions().mode();
+            assert_ne!(mode & libc::S_IFREG, 0);
+            let mode_of = |path| std::fs::metadata(path).unwrap().permissions().mode();
+            let options = OpenOptions::new().write(true).create_new(true).mode(mode);
+            options.open(folder.join("new")).await.unwrap();
+            assert_eq!(mode_of(folder.join("new")) & 0o777 & !0o640, 0);
+            fs::DirBuilder::new().mode(mode | 0o100).create(folder.join("folder")).await.unwrap();
+            assert_eq!(mode_of(folder.join("folder")) & 0o777 & !0o740, 0);
+            fs::set_permissions(folder.join("new"), PermissionsExt::from_mode(mode | 0o4000)).await.unwrap();
+            assert_eq!(mode_of(folder.join("new")), libc::S_IFREG | 0o4640);
+        });
+    });
+}
+
+#[test]
+fn further_flags_do_not_change_which_access_was_asked_for() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let folder = Folder::new();
+        let path = folder.file("file", "content");
+        runtime.block_on(async {
+            let options = OpenOptions::new().read(true).custom_flags(libc::O_WRONLY | libc::O_NOFOLLOW);
+            let file = options.open(&path).await.unwrap();
+            assert_eq!(file.read_at([0; 20], 0).await.0.unwrap(), 7);
+            assert_eq!(errno(file.write_at("x", 0).await.0), Some(libc::EBADF));
+        });
+    });
+}
+
 #[test]
 fn the_wrong_direction_fails_and_the_file_goes_on() {
     bounded(|| {
