@@ -13,7 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -184,21 +184,50 @@ impl Poor {
         command
     }
 
+    /// The example `name`, which may lock `bytes`, as root of a user namespace of its own: it has every
+    /// capability there, and none where the kernel counts what is locked. `None` if this user may make none.
+    fn as_root_of_a_namespace(&self, name: &str, bytes: u64) -> Option<Command> {
+        let make = |program: &Path| {
+            let mut command = programs::piped(Path::new("unshare"));
+            command.args(["--user", "--map-root-user"]).arg(program).current_dir(&self.folder);
+            become_somebody(&mut command);
+            command
+        };
+        if !make(Path::new("true")).status().is_ok_and(|status| status.success()) {
+            println!("skipped: no user namespaces for this user, or no unshare(1)");
+            return None;
+        }
+        let mut command = make(&self.program(name));
+        command.args(args_of(name));
+        limit(&mut command, libc::RLIMIT_MEMLOCK, bytes);
+        Some(command)
+    }
+
     /// The example `name` with the limits that this test has.
     fn unlimited(&self, name: &str) -> Command {
+        let mut command = programs::piped(&self.program(name));
+        command.args(args_of(name)).current_dir(&self.folder);
+        become_somebody(&mut command);
+        command
+    }
+
+    /// A copy of the example `name` that any user may run.
+    fn program(&self, name: &str) -> PathBuf {
         let program = self.folder.join(name);
         if !program.exists() {
             fs::copy(programs::path(name), &program).expect("there is room for a copy");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the copy is ours");
         }
-        let mut command = programs::piped(&program);
-        command.args(args_of(name)).current_dir(&self.folder);
-        if is_root() {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let user = 1_000_000 + std::process::id() * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
-            command.uid(user).gid(user);
-        }
-        command
+        program
+    }
+}
+
+/// As root: the program runs as a user whom nobody else is.
+fn become_somebody(command: &mut Command) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    if is_root() {
+        let user = 1_000_000 + std::process::id() * 100 + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        command.uid(user).gid(user);
     }
 }
 
@@ -266,7 +295,11 @@ fn a_refused_thread_is_named_with_the_limits_that_may_refuse_it() {
 
 /// An echo server with so much locked memory starts, serves and ends.
 fn serves_within(poor: &Poor, bytes: u64, cores: &str) {
-    let mut command = poor.example("echo", bytes);
+    serves(poor.example("echo", bytes), cores);
+}
+
+/// The echo server `command` starts, serves and ends.
+fn serves(mut command: Command, cores: &str) {
     command.args(["--cores", cores]);
     let server = Server::start(command);
     let client = TcpStream::connect(server.address()).expect("the server accepts");
@@ -294,6 +327,23 @@ fn a_runtime_starts_and_serves_within_64_kib_of_locked_memory() {
     }
     let output = programs::outcome(poor.example("doctor", 64 * 1024));
     let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && report.contains("64 KiB for all programs of this user"), "{report}");
+}
+
+/// A capability that counts in a namespace only is none to the kernel where locked memory is concerned.
+#[test]
+fn root_of_a_user_namespace_starts_within_the_limit_of_locked_memory() {
+    if page() != 4096 {
+        println!("skipped: with pages of {} bytes every ring takes more", page());
+        return;
+    }
+    let Some(poor) = Poor::new() else { return };
+    let Some(server) = poor.as_root_of_a_namespace("echo", 64 * 1024) else { return };
+    serves(server, "4");
+    let Some(doctor) = poor.as_root_of_a_namespace("doctor", 64 * 1024) else { return };
+    let output = programs::outcome(doctor);
+    let report = String::from_utf8_lossy(&output.stdout);
+    // As `Capabilities::locked_memory` has it.
     assert!(output.status.success() && report.contains("64 KiB for all programs of this user"), "{report}");
 }
 

@@ -18,7 +18,15 @@ pub(crate) fn locked_memory() -> u64 {
 pub(crate) fn lockable_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let limit = locked_memory();
-    (limit != RLIM_INFINITY && !may_lock_all(&status)).then_some(limit)
+    let unlimited = limit == RLIM_INFINITY || may_lock_all(&status) && is_in_first_user_namespace();
+    (!unlimited).then_some(limit)
+}
+
+/// Whether the capabilities of this process are those that `capable()` of the kernel looks for: what a process
+/// has in another user namespace counts there only (`user_namespaces(7)`). The first one's number has been the
+/// same since 3.8 (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+fn is_in_first_user_namespace() -> bool {
+    fs::read_link("/proc/self/ns/user").is_ok_and(|name| name.as_os_str() == "user:[4026531837]")
 }
 
 /// Whether `/proc/PID/status` shows CAP_IPC_LOCK among the effective capabilities (`capabilities(7)`).
