@@ -6,7 +6,7 @@ use super::ops::Open;
 use super::{File, Metadata};
 use crate::ring::op::Op;
 use crate::sys::io::{clear_nonblock, open_at, open_how, stat_fd};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -41,7 +41,8 @@ impl Dir {
     /// Opens what `path` names beneath this directory, for reading; may be a directory.
     ///
     /// If the kernel has the path cached it is opened on the spot (`RESOLVE_CACHED`, Linux 5.12), else by the
-    /// ring. A FIFO or device is opened without waiting for its other end.
+    /// ring. A FIFO or device is opened without waiting for its other end; a file that another process has a
+    /// lease on is waited for (`F_SETLEASE`, `fcntl(2)`).
     ///
     /// # Errors
     /// EXDEV for a path that leads out; ENOENT, EACCES, ELOOP, …
@@ -62,16 +63,29 @@ impl Dir {
     }
 
     /// Opens by the ring. A name that is moved anywhere in the system amid a walk with `..` is EAGAIN: the
-    /// kernel could not tell whether it was led out, and may be asked again (`openat2(2)`).
+    /// kernel could not tell whether it was led out, and may be asked again (`openat2(2)`). So is a file that
+    /// another process has a lease on (`F_SETLEASE`, `fcntl(2)`), however often it is asked for.
     async fn walk(&self, path: &CStr, flags: i32, resolve: u64) -> io::Result<OwnedFd> {
         let mut walks = 1;
         loop {
-            let (how, path) = (Box::new(open_how(flags, 0, resolve)), path.to_owned());
-            match Op::new(Open { dir: Some(Arc::clone(&self.fd)), path, how }).await {
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && walks < WALKS => walks += 1,
+            match self.ask(path, flags, resolve).await {
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && walks < WALKS => {
+                    walks += 1;
+                    let found = self.ask(path, libc::O_PATH | libc::O_CLOEXEC, resolve).await;
+                    if let Ok(found) = found
+                        && Metadata::new(stat_fd(found.as_raw_fd())?).is_file()
+                    {
+                        return open_found(found, flags & !libc::O_NONBLOCK, error).await;
+                    }
+                }
                 walked => return walked,
             }
         }
+    }
+
+    async fn ask(&self, path: &CStr, flags: i32, resolve: u64) -> io::Result<OwnedFd> {
+        let (how, path) = (Box::new(open_how(flags, 0, resolve)), path.to_owned());
+        Op::new(Open { dir: Some(Arc::clone(&self.fd)), path, how }).await
     }
 
     /// The directory's own metadata.
@@ -80,6 +94,19 @@ impl Dir {
     /// The kernel's.
     pub async fn metadata(&self) -> io::Result<Metadata> {
         stat_fd(self.fd.as_raw_fd()).map(Metadata::new)
+    }
+}
+
+/// Opens the file that a walk has found, of which it is known that it is a regular one. By its descriptor: under
+/// its name there may be a FIFO by now, on which an open that may wait would wait without end. Without `/proc`
+/// it is the error `else_error`.
+async fn open_found(found: OwnedFd, flags: i32, else_error: io::Error) -> io::Result<OwnedFd> {
+    let path = CString::new(format!("/proc/thread-self/fd/{}", found.as_raw_fd()))?;
+    let how = Box::new(open_how(flags, 0, 0));
+    // The op keeps `found` open.
+    match Op::new(Open { dir: Some(Arc::new(found)), path, how }).await {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Err(else_error),
+        opened => opened,
     }
 }
 

@@ -1,8 +1,9 @@
 //! `Dir::open_file`: nothing outside the folder is ever opened, and nothing in it makes it wait.
 
 use crate::kit::Folder;
-use crate::kit::{bounded, process, runtime};
+use crate::kit::{bounded, poll_once, process, runtime, wait_for};
 use ringwork::fs::{Dir, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,6 +122,86 @@ fn a_fifo_without_a_writer_does_not_make_the_open_wait() {
             let fifo = dir.open_file("fifo").await.unwrap();
             let metadata = fifo.metadata().await.unwrap();
             assert!(!metadata.is_file() && !metadata.is_dir());
+        });
+    });
+}
+
+/// A lease of `fcntl(2)` on a file, which its holder gives back when somebody wants to open the file.
+struct Lease(std::fs::File);
+
+impl Lease {
+    fn take(path: &std::path::Path) -> Self {
+        // The word that somebody wants the file, which would end the process.
+        // SAFETY: a system call without memory; the process is this test's alone.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        let lease = Self(std::fs::OpenOptions::new().write(true).open(path).unwrap());
+        assert_eq!(lease.call(libc::F_SETLEASE, libc::F_WRLCK), 0, "{}", std::io::Error::last_os_error());
+        lease
+    }
+
+    fn is_wanted_back(&self) -> bool {
+        self.call(libc::F_GETLEASE, 0) != libc::F_WRLCK
+    }
+
+    fn give_back(&self) {
+        assert_eq!(self.call(libc::F_SETLEASE, libc::F_UNLCK), 0);
+    }
+
+    fn call(&self, command: i32, argument: i32) -> i32 {
+        // SAFETY: a system call without memory.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), command, argument) }
+    }
+}
+
+#[test]
+fn a_file_that_somebody_has_a_lease_on_is_opened_once_it_is_given_back() {
+    process::alone(|| {
+        bounded(|| {
+            let runtime = runtime(1);
+            let (_folder, root) = house();
+            symlink("file", root.join("link")).unwrap();
+            std::fs::write(root.join("file"), "file").unwrap();
+            let dir = runtime.block_on(Dir::open(&root)).unwrap();
+            for (path, name) in [("open", "open"), ("link", "file")] {
+                let lease = Lease::take(&root.join(name));
+                let mut opening = Box::pin(dir.open_file(path));
+                let opened = runtime.block_on(async {
+                    // Many more turns of the ring than an answer that does not wait would take.
+                    for turn in 0..500 {
+                        assert!(poll_once(&mut opening).await.is_pending(), "{path} in turn {turn}");
+                        dir.open_file(format!("no-{name}-{turn}")).await.unwrap_err();
+                    }
+                    assert!(lease.is_wanted_back());
+                    lease.give_back();
+                    opening.await
+                });
+                let file = opened.unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert_eq!(runtime.block_on(content(file)), std::fs::read(root.join(name)).unwrap());
+            }
+        });
+    });
+}
+
+#[test]
+fn an_open_that_is_dropped_while_somebody_keeps_a_lease_leaves_nothing_open() {
+    process::alone(|| {
+        bounded(|| {
+            let runtime = runtime(1);
+            let (_folder, root) = house();
+            let dir = runtime.block_on(Dir::open(&root)).unwrap();
+            let lease = Lease::take(&root.join("open"));
+            let before = process::descriptors();
+            runtime.block_on(async {
+                for _ in 0..20 {
+                    let mut opening = Box::pin(dir.open_file("open"));
+                    assert!(poll_once(&mut opening).await.is_pending());
+                    while process::descriptors() == before {
+                        assert!(poll_once(&mut opening).await.is_pending());
+                    }
+                }
+            });
+            wait_for("what the opens had open to close", || process::descriptors() == before);
+            lease.give_back();
         });
     });
 }
