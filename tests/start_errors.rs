@@ -6,6 +6,8 @@
 
 #[allow(dead_code, reason = "shared with other tests, each uses a part")]
 mod programs;
+#[path = "kit/seccomp.rs"]
+mod seccomp;
 
 use programs::Server;
 use std::fs;
@@ -71,26 +73,8 @@ fn all_refuse(make: impl Fn(&str) -> Command, words: &[&str]) {
 
 /// Answers the system call `number` with `errno` and lets all others through.
 fn forbid(command: &mut Command, number: libc::c_long, errno: i32) {
-    let code = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
-    let filter = [
-        // The number is the first field of `struct seccomp_data`.
-        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number as u32, 0, 1),
-        code(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0),
-        code(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    let install = move || {
-        let mut filter = filter;
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: system calls on locals; nothing is allocated and no lock is taken between fork and exec.
-        let answer = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-                | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
-        };
-        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    };
-    // SAFETY: the closure above is async-signal-safe.
-    unsafe { command.pre_exec(install) };
+    // SAFETY: `forbid` is async-signal-safe.
+    unsafe { command.pre_exec(move || seccomp::forbid(number, errno)) };
 }
 
 #[test]

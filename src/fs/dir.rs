@@ -52,10 +52,7 @@ impl Dir {
         let beneath = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
         let cached = open_how(flags, 0, beneath | libc::RESOLVE_CACHED);
         let fd = match open_at(self.fd.as_raw_fd(), &path, &cached) {
-            // Not cached; or a kernel before 5.12, which does not know the flag.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL)) => {
-                self.walk(&path, flags, beneath).await?
-            }
+            Err(error) if is_for_the_ring(&error) => self.walk(&path, flags, beneath).await?,
             opened => opened?,
         };
         clear_nonblock(fd.as_raw_fd())?;
@@ -95,6 +92,13 @@ impl Dir {
     pub async fn metadata(&self) -> io::Result<Metadata> {
         stat_fd(self.fd.as_raw_fd()).map(Metadata::new)
     }
+}
+
+/// Whether an answer on the spot says nothing of the file: the path is not cached; a kernel before 5.12 does not
+/// know the flag; or a filter forbids the call, as those do that are older than it, and lets rings be used.
+fn is_for_the_ring(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(errno, Some(libc::EAGAIN | libc::EINVAL | libc::EPERM | libc::ENOSYS))
 }
 
 /// Opens the file that a walk has found, of which it is known that it is a regular one. By its descriptor: under

@@ -1,8 +1,8 @@
 //! `Dir::open_file`: nothing outside the folder is ever opened, and nothing in it makes it wait.
 
 use crate::kit::Folder;
-use crate::kit::{bounded, poll_once, process, runtime, wait_for};
-use ringwork::fs::{Dir, File};
+use crate::kit::{bounded, poll_once, process, runtime, seccomp, wait_for};
+use ringwork::fs::{self, Dir, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -203,6 +203,29 @@ fn an_open_that_is_dropped_while_somebody_keeps_a_lease_leaves_nothing_open() {
             wait_for("what the opens had open to close", || process::descriptors() == before);
             lease.give_back();
         });
+    });
+}
+
+/// As in a container whose filter is older than the call. Ops of the ring are not filtered.
+#[test]
+fn a_filter_that_forbids_the_call_leaves_the_op() {
+    process::alone(|| {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            // On a thread of its own, and so are the filter and the runtime.
+            bounded(move || {
+                seccomp::forbid(libc::SYS_openat2, errno).unwrap();
+                let runtime = runtime(1);
+                let (_folder, root) = house();
+                let open = async move {
+                    let dir = Dir::open(&root).await.unwrap();
+                    assert_eq!(content(dir.open_file("open").await.unwrap()).await, b"open");
+                    let error = dir.open_file("../secret").await.unwrap_err();
+                    assert_eq!(error.raw_os_error(), Some(libc::EXDEV));
+                    assert_eq!(fs::metadata(root.join("open")).await.unwrap().len(), 4);
+                };
+                runtime.block_on(runtime.spawn(open)).unwrap();
+            });
+        }
     });
 }
 

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod process;
+pub(crate) mod seccomp;
 
 use ringwork::runtime::{Builder, Pin, Runtime};
 use std::future::{Future, poll_fn};
