@@ -94,16 +94,17 @@ impl Dir {
     }
 }
 
-/// Whether an answer on the spot says nothing of the file: the path is not cached; a kernel before 5.12 does not
-/// know the flag; or a filter forbids the call, as those do that are older than it, and lets rings be used.
+/// Whether an answer on the spot says nothing of the file: the path is not cached; a kernel before 5.12 does
+/// not know the flag; or a filter forbids the call, as those do that are older than it, and lets rings be
+/// used.
 fn is_for_the_ring(error: &io::Error) -> bool {
     let errno = error.raw_os_error();
     matches!(errno, Some(libc::EAGAIN | libc::EINVAL | libc::EPERM | libc::ENOSYS))
 }
 
-/// Opens the file that a walk has found, of which it is known that it is a regular one. By its descriptor: under
-/// its name there may be a FIFO by now, on which an open that may wait would wait without end. Without `/proc`
-/// it is the error `else_error`.
+/// Opens the file that a walk has found, of which it is known that it is a regular one. By its descriptor:
+/// under its name there may be a FIFO by now, on which an open that may wait would wait without end. Without
+/// `/proc` it is the error `else_error`.
 async fn open_found(found: OwnedFd, flags: i32, else_error: io::Error) -> io::Result<OwnedFd> {
     let path = CString::new(format!("/proc/thread-self/fd/{}", found.as_raw_fd()))?;
     let how = Box::new(open_how(flags, 0, 0));

@@ -22,9 +22,9 @@ pub(crate) fn lockable_memory() -> Option<u64> {
     (!unlimited).then_some(limit)
 }
 
-/// Whether the capabilities of this process are those that `capable()` of the kernel looks for: what a process
-/// has in another user namespace counts there only (`user_namespaces(7)`). The first one's number has been the
-/// same since 3.8 (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+/// Whether the capabilities of this process are those that `capable()` of the kernel looks for: what a
+/// process has in another user namespace counts there only (`user_namespaces(7)`). The first one's number has
+/// been the same since 3.8 (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
 fn is_in_first_user_namespace() -> bool {
     fs::read_link("/proc/self/ns/user").is_ok_and(|name| name.as_os_str() == "user:[4026531837]")
 }

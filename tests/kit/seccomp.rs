@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// Answers the system call `number` with `errno` from now on, on the calling thread and those it starts, and in
-/// programs that it becomes. Async-signal-safe: nothing is allocated and no lock is taken.
+/// Answers the system call `number` with `errno` from now on, on the calling thread and those it starts, and
+/// in programs that it becomes. Async-signal-safe: nothing is allocated and no lock is taken.
 ///
 /// # Errors
 /// The kernel's.
