@@ -34,7 +34,7 @@ impl Dir {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
         let how = Box::new(open_how(flags, 0, 0));
         let path = c_path(path.as_ref())?;
-        let fd = Op::new(Open { dir: None, path, how }).await?;
+        let fd = Op::new(Open { dir: None, path, how, on_helper: false }).await?;
         Ok(Self { fd: Arc::new(fd) })
     }
 
@@ -82,7 +82,7 @@ impl Dir {
 
     async fn ask(&self, path: &CStr, flags: i32, resolve: u64) -> io::Result<OwnedFd> {
         let (how, path) = (Box::new(open_how(flags, 0, resolve)), path.to_owned());
-        Op::new(Open { dir: Some(Arc::clone(&self.fd)), path, how }).await
+        Op::new(Open { dir: Some(Arc::clone(&self.fd)), path, how, on_helper: false }).await
     }
 
     /// The directory's own metadata.
@@ -109,7 +109,7 @@ async fn open_found(found: OwnedFd, flags: i32, else_error: io::Error) -> io::Re
     let path = CString::new(format!("/proc/thread-self/fd/{}", found.as_raw_fd()))?;
     let how = Box::new(open_how(flags, 0, 0));
     // The op keeps `found` open.
-    match Op::new(Open { dir: Some(Arc::new(found)), path, how }).await {
+    match Op::new(Open { dir: Some(Arc::new(found)), path, how, on_helper: false }).await {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Err(else_error),
         opened => opened,
     }

@@ -12,6 +12,7 @@
 mod cached;
 mod dir;
 mod dir_builder;
+mod fifo;
 mod file;
 mod file_type;
 mod metadata;

@@ -2,8 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::File;
-use super::ops::Open;
-use crate::ring::op::Op;
+use super::fifo::open_by_name;
 use crate::sys::io::open_how;
 use std::ffi::CString;
 use std::io;
@@ -127,7 +126,9 @@ impl OpenOptions {
         Ok(flags)
     }
 
-    /// Opens the file. Dropping the future closes what was opened.
+    /// Opens the file. Dropping the future closes what was opened. A FIFO is opened once somebody has opened
+    /// its other end, as with std; with `O_NONBLOCK` (see [`custom_flags`](Self::custom_flags)) it is not
+    /// waited for.
     ///
     /// # Errors
     /// The kernel's; [`io::ErrorKind::InvalidInput`] for options that contradict each other.
@@ -136,9 +137,8 @@ impl OpenOptions {
         let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
         // The kernel refuses others here (`openat2(2)`), and ignores them in `open(2)`.
         let mode = if creates { self.mode & 0o7777 } else { 0 };
-        let how = Box::new(open_how(flags, mode, 0));
-        let path = c_path(path.as_ref())?;
-        Op::new(Open { dir: None, path, how }).await.map(|fd| File::from_fd(fd, flags & libc::O_DIRECT != 0))
+        let fd = open_by_name(path.as_ref(), open_how(flags, mode, 0)).await?;
+        Ok(File::from_fd(fd, flags & libc::O_DIRECT != 0))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::ring::lease::Use;
 use crate::ring::op::Operation;
 use crate::ring::opened::descriptor;
 use crate::ring::transfer::Outward;
-use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, Sqe, opcode};
+use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, SQE_ASYNC, Sqe, opcode};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -96,6 +96,8 @@ pub(super) struct Open {
     pub(super) dir: Option<Arc<OwnedFd>>,
     pub(super) path: CString,
     pub(super) how: Box<libc::open_how>,
+    /// Not tried on the core first.
+    pub(super) on_helper: bool,
 }
 
 impl Operation for Open {
@@ -106,6 +108,7 @@ impl Operation for Open {
         let dir: RawFd = self.dir.as_ref().map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd());
         let mut sqe = Sqe::new(Self::OPCODE, dir);
         sqe = sqe.at(self.path.as_ptr().cast(), size_of::<libc::open_how>() as u32);
+        sqe.flags = if self.on_helper { SQE_ASYNC } else { 0 };
         sqe.offset(std::ptr::from_ref(&*self.how).expose_provenance() as u64)
     }
 

@@ -82,6 +82,11 @@ pub(crate) fn is_direct(fd: RawFd) -> bool {
     syscall!(fcntl(fd, libc::F_GETFL)).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
 }
 
+/// Whether it is a pipe or FIFO (`F_GETPIPE_SZ` has no answer for others, `fcntl(2)`).
+pub(crate) fn is_pipe(fd: RawFd) -> bool {
+    syscall!(fcntl(fd, libc::F_GETPIPE_SZ)).is_ok()
+}
+
 /// Puts a socket into non-blocking mode: one call where `fcntl(2)` needs two.
 ///
 /// # Errors

@@ -75,6 +75,8 @@ pub(crate) mod opcode {
     ];
 }
 
+/// `IOSQE_ASYNC`: not tried on the core, given to a helper thread at once, which may wait.
+pub(crate) const SQE_ASYNC: u8 = 1 << 4;
 /// `IOSQE_BUFFER_SELECT`: the kernel picks a buffer of the group when data is there.
 pub(crate) const SQE_BUFFER_SELECT: u8 = 1 << 5;
 /// `IOSQE_CQE_SKIP_SUCCESS` (5.17): no CQE unless the op fails.

@@ -9,7 +9,7 @@ use ringwork::time::{Duration, sleep};
 use std::io::Write;
 
 /// Runs `body` in a process of its own and looks that no descriptor is left.
-fn leaves_no_descriptor(body: impl FnOnce(&Runtime, &Folder) + Send + 'static) {
+pub(crate) fn leaves_no_descriptor(body: impl FnOnce(&Runtime, &Folder) + Send + 'static) {
     bounded(|| {
         let folder = Folder::new();
         let runtime = runtime(2);

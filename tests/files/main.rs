@@ -7,6 +7,7 @@ mod anywhere;
 mod confinement;
 mod content;
 mod errors;
+mod fifo;
 mod leaks;
 mod names;
 mod ported;
