@@ -80,12 +80,15 @@ pub(crate) fn stopped(why: io::ErrorKind) -> io::Error {
     }
 }
 
-/// Gives a result of a stopped op its reason.
+/// Gives a result of a stopped op its reason. One that a helper thread of the kernel had begun ends with
+/// EINTR (kernel-notes/cancel-and-close.md).
 #[inline]
 pub(crate) fn explain<T>(result: io::Result<T>, why: Option<io::ErrorKind>) -> io::Result<T> {
     let Some(why) = why else { return result };
     match result {
-        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Err(stopped(why)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR)) => {
+            Err(stopped(why))
+        }
         result => result,
     }
 }
@@ -109,3 +112,34 @@ macro_rules! stoppable {
     };
 }
 pub(crate) use stoppable;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::sqe::Cqe;
+
+    fn explained(res: i32, why: Option<io::ErrorKind>) -> io::Result<usize> {
+        explain(Cqe::made_up(res).result(), why)
+    }
+
+    #[test]
+    fn an_op_that_a_helper_thread_was_interrupted_in_is_as_one_that_was_cancelled() {
+        const ERESTARTSYS: i32 = 512;
+        for res in [-libc::ECANCELED, -libc::EINTR, -ERESTARTSYS] {
+            let timed_out = explained(res, Some(io::ErrorKind::TimedOut)).unwrap_err();
+            assert_eq!(timed_out.kind(), io::ErrorKind::TimedOut, "{res}");
+            let cancelled = explained(res, Some(io::ErrorKind::Other)).unwrap_err();
+            assert_eq!(cancelled.raw_os_error(), Some(libc::ECANCELED), "{res}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_stopped_and_what_won_the_race_stay_as_they_are() {
+        for errno in [libc::ECANCELED, libc::EINTR] {
+            assert_eq!(explained(-errno, None).unwrap_err().raw_os_error(), Some(errno));
+        }
+        let why = Some(io::ErrorKind::TimedOut);
+        assert_eq!(explained(7, why).unwrap(), 7);
+        assert_eq!(explained(-libc::EIO, why).unwrap_err().raw_os_error(), Some(libc::EIO));
+    }
+}
