@@ -16,9 +16,10 @@
 //!   target is still in flight is repeated ([`cancel`]).
 //! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
 //! - Reactions: EINTR: the turn goes on. EBUSY (completions overflowed): reap first, the entries stay queued.
-//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream
-//!   and the listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is
-//!   aborted.
+//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again; no enter waits while an op stands
+//!   on the backlog, because the room that the enter itself makes wakes nobody who would use it. ENOBUFS,
+//!   EMFILE: see the stream and the listener. EBADR (a completion was lost) and anything else: a broken
+//!   invariant, the process is aborted.
 //! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`).
 //!
 //! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get
@@ -313,8 +314,10 @@ impl Ring {
     pub(crate) fn enter(&self, wait: Wait) {
         self.woke.set(false);
         self.prepare();
-        // Of those who have just been woken the worker knows nothing: it looked at its queues before.
-        let wait = if self.woke.get() { Wait::No } else { wait };
+        // Of those who have just been woken the worker knows nothing: it looked at its queues before. And what
+        // is left on the backlog goes out with the next turn at the earliest.
+        let must_turn = self.woke.get() || !self.backlog.borrow().is_empty();
+        let wait = if must_turn { Wait::No } else { wait };
         if wait != Wait::No {
             self.leases.give_back();
         }

@@ -88,8 +88,23 @@ fn a_core_does_not_wait_behind_an_op_that_was_refused_on_the_way_into_the_wait()
     ring.enter(Wait::Until(None));
     assert!(woken.0.load(Ordering::Relaxed));
     ring.enter(Wait::Until(None));
-    assert_eq!(*kernel.enters.borrow(), [Wait::Until(None), Wait::No, Wait::Until(None)]);
+    assert_eq!(*kernel.enters.borrow(), [Wait::No, Wait::No, Wait::Until(None)]);
     assert_eq!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)), Poll::Ready(-libc::EFAULT));
+}
+
+#[test]
+fn a_core_does_not_wait_while_an_op_finds_no_room_in_the_submission_queue() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    kernel.is_full.set(true);
+    let mut op = Op::new(Described(|_: &Ring| ()));
+    assert!(Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    ring.enter(Wait::Until(None));
+    assert_eq!(*kernel.enters.borrow(), [Wait::No], "the enter that makes room brings nobody to use it");
+    kernel.is_full.set(false);
+    ring.enter(Wait::Until(None));
+    assert_eq!(*kernel.enters.borrow(), [Wait::No, Wait::Until(None)]);
+    assert_eq!(kernel.taken.borrow().iter().filter(|sqe| sqe.opcode == opcode::NOP).count(), 1);
 }
 
 #[derive(Default)]
