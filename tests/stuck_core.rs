@@ -2,6 +2,7 @@
 
 mod kit;
 
+use kit::process::alone;
 use kit::{Event, bounded, runtime, wait_for};
 use ringwork::net::UdpSocket;
 use ringwork::runtime::{Builder, Pin, Runtime, Steal, StuckReport, Watchdog};
@@ -9,6 +10,7 @@ use ringwork::task::yield_now;
 use ringwork::time::{Duration, sleep};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use tracing::span;
 
 /// Holds a core in one poll until it is dropped.
 struct Stuck<'a> {
@@ -300,6 +302,46 @@ fn a_watchdog_that_panics_goes_on_watching() {
         let runtime = builder.build().unwrap();
         let _stuck = Stuck::at(&runtime, 0, || ());
         wait_for("two calls", || calls.load(Ordering::SeqCst) >= 2);
+    });
+}
+
+/// Events of the watchdog that a subscriber has been told of.
+static EVENTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts the events of the watchdog and panics at each.
+struct Panics;
+
+impl tracing::Subscriber for Panics {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "ringwork::watchdog"
+    }
+
+    fn event(&self, _event: &tracing::Event<'_>) {
+        EVENTS.fetch_add(1, Ordering::SeqCst);
+        panic!("in the subscriber");
+    }
+
+    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+    fn enter(&self, _span: &span::Id) {}
+    fn exit(&self, _span: &span::Id) {}
+}
+
+#[test]
+fn a_subscriber_that_panics_at_the_watchdogs_events_stops_neither_watching_nor_help() {
+    alone(|| {
+        tracing::subscriber::set_global_default(Panics).unwrap();
+        let builder = Builder::new().cores(2).pin(Pin::Off);
+        let runtime = builder.watchdog(Watchdog::Log, Duration::from_millis(20)).build().unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ran);
+        let _stuck = Stuck::at(&runtime, 0, move || drop(ringwork::spawn(counting(&count))));
+        wait_for("two events", || EVENTS.load(Ordering::SeqCst) >= 2);
+        wait_for("the task that the stuck core was to run", || ran.load(Ordering::SeqCst) == 1);
     });
 }
 

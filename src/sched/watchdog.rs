@@ -22,7 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum Watchdog {
     /// Nothing.
     Off,
-    /// A `tracing` event of level WARN with the report's text (the default).
+    /// A `tracing` event of level WARN with the report's text (the default). A panic in the subscriber is
+    /// contained.
     #[default]
     Log,
     /// This is called with each report, on the monitor's thread. A callback that blocks delays the help for
@@ -165,13 +166,12 @@ impl Watch {
         let Stretch { age, deaf, .. } = stretch;
         let suppressed = std::mem::take(&mut self.told[core].suppressed);
         let report = describe(shared, core, deaf, age, suppressed);
-        match what {
+        // A subscriber is as foreign as a callback.
+        contained(|| match what {
             Watchdog::Off => {}
             Watchdog::Log => tracing::warn!(target: "ringwork::watchdog", "{report}"),
-            Watchdog::Call(call) => {
-                contained(|| call(&report));
-            }
-        }
+            Watchdog::Call(call) => call(&report),
+        });
     }
 }
 
