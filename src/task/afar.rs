@@ -4,7 +4,7 @@
 //! Owns the ways of a request: asked for, pushed, received, or forsaken because nobody will receive it; and
 //! [`FarJoiner`], the place for the waker of a handle that is elsewhere. It makes no transition itself.
 
-use super::answer::{FarLeave, Wake};
+use super::answer::{FarJoin, FarLeave, Wake};
 use super::cell::{Header, Reference};
 use super::notified::{Notified, Request};
 use super::remote::{ABORT, Asked, JOIN, LEAVE, WAKE, With};
@@ -34,6 +34,12 @@ impl FarJoiner {
         self.swap(ptr::null_mut())
     }
 
+    /// The task is freed, by a core's loop perhaps: a waker that panics when it is dropped ends nothing.
+    #[cold]
+    fn drop_waker(&self) {
+        contained(|| drop(self.take()));
+    }
+
     fn swap(&self, new: *mut Waker) -> Option<Box<Waker>> {
         let old = NonNull::new(self.0.swap(new, Ordering::AcqRel))?;
         // SAFETY: `put` made it from a box, and this swap is the one that took it out.
@@ -46,7 +52,7 @@ impl Drop for FarJoiner {
     fn drop(&mut self) {
         // A look before the swap: nearly always there is nobody.
         if !self.0.load(Ordering::Relaxed).is_null() {
-            drop(self.take());
+            self.drop_waker();
         }
     }
 }
@@ -136,8 +142,14 @@ pub(super) unsafe fn receive(task: NonNull<Header>) -> Option<Notified> {
     let task = unsafe { Reference::from_raw(task) };
     let header = task.header();
     let taken = header.state.remote.take();
-    if taken.asks(JOIN) && header.state.note_far_joiner() {
-        wake_far_joiner(header);
+    if taken.asks(JOIN) {
+        match header.state.note_far_joiner() {
+            FarJoin::Waits => {}
+            FarJoin::Over => wake_far_joiner(header),
+            FarJoin::Left => {
+                contained(|| drop(header.far_joiner.take()));
+            }
+        }
     }
     if taken.asks(LEAVE) {
         match header.state.note_far_leave() {

@@ -103,8 +103,21 @@ pub(super) enum Leave {
     Last,
     /// The output is the handle's: drop it, then give up the reference.
     Output,
-    /// The join waker is the handle's: drop it, then give up the reference.
-    Waker,
+    /// Wakers of the handle are left: drop them, then give up the reference. The far joiner may be there, and
+    /// the join waker is the handle's, if `joined`.
+    Wakers { joined: bool },
+}
+
+/// What becomes of the waker that a `JoinHandle` elsewhere has left (`State::note_far_joiner`).
+#[must_use = "nobody else wakes it or drops it"]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FarJoin {
+    /// It waits for the end.
+    Waits,
+    /// The end has come: wake it.
+    Over,
+    /// The handle has come home and gone: drop it.
+    Left,
 }
 
 /// What a `JoinHandle` that went elsewhere has left at home (`State::note_far_leave`).

@@ -219,7 +219,7 @@ impl Header {
     /// Moves the join waker out.
     ///
     /// # Safety
-    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Waker`, `FarLeave::Waker`), completed the
+    /// The caller has withdrawn it (`withdraw_join_waker`, `Leave::Wakers`, `FarLeave::Waker`), completed the
     /// task and found it (`Complete::Joined`, `Complete::Reached` with `joined`), or stored it and been
     /// refused its publication (`publish_join_waker`): it is there, and nobody else will move it.
     #[inline]

@@ -208,8 +208,11 @@ impl<T> Drop for JoinHandle<T> {
             Leave::Last => unsafe { (functions.free)(task.into_raw()) },
             // SAFETY: we are the handle and the task is complete.
             Leave::Output => unsafe { (functions.drop_output)(task.address()) },
-            // SAFETY: `Waker` says that it is ours.
-            Leave::Waker => drop(unsafe { header.take_join_waker() }),
+            Leave::Wakers { joined } => {
+                // SAFETY: `joined` says that it is ours.
+                let joiner = joined.then(|| unsafe { header.take_join_waker() });
+                drop((joiner, header.far_joiner.take()));
+            }
         }
     }
 }

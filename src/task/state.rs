@@ -21,7 +21,7 @@
 //!            wake, abort (3)
 //! ```
 
-use super::answer::{Claim, Complete, FarLeave, Leave, Pause, Side, Start, Wake, Woken};
+use super::answer::{Claim, Complete, FarJoin, FarLeave, Leave, Pause, Side, Start, Wake, Woken};
 use super::mark::Mark;
 use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
@@ -325,9 +325,13 @@ impl State {
         Bits(self.word.load(Ordering::Relaxed)).any(JOIN_WAKER)
     }
 
-    /// Home: a handle elsewhere wants to be woken at the end; true if that has come.
-    pub(super) fn note_far_joiner(&self) -> bool {
-        self.step(|now| (now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(FAR_JOINER))))
+    /// Home: a handle elsewhere wanted to be woken at the end.
+    pub(super) fn note_far_joiner(&self) -> FarJoin {
+        self.step(|now| match (now.any(COMPLETE), now.any(JOIN_INTEREST)) {
+            (true, _) => (FarJoin::Over, None),
+            (false, true) => (FarJoin::Waits, Some(now.with(FAR_JOINER))),
+            (false, false) => (FarJoin::Left, None),
+        })
     }
 
     /// Home: the handle, which was elsewhere, is gone; its reference is not at issue. What it has left to the
@@ -378,8 +382,9 @@ impl State {
         self.step(|now| {
             if now.any(COMPLETE) {
                 (Leave::Output, None)
-            } else if now.any(JOIN_WAKER) {
-                (Leave::Waker, Some(now.without(JOIN_INTEREST | JOIN_WAKER)))
+            } else if now.any(JOIN_WAKER | FAR_JOINER) {
+                let joined = now.any(JOIN_WAKER);
+                (Leave::Wakers { joined }, Some(now.without(JOIN_INTEREST | JOIN_WAKER)))
             } else {
                 give_up_one(now.without(JOIN_INTEREST), Leave::Done, Leave::Last)
             }

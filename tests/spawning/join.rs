@@ -1,5 +1,6 @@
 //! Join handles: awaited anywhere, dropped anywhere, polled by anybody.
 
+use crate::kit::process::alone;
 use crate::kit::{Event, OnDrop, bounded, poll_once, runtime};
 use ringwork::task::JoinHandle;
 use std::rc::Rc;
@@ -184,5 +185,62 @@ fn a_handle_that_waited_at_home_and_is_dropped_elsewhere_leaves_no_waker() {
             drop(abort);
             crate::kit::wait_for("the waker to be dropped", || Arc::strong_count(&sleeper) == 1);
         }
+    });
+}
+
+#[test]
+fn a_handle_that_waited_elsewhere_and_is_dropped_at_home_leaves_no_waker() {
+    bounded(|| {
+        let runtime = runtime(1);
+        for has_arrived in [false, true] {
+            let (sleeper, end) = (Arc::new(Sleeper), Event::default());
+            let (waker, gate) = (Waker::from(Arc::clone(&sleeper)), end.clone());
+            let mut task = runtime.handle().spawn_on(0, move || async move { gate.wait().await });
+            let polled = std::pin::Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending(), "nothing has set the event");
+            drop(waker);
+            if has_arrived {
+                // Pinned messages are delivered in order.
+                runtime.block_on(runtime.handle().spawn_on(0, || async {})).unwrap();
+            }
+            runtime.block_on(runtime.handle().spawn_on(0, move || async move { drop(task) })).unwrap();
+            crate::kit::wait_for("the waker to be dropped", || Arc::strong_count(&sleeper) == 1);
+            end.set();
+        }
+    });
+}
+
+/// Says that it is dropped, and panics.
+struct Bomb(Event);
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.0.set();
+        panic!("in the drop of a waker");
+    }
+}
+
+#[test]
+fn a_waker_that_a_handle_has_left_elsewhere_may_panic_when_it_is_dropped() {
+    alone(|| {
+        let runtime = runtime(1);
+        let (dropped, end) = (Event::default(), Event::default());
+        let (waker, gate) = (Waker::from(Arc::new(Bomb(dropped.clone()))), end.clone());
+        let mut task = runtime.handle().spawn_on(0, move || async move { gate.wait().await });
+        let polled = std::pin::Pin::new(&mut task).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending(), "nothing has set the event");
+        drop(waker);
+        let dropping = runtime.handle().spawn_on(0, move || async move {
+            let _end = OnDrop(move || end.set());
+            drop(task);
+        });
+        // Whose panic it is depends on who drops the waker.
+        let _ = runtime.block_on(dropping);
+        dropped.wait_blocking();
+        runtime.block_on(runtime.handle().spawn_on(0, || async {})).unwrap();
     });
 }
