@@ -3,11 +3,19 @@
 //! Owns the parking of that thread. A thread that polls may bring work to the cores at any moment, so while
 //! it is awake it holds the runtime's clock, if that is one that tests can stop (`time::clock`): whoever
 //! wakes it takes the hold for it, and it gives it up when it goes to sleep.
+//!
+//! A future that is polled here may call `block_on` again, of this runtime or of another one. The calls of a
+//! thread are a chain, and each of them has one hold of its own runtime's clock. When the innermost one goes
+//! to sleep, the thread as a whole does: it gives up the holds of all of them. Whoever wakes it takes all of
+//! them before it is seen to be woken, so that none of the clocks jumps before the thread has done what it
+//! was woken for. The outer calls are not asleep meanwhile, because they are being polled: a wake of theirs
+//! is noted and keeps no hold.
 #![forbid(unsafe_code)]
 
 use crate::sched::{Cause, Downfall};
 use crate::task::coop;
 use crate::time::{Clock, Hold};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +27,7 @@ use std::thread::{self, Thread};
 const AWAKE: u8 = 0;
 /// It has been woken, and has not begun the poll that follows.
 const WOKEN: u8 = 1;
-/// It is parked, or about to be, and does not hold the clock.
+/// It is parked, or about to be, and holds no clock.
 const ASLEEP: u8 = 2;
 
 /// Wakes a parked thread.
@@ -27,6 +35,64 @@ struct Unpark {
     thread: Thread,
     state: AtomicU8,
     clock: Option<Arc<Clock>>,
+    /// Of the call around this one.
+    outer: Option<Arc<Unpark>>,
+}
+
+thread_local! {
+    /// Of the innermost call on this thread.
+    static INNERMOST: RefCell<Option<Arc<Unpark>>> = const { RefCell::new(None) };
+}
+
+/// Makes `next` the innermost call of this thread; gives the one that was.
+fn replace_innermost(next: Option<Arc<Unpark>>) -> Option<Arc<Unpark>> {
+    // A destructor of another thread-local may call late, when there is nothing left around it.
+    INNERMOST.try_with(|innermost| innermost.replace(next)).ok().flatten()
+}
+
+/// A call of `block_on` that is going on. Calls end in the reverse order.
+struct Call(Arc<Unpark>);
+
+impl Call {
+    fn begin(clock: Option<Arc<Clock>>) -> Self {
+        let outer = replace_innermost(None);
+        let unpark = Unpark { thread: thread::current(), state: AtomicU8::new(AWAKE), clock, outer };
+        let unpark = Arc::new(unpark);
+        replace_innermost(Some(Arc::clone(&unpark)));
+        Self(unpark)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        replace_innermost(self.0.outer.clone());
+    }
+}
+
+/// What a thread that is awake holds: the clock of each call, from this one outwards.
+struct Holds<'a>(&'a Unpark);
+
+impl<'a> Holds<'a> {
+    fn take(unpark: &'a Unpark) -> Self {
+        unpark.chain().for_each(|clock| Hold::of(clock).pass_on());
+        Self(unpark)
+    }
+
+    /// Leaves them to somebody who takes them over.
+    fn pass_on(self) {
+        std::mem::forget(self);
+    }
+
+    /// Those that somebody has passed on.
+    fn taken_over(unpark: &'a Unpark) -> Self {
+        Self(unpark)
+    }
+}
+
+impl Drop for Holds<'_> {
+    fn drop(&mut self) {
+        self.0.chain().for_each(|clock| drop(Hold::taken_over(clock)));
+    }
 }
 
 impl Wake for Unpark {
@@ -36,20 +102,28 @@ impl Wake for Unpark {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // First: once the thread sees that it is woken, it may already go to sleep again.
-        let hold = Hold::of(self.clock.as_deref());
+        let holds = Holds::take(self);
         if self.state.swap(WOKEN, Ordering::AcqRel) == ASLEEP {
-            hold.pass_on();
+            holds.pass_on();
             self.thread.unpark();
         }
     }
 }
 
 impl Unpark {
+    /// The clocks of this call and of those around it.
+    fn chain(&self) -> impl Iterator<Item = Option<&Clock>> {
+        std::iter::successors(Some(self), |unpark| unpark.outer.as_deref())
+            .map(|unpark| unpark.clock.as_deref())
+    }
+
     /// Sleeps until somebody has woken the thread since the last poll began.
     fn wait<'a>(&'a self, awake: Hold<&'a Clock>) -> Hold<&'a Clock> {
         let slept = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok();
         let awake = if slept {
-            drop(awake);
+            // With those of the calls around this one, which are theirs again once the thread is woken.
+            awake.pass_on();
+            drop(Holds::taken_over(self));
             while self.state.load(Ordering::Acquire) == ASLEEP {
                 thread::park();
             }
@@ -72,10 +146,11 @@ pub(super) fn block_on<F: Future>(
     clock: Option<Arc<Clock>>,
     downfall: Option<&Downfall>,
 ) -> Result<F::Output, Arc<Cause>> {
-    let unpark = Arc::new(Unpark { thread: thread::current(), state: AtomicU8::new(AWAKE), clock });
+    let call = Call::begin(clock);
+    let unpark = &*call.0;
     let mut awake = Hold::of(unpark.clock.as_deref());
     let mut future = pin!(coop::unconstrained(future));
-    let waker = Waker::from(Arc::clone(&unpark));
+    let waker = Waker::from(Arc::clone(&call.0));
     let mut cx = Context::from_waker(&waker);
     let _watch = downfall.map(|downfall| downfall.watch(waker.clone()));
     loop {

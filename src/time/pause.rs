@@ -47,8 +47,8 @@ use std::sync::Arc;
 /// - a completion of an op is there: before each jump the core asks its ring once, without waiting;
 /// - a job of the blocking pool waits for its turn or is being run (so a job that waits for a timer of its
 ///   own runtime waits for ever, unless somebody calls [`advance`]);
-/// - a thread polls a future in [`block_on`](crate::runtime::Handle::block_on). While it is parked there, the
-///   clock may jump.
+/// - a thread polls a future in [`block_on`](crate::runtime::Handle::block_on). While it is parked there, or
+///   in a `block_on` that the future calls, the clock may jump.
 ///
 /// What tasks do to each other, to timers and to the blocking pool is therefore the same in every run, as far
 /// as it does not depend on the order of jobs that run at once. Bytes that go through the loopback between

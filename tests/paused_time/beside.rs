@@ -108,6 +108,50 @@ fn a_thread_in_block_on_keeps_the_clock_while_it_is_awake() {
 }
 
 #[test]
+fn a_clock_jumps_while_a_block_on_inside_of_block_on_is_parked() {
+    bounded(|| {
+        let runtime = paused();
+        runtime.block_on(async {
+            let start = Instant::now();
+            runtime.block_on(async {
+                sleep(HOUR).await;
+                runtime.block_on(sleep(HOUR));
+                sleep(HOUR).await;
+            });
+            sleep(HOUR).await;
+            assert_eq!(start.elapsed(), 4 * HOUR);
+            // The thread holds the clock again.
+            let nap = runtime.spawn(sleep(MS));
+            let_real_time_pass();
+            assert!(!nap.is_finished());
+            nap.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_thread_in_block_on_of_two_runtimes_holds_both_clocks_as_soon_as_it_is_woken() {
+    bounded(|| {
+        let (outer, inner) = (paused(), paused());
+        outer.block_on(async {
+            for n in 0..500 {
+                let start = Instant::now();
+                let (first, second) = (outer.spawn(sleep(MS)), outer.spawn(sleep(2 * MS)));
+                inner.block_on(first).unwrap();
+                assert_eq!(start.elapsed(), MS, "{n}");
+                inner.block_on(second).unwrap();
+                assert_eq!(start.elapsed(), 2 * MS, "{n}");
+                inner.block_on(async {
+                    let start = Instant::now();
+                    sleep(HOUR).await;
+                    assert_eq!(start.elapsed(), HOUR, "{n}");
+                });
+            }
+        });
+    });
+}
+
+#[test]
 fn two_threads_in_block_on_see_the_same_time() {
     bounded(|| {
         let runtime = paused();
