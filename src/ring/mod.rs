@@ -314,8 +314,8 @@ impl Ring {
     pub(crate) fn enter(&self, wait: Wait) {
         self.woke.set(false);
         self.prepare();
-        // Of those who have just been woken the worker knows nothing: it looked at its queues before. And what
-        // is left on the backlog goes out with the next turn at the earliest.
+        // Of those who have just been woken the worker knows nothing: it looked at its queues before. And
+        // what is left on the backlog goes out with the next turn at the earliest.
         let must_turn = self.woke.get() || !self.backlog.borrow().is_empty();
         let wait = if must_turn { Wait::No } else { wait };
         if wait != Wait::No {

@@ -314,7 +314,7 @@ fn timers_and_ops_of_a_runtime_that_left_a_core_behind_end_on_every_thread() {
                     std::thread::spawn(move || {
                         let text = handle.block_on(ringwork::fs::read("Cargo.toml"));
                         assert!(text.unwrap_err().to_string().contains("runtime"));
-                        handle.block_on(sleep(Duration::from_millis(1)));
+                        handle.block_on(sleep(Duration::from_secs(3600)));
                     })
                 })
                 .collect();
