@@ -2,6 +2,7 @@
 
 use super::{IoBuf, IoBufMut};
 use bytes::{Bytes, BytesMut};
+use std::ptr;
 
 // SAFETY: a vector's bytes are on the heap and `len` of them are initialised.
 unsafe impl IoBuf for Vec<u8> {
@@ -150,9 +151,11 @@ unsafe impl IoBuf for BytesMut {
 // SAFETY: `capacity` bytes may be written; reads land behind `len`.
 unsafe impl IoBufMut for BytesMut {
     fn as_mut_ptr(&mut self) -> *mut u8 {
-        // From the spare room, because a slice's pointer may not be used behind the slice.
-        let len = BytesMut::len(self);
-        self.spare_capacity_mut().as_mut_ptr().cast::<u8>().wrapping_sub(len)
+        // A slice's pointer may be used within the slice only, and `BytesMut` lends its bytes as two: what is
+        // initialised and the spare room behind. Both are exposed, so that the pointer may be used in both.
+        let begin = <[u8]>::as_mut_ptr(self).expose_provenance();
+        let _ = self.spare_capacity_mut().as_mut_ptr().expose_provenance();
+        ptr::with_exposed_provenance_mut(begin)
     }
 
     fn capacity(&self) -> usize {
@@ -167,6 +170,28 @@ unsafe impl IoBufMut for BytesMut {
         if end > BytesMut::len(self) {
             // SAFETY: per contract the bytes are initialised and within the capacity.
             unsafe { self.set_len(end) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With Miri, that all of it may be written through one pointer.
+    #[test]
+    fn bytes_are_written_from_the_first_to_the_last_there_is_room_for() {
+        for old in [&b""[..], b"old", b"12345678"] {
+            let mut bytes = BytesMut::with_capacity(8);
+            bytes.extend_from_slice(old);
+            let room = IoBufMut::capacity(&bytes);
+            let begin = IoBufMut::as_mut_ptr(&mut bytes);
+            // SAFETY: within the capacity, of which all is initialised then.
+            unsafe {
+                begin.write_bytes(b'n', room);
+                bytes.assume_init(room);
+            }
+            assert_eq!(&bytes[..], vec![b'n'; room]);
         }
     }
 }
