@@ -7,7 +7,7 @@
 //!
 //! Reads append: into a `Vec<u8>` they land behind `len()`, up to `capacity()`, and `len()` grows. Buffers of
 //! fixed length (`Box<[u8]>`, arrays, slices of a buffer) are filled from their start. So `vec![0; n]` has no
-//! room, and a read into it is refused: "0 bytes" would look like the end ([`without_room`]).
+//! room, and a read into it is refused: "0 bytes" would look like the end (`without_room`).
 
 mod aligned;
 pub(crate) mod heap;
