@@ -28,6 +28,13 @@ impl FileType {
         Self(mode & libc::S_IFMT)
     }
 
+    /// Whether it is one of those below.
+    pub(super) fn is_known(self) -> bool {
+        let known =
+            [libc::S_IFREG, libc::S_IFDIR, libc::S_IFLNK, libc::S_IFBLK, libc::S_IFCHR, libc::S_IFIFO];
+        known.contains(&self.0) || self.is_socket()
+    }
+
     /// Whether it is a regular file.
     pub fn is_file(&self) -> bool {
         self.0 == libc::S_IFREG

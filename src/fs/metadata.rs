@@ -9,19 +9,20 @@
 
 use super::FileType;
 use super::open::c_path;
-use super::ops::Stat;
+use super::ops::{Stat, start_of_walk};
 use crate::base::coop;
 use crate::blocking;
 use crate::ring::op::Op;
 use crate::ring::with_current;
 use crate::sys::io::{empty_stat, is_on_local_file_system, open_at, open_how, stat_fd};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::Permissions;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Metadata of what a path names; symbolic links are followed.
@@ -37,7 +38,7 @@ use std::time::{Duration, SystemTime};
 /// # Errors
 /// The kernel's: ENOENT, EACCES, …
 pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    by_name(path.as_ref(), 0).await
+    by_name(None, c_path(path.as_ref())?, 0).await
 }
 
 /// As [`metadata`], of a symbolic link itself if that is what the path names.
@@ -45,7 +46,7 @@ pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 /// # Errors
 /// The kernel's.
 pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
-    by_name(path.as_ref(), libc::AT_SYMLINK_NOFOLLOW).await
+    by_name(None, c_path(path.as_ref())?, libc::AT_SYMLINK_NOFOLLOW).await
 }
 
 /// Sets the permissions of what a path names; symbolic links are followed (`chmod(2)`). On the blocking pool,
@@ -75,24 +76,24 @@ pub async fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -
     blocking::spawn(move || std::fs::set_permissions(path, permissions)).await.map_err(io::Error::from)?
 }
 
-async fn by_name(path: &Path, flags: i32) -> io::Result<Metadata> {
-    let path = c_path(path)?;
+/// Metadata of what `path` names, from `dir` if it is relative; `flags` are `AT_*`.
+pub(super) async fn by_name(dir: Option<Arc<OwnedFd>>, path: CString, flags: i32) -> io::Result<Metadata> {
     // On a thread that is no core, or whose ring takes nothing any more, it is as with every other op.
     let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
-    if on_core && let Some(stat) = in_cache(&path, flags) {
+    if on_core && let Some(stat) = in_cache(start_of_walk(&dir), &path, flags) {
         coop::consume_budget().await;
         return Ok(Metadata::new(stat));
     }
-    let stat = Op::new(Stat { path, flags, stat: Box::new(empty_stat()) }).await?;
+    let stat = Op::new(Stat { dir, path, flags, stat: Box::new(empty_stat()) }).await?;
     Ok(Metadata::new(*stat))
 }
 
 /// The answer, if the kernel has it at hand. It has not if a name is not in its cache; no descriptor may be
 /// left, or the flag be unknown; and any other error is for the op to find.
-fn in_cache(path: &CStr, flags: i32) -> Option<libc::statx> {
+fn in_cache(dir: RawFd, path: &CStr, flags: i32) -> Option<libc::statx> {
     let nofollow = if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { libc::O_NOFOLLOW } else { 0 };
     let how = open_how(libc::O_PATH | libc::O_CLOEXEC | nofollow, 0, libc::RESOLVE_CACHED);
-    let fd = open_at(libc::AT_FDCWD, path, &how).ok()?;
+    let fd = open_at(dir, path, &how).ok()?;
     // That the names are cached says nothing of the rest.
     is_on_local_file_system(fd.as_raw_fd()).then(|| stat_fd(fd.as_raw_fd()).ok())?
 }

@@ -91,6 +91,11 @@ impl Operation for Allocate {
     }
 }
 
+/// Where a relative path begins.
+pub(super) fn start_of_walk(dir: &Option<Arc<OwnedFd>>) -> RawFd {
+    dir.as_ref().map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd())
+}
+
 /// `openat2(2)`.
 pub(super) struct Open {
     pub(super) dir: Option<Arc<OwnedFd>>,
@@ -105,8 +110,7 @@ impl Operation for Open {
     type Output = io::Result<OwnedFd>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let dir: RawFd = self.dir.as_ref().map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd());
-        let mut sqe = Sqe::new(Self::OPCODE, dir);
+        let mut sqe = Sqe::new(Self::OPCODE, start_of_walk(&self.dir));
         sqe = sqe.at(self.path.as_ptr().cast(), size_of::<libc::open_how>() as u32);
         sqe.flags = if self.on_helper { SQE_ASYNC } else { 0 };
         sqe.offset(std::ptr::from_ref(&*self.how).expose_provenance() as u64)
@@ -123,6 +127,7 @@ impl Operation for Open {
 
 /// `statx(2)` by path.
 pub(super) struct Stat {
+    pub(super) dir: Option<Arc<OwnedFd>>,
     pub(super) path: CString,
     /// `AT_*`.
     pub(super) flags: i32,
@@ -135,7 +140,7 @@ impl Operation for Stat {
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-        let sqe = Sqe::new(Self::OPCODE, libc::AT_FDCWD).at(self.path.as_ptr().cast(), mask);
+        let sqe = Sqe::new(Self::OPCODE, start_of_walk(&self.dir)).at(self.path.as_ptr().cast(), mask);
         let sqe = sqe.op_flags(self.flags.cast_unsigned());
         sqe.offset(std::ptr::from_mut(&mut *self.stat).expose_provenance() as u64)
     }

@@ -4,17 +4,26 @@
 //! time, so that a folder costs one trip to another thread per [`BATCH`] of names and not one per name.
 #![forbid(unsafe_code)]
 
-use super::{FileType, Metadata, symlink_metadata};
+use super::metadata::by_name;
+use super::{FileType, Metadata};
 use crate::blocking;
+use crate::sys::io::{read_names, stat_in};
 use crate::task::JoinHandle;
 use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fmt;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Entries that one job reads: about what the standard library gets by one `getdents64(2)` of 32 KiB.
+/// Entries that one job reads at least: about what one call gets.
 const BATCH: usize = 1024;
+/// Bytes that one call reads.
+const CHUNK: usize = 32 * 1024;
 
 /// Reads a folder, in no order, without `.` and `..`.
 ///
@@ -33,13 +42,13 @@ const BATCH: usize = 1024;
 /// The kernel's: ENOENT, ENOTDIR, EACCES, …
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
-    let opened = move || fs::read_dir(path).map(Batch::read);
+    let opened = move || Reader::open(path).map(Batch::read);
     let first = blocking::spawn(opened).await.map_err(io::Error::from)??;
     Ok(ReadDir { batch: first, job: None })
 }
 
 /// The entries of a folder; made by [`read_dir`]. Dropping it closes the folder, after the job that may be
-/// reading it.
+/// reading it, once its entries are gone as well.
 #[derive(Debug)]
 pub struct ReadDir {
     batch: Batch,
@@ -51,8 +60,7 @@ impl ReadDir {
     /// The next entry; `None` at the end, and then always. Dropping the future loses none.
     ///
     /// # Errors
-    /// The kernel's, each once; entries may come behind it. If the runtime ends, an error and then the end of
-    /// the folder, whatever is left.
+    /// The kernel's. If the runtime ends, an error. Behind either is the end of the folder, whatever is left.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
         if self.batch.read.is_empty()
             && let Some(rest) = self.batch.rest.take()
@@ -68,40 +76,118 @@ impl ReadDir {
     }
 }
 
-/// Entries that were read, and what is left.
-#[derive(Debug)]
-struct Batch {
-    read: VecDeque<io::Result<DirEntry>>,
-    /// `None` if there is no more.
-    rest: Option<fs::ReadDir>,
+/// A folder that is open.
+struct Folder {
+    /// As it was given.
+    path: PathBuf,
+    fd: Arc<OwnedFd>,
 }
 
-impl Batch {
-    fn read(mut entries: fs::ReadDir) -> Self {
-        let mut read = VecDeque::new();
-        while read.len() < BATCH {
-            match entries.next() {
-                Some(entry) => read.push_back(entry.map(DirEntry)),
-                None => return Self { read, rest: None },
+/// What reads a folder.
+struct Reader {
+    folder: Arc<Folder>,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let fd = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&path)?;
+        let folder = Arc::new(Folder { path, fd: Arc::new(fd.into()) });
+        Ok(Self { folder, bytes: vec![0; CHUNK] })
+    }
+
+    /// Adds the entries that one call reads; false at the end.
+    fn read(&mut self, into: &mut VecDeque<io::Result<DirEntry>>) -> io::Result<bool> {
+        let len = match read_names(self.folder.fd.as_raw_fd(), &mut self.bytes) {
+            // It has been removed, and nothing is left in it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => 0,
+            read => read?,
+        };
+        let mut bytes = &self.bytes[..len];
+        while let Some((record, rest)) = Record::first(bytes) {
+            bytes = rest;
+            if ![c".", c".."].contains(&record.name) {
+                into.push_back(Ok(DirEntry::new(&self.folder, &record)));
             }
         }
-        Self { read, rest: Some(entries) }
+        Ok(len > 0)
     }
 }
 
-/// What is in a folder under one name.
-#[derive(Debug)]
-pub struct DirEntry(fs::DirEntry);
+/// A `struct linux_dirent64` (`getdents64(2)`).
+struct Record<'a> {
+    ino: u64,
+    /// `DT_*`.
+    kind: u8,
+    name: &'a CStr,
+}
+
+impl<'a> Record<'a> {
+    /// The first of `bytes`, and what is behind it.
+    fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (ino, behind) = bytes.split_first_chunk()?;
+        let (_place, behind) = behind.split_first_chunk::<8>()?;
+        let (len, behind) = behind.split_first_chunk()?;
+        let (kind, _) = behind.split_first()?;
+        let (record, rest) = bytes.split_at_checked(usize::from(u16::from_ne_bytes(*len)))?;
+        let name = CStr::from_bytes_until_nul(record.get(19..)?).ok()?;
+        Some((Self { ino: u64::from_ne_bytes(*ino), kind: *kind, name }, rest))
+    }
+}
+
+/// Entries that were read, and what is left.
+struct Batch {
+    read: VecDeque<io::Result<DirEntry>>,
+    /// `None` if there is no more.
+    rest: Option<Reader>,
+}
+
+impl Batch {
+    fn read(mut reader: Reader) -> Self {
+        let mut read = VecDeque::new();
+        while read.len() < BATCH {
+            match reader.read(&mut read) {
+                Ok(true) => {}
+                Ok(false) => return Self { read, rest: None },
+                Err(error) => {
+                    read.push_back(Err(error));
+                    return Self { read, rest: None };
+                }
+            }
+        }
+        Self { read, rest: Some(reader) }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("read", &self.read.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is in a folder under one name. Keeps the folder open.
+pub struct DirEntry {
+    folder: Arc<Folder>,
+    name: CString,
+    ino: u64,
+    /// `DT_*`.
+    kind: u8,
+}
 
 impl DirEntry {
+    fn new(folder: &Arc<Folder>, record: &Record<'_>) -> Self {
+        let (name, ino, kind) = (record.name.to_owned(), record.ino, record.kind);
+        Self { folder: Arc::clone(folder), name, ino, kind }
+    }
+
     /// The name within the folder.
     pub fn file_name(&self) -> OsString {
-        self.0.file_name()
+        OsString::from_vec(self.name.to_bytes().to_vec())
     }
 
     /// The folder's path as it was given, and the name.
     pub fn path(&self) -> PathBuf {
-        self.0.path()
+        self.folder.path.join(OsStr::from_bytes(self.name.to_bytes()))
     }
 
     /// What it is; a link is not followed. Most file systems say so with the name, and it costs nothing more;
@@ -110,19 +196,72 @@ impl DirEntry {
     /// # Errors
     /// The kernel's.
     pub fn file_type(&self) -> io::Result<FileType> {
-        self.0.file_type().map(FileType::from)
+        // `DT_*` are the bits of a mode that tell the kind (`DTTOIF` of `dirent.h`).
+        let kind = FileType::of_mode(u32::from(self.kind) << 12);
+        if kind.is_known() {
+            return Ok(kind);
+        }
+        let stat = stat_in(self.folder.fd.as_raw_fd(), &self.name)?;
+        Ok(FileType::of_mode(u32::from(stat.stx_mode)))
     }
 
-    /// Its metadata; a link is not followed. As [`symlink_metadata`](super::symlink_metadata).
+    /// Its metadata; a link is not followed. Of what has this name in the folder that was read, whatever the
+    /// folder is called by now; else as [`symlink_metadata`](super::symlink_metadata).
     ///
     /// # Errors
     /// The kernel's: ENOENT if the name is gone, …
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        symlink_metadata(self.path()).await
+        by_name(Some(Arc::clone(&self.folder.fd)), self.name.clone(), libc::AT_SYMLINK_NOFOLLOW).await
     }
 
     /// The number of its inode.
     pub fn ino(&self) -> u64 {
-        std::os::unix::fs::DirEntryExt::ino(&self.0)
+        self.ino
+    }
+}
+
+impl fmt::Debug for DirEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DirEntry").field(&self.path()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel writes it.
+    fn record(ino: u64, kind: u8, name: &str) -> Vec<u8> {
+        let len = (19 + name.len() + 1).next_multiple_of(8);
+        let mut bytes = [&ino.to_ne_bytes()[..], &[0; 8], &(len as u16).to_ne_bytes()].concat();
+        bytes.push(kind);
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.resize(len, 0);
+        bytes
+    }
+
+    #[test]
+    fn records_are_read_one_after_the_other_and_a_torn_one_ends_them() {
+        let bytes =
+            [record(7, libc::DT_REG, "one"), record(1 << 40, libc::DT_UNKNOWN, "a longer name")].concat();
+        let (first, rest) = Record::first(&bytes).unwrap();
+        assert_eq!((first.ino, first.kind, first.name), (7, libc::DT_REG, c"one"));
+        let (second, end) = Record::first(rest).unwrap();
+        assert_eq!((second.ino, second.kind, second.name), (1 << 40, libc::DT_UNKNOWN, c"a longer name"));
+        assert!(end.is_empty() && Record::first(end).is_none());
+        assert!((0..rest.len()).all(|len| Record::first(&rest[..len]).is_none()));
+    }
+
+    #[test]
+    fn the_kind_of_an_entry_that_does_not_tell_it_is_asked_for() {
+        let mut reader = Reader::open("src".into()).unwrap();
+        let mut entries = VecDeque::new();
+        while reader.read(&mut entries).unwrap() {}
+        for entry in entries {
+            let mut entry = entry.unwrap();
+            let told = entry.file_type().unwrap();
+            entry.kind = libc::DT_UNKNOWN;
+            assert_eq!(entry.file_type().unwrap(), told, "{entry:?}");
+        }
     }
 }

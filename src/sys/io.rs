@@ -181,6 +181,15 @@ pub(crate) fn open_at(dir: RawFd, path: &CStr, how: &libc::open_how) -> io::Resu
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// Reads names of a folder, as many as `into` holds: how many bytes of `struct linux_dirent64`, 0 at the end
+/// (`getdents64(2)`). Goes on where the descriptor stands. May wait for the disk: for the blocking pool.
+///
+/// # Errors
+/// The kernel's; ENOENT if the folder has been removed.
+pub(crate) fn read_names(folder: RawFd, into: &mut [u8]) -> io::Result<usize> {
+    syscall!(syscall(libc::SYS_getdents64, folder, into.as_mut_ptr(), into.len())).map(|n| n as usize)
+}
+
 /// What an `openat2` asks for.
 pub(crate) fn open_how(flags: i32, mode: u32, resolve: u64) -> libc::open_how {
     // SAFETY: an all-zero `open_how` is a valid one.
@@ -199,6 +208,17 @@ pub(crate) fn stat_fd(fd: RawFd) -> io::Result<libc::statx> {
     let mut stat = empty_stat();
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     syscall!(statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut stat))?;
+    Ok(stat)
+}
+
+/// `statx(2)` of a name in a folder; a link is not followed. May wait for the disk.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn stat_in(folder: RawFd, name: &CStr) -> io::Result<libc::statx> {
+    let mut stat = empty_stat();
+    let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    syscall!(statx(folder, name.as_ptr(), libc::AT_SYMLINK_NOFOLLOW, mask, &raw mut stat))?;
     Ok(stat)
 }
 

@@ -124,6 +124,55 @@ fn entries_say_what_they_are() {
 }
 
 #[test]
+fn metadata_of_an_entry_is_of_what_is_in_the_folder_that_was_read() {
+    everywhere(|folder| async move {
+        let (read, moved) = (folder.join("read"), folder.join("moved"));
+        std::fs::create_dir(&read).unwrap();
+        folder.file("read/file", "content");
+        std::os::unix::fs::symlink("nowhere", read.join("link")).unwrap();
+        let mut entries = Vec::new();
+        let mut list = fs::read_dir(&read).await.unwrap();
+        while let Some(entry) = list.next_entry().await.unwrap() {
+            entries.push(entry);
+        }
+        drop(list);
+        assert_eq!(entries.len(), 2);
+        std::fs::rename(&read, &moved).unwrap();
+        for foreign in [false, true] {
+            if foreign {
+                std::fs::create_dir(&read).unwrap();
+                folder.file("read/file", "something else");
+                folder.file("read/link", "no link");
+            }
+            for entry in &entries {
+                let found = entry.metadata().await.unwrap();
+                let expected = std::fs::symlink_metadata(moved.join(entry.file_name())).unwrap();
+                assert_eq!((found.ino(), found.mode()), (expected.ino(), expected.mode()), "{entry:?}");
+                assert_eq!(found.file_type(), entry.file_type().unwrap());
+                assert_eq!(entry.path(), read.join(entry.file_name()));
+            }
+        }
+        std::fs::remove_dir_all(&moved).unwrap();
+        assert_eq!(entries[0].metadata().await.unwrap_err().kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_folder_that_is_removed_while_it_is_read_has_an_end() {
+    everywhere(|folder| async move {
+        let read = folder.join("read");
+        std::fs::create_dir(&read).unwrap();
+        for number in 0..5_000 {
+            folder.file(&format!("read/{number}"), "");
+        }
+        let mut list = fs::read_dir(&read).await.unwrap();
+        std::fs::remove_dir_all(&read).unwrap();
+        while list.next_entry().await.unwrap().is_some() {}
+        assert!(list.next_entry().await.unwrap().is_none());
+    });
+}
+
+#[test]
 fn a_list_whose_future_is_dropped_goes_on_where_it_was() {
     everywhere(|folder| async move {
         let mut expected = BTreeSet::new();
