@@ -61,15 +61,10 @@ impl<'a, B: IoBuf> LaneSend<'a, B> {
 
     /// Waits until the bytes are out. The turn stays with the caller.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, B)> {
-        loop {
-            let op = self.op.as_mut().expect("a send was started");
-            let parted = ready!(Pin::new(op).poll(cx));
-            self.op = None;
-            match parted {
-                Parted::Done(result, buf) => return Poll::Ready((result, buf)),
-                Parted::More(rest) => self.op = Some(Op::new(rest).detach()),
-            }
-        }
+        let op = self.op.as_mut().expect("a send was started");
+        let sent = ready!(Pin::new(op).poll(cx));
+        self.op = None;
+        Poll::Ready(sent)
     }
 
     /// Passes the turn on: the message is complete.
@@ -111,28 +106,21 @@ impl TcpStream {
 /// A part of a message. Unlike [`SendWhole`] it leaves the turn to the caller, unless the caller is gone.
 struct SendPart<B>(SendWhole<B>);
 
-/// What such an op leads to.
-enum Parted<B> {
-    /// The bytes are out, or an error cut them.
-    Done(io::Result<usize>, B),
-    /// The kernel stopped short: this is the op for the rest.
-    More(SendPart<B>),
-}
-
 impl<B: IoBuf> Operation for SendPart<B> {
     const OPCODE: u8 = SendWhole::<B>::OPCODE;
-    type Output = Parted<B>;
+    type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, ring: &Ring) -> Sqe {
         self.0.describe(ring)
     }
 
-    fn finish(mut self, cqe: Cqe) -> Self::Output {
-        if self.0.from.is_short(cqe) {
-            return Parted::More(self);
-        }
-        let (result, buf) = self.0.from.sum(cqe);
-        Parted::Done(result, buf)
+    #[inline]
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        self.0.goes_on(cqe)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.0.from.sum(cqe)
     }
 
     fn orphaned(self, cqe: Cqe) {

@@ -2,6 +2,23 @@
 //!
 //! Owns what each puts into its SQE and what becomes of its result with and without a future. The order in
 //! which they may be in flight is the lanes' (turn.rs, recv.rs).
+//!
+//! # Parts of a message
+//! A send moves its message in parts of at most [`PART`] bytes, one in the kernel at a time, each with
+//! `MSG_WAITALL`, so that it has one CQE also against a slow reader. Not all of it in one: an op that finds
+//! its socket full too often is moved to a helper thread, which waits there for the peer, and a core has few
+//! of those (kernel-notes/send-tries.md). The rest of a part that the kernel cut short is the next part's.
+//!
+//! | | event | what happens |
+//! |---|---|---|
+//! | 1 | a CQE with bytes, some are left; or with an error that says nothing of the socket | the next part |
+//! | 2 | the same, and the op was cancelled, or the runtime goes down | as if the next part had failed so |
+//! | 3 | a CQE with the last bytes, or with another error | the op is over, and its turn passes |
+//!
+//! All parts are one op to everybody above (`Operation::goes_on`): it has one cell, so a cancel reaches
+//! whichever part is in flight; the home core submits the next one, whether a future waits, is not polled, or
+//! is gone; and the turn stays with the op. What was sent is the sum of the parts, or the error if there is
+//! nothing to sum up. An op that ends short with its future gone marks the stream as torn.
 #![forbid(unsafe_code)]
 
 use super::flow::{Picked, Start};
@@ -12,7 +29,7 @@ use crate::buf::{IoBuf, IoBufMut, PooledBuf};
 use crate::ring::ends::tells_ends;
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
-use crate::ring::op::{Op, Operation, submit_orphan};
+use crate::ring::op::{Op, Operation};
 use crate::ring::transfer::{Inward, Outward};
 use crate::ring::{Ring, with_current};
 use crate::sys;
@@ -142,62 +159,47 @@ impl Handler for RecvPicked {
     }
 }
 
+/// The most that one part of a message has: little enough that a peer which reads in the smallest steps does
+/// not bring it to a helper thread (kernel-notes/send-tries.md), and enough that the cost of a part is small
+/// beside that of its bytes.
+const PART: usize = 128 * 1024;
+const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// Describes the next part of a message.
+#[inline]
+fn describe_part<B: IoBuf>(from: &mut Outward<B>, shared: &Shared) -> Sqe {
+    from.describe_part(Sqe::new(opcode::SEND, shared.fd()), PART).op_flags(SEND_FLAGS as u32)
+}
+
 /// A send of a whole message.
-///
-/// `MSG_WAITALL` makes it one CQE for all of the message also against a slow reader
-/// (kernel-notes/msg-waitall-send.md). Should the kernel stop short all the same, the rest is sent by another
-/// op before the turn passes, also if nobody waits for it any more.
 pub(crate) struct SendWhole<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Outward<B>,
 }
 
-/// What a send op leads to.
-pub(crate) enum Sent<B> {
-    /// The message is out, or an error cut it.
-    Done(io::Result<usize>, B),
-    /// The kernel stopped short: this is the op for the rest.
-    More(SendWhole<B>),
-}
-
-impl<B: IoBuf> SendWhole<B> {
-    /// Ends a send that was stopped with a part of the message out.
-    pub(crate) fn cut_short(self) -> (io::Result<usize>, B) {
-        self.shared.sent();
-        self.from.sum(Cqe::made_up(0))
-    }
-}
-
 impl<B: IoBuf> Operation for SendWhole<B> {
     const OPCODE: u8 = opcode::SEND;
-    type Output = Sent<B>;
+    type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+        describe_part(&mut self.from, &self.shared)
     }
 
-    fn finish(mut self, cqe: Cqe) -> Self::Output {
-        if self.from.is_short(cqe) {
-            return Sent::More(self);
-        }
+    #[inline]
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        self.from.goes_on(cqe)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
         self.shared.sent();
-        let (result, buf) = self.from.sum(cqe);
-        Sent::Done(result, buf)
+        self.from.sum(cqe)
     }
 
-    fn orphaned(mut self, cqe: Cqe) {
-        let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
-        if !(self.from.is_short(cqe) && on_core) {
-            if !self.from.is_whole() {
-                self.shared.note_torn();
-            }
-            return self.shared.orphan_sent();
+    fn orphaned(self, _cqe: Cqe) {
+        if !self.from.is_whole() {
+            self.shared.note_torn();
         }
-        let shared = Arc::clone(&self.shared);
-        if let Some(cell) = launch(self).cell() {
-            shared.note_orphan(cell.clone());
-        }
+        self.shared.orphan_sent();
     }
 }
 
@@ -225,8 +227,12 @@ impl<B: IoBuf> Operation for SendPromised<B> {
     fn describe(&mut self, ring: &Ring) -> Sqe {
         ring.owes();
         self.owed = true;
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+        describe_part(&mut self.from, &self.shared)
+    }
+
+    #[inline]
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        self.from.goes_on(cqe)
     }
 
     fn settle(&mut self, ring: &Ring) {
@@ -239,10 +245,7 @@ impl<B: IoBuf> Operation for SendPromised<B> {
         self.orphaned(cqe);
     }
 
-    fn orphaned(mut self, cqe: Cqe) {
-        if self.from.is_short(cqe) {
-            return submit_orphan(self);
-        }
+    fn orphaned(self, cqe: Cqe) {
         if [RES_GONE, -libc::ECANCELED].contains(&cqe.res) && !sys::fork::is_child() {
             // Bytes that were taken are lost for no fault of the connection's. Its FIN must not say that this
             // was all.
@@ -308,12 +311,15 @@ impl<B: IoBuf> Operation for SendPiece<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        self.from.describe(Sqe::new(Self::OPCODE, self.shared.fd())).op_flags(flags as u32)
+        describe_part(&mut self.from, &self.shared)
+    }
+
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        self.from.goes_on(cqe)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
-        self.from.finish(cqe)
+        self.from.sum(cqe)
     }
 
     fn orphaned(self, _cqe: Cqe) {

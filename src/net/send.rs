@@ -1,11 +1,11 @@
 //! The futures of sending.
 //!
-//! Owns the driver of the send lane: the turn, one op for the whole message, and what a drop means. Dropping
-//! a send that is in flight does not cancel it: the message leaves whole and later sends wait behind it. A
-//! send that was still waiting for its turn is not sent at all.
+//! Owns the driver of the send lane: the turn, one op for the whole message (whose parts are those of
+//! ops.rs), and what a drop means. Dropping a send that is in flight does not cancel it: the message leaves
+//! whole and later sends wait behind it. A send that was still waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
-use super::ops::{SendGathered, SendWhole, Sent};
+use super::ops::{SendGathered, SendWhole};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
@@ -65,12 +65,6 @@ impl<'a, P: Operation> Sender<'a, P> {
         Poll::Ready(output)
     }
 
-    /// The kernel stopped short: goes on with `op`, still at this caller's turn.
-    fn resume(&mut self, op: P) {
-        self.place = Place::Through;
-        self.op = Some(Op::new(op).detach());
-    }
-
     pub(super) fn stop(&mut self, why: io::ErrorKind) {
         self.why = Some(why);
         if let Some(op) = &self.op {
@@ -117,21 +111,14 @@ impl<B: IoBuf> Future for Send<'_, B> {
             this.sender.leave();
             return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
         }
-        loop {
-            let buf = &mut this.buf;
-            let polled = this.sender.poll(cx, |shared| {
-                let from = Outward::new(buf.take().expect("polled after completion"));
-                SendWhole { shared, from }
-            });
-            match ready!(polled) {
-                Sent::Done(result, buf) => {
-                    budget.made_progress();
-                    return Poll::Ready((explain(result, this.sender.why()), buf));
-                }
-                Sent::More(rest) if this.sender.why().is_none() => this.sender.resume(rest),
-                Sent::More(rest) => return Poll::Ready(rest.cut_short()),
-            }
-        }
+        let buf = &mut this.buf;
+        let polled = this.sender.poll(cx, |shared| {
+            let from = Outward::new(buf.take().expect("polled after completion"));
+            SendWhole { shared, from }
+        });
+        let (result, buf) = ready!(polled);
+        budget.made_progress();
+        Poll::Ready((explain(result, this.sender.why()), buf))
     }
 }
 

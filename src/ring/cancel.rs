@@ -9,7 +9,7 @@ use super::cell::{CellRef, Flight, KernelRef};
 use super::{Ring, TAG_CANCEL};
 use crate::base::guard::contained;
 use crate::sys::fork;
-use crate::sys::sqe::{Cqe, SQE_SKIP_SUCCESS, Sqe, opcode};
+use crate::sys::sqe::{SQE_SKIP_SUCCESS, Sqe, opcode};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,12 @@ impl Ring {
         }
     }
 
+    /// Whether the op was asked to end, and has not.
+    pub(super) fn is_cancelled(&self, target: &CellRef) -> bool {
+        let wanted = target.user_data();
+        self.cancels.borrow().pending.iter().any(|cancel| cancel.target.user_data() == wanted)
+    }
+
     /// Takes an op off the backlog: the kernel never hears of it.
     fn withdraw(&self, target: &CellRef) {
         target.set_flight(self, Flight::Withdrawn);
@@ -95,7 +101,7 @@ impl Ring {
     pub(super) fn complete_withdrawn(&self, wakers: &mut Vec<Waker>) {
         let withdrawn = std::mem::take(&mut self.cancels.borrow_mut().withdrawn);
         for kernels in withdrawn {
-            kernels.complete(Cqe::made_up(-libc::ECANCELED), Some(self), wakers);
+            kernels.end(-libc::ECANCELED, Some(self), wakers);
         }
     }
 

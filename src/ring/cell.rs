@@ -25,6 +25,7 @@
 //!    future's from that moment on**, and the home core does not look at the cell again; the future may be
 //!    on another core, find the result, and free the cell at once. If the slot says that the future is gone,
 //!    the hold is the home core's: it disposes of the result and gives the hold up.
+//!    An op that goes on ([`Hold::Again`]) publishes nothing: the hold stays the kernel's, as after 1.
 //! 3. The future finds the result: the hold is its own. It takes the operation out and gives the hold up.
 //! 4. The future goes before: it asks for a cancel *while it still has the hold*, and abandons the slot. If
 //!    the slot says that the result has come meanwhile, see 3. Else the hold is the kernel's, and the future
@@ -108,6 +109,8 @@ pub(crate) enum Hold {
     Kernels,
     /// The future's. The cell may be gone.
     Waiters,
+    /// Still the kernel's, and nobody was told: the op is to go out once more.
+    Again,
 }
 
 /// What a cell's body can do. Both are called on the home core, except `complete` of an op that never reached
@@ -375,21 +378,31 @@ impl KernelRef {
     }
 
     /// Takes the last completion, on the home core or, of an op that has reached no ring, anywhere. Foreign
-    /// code that panics in it is contained.
+    /// code that panics in it is contained. An op that is to go out once more comes back.
     #[inline]
-    pub(super) fn complete(self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+    pub(super) fn complete(self, cqe: Cqe, ring: Option<&Ring>, wakers: &mut Vec<Waker>) -> Option<Self> {
         let mut hold = Hold::Waiters;
         // SAFETY: the table belongs to the body's type; this is the kernel's hold.
         contained(|| hold = unsafe { (self.header().table.complete)(self.0.0, cqe, ring, wakers) });
+        if hold == Hold::Again {
+            return Some(self);
+        }
         if hold == Hold::Kernels {
             contained(|| drop(ManuallyDrop::into_inner(self.0)));
         }
+        None
+    }
+
+    /// Completes an op with a result that is none of the kernel's.
+    pub(super) fn end(self, res: i32, ring: Option<&Ring>, wakers: &mut Vec<Waker>) {
+        let again = self.complete(Cqe::made_up(res), ring, wakers);
+        debug_assert!(again.is_none(), "an op does not go on from a result that was made up");
     }
 
     /// Completes an op that no ring will ever see, on whatever thread.
     fn refuse(self, res: i32) {
         let mut wakers = Vec::new();
-        self.complete(Cqe::made_up(res), None, &mut wakers);
+        self.end(res, None, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
     }
 

@@ -9,6 +9,10 @@
 //!    the cell's body stores the result in its slot, and the wakers are collected for the worker to wake.
 //! 5. The final CQE ends the kernel's hold on the cell. Nothing the kernel may touch is freed before.
 //!
+//! An op that moves a long message in parts has a CQE for each ([`op::Operation::goes_on`]). Until the last
+//! its cell goes back to 2 from here, with nobody woken; one that was asked to end, or that finds the ring
+//! closing, ends as if its next part had been refused.
+//!
 //! # Rules
 //! - Only the home core touches a ring; everyone else sends a message to its inbox
 //!   (`cell::CellRef::cancel`, `cell::KernelRef::submit_at_home`).
@@ -271,7 +275,7 @@ impl Ring {
     fn refuse(&self, kernels: KernelRef, res: i32) {
         kernels.set_flight(self, Flight::Final);
         let mut wakers = Vec::new();
-        kernels.complete(Cqe::made_up(res), Some(self), &mut wakers);
+        kernels.end(res, Some(self), &mut wakers);
         for waker in wakers {
             self.woke.set(true);
             contained(|| waker.wake());
@@ -421,10 +425,25 @@ impl Ring {
                 }
                 kernels.set_flight(self, Flight::Final);
                 self.in_flight.set(self.in_flight.get() - 1);
-                kernels.complete(cqe, Some(self), wakers);
+                if let Some(again) = kernels.complete(cqe, Some(self), wakers) {
+                    self.go_on(again, wakers);
+                }
             }
             TAG_BELL => self.bell_armed.set(cqe.more() && self.bell_armed.get()),
             tag => debug_assert_eq!(tag, TAG_CANCEL, "no other tag is ever submitted"),
+        }
+    }
+
+    /// An op has moved a part and is to move the next.
+    #[inline(never)]
+    fn go_on(&self, kernels: KernelRef, wakers: &mut Vec<Waker>) {
+        let cancelled = || self.is_cancelled(&kernels).then_some(-libc::ECANCELED);
+        match self.refusal().or_else(cancelled) {
+            Some(res) => kernels.end(res, Some(self), wakers),
+            None => {
+                kernels.set_flight(self, Flight::Fresh);
+                self.submit(kernels);
+            }
         }
     }
 
@@ -441,7 +460,7 @@ impl Ring {
         let waiting = self.backlog.take();
         for kernels in waiting {
             kernels.set_flight(self, Flight::Final);
-            kernels.complete(Cqe::made_up(RES_GONE), Some(self), wakers);
+            kernels.end(RES_GONE, Some(self), wakers);
         }
         if !fork::is_child() {
             self.flush();

@@ -1,4 +1,4 @@
-//! One op as a future: submitted when first polled, finished by one CQE.
+//! One op as a future: submitted when first polled, finished by one CQE, the last of its parts.
 //!
 //! ```text
 //!            first poll                 final CQE                  next poll
@@ -7,6 +7,10 @@
 //!     │ drop: op dropped      ▼
 //!     ▼                    orphan ── final CQE at home ──▶ op.orphaned(result)
 //! ```
+//!
+//! An operation that goes on ([`Operation::goes_on`]) is InFlight, or an orphan, until its last part has had
+//! its CQE: the cell is submitted anew by the home core, and neither slot nor future notices. So a long
+//! message does not depend on anybody polling for it.
 //!
 //! Who has the operation's resources: the future while Idle; the cell from then on. When the result meets a
 //! future that waits, they are the future's (it takes them out when polled, or disposes of them when
@@ -43,7 +47,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-/// An operation that one CQE finishes.
+/// An operation that one CQE finishes: that of its last part, of which most have one.
 ///
 /// Its resources (buffers, descriptor) move into the cell with it and come back with the result.
 pub(crate) trait Operation: Send + Sized + 'static {
@@ -52,12 +56,21 @@ pub(crate) trait Operation: Send + Sized + 'static {
     /// What awaiting it gives.
     type Output;
 
-    /// Describes it. Called on the home core when `self` is in its final place.
+    /// Describes it, or the part that is next. Called on the home core when `self` is in its final place.
     fn describe(&mut self, ring: &Ring) -> Sqe;
 
     /// Home core, at the CQE and before anybody is told: gives back what belongs to the core.
     fn settle(&mut self, ring: &Ring) {
         let _ = ring;
+    }
+
+    /// Home core, at the CQE and after [`settle`](Self::settle): takes note of what was moved, and says
+    /// whether another part is to go out. Runs nothing foreign. False for an error that nobody mends by
+    /// trying again.
+    #[inline(always)]
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        let _ = cqe;
+        false
     }
 
     /// Turns the result into the output.
@@ -108,11 +121,15 @@ impl<P: Operation> Body for Shot<P> {
         debug_assert!(!cqe.more(), "a one-CQE op has one CQE");
         if let Some(ring) = ring {
             // SAFETY: the result is not published: the body is alive …
-            unsafe { &(*body).operation }.with_mut(|operation| {
+            let goes_on = unsafe { &(*body).operation }.with_mut(|operation| {
                 // SAFETY: … and the operation the home core's.
-                let operation = unsafe { (*operation).as_mut() };
-                operation.expect("an op completes once").settle(ring);
+                let operation = unsafe { (*operation).as_mut() }.expect("an op completes once");
+                operation.settle(ring);
+                operation.goes_on(cqe)
             });
+            if goes_on {
+                return Hold::Again;
+            }
         }
         // SAFETY: alive until the result is published; afterwards only if the slot says that it is ours.
         match unsafe { Slot::set_last(&raw const (*body).slot, cqe) } {

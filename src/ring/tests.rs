@@ -4,6 +4,7 @@ use super::backend::Wait;
 use super::gather::Gathered;
 use super::multi::{self, Handler};
 use super::op::{Op, Operation};
+use super::transfer::Outward;
 use super::{Ring, enter, stub};
 use crate::base::inbox::Inbox;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
@@ -180,4 +181,75 @@ fn an_op_that_waits_on_the_backlog_is_described_once_when_it_goes_out() {
     ring.reap(&mut Vec::new());
     assert_eq!(Pin::new(&mut op).poll(&mut cx), Poll::Ready(2));
     assert_eq!(ring.in_flight(), 0);
+}
+
+/// A message in parts of four bytes; what it comes to, and how often it was described.
+struct Parts(Outward<&'static str>);
+
+impl Operation for Parts {
+    const OPCODE: u8 = opcode::SEND;
+    type Output = Result<usize, Option<i32>>;
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        self.0.describe_part(Sqe::new(Self::OPCODE, -1), 4)
+    }
+
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        self.0.goes_on(cqe)
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.0.sum(cqe).0.map_err(|error| error.raw_os_error())
+    }
+}
+
+/// Has the ring submit, answers the send that comes with this result, and says what it asked for.
+fn answer(ring: &Ring, kernel: &stub::Kernel, res: i32) -> Option<u32> {
+    ring.enter(Wait::No);
+    let sends: Vec<_> = kernel.taken.take().into_iter().filter(|sqe| sqe.opcode == opcode::SEND).collect();
+    assert!(sends.len() <= 1, "one part at a time");
+    let send = sends.first()?;
+    kernel.completed.borrow_mut().push(Cqe { user_data: send.user_data, res, flags: 0 });
+    ring.reap(&mut Vec::new());
+    Some(send.len)
+}
+
+#[test]
+fn a_message_in_parts_goes_on_by_itself_until_all_is_out() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut op = Op::new(Parts(Outward::new("0123456789")));
+    assert!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)).is_pending());
+    // The third part is cut short; before, one comes to nothing.
+    for (asked, res) in [(4, 4), (4, 4), (2, -libc::EAGAIN), (2, 1), (1, 1)] {
+        assert!(!woken.0.load(Ordering::Relaxed) && ring.in_flight() == 1);
+        assert_eq!(answer(&ring, &kernel, res), Some(asked));
+    }
+    assert_eq!((answer(&ring, &kernel, 0), ring.in_flight()), (None, 0));
+    assert_eq!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(10)));
+}
+
+#[test]
+fn a_message_in_parts_that_was_cancelled_or_meets_the_end_of_its_ring_goes_on_no_further() {
+    let ends: [fn(&Ring, &Op<Parts>); 2] = [|_, op| op.cancel(), |ring, _| ring.close(&mut Vec::new())];
+    for end in ends {
+        // The part in flight is out, or came to nothing.
+        for (res, sum) in [(4, 8), (-libc::EINTR, 4)] {
+            let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+            let _entered = enter(Rc::clone(&ring));
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut op = Op::new(Parts(Outward::new("0123456789")));
+            assert!(Pin::new(&mut op).poll(&mut cx).is_pending());
+            assert_eq!(answer(&ring, &kernel, 4), Some(4));
+            ring.enter(Wait::No);
+            let sent = kernel.taken.take().into_iter().find(|sqe| sqe.opcode == opcode::SEND).unwrap();
+            end(&ring, &op);
+            kernel.completed.borrow_mut().push(Cqe { user_data: sent.user_data, res, flags: 0 });
+            ring.reap(&mut Vec::new());
+            assert_eq!((answer(&ring, &kernel, 0), ring.in_flight()), (None, 0));
+            assert_eq!(Pin::new(&mut op).poll(&mut cx), Poll::Ready(Ok(sum)));
+        }
+    }
 }

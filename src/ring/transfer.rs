@@ -86,36 +86,46 @@ pub(crate) fn read_now<B: IoBufMut>(file: RawFd, buf: &mut B, offset: u64) -> io
 #[derive(Debug)]
 pub(crate) struct Outward<B> {
     buf: B,
-    done: usize,
+    /// Bytes at its end that no op has moved.
+    left: usize,
 }
 
 impl<B: IoBuf> Outward<B> {
     /// Writes the buffer's bytes.
     pub(crate) fn new(buf: B) -> Self {
-        Self { buf, done: 0 }
+        let left = buf.len();
+        Self { buf, left }
     }
 
     /// Points `sqe` at the bytes that are left. The buffer is in its final place.
     pub(crate) fn describe(&mut self, sqe: Sqe) -> Sqe {
-        let rest = &self.buf.as_slice()[self.done..];
-        sqe.at(rest.as_ptr(), asked(rest.len()))
+        self.describe_part(sqe, MOST)
     }
 
-    /// Notes what one op of several has moved; true if something is left to move and the op moved anything.
-    pub(crate) fn is_short(&mut self, cqe: Cqe) -> bool {
-        let moved = cqe.result().unwrap_or(0);
-        self.done += moved;
-        moved > 0 && self.done < self.buf.len()
+    /// Points `sqe` at the next `most` bytes of those that are left. The buffer is in its final place.
+    #[inline]
+    pub(crate) fn describe_part(&mut self, sqe: Sqe, most: usize) -> Sqe {
+        let bytes = self.buf.as_slice();
+        let rest = &bytes[bytes.len() - self.left..];
+        sqe.at(rest.as_ptr(), rest.len().min(most) as u32)
+    }
+
+    /// Notes what one op of several has moved; true if something is left and it is worth another op.
+    #[inline]
+    pub(crate) fn goes_on(&mut self, cqe: Cqe) -> bool {
+        goes_on(&mut self.left, cqe)
     }
 
     /// Whether all of the buffer was noted as moved.
     pub(crate) fn is_whole(&self) -> bool {
-        self.done == self.buf.len()
+        self.left == 0
     }
 
     /// The sum of what was noted, or the error of an op that came to nothing; and the buffer.
+    #[inline]
     pub(crate) fn sum(self, cqe: Cqe) -> (io::Result<usize>, B) {
-        let result = if self.done > 0 { Ok(self.done) } else { cqe.result() };
+        let done = self.buf.len() - self.left;
+        let result = if done > 0 { Ok(done) } else { cqe.result() };
         (result, self.buf)
     }
 
@@ -124,4 +134,18 @@ impl<B: IoBuf> Outward<B> {
     pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {
         (cqe.result(), self.buf)
     }
+}
+
+/// Takes what an op of a stream send has moved off what is `left`, and says whether the rest is worth another
+/// op: after an error it is not, but for those that say nothing about the socket. EAGAIN: the kernel gave up
+/// although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md). EINTR and ERESTARTSYS: it was
+/// interrupted on a helper thread (kernel-notes/cancel-and-close.md); if it was cancelled it goes on no
+/// further (ring/mod.rs).
+#[inline]
+pub(super) fn goes_on(left: &mut usize, cqe: Cqe) -> bool {
+    let Ok(moved) = usize::try_from(cqe.res) else {
+        return [-libc::EAGAIN, -libc::EINTR, -512].contains(&cqe.res) && *left > 0;
+    };
+    *left = left.checked_sub(moved).expect("the kernel moves no more than was asked");
+    moved > 0 && *left > 0
 }

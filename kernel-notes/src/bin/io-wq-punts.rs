@@ -133,7 +133,7 @@ fn the_rest(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
         lab.submit()?;
         lab.send(&near, b"later", 0, 2)
     })?;
-    report.holds("sockets: inline or by poll, never a worker", !recv && !send && !late);
+    report.holds("sockets: inline or by poll", !recv && !send && !late);
     let end = opcode::Shutdown::new(Fd(near.as_raw_fd()), libc::SHUT_WR).build();
     let shut = say_entry(report, "shutdown", end)?;
     let (file, (reader, writer)) = (scratch.file("source", LEN, 7, 0)?, io::pipe()?);
