@@ -273,8 +273,7 @@ pub(crate) fn assert_reach() {
 /// A send of several buffers as one message.
 pub(crate) struct SendGathered<B> {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) bufs: Vec<B>,
-    pub(crate) gathered: Gathered,
+    pub(crate) from: Gathered<B>,
 }
 
 impl<B: IoBuf> Operation for SendGathered<B> {
@@ -282,20 +281,27 @@ impl<B: IoBuf> Operation for SendGathered<B> {
     type Output = (io::Result<usize>, Vec<B>);
 
     fn describe(&mut self, ring: &Ring) -> Sqe {
-        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-        self.gathered.describe(self.shared.fd(), &self.bufs, flags, ring)
+        self.from.describe(self.shared.fd(), PART, SEND_FLAGS, ring)
     }
 
     fn settle(&mut self, ring: &Ring) {
-        self.gathered.release(ring);
+        self.from.release(ring);
+    }
+
+    #[inline]
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        self.from.goes_on(cqe)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
         self.shared.sent();
-        (cqe.result(), self.bufs)
+        self.from.sum(cqe)
     }
 
     fn orphaned(self, _cqe: Cqe) {
+        if !self.from.is_whole() {
+            self.shared.note_torn();
+        }
         self.shared.orphan_sent();
     }
 }

@@ -191,10 +191,9 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
             return Poll::Ready((Err(stopped(why)), this.bufs.take().expect("just seen")));
         }
         let bufs = &mut this.bufs;
-        let polled = this.sender.poll(cx, |shared| SendGathered {
-            shared,
-            bufs: bufs.take().expect("polled after completion"),
-            gathered: Gathered::default(),
+        let polled = this.sender.poll(cx, |shared| {
+            let from = Gathered::new(bufs.take().expect("polled after completion"));
+            SendGathered { shared, from }
         });
         let (result, bufs) = ready!(polled);
         budget.made_progress();

@@ -1,47 +1,147 @@
 //! A send of several buffers: message header and iovecs in the core's arena.
 //!
 //! Owns the one op whose payload has variable length. The iovecs and the header are bumped into the arena of
-//! the core that submits, and released there at the final CQE (ring/arena.rs).
+//! the core that submits, and released there at the CQE of the op, or of each of its parts (ring/arena.rs).
+//! The iovecs of a part are those of the buffers that it touches; the first and the last of them may be cut.
 
 use super::Ring;
 use super::arena::Claim;
+use super::transfer::goes_on;
 use crate::buf::IoBuf;
-use crate::sys::sqe::{Sqe, opcode};
+use crate::sys::sqe::{Cqe, Sqe, opcode};
+use std::io;
 use std::os::fd::RawFd;
 
 /// The kernel takes at most this many buffers in one message (`UIO_MAXIOV`).
 pub(crate) const MOST_BUFFERS: usize = 1024;
 
-/// Claims on the arena, held from description to the final CQE.
-#[derive(Debug, Default)]
-pub(crate) struct Gathered(Option<(Claim, Claim)>);
+/// What a send of several buffers has in the arena and what is left of it.
+#[derive(Debug)]
+pub(crate) struct Gathered<B> {
+    bufs: Vec<B>,
+    /// Bytes of the first [`MOST_BUFFERS`].
+    all: usize,
+    /// Of these at the end, bytes that no op has moved.
+    left: usize,
+    /// Held from the description of a part to its CQE.
+    claims: Option<(Claim, Claim)>,
+}
 
-impl Gathered {
-    /// Describes a send of `bufs`, which are in their final place.
-    pub(crate) fn describe<B: IoBuf>(&mut self, fd: RawFd, bufs: &[B], flags: i32, ring: &Ring) -> Sqe {
-        debug_assert!(self.0.is_none(), "an op is described once");
+impl<B: IoBuf> Gathered<B> {
+    /// A message of these buffers, or of as many of them as the kernel takes.
+    pub(crate) fn new(bufs: Vec<B>) -> Self {
+        let all = bufs.iter().take(MOST_BUFFERS).map(IoBuf::len).sum();
+        Self { bufs, all, left: all, claims: None }
+    }
+
+    /// Describes a send of the next `most` bytes. The buffers are in their final place.
+    pub(crate) fn describe(&mut self, fd: RawFd, most: usize, flags: i32, ring: &Ring) -> Sqe {
+        debug_assert!(self.claims.is_none(), "one part at a time");
+        let (touched, mut skip) = self.part(most);
+        let mut room = most;
+        let count = touched.len();
+        let parts = touched.iter().map(|buf| {
+            let rest = &buf.as_slice()[std::mem::take(&mut skip)..];
+            let iov_len = rest.len().min(room);
+            room -= iov_len;
+            libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len }
+        });
         let mut arena = ring.arena.borrow_mut();
-        let parts = bufs
-            .iter()
-            .take(MOST_BUFFERS)
-            .map(|buf| libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() });
-        let count = bufs.len().min(MOST_BUFFERS);
         let (iovecs, iovec_claim) = arena.put(parts);
         // SAFETY: an all-zero message header is an empty one.
         let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
         header.msg_iov = iovecs.as_ptr();
         header.msg_iovlen = count as _;
         let (header, header_claim) = arena.put(std::iter::once(header));
-        self.0 = Some((iovec_claim, header_claim));
+        self.claims = Some((iovec_claim, header_claim));
         Sqe::new(opcode::SENDMSG, fd).at(header.as_ptr().cast_const().cast(), 1).op_flags(flags as u32)
     }
 
-    /// Home core, at the final CQE: gives the arena its memory back.
+    /// The buffers that the next `most` bytes lie in, and how many bytes of the first one are gone.
+    fn part(&self, most: usize) -> (&[B], usize) {
+        let (mut first, mut skip) = (0, self.all - self.left);
+        let bufs = &self.bufs[..self.bufs.len().min(MOST_BUFFERS)];
+        while skip > 0 && skip >= bufs[first].len() {
+            skip -= bufs[first].len();
+            first += 1;
+        }
+        let (mut end, mut bytes) = (first, 0);
+        while end < bufs.len() && bytes < most.saturating_add(skip) {
+            bytes = bufs[end].len().saturating_add(bytes);
+            end += 1;
+        }
+        (&bufs[first..end], skip)
+    }
+
+    /// Home core, at the CQE of a part: gives the arena its memory back.
     pub(crate) fn release(&mut self, ring: &Ring) {
-        if let Some((iovecs, header)) = self.0.take() {
+        if let Some((iovecs, header)) = self.claims.take() {
             let mut arena = ring.arena.borrow_mut();
             arena.release(iovecs);
             arena.release(header);
         }
+    }
+
+    /// As of [`Outward`](super::transfer::Outward).
+    #[inline]
+    pub(crate) fn goes_on(&mut self, cqe: Cqe) -> bool {
+        goes_on(&mut self.left, cqe)
+    }
+
+    /// Whether all of it was noted as moved.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.left == 0
+    }
+
+    /// As of [`Outward`](super::transfer::Outward).
+    pub(crate) fn sum(self, cqe: Cqe) -> (io::Result<usize>, Vec<B>) {
+        let done = self.all - self.left;
+        let result = if done > 0 { Ok(done) } else { cqe.result() };
+        (result, self.bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::inbox::Inbox;
+    use crate::ring::stub;
+    use std::sync::Arc;
+
+    #[test]
+    fn parts_of_several_buffers_are_their_bytes_in_order_whatever_the_op_before_has_moved() {
+        let bufs = ["", "012", "", "3456789", "a", "", "bcdef", ""];
+        let all = bufs.concat();
+        let (ring, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        for (most, moves) in [(4, 4), (4, 1), (3, 2), (usize::MAX, 5), (usize::MAX, usize::MAX), (1, 1)] {
+            let (mut gathered, mut sent) = (Gathered::new(bufs.to_vec()), String::new());
+            loop {
+                let sqe = gathered.describe(-1, most, 0, &ring);
+                let part = read(sqe.addr);
+                assert_eq!(part.len(), (all.len() - sent.len()).min(most));
+                let moved = part.len().min(moves);
+                sent.push_str(&part[..moved]);
+                gathered.release(&ring);
+                if !gathered.goes_on(Cqe::made_up(moved as i32)) {
+                    break;
+                }
+            }
+            assert_eq!(sent, all);
+            assert_eq!(gathered.sum(Cqe::made_up(0)).0.unwrap(), all.len());
+        }
+    }
+
+    /// The bytes that a message header points at.
+    fn read(header: u64) -> String {
+        let header = std::ptr::with_exposed_provenance::<libc::msghdr>(header as usize);
+        // SAFETY: `describe` has put the header there, and it has not been released.
+        let header = unsafe { &*header };
+        // SAFETY: as above, of the iovecs.
+        let iovecs = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen as usize) };
+        let bytes = iovecs.iter().flat_map(|iovec| {
+            // SAFETY: they point at the buffers, which are alive, and at nothing behind them.
+            unsafe { std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len) }
+        });
+        String::from_utf8(bytes.copied().collect()).unwrap()
     }
 }

@@ -140,14 +140,14 @@ fn an_op_whose_future_goes_while_it_is_described_is_submitted_and_then_cancelled
 }
 
 /// A send of several buffers.
-struct Gather(Gathered, Vec<&'static str>);
+struct Gather(Gathered<&'static str>);
 
 impl Operation for Gather {
     const OPCODE: u8 = opcode::SENDMSG;
     type Output = i32;
 
     fn describe(&mut self, ring: &Ring) -> Sqe {
-        self.0.describe(-1, &self.1, 0, ring)
+        self.0.describe(-1, usize::MAX, 0, ring)
     }
 
     fn settle(&mut self, ring: &Ring) {
@@ -164,7 +164,7 @@ fn an_op_that_waits_on_the_backlog_is_described_once_when_it_goes_out() {
     let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
     let _entered = enter(Rc::clone(&ring));
     kernel.is_full.set(true);
-    let mut op = Op::new(Gather(Gathered::default(), vec!["a", "b"]));
+    let mut op = Op::new(Gather(Gathered::new(vec!["a", "b"])));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut op).poll(&mut cx).is_pending());
     for _ in 0..3 {

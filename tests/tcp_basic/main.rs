@@ -13,3 +13,4 @@ mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod transfer;
+mod vectored;
