@@ -62,6 +62,7 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
         return Err(failure);
     }
     mode?;
+    shared.leave_linger();
     let unread = shared.recv().unread();
     drop(stream);
     let fd = match shared.try_into_fd() {
@@ -80,7 +81,9 @@ pub(super) fn settled(stream: &impl Connected) -> Option<OwnedFd> {
     }
     shared.set_blocking().ok()?;
     // The duplicate outlives the cell that may just be being freed.
-    shared.duplicate().ok()
+    let fd = shared.duplicate().ok()?;
+    shared.leave_linger();
+    Some(fd)
 }
 
 /// The calls of a stream that are the same for all kinds: `$stream` is one field, `handle`, and `$std` is the
@@ -371,7 +374,9 @@ macro_rules! stream_calls {
             /// If the mode cannot be changed.
             pub fn from_std(stream: $std) -> io::Result<Self> {
                 stream.set_nonblocking(false)?;
-                Ok(Self::from_handle(Handle::new(stream.into(), None)))
+                let handle = Handle::new(stream.into(), None);
+                handle.shared().find_linger()?;
+                Ok(Self::from_handle(handle))
             }
 
             /// The error pending on the socket, which is cleared (`SO_ERROR`).

@@ -4,6 +4,14 @@
 //! closes when the last op is done and the last handle gone, and no SQE ever names a number that was reused.
 //! Handles are counted apart from references: with the last *handle* whatever is still in flight is
 //! cancelled, except bytes that a writer without a future was told are written (poll_write.rs).
+//!
+//! # The linger time
+//! The close of a socket whose linger time is not zero waits up to that long for its peer, on whatever thread
+//! the last reference goes, mostly a core; and that is all the time does (kernel-notes/linger-close.md). So
+//! with the last handle it is taken back: the close does not wait, and what the socket has leaves behind it
+//! as it would have. Known of are the times that were set through us, and the one that a socket had when it
+//! was adopted. Who is given the descriptor, or a duplicate, has the time with it; from then on it is not
+//! touched, and closing it is theirs. Zero asks for a reset and is left alone: it waits for nobody.
 #![forbid(unsafe_code)]
 
 use super::permit::Permit;
@@ -20,6 +28,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// The shared part of a stream.
 ///
@@ -44,6 +53,8 @@ pub struct Shared {
     /// somebody else gets it. Set with either turn, taken back with the send turn or by who holds the only
     /// handle.
     nonblocking: AtomicBool,
+    /// The socket has a linger time, and not zero.
+    lingers: AtomicBool,
     /// The order of senders.
     pub(crate) send_turn: Turnstile,
     handles: AtomicUsize,
@@ -75,6 +86,7 @@ impl Shared {
             torn: AtomicBool::new(false),
             close_write: AtomicBool::new(false),
             nonblocking: AtomicBool::new(false),
+            lingers: AtomicBool::new(false),
             send_turn: Turnstile::default(),
             handles: AtomicUsize::new(1),
             recv_turn: Turnstile::default(),
@@ -204,6 +216,37 @@ impl Shared {
         Ok(())
     }
 
+    /// What a close does with bytes that are unsent.
+    pub(super) fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        SockRef::from(&self.fd).set_linger(linger)?;
+        self.note_linger(linger);
+        Ok(())
+    }
+
+    /// Asks for the linger time that a socket from elsewhere has.
+    pub(super) fn find_linger(&self) -> io::Result<()> {
+        self.note_linger(SockRef::from(&self.fd).linger()?);
+        Ok(())
+    }
+
+    fn note_linger(&self, linger: Option<Duration>) {
+        // The kernel counts seconds.
+        self.lingers.store(linger.is_some_and(|time| time.as_secs() > 0), Ordering::Relaxed);
+    }
+
+    /// The socket goes to somebody else, with its linger time.
+    pub(super) fn leave_linger(&self) {
+        self.lingers.store(false, Ordering::Relaxed);
+    }
+
+    /// The last handle is gone: the close is to wait for nobody.
+    fn end_linger(&self) {
+        // In a child of fork the socket is the parent's, too, and the close not the last.
+        if self.lingers.load(Ordering::Relaxed) && !sys::fork::is_child() {
+            let _ = SockRef::from(&self.fd).set_linger(None);
+        }
+    }
+
     /// Gives the descriptor out, if nobody else holds the stream.
     pub(crate) fn try_into_fd(self: Arc<Self>) -> Result<OwnedFd, Arc<Self>> {
         Arc::try_unwrap(self).map(|shared| shared.fd)
@@ -324,6 +367,7 @@ impl Drop for Handle {
             drop(relay);
             self.0.cancel_orphan();
             poll_write::abandoned(&self.0);
+            self.0.end_linger();
         }
     }
 }

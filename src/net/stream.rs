@@ -104,12 +104,16 @@ impl TcpStream {
         self.socket().tcp_nodelay()
     }
 
-    /// What a close does with unsent bytes (`SO_LINGER`, `socket(7)`); zero sends a reset.
+    /// What a close does with unsent bytes (`SO_LINGER`, `socket(7)`): zero sends a reset. Another time, of
+    /// whole seconds, is how long the close waits for the peer, which is for whoever takes the socket out of
+    /// the runtime: the drop of a stream waits for nobody, and what its socket has leaves behind it. That is
+    /// so with a time set here, and with one that a socket had in [`from_std`](Self::from_std); one that was
+    /// set by other means, or that comes from a listener, makes the thread wait that drops the stream.
     ///
     /// # Errors
     /// The kernel's.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.socket().set_linger(linger)
+        self.shared().set_linger(linger)
     }
 
     /// What a close does with unsent bytes; see [`TcpStream::set_linger`].

@@ -4,6 +4,7 @@ mod beside_files;
 mod halves;
 mod handover;
 mod headed_files;
+mod lingering;
 mod listening;
 mod order;
 mod peek;
