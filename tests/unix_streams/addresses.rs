@@ -5,6 +5,7 @@ use crate::{OwnPath, everywhere};
 use ringwork::net::unix::SocketAddr;
 use ringwork::net::{UnixListener, UnixStream};
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 
 #[test]
@@ -85,5 +86,37 @@ fn each_end_knows_the_process_at_the_other() {
             assert_eq!(peer.pid(), Some(std::process::id() as i32));
             assert_eq!(peer.uid(), owner);
         }
+    });
+}
+
+/// Binds a socket to a path that fills the kernel's structure, without a zero byte behind it.
+fn bind_to_all_of(path: &[u8; 108], socket: &impl AsRawFd) {
+    let mut address =
+        libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+    address.sun_path = path.map(|byte| byte as libc::c_char);
+    let (at, len) = ((&raw const address).cast(), size_of_val(&address) as libc::socklen_t);
+    // SAFETY: the address lives for the call, and is as long as that says.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), at, len) };
+    assert_eq!(bound, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn a_peer_bound_to_the_longest_path_there_is_is_accepted() {
+    everywhere(1, |_| async {
+        let path = OwnPath::new();
+        let mut long = path.0.with_extension("").into_os_string().into_encoded_bytes();
+        long.resize(108, b'x');
+        let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        bind_to_all_of(long.as_slice().try_into().unwrap(), &client);
+        let listener = UnixListener::bind(&path).unwrap();
+        client.connect(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        let accepted = listener.accept().await;
+        std::fs::remove_file(str::from_utf8(&long).unwrap()).unwrap();
+        let (server, peer) = accepted.expect("the name of a peer is no reason to refuse it");
+        // One byte more than an address of std's can be made of.
+        assert!(peer.is_unnamed());
+        server.send_all("hello").await.0.unwrap();
+        let mut hello = [std::mem::MaybeUninit::new(0); 5];
+        assert_eq!(client.recv(&mut hello).unwrap(), 5);
     });
 }

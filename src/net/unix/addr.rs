@@ -12,6 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
+/// Bytes for a path in the kernel's structure (`sun_path`, `unix(7)`).
+const LONGEST: usize = 108;
+
 /// What a path stands for.
 ///
 /// # Errors
@@ -40,7 +43,9 @@ pub(super) fn to_kernel(address: &SocketAddr) -> io::Result<SockAddr> {
     }
 }
 
-/// What the kernel says as std's type.
+/// What the kernel says as std's type. A path that fills the kernel's structure, with no zero byte behind it,
+/// is one byte more than that type can be made of: its socket counts as unnamed. The name of a peer is the
+/// peer's to choose, and must not become an error.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if it is the address of another kind of socket.
@@ -50,7 +55,10 @@ pub(super) fn from_kernel(address: &SockAddr) -> io::Result<SocketAddr> {
     }
     match address.as_abstract_namespace() {
         Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(address.as_pathname().unwrap_or(Path::new(""))),
+        None => {
+            let path = address.as_pathname().filter(|path| path.as_os_str().len() < LONGEST);
+            SocketAddr::from_pathname(path.unwrap_or(Path::new("")))
+        }
     }
 }
 

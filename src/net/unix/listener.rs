@@ -86,7 +86,7 @@ impl UnixListener {
         Ok(Self::adopt(listener.into(), false))
     }
 
-    /// The next connection and its peer's address.
+    /// The next connection and its peer's address, as of [`UnixStream::peer_addr`].
     ///
     /// Cancel-safe: a connection that was accepted for a dropped future goes to the next accept. When the
     /// process runs out of descriptors, accepting pauses and goes on; that is not an error.

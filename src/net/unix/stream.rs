@@ -146,7 +146,8 @@ impl UnixStream {
         UCred::of_peer(self.as_raw_fd())
     }
 
-    /// The address of the peer. That of one that connected is mostly unnamed.
+    /// The address of the peer. That of one that connected is mostly unnamed; one that is bound to a path of
+    /// 108 bytes, which [`SocketAddr`] cannot hold, counts as unnamed.
     ///
     /// # Errors
     /// ENOTCONN if the connection is gone.
