@@ -454,9 +454,10 @@ impl RecvSide {
 
 /// Whether a receive that ended like this says nothing about the stream: the next one starts anew (after
 /// ENOBUFS one-shot, into a heap buffer). EAGAIN: the kernel gave up although nobody had asked it not to wait
-/// (kernel-notes/msg-waitall-send.md).
+/// (kernel-notes/msg-waitall-send.md). EINTR and ERESTARTSYS: it was interrupted on a helper thread
+/// (kernel-notes/cancel-and-close.md).
 fn is_no_end(res: i32) -> bool {
-    [-libc::ENOBUFS, -libc::ECANCELED, -libc::EAGAIN, RES_GONE].contains(&res)
+    [-libc::ENOBUFS, -libc::ECANCELED, -libc::EAGAIN, -libc::EINTR, -512, RES_GONE].contains(&res)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::task::Wake;
 
 #[test]
 fn an_orphan_that_was_cancelled_or_given_up_does_not_end_the_stream() {
-    for res in [-libc::ECANCELED, -libc::EAGAIN, RES_GONE] {
+    for res in [-libc::ECANCELED, -libc::EAGAIN, -libc::EINTR, -512, RES_GONE] {
         let mut side = RecvSide::default();
         side.start_single();
         side.keep_end(Cqe::made_up(res), 100);
