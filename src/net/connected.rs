@@ -55,7 +55,7 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
     let shared = Arc::clone(stream.shared());
     let turn = SendTurn::take(&shared).await;
     poll_fn(|cx| shared.poll_disarmed(cx.waker())).await;
-    let failure = poll_write::take_failure(&shared);
+    let failure = poll_write::take_failure(&shared).or_else(|| shared.recv().take_failure());
     let mode = shared.set_blocking();
     drop(turn);
     if let Some(failure) = failure {
@@ -350,7 +350,8 @@ macro_rules! stream_calls {
             ///
             /// # Errors
             /// - What became of bytes sent off, or written through the traits of [`compat`](crate::compat),
-            ///   if no call was told. The connection is closed then.
+            ///   if no call was told; a reset that was received and of which no call told, because the socket
+            ///   does not tell it again. The connection is closed then, and unread bytes are gone with it.
             /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
             pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {
                 $crate::net::connected::release(self).await

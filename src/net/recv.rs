@@ -414,6 +414,18 @@ impl RecvSide {
         matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && self.end.is_none()
     }
 
+    /// The error of the socket that no call has told, and the socket tells no more.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        match self.end {
+            // Not one of the runtime's.
+            Some(End::Error(res)) if res != RES_GONE => {
+                self.end = None;
+                Some(Cqe::error(res))
+            }
+            _ => None,
+        }
+    }
+
     /// Ends what is in flight, and says whether nothing is any more. A waker that this one replaces comes
     /// back, as by `next`.
     pub(crate) fn poll_disarmed(&mut self, waker: &Waker) -> (bool, Option<Waker>) {

@@ -6,10 +6,12 @@ use crate::support::{
 use futures_util::poll;
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 #[test]
@@ -151,6 +153,43 @@ fn release_waits_for_a_dropped_send_and_keeps_the_bytes_of_a_dropped_receive() {
         std::net::TcpStream::from(fd).read_to_end(&mut rest).unwrap();
         unread.extend(rest);
         assert_eq!(unread, b"unread");
+    });
+}
+
+/// Polls an armed receive, has `ends` end the stream, and drops the receive when it could tell.
+async fn unheard(stream: &TcpStream, ends: impl FnOnce()) {
+    let mut waiting = pin!(stream.recv_pooled());
+    let told = Arc::new(Told(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&told));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    ends();
+    while !told.0.load(Ordering::SeqCst) {
+        ringwork::task::yield_now().await;
+    }
+}
+
+struct Told(AtomicBool);
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn release_says_that_a_reset_was_received_of_which_no_call_told() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let (stream, peer) = half_std_pair();
+            unheard(&stream, || {
+                socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(peer);
+            })
+            .await;
+            let error = stream.release().await.expect_err("the connection has failed");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        });
+        ran.await.unwrap();
     });
 }
 
