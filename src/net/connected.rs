@@ -76,7 +76,7 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
 pub(super) fn settled(stream: &impl Connected) -> Option<OwnedFd> {
     let shared = stream.shared();
     let is_settled = shared.send_turn.is_free() && !poll_write::is_unsettled(shared);
-    if !stream.handle().is_only() || !shared.recv().is_idle() || !is_settled {
+    if !stream.handle().is_only() || !shared.recv().is_settled() || !is_settled {
         return None;
     }
     shared.set_blocking().ok()?;

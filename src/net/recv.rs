@@ -410,8 +410,15 @@ impl RecvSide {
     }
 
     /// Whether nothing is in flight and nothing unread.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && self.end.is_none()
+    }
+
+    /// Whether nothing is in flight, unread or untold, so that whoever gets the socket gets all. The end of
+    /// the stream is the socket's to tell, as often as it is asked.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_told = !matches!(self.end, Some(End::Error(_)));
+        matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && is_told
     }
 
     /// The error of the socket that no call has told, and the socket tells no more.

@@ -7,6 +7,7 @@ use futures_util::poll;
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -188,6 +189,31 @@ fn release_says_that_a_reset_was_received_of_which_no_call_told() {
             .await;
             let error = stream.release().await.expect_err("the connection has failed");
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn a_stream_at_its_end_is_given_out_whoever_told_the_end() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            for pooled in [false, true] {
+                let (stream, peer) = half_std_pair();
+                peer.shutdown(Shutdown::Write).unwrap();
+                if pooled {
+                    assert!(stream.recv_pooled().await.unwrap().is_empty());
+                } else {
+                    assert_eq!(stream.recv([0u8; 8]).await.0.unwrap(), 0);
+                }
+                let mut std = stream.into_std().expect("nothing is unread, nothing armed");
+                assert_eq!(std.read(&mut [0]).unwrap(), 0, "the new owner is told the same");
+            }
+            let (stream, peer) = half_std_pair();
+            unheard(&stream, || peer.shutdown(Shutdown::Write).unwrap()).await;
+            let (fd, unread) = stream.release().await.unwrap();
+            assert!(unread.is_empty());
+            assert_eq!(std::net::TcpStream::from(fd).read(&mut [0]).unwrap(), 0);
         });
         ran.await.unwrap();
     });
