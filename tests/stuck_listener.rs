@@ -246,6 +246,27 @@ fn a_listener_with_a_limit_is_helped_within_its_limit() {
 }
 
 #[test]
+fn a_stuck_core_that_waits_for_connections_has_no_place_of_a_limit_that_is_shared() {
+    bounded(|| {
+        for way in [Way::Send, Way::Local] {
+            let runtime = runtime(2);
+            let options = ListenOptions::new().max_connections(1);
+            let server = start(&runtime, (Balance::Nearest, way), options);
+            let stuck = Stuck::at(&runtime, 0);
+            // Each of them comes to either listener.
+            for _ in 0..20 {
+                let pair = [connect(&server), connect(&server)];
+                pair.iter().for_each(|stream| assert_eq!(greeted(stream), 1, "{way:?}"));
+                assert_eq!(server.connections(), 2, "{way:?}");
+                pair.iter().for_each(talk);
+            }
+            drop(stuck);
+            assert!(runtime.block_on(server.stop(LONG)), "{way:?}");
+        }
+    });
+}
+
+#[test]
 fn stopping_while_a_core_is_stuck_resets_nobody() {
     bounded(|| {
         for how in ALL {

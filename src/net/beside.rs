@@ -9,6 +9,7 @@
 
 use super::TcpStream;
 use super::listener::{AcceptOne, Gate, Shared, poll_single};
+use super::together::Together;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::sys;
@@ -31,12 +32,24 @@ impl Beside {
 
     /// Nothing in flight yet.
     pub(crate) fn accepting(&self) -> AcceptBeside {
-        AcceptBeside { shared: Arc::clone(&self.0), gate: Gate::default(), readable: None, single: None }
+        AcceptBeside {
+            shared: Arc::clone(&self.0),
+            gate: Gate::default(),
+            together: Together::default(),
+            readable: None,
+            single: None,
+        }
     }
 }
 
 /// A poll for connections, not exclusive: it completes for each that comes, whoever takes it.
-struct Readable(Arc<Shared>);
+pub(super) struct Readable(Arc<Shared>);
+
+impl Readable {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::clone(shared))
+    }
+}
 
 impl Operation for Readable {
     const OPCODE: u8 = opcode::POLL_ADD;
@@ -56,6 +69,8 @@ impl Operation for Readable {
 pub(crate) struct AcceptBeside {
     shared: Arc<Shared>,
     gate: Gate,
+    /// Used instead of the others under a limit that listeners share.
+    together: Together,
     readable: Option<Op<Readable>>,
     single: Option<Op<AcceptOne>>,
 }
@@ -64,6 +79,12 @@ impl AcceptBeside {
     /// The next connection; first those that the stuck core had accepted and nobody has claimed. `None` once
     /// the listener is at its end or broken, which is its own core's affair.
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<TcpStream>> {
+        if self.shared.shares_its_limit() {
+            if self.shared.side().draining {
+                return Poll::Ready(None);
+            }
+            return self.together.poll_accept(&mut self.gate, &self.shared, cx).map(Result::ok);
+        }
         loop {
             ready!(self.gate.poll_open(&self.shared, cx));
             let queued = self.shared.side().queue.pop_front();
@@ -104,7 +125,7 @@ impl AcceptBeside {
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let readable = self.readable.get_or_insert_with(|| Op::new(Readable(Arc::clone(&self.shared))));
+        let readable = self.readable.get_or_insert_with(|| Op::new(Readable::new(&self.shared)));
         let _res = ready!(Pin::new(readable).poll(cx));
         self.readable = None;
         Poll::Ready(())

@@ -133,7 +133,7 @@ impl ListenOptions {
 
     /// The limit of connections, if there is one, for so many listeners together.
     pub(crate) fn permits(&self, listeners: usize) -> Option<Arc<Permits>> {
-        self.max_connections.map(|most| Permits::new(most.saturating_mul(listeners)))
+        self.max_connections.map(|most| Permits::new(most, listeners))
     }
 
     /// As [`bind_now`](Self::bind_now), under a limit that other listeners are under, too.
@@ -152,6 +152,8 @@ impl ListenOptions {
         }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
+        // Who tries without a place of his own must not have to wait (together.rs).
+        socket.set_nonblocking(permits.as_ref().is_some_and(|permits| permits.are_shared()))?;
         Ok(self.adopt(OwnedFd::from(socket), permits, true))
     }
 
@@ -281,7 +283,8 @@ impl TcpListener {
                 yield_now().await;
             }
         }
-        socket.set_nonblocking(false)?;
+        // Others may be about to try, if the limit is shared.
+        socket.set_nonblocking(self.shared.shares_its_limit())?;
         Ok(streams)
     }
 }

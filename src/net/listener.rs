@@ -12,13 +12,15 @@
 //!
 //! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
 //! is lost. A multishot takes what is there before anybody can stop it, so a listener with a limit accepts
-//! one at a time, each with its permit. EMFILE and the like end the multishot and pause accepting for a
+//! one at a time, each with its permit; one that shares its limit with others arms nothing and goes by
+//! together.rs. EMFILE and the like end the multishot and pause accepting for a
 //! moment (kernel-notes/accept-emfile.md).
 #![forbid(unsafe_code)]
 
 use super::permit::{Permit, Permits};
 use super::refusals::{Hook, Refusals};
 use super::shared::Handle;
+use super::together::Together;
 use super::{Connected, TcpStream, UnixStream};
 use crate::ring::Ring;
 use crate::ring::multi::{self, Armed, Handler};
@@ -83,6 +85,12 @@ impl Shared {
 
     pub(super) fn side(&self) -> MutexGuard<'_, AcceptSide> {
         self.side.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a limit of connections that other listeners are under, too: nobody waits with a
+    /// permit then (together.rs).
+    pub(super) fn shares_its_limit(&self) -> bool {
+        self.permits.as_ref().is_some_and(|permits| permits.are_shared())
     }
 
     /// Whether one more descriptor would leave too few for the rest of the process. The kernel hands out the
@@ -238,15 +246,15 @@ impl Gate {
     /// Open once there is a place among the allowed connections (at the limit nothing is accepted: the
     /// backlog holds the rest) and no pause is on.
     pub(super) fn poll_open(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
         if let (Some(permits), None) = (&shared.permits, &self.permit) {
             self.permit = permits.take(cx.waker());
             if self.permit.is_none() {
                 return Poll::Pending;
             }
-        }
-        if let Some(pause) = &mut self.pause {
-            ready!(pause.as_mut().poll(cx));
-            self.pause = None;
         }
         Poll::Ready(())
     }
@@ -255,6 +263,23 @@ impl Gate {
     pub(super) fn pause(&mut self, shared: &Shared, errno: i32) {
         shared.refusals.tell(errno);
         self.pause = Some(Box::pin(sleep(PAUSE)));
+    }
+
+    /// Nobody has come. Somebody may be waiting for the place at another listener.
+    pub(super) fn give_back(&mut self) {
+        self.permit = None;
+    }
+
+    /// An accept was refused: what to tell who accepts, unless there is just a pause, or nothing.
+    pub(super) fn refused(&mut self, shared: &Shared, refused: &io::Error) -> Option<io::Error> {
+        let mut side = shared.side();
+        side.failed(refused.raw_os_error().unwrap_or(libc::EIO));
+        let (error, exhausted) = (side.error.take(), side.exhausted.take());
+        drop(side);
+        if let Some(errno) = exhausted {
+            self.pause(shared, errno);
+        }
+        error.map(|errno| Cqe::error(-errno))
     }
 
     /// The connection for which it was open.
@@ -289,7 +314,8 @@ pub struct Accept<'a, S = TcpStream> {
 
 impl<'a, S> Accept<'a, S> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
-        let accepting = Accepting { shared, gate: Gate::default(), single: None };
+        let (gate, together) = (Gate::default(), Together::default());
+        let accepting = Accepting { shared, gate, together, single: None };
         Self { accepting, _kind: PhantomData }
     }
 }
@@ -298,6 +324,9 @@ impl<'a, S> Accept<'a, S> {
 struct Accepting<'a> {
     shared: &'a Arc<Shared>,
     gate: Gate,
+    /// Under a limit that listeners share.
+    together: Together,
+    /// Else.
     single: Option<Op<AcceptOne>>,
 }
 
@@ -360,6 +389,9 @@ accepts!(UnixStream);
 impl Accepting<'_> {
     fn poll<S: Connected>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<S>> {
         let this = self;
+        if this.shared.shares_its_limit() {
+            return this.together.poll_accept(&mut this.gate, this.shared, cx);
+        }
         loop {
             ready!(this.gate.poll_open(this.shared, cx));
             let queued = this.shared.side().queue.pop_front();

@@ -39,6 +39,7 @@ mod send_off;
 mod shared;
 mod split;
 mod stream;
+mod together;
 mod turn;
 pub mod udp;
 pub mod unix;

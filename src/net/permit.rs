@@ -1,17 +1,18 @@
 //! A place among a listener's `max_connections`.
 //!
-//! Owns the count. A stream holds its permit until its descriptor closes, and the listener that waits for
-//! room is woken then. It does not accept.
+//! Owns the count. A stream holds its permit until its descriptor closes, and the listeners that wait for
+//! room are woken then. It does not accept.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Counts the live connections of one listener.
+/// Counts the live connections of one listener, or of several.
 #[derive(Debug)]
 pub(crate) struct Permits {
     most: usize,
+    shared: bool,
     /// Permits given out.
     taken: AtomicUsize,
     /// Those that a connection has.
@@ -20,14 +21,20 @@ pub(crate) struct Permits {
 }
 
 impl Permits {
-    /// At most `most` connections at a time.
-    pub(crate) fn new(most: usize) -> Arc<Self> {
+    /// At most `most` connections at a time for each of so many listeners, which need not be even.
+    pub(crate) fn new(most: usize, listeners: usize) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            most: most.saturating_mul(listeners),
+            shared: listeners > 1,
             taken: AtomicUsize::new(0),
             used: AtomicUsize::new(0),
             waiting: Mutex::default(),
         })
+    }
+
+    /// Whether several listeners take them.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.shared
     }
 
     /// Connections that live now.
@@ -60,7 +67,8 @@ impl Permits {
     }
 }
 
-/// One connection's place, held by the accept that waits for the connection and then by the connection.
+/// One connection's place, held by the accept that waits for the connection, or tries if listeners share the
+/// limit, and then by the connection.
 #[derive(Debug)]
 pub(crate) struct Permit {
     permits: Arc<Permits>,

@@ -3,7 +3,8 @@
 //! Owns who helps whom: the next core that is well, cyclically, and only while the other is stuck. What it
 //! takes it places like any fresh connection, or serves with this core's own handler. It neither finds out
 //! who is stuck (the scheduler's monitor does) nor touches a connection that a handler has begun to serve.
-//! A listener with a limit of one connection is not helped: the stuck core has that one place.
+//! A listener that has a limit of one connection to itself is not helped: the stuck core waits with that one
+//! place. One that shares its limit is (`Balance::Nearest`).
 #![forbid(unsafe_code)]
 
 use super::accept::{Seat, Start};

@@ -138,6 +138,19 @@ pub(crate) fn accept_queue(listener: RawFd) -> io::Result<usize> {
     Ok(info.last().map_or(0, |waiting| *waiting as usize))
 }
 
+/// `accept4(2)` from a listener that is in non-blocking mode, which answers EAGAIN if nobody waits. The socket
+/// it gives is in blocking mode.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn accept_now(listener: RawFd) -> io::Result<OwnedFd> {
+    let nobody = ptr::null_mut::<libc::sockaddr>();
+    let length = ptr::null_mut::<libc::socklen_t>();
+    let fd = syscall!(accept4(listener, nobody, length, libc::SOCK_CLOEXEC))?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// `send(2)` of what more follows at once (`MSG_MORE`), which answers EAGAIN instead of waiting for the peer.
 ///
 /// # Errors

@@ -41,7 +41,7 @@ fn describe() -> Serve {
 }
 
 /// Says which core it runs on, then sends back what it gets.
-async fn greet(stream: Stream) {
+async fn greet(stream: &Stream) {
     let core = ringwork::core::current().expect("a handler runs on a core");
     if stream.send_all(vec![core as u8]).await.0.is_err() {
         return;
@@ -55,8 +55,8 @@ async fn greet(stream: Stream) {
 
 fn start(runtime: &Runtime, way: Way, serve: Serve) -> Server {
     let server = match way {
-        Way::Send => runtime.block_on(serve.start(|stream, _| greet(stream))),
-        Way::Local => runtime.block_on(serve.start_local(|| |stream, _| greet(stream))),
+        Way::Send => runtime.block_on(serve.start(|stream, _| async move { greet(&stream).await })),
+        Way::Local => runtime.block_on(serve.start_local(|| |stream, _| async move { greet(&stream).await })),
     };
     server.expect("a port is free")
 }
@@ -197,7 +197,8 @@ fn a_port_in_use_is_an_error() {
         let server = start(&runtime, Way::Send, describe());
         for balance in [Balance::Nearest, Balance::Kernel, Balance::LeastLoaded] {
             let again = Serve::new(server.local_addr()).balance(balance);
-            let error = runtime.block_on(again.start(|stream, _| greet(stream))).unwrap_err();
+            let error =
+                runtime.block_on(again.start(|stream, _| async move { greet(&stream).await })).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
         }
         assert!(runtime.block_on(server.stop(LONG)));
@@ -235,7 +236,7 @@ fn handlers_that_panic_leave_the_count_and_the_server_in_order() {
             assert_ne!(number % 3, 0, "refused");
             async move {
                 assert_ne!(number % 3, 1, "given up");
-                greet(stream).await;
+                greet(&stream).await;
             }
         };
         let server = runtime.block_on(describe().start(handler)).unwrap();
@@ -254,7 +255,7 @@ fn a_core_whose_handler_could_not_be_made_gets_no_connections() {
         let runtime = runtime(2);
         let make = || {
             assert_ne!(ringwork::core::current(), Some(1), "no handler here");
-            |stream: Stream, _| greet(stream)
+            |stream: Stream, _| async move { greet(&stream).await }
         };
         let server = runtime.block_on(describe().start_local(make)).unwrap();
         // What was placed there before that was known is closed.

@@ -1,10 +1,13 @@
 //! `Balance::Nearest`: connections are served where their packets arrive, and by all cores wherever that is.
 
 use crate::kit::{bounded, wait_for};
-use crate::{BOTH, Client, LONG, Way, block, start};
+use crate::{BOTH, Client, LONG, Way, block, greet, start};
+use ringwork::net::{ListenOptions, TcpStream as Stream};
 use ringwork::runtime::{Builder, Pin, Runtime, Steal};
 use ringwork::{Serve, Server};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Two CPUs for two pinned cores, and a kernel that asks where packets arrive.
@@ -122,5 +125,62 @@ fn what_all_comes_in_on_one_cpu_is_served_by_all() {
             drop(clients);
             assert!(runtime.block_on(server.stop(LONG)));
         }
+    });
+}
+
+fn limited_to(most: usize) -> Serve {
+    Serve::new(SocketAddr::from(([127, 0, 0, 1], 0))).options(ListenOptions::new().max_connections(most))
+}
+
+/// Cores that are not pinned: the kernel picks a listener by chance.
+fn anywhere(cores: usize) -> Runtime {
+    Builder::new().cores(cores).pin(Pin::Off).steal(Steal::Never).build().unwrap()
+}
+
+#[test]
+fn one_listener_gets_all_places_of_a_limit_while_the_others_wait() {
+    bounded(|| {
+        for way in BOTH {
+            // As many servers as it takes for all of their clients to come to one listener once.
+            for _ in 0..12 {
+                let runtime = anywhere(2);
+                let server = start(&runtime, way, limited_to(1));
+                let clients = [Client::new(&server), Client::new(&server)];
+                assert_eq!(server.connections(), 2, "{way:?}");
+                // The third one has its turn when another one goes.
+                let third = TcpStream::connect(server.local_addr()).unwrap();
+                drop(clients);
+                Client::greeted(third).talk(b"and is served then");
+                assert!(runtime.block_on(server.stop(LONG)));
+            }
+        }
+    });
+}
+
+#[test]
+fn listeners_that_share_a_limit_never_exceed_it_and_serve_everybody() {
+    bounded(|| {
+        let runtime = anywhere(3);
+        let (alive, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counts, highest) = (Arc::clone(&alive), Arc::clone(&most));
+        let handler = move |stream: Stream, _| {
+            let (counts, highest) = (Arc::clone(&counts), Arc::clone(&highest));
+            async move {
+                highest.fetch_max(counts.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                greet(&stream).await;
+                // Before its place is free for the next one.
+                counts.fetch_sub(1, Ordering::SeqCst);
+                drop(stream);
+            }
+        };
+        let server = runtime.block_on(limited_to(1).start(handler)).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..12 {
+                scope.spawn(|| (0..100).for_each(|_| Client::new(&server).talk(b"and is served")));
+            }
+        });
+        assert_eq!(most.load(Ordering::SeqCst), 3, "all places are taken, and no more");
+        wait_for("the handlers to end", || alive.load(Ordering::SeqCst) == 0);
+        assert!(runtime.block_on(server.stop(LONG)));
     });
 }
