@@ -19,17 +19,15 @@
 mod serving;
 
 use futures_util::future::try_join;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use ringwork::net::{ForwardError, TcpStream};
-use ringwork::runtime::{Builder, Handle};
+use ringwork::runtime::Builder;
 use ringwork::time::timeout;
-use ringwork::{Balance, Serve, core};
-use serving::{Seldom, Stop, listen_options};
+use ringwork::{Balance, Serve};
+use serving::Stop;
+use serving::clients::{Clients, Descriptors};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const USAGE: &str = "usage: tcp_proxy --listen ADDR --upstream ADDR [--cores N] [--balance WAY]
@@ -46,8 +44,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(4);
 /// How long the runtime may take to end what is left after that.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
-/// Descriptors that are not for connections: rings, doorbells, listeners, standard streams.
-const OWN_DESCRIPTORS: u64 = 64;
 
 struct Args {
     listen: SocketAddr,
@@ -163,53 +159,10 @@ fn complain(line: impl std::fmt::Display) {
     serving::complain("tcp_proxy", line);
 }
 
-/// The clients of each core that accepts, and how many it may have.
-struct Clients {
-    most: u64,
-    connected: Vec<AtomicU64>,
-    told: Seldom,
-}
-
-/// One client of the core that accepted it, wherever it is served.
-struct Client {
-    clients: Arc<Clients>,
-    core: usize,
-}
-
-impl Clients {
-    fn new(most: u64) -> Self {
-        let cores = Handle::current().cores();
-        let connected = (0..cores).map(|_| AtomicU64::new(0)).collect();
-        Self { most, connected, told: Seldom::default() }
-    }
-
-    /// One more, accepted by this core. If it is the last for whom there is room, that is worth a line.
-    fn enter(self: &Arc<Self>) -> Client {
-        let core = core::current().unwrap_or(0);
-        let connected = self.connected[core].fetch_add(1, Ordering::Relaxed) + 1;
-        if connected >= self.most && self.told.is_due() {
-            complain(format_args!(
-                "core {core} has {connected} clients, all that descriptors allow: others wait until some \
-                 leave; start it under a higher limit of open files (`ulimit -n`)"
-            ));
-        }
-        Client { clients: Arc::clone(self), core }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.clients.connected[self.core].fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Takes as many descriptors as the system grants, and says how many connections they are good for.
-fn connections_max() -> u64 {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-    let descriptors = if raised { hard } else { soft };
+/// How many connections the descriptors are good for.
+fn connections_max(descriptors: Descriptors) -> u64 {
     // Each connection has a socket on either side; an eighth of all may be pipes (`forward_to`).
-    (descriptors - descriptors / 8).saturating_sub(OWN_DESCRIPTORS) / 2
+    descriptors.free.saturating_sub(descriptors.limit / 8) / 2
 }
 
 /// Serves until a signal says stop. The error is one line for stderr.
@@ -217,14 +170,9 @@ async fn serve(args: &Args) -> Result<(), String> {
     // Listening for signals starts here: from the line that announces the proxy on, none is missed.
     let stop = Stop::new("tcp_proxy")?;
 
-    // Clients beyond what the descriptors allow wait in the kernel until others have left.
-    let listeners = match args.balance {
-        Balance::LeastLoaded => 1,
-        _ => Handle::current().cores() as u64,
-    };
-    let connections = (connections_max() / listeners).max(1);
-    let options = listen_options("tcp_proxy").max_connections(connections as usize);
-    let clients = Arc::new(Clients::new(connections));
+    let descriptors = Descriptors::take();
+    let clients = Clients::new("tcp_proxy", descriptors, connections_max(descriptors), args.balance)?;
+    let options = clients.listen_options();
     let upstream = args.upstream;
     let serving = Serve::new(args.listen).options(options).balance(args.balance);
     let handler = move |stream, peer| {

@@ -4,26 +4,28 @@
 #[allow(dead_code, reason = "shared with other tests, each uses a part")]
 mod programs;
 
-use programs::{Server, piped, wait_until};
+use programs::{Server, wait_until};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 
-/// Descriptors of a server that has few; `tcp_proxy` keeps 64 of them for itself.
-const FEW: &str = "80";
+/// Descriptors of a server that has few.
+const FEW: u32 = 80;
 /// More than these are good for.
 const CLIENTS: usize = 120;
 
 /// A server, with what it passes its clients on to, if it does.
-fn command(name: &str, upstream: &TcpListener, few_descriptors: bool) -> Command {
-    let mut command = if few_descriptors {
-        let mut shell = piped("sh".as_ref());
-        shell.args(["-c", "ulimit -n $0 && exec \"$@\"", FEW]).arg(programs::path(name));
-        shell
-    } else {
-        programs::command(name)
-    };
+fn command(name: &str, upstream: &TcpListener) -> Command {
+    with_arguments(programs::command(name), name, upstream)
+}
+
+/// The same with a limit of descriptors.
+fn limited(name: &str, upstream: &TcpListener, descriptors: u32) -> Command {
+    with_arguments(programs::with_descriptors(descriptors, name), name, upstream)
+}
+
+fn with_arguments(mut command: Command, name: &str, upstream: &TcpListener) -> Command {
     command.args(["--listen", "127.0.0.1:0", "--cores", "1"]);
     if name == "tcp_proxy" {
         command.arg("--upstream").arg(upstream.local_addr().unwrap().to_string());
@@ -58,7 +60,7 @@ fn busy_client(name: &str, server: &Server, upstream: &TcpListener) -> Vec<TcpSt
 fn a_second_signal_ends_a_server_at_once() {
     for name in ["echo", "tcp_proxy", "file_server"] {
         let upstream = upstream();
-        let server = Server::start(command(name, &upstream, false));
+        let server = Server::start(command(name, &upstream));
         let clients = busy_client(name, &server, &upstream);
         let open = server.descriptors();
         server.signal(libc::SIGTERM);
@@ -77,11 +79,12 @@ fn a_server_without_descriptors_says_why_nobody_is_served_and_what_to_do() {
     for name in ["echo", "tcp_proxy", "file_server"] {
         let upstream = upstream();
         let began = Instant::now();
-        let mut server = Server::start(command(name, &upstream, true));
+        let mut server = Server::start(limited(name, &upstream, FEW));
         let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
         let line = server.complaint();
         assert!(line.starts_with(&format!("{name}: ")) && line.contains("`ulimit -n`"), "{line:?}");
-        if name != "tcp_proxy" {
+        // The others have counted beforehand what they can take.
+        if name == "echo" {
             assert!(line.contains("Too many open files"), "{line:?}");
         }
         drop(clients);
@@ -92,5 +95,17 @@ fn a_server_without_descriptors_says_why_nobody_is_served_and_what_to_do() {
         // Once in ten seconds, and not for each try.
         let again = said.lines().filter(|line| line.contains("ulimit")).count() as u64;
         assert!(again <= began.elapsed().as_secs() / 10, "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_server_that_has_descriptors_for_no_client_does_not_start_and_says_what_to_do() {
+    for name in ["tcp_proxy", "file_server"] {
+        let output = programs::outcome(limited(name, &upstream(), 24));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(output.stdout.is_empty());
+        let words = ["too few descriptors", "limit of open files is 24", "`ulimit -n`"];
+        assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
     }
 }

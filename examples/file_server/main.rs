@@ -21,7 +21,7 @@
 //! | `response` | how it is written |
 //! | `body` | sending it |
 //! | `stop` | the orderly end |
-//! | `serving` | signals, and a line when descriptors run out: shared with the other servers |
+//! | `serving` | signals, as many clients as there are descriptors for: shared with the other servers |
 //!
 //! It is not a web server for every need: no TLS, no compression, no uploads.
 
@@ -51,6 +51,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringwork::Serve;
@@ -60,7 +61,8 @@ use ringwork::runtime::{Builder, Handle};
 use args::{Command, Options};
 use cache::Cache;
 use server::Server;
-use serving::{complain, listen_options};
+use serving::clients::{Clients, Descriptors};
+use serving::complain;
 use site::Site;
 use stop::Stop;
 
@@ -68,8 +70,8 @@ use stop::Stop;
 const GRACE: Duration = Duration::from_secs(4);
 /// How long the runtime may take to end what is left after that.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(500);
-/// Descriptors that all cores together keep open for later. A common limit of the process is 1,024.
-const OPEN_FILES_MAX: usize = 512;
+/// Files that all cores together keep open for later, if there are descriptors enough.
+const OPEN_FILES_MAX: u64 = 512;
 
 fn main() -> ExitCode {
     let options = match args::parse(std::env::args_os().skip(1)) {
@@ -108,6 +110,13 @@ ringwork::core_local! {
     static STOP: Rc<Stop> = Rc::default();
 }
 
+/// How many clients so many descriptors are good for, and how many files may be kept open for later beside
+/// them: each client has its socket, and may have a file that nobody else has.
+fn divided(descriptors: u64) -> (u64, usize) {
+    let open_files = (descriptors / 3).min(OPEN_FILES_MAX);
+    ((descriptors - open_files) / 2, open_files as usize)
+}
+
 /// Serves until a signal says stop. The error is one line for stderr.
 async fn serve(options: &Options) -> Result<(), String> {
     // Listening for signals starts here: from the line that announces the server on, none is missed.
@@ -115,16 +124,26 @@ async fn serve(options: &Options) -> Result<(), String> {
     let root = Dir::open(&options.root).await;
     let root = root.map_err(|error| format!("--root {}: {error}", options.root.display()))?;
     let runtime = Handle::current();
-    let fresh_for = options.cache;
-    let open_files_max = (OPEN_FILES_MAX / runtime.cores()).max(1);
+    let descriptors = Descriptors::take();
+    let (clients_max, open_files_max) = divided(descriptors.free);
+    let clients = Clients::new("file_server", descriptors, clients_max, options.balance)?;
+    let listen_options = clients.listen_options();
+    let (fresh_for, open_files_max) = (options.cache, open_files_max / runtime.cores());
 
     // Runs once on each core. What it makes stays there, so it may hold an `Rc`.
     let per_core = move || {
         let site = Site::new(root.clone(), Cache::new(fresh_for, open_files_max));
         let server = Rc::new(Server::new(site, STOP.with(Rc::clone)));
-        move |stream, _peer| connection::serve(stream, Rc::clone(&server))
+        let clients = Arc::clone(&clients);
+        move |stream, _peer| {
+            let (client, server) = (clients.enter(), Rc::clone(&server));
+            async move {
+                connection::serve(stream, server).await;
+                drop(client);
+            }
+        }
     };
-    let serve = Serve::new(options.listen).options(listen_options("file_server")).balance(options.balance);
+    let serve = Serve::new(options.listen).options(listen_options).balance(options.balance);
     let serving = serve.start_local(per_core).await;
     let serving = serving.map_err(|error| format!("--listen {}: {error}", options.listen))?;
     announce(serving.local_addr());

@@ -43,7 +43,9 @@ impl Server {
             Method::NotAllowed => Outcome::Error(Status::MethodNotAllowed),
             Method::Unknown => Outcome::Error(Status::NotImplemented),
         };
-        let persistence = if self.stop.is_stopping() { Persistence::Close } else { request.persistence };
+        // Who is refused because something is short takes as little of it as he can: his connection ends.
+        let ends = self.stop.is_stopping() || matches!(outcome, Outcome::Error(Status::ServiceUnavailable));
+        let persistence = if ends { Persistence::Close } else { request.persistence };
         self.reply(now, request.method == Method::Head, persistence, |reply, out| match outcome {
             Outcome::File(file) => (reply.file(out, request, &file.facts), Some(file)),
             Outcome::Listing(html) => (reply.listing(out, request, &html), None),

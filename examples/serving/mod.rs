@@ -1,19 +1,23 @@
-//! What the example servers share: how a signal ends them, and what they say when descriptors run out.
+//! What the example servers share: how a signal ends them, how many clients their descriptors allow, and what
+//! they say when something is short.
 //!
-//! Teaches: the first SIGINT or SIGTERM asks for an orderly end, the second for an end at once; and a server
-//! that cannot accept says so, with cause and cure, but not twenty times a second.
+//! Teaches: the first SIGINT or SIGTERM asks for an orderly end, the second for an end at once (`stop`); as
+//! many clients as there are descriptors for are accepted, and the others wait (`clients`); and a server that
+//! cannot go on says so, with cause and cure, but not twenty times a second.
 //! Promises: from the moment a [`Stop`] is made no signal is missed; a line on stderr that nobody reads stops
 //! no server.
-//! It starts no server and sets no limit.
+//! It starts no server.
 #![forbid(unsafe_code)]
 #![allow(dead_code, unreachable_pub, reason = "a program takes what it needs")]
 
-use futures_util::future::{Either, select};
+pub mod clients;
+mod stop;
+
+pub use stop::Stop;
+
 use ringwork::net::ListenOptions;
-use ringwork::signal::Signal;
 use std::fmt::Display;
 use std::io::{self, Write as _};
-use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,48 +27,6 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// A line on stderr. Whoever reads there may be gone.
 pub fn complain(program: &str, line: impl Display) {
     let _ = writeln!(io::stderr(), "{program}: {line}");
-}
-
-/// SIGINT and SIGTERM, listened for.
-pub struct Stop {
-    program: &'static str,
-    signals: Signal,
-}
-
-impl Stop {
-    /// Listens from here on: make it before the server says that it is there.
-    ///
-    /// # Errors
-    /// One line for stderr.
-    pub fn new(program: &'static str) -> Result<Self, String> {
-        let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-        signals
-            .map(|signals| Self { program, signals })
-            .map_err(|error| format!("cannot listen for signals: {error}"))
-    }
-
-    /// Waits until somebody wants the server to end, and says that it is ending and how to hurry it.
-    ///
-    /// # Errors
-    /// One line for stderr.
-    pub async fn asked(&self) -> Result<(), String> {
-        self.signals.recv().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
-        complain(self.program, "stopping once clients are done; a second signal stops it at once");
-        Ok(())
-    }
-
-    /// Waits for the orderly end. `None` if somebody asks once more and will not wait for it, which is said.
-    pub async fn or_at_once<T>(&self, orderly: impl Future<Output = T>) -> Option<T> {
-        match select(pin!(orderly), pin!(self.signals.recv())).await {
-            Either::Left((ended, _)) => Some(ended),
-            // Without signals nobody can ask.
-            Either::Right((Err(_), orderly)) => Some(orderly.await),
-            Either::Right((Ok(()), _)) => {
-                complain(self.program, "stopping at once: whoever is still connected is cut off");
-                None
-            }
-        }
-    }
 }
 
 /// Something that is said now and then while it lasts.

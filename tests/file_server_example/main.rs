@@ -9,6 +9,7 @@ mod conditionals;
 mod confinement;
 mod connections;
 mod data;
+mod descriptors;
 mod folders;
 mod http;
 #[path = "../programs/mod.rs"]

@@ -34,6 +34,13 @@ pub(crate) fn piped(program: &Path) -> Command {
     command
 }
 
+/// The example `name`, which may have `most` descriptors.
+pub(crate) fn with_descriptors(most: u32, name: &str) -> Command {
+    let mut shell = piped("sh".as_ref());
+    shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &most.to_string()]).arg(path(name));
+    shell
+}
+
 /// Runs a program that is to end by itself.
 pub(crate) fn outcome(mut command: Command) -> Output {
     let mut child = Guarded(command.spawn().expect("the program starts"));
@@ -131,6 +138,19 @@ impl Server {
         };
         let (pipes, others): (Vec<_>, Vec<_>) = all.partition(is_pipe);
         (pipes.len(), others.len())
+    }
+
+    /// From now on it may open descriptors below this number only. Gives what was the limit before.
+    pub(crate) fn limit_descriptors(&self, limit: u64) -> u64 {
+        let pid = self.child.0.id() as i32;
+        let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a system call on a local.
+        let read = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut now) };
+        let before = std::mem::replace(&mut now.rlim_cur, limit);
+        // SAFETY: as above.
+        let set = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const now, std::ptr::null_mut()) };
+        assert_eq!((read, set), (0, 0), "the server is ours");
+        before
     }
 
     /// The most memory it has had at any time, in bytes.
