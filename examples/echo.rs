@@ -7,7 +7,7 @@ mod serving;
 
 use ringwork::net::TcpStream;
 use ringwork::{Balance, Serve, runtime};
-use serving::{Stop, complain, listen_options};
+use serving::{Stop, cannot_listen, complain, listen_options};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,7 +78,7 @@ async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
     let handler = |stream, _peer| async { drop(echo(stream).await) };
     let serving = Serve::new(listen).options(listen_options("echo")).balance(balance);
     let server = serving.start(handler).await;
-    let server = server.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
     // Listened for before anybody is told that the server is there.
     let stop = Stop::new("echo")?;
     println!("listening on {}", server.local_addr());

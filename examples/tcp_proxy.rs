@@ -23,8 +23,8 @@ use ringwork::net::{ForwardError, TcpStream};
 use ringwork::runtime::Builder;
 use ringwork::time::timeout;
 use ringwork::{Balance, Serve};
-use serving::Stop;
 use serving::clients::{Clients, Descriptors};
+use serving::{Stop, cannot_listen};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -183,7 +183,7 @@ async fn serve(args: &Args) -> Result<(), String> {
         }
     };
     let server = serving.start(handler).await;
-    let server = server.map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let server = server.map_err(|error| cannot_listen(args.listen, "--listen", &error))?;
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 

@@ -98,14 +98,54 @@ fn a_server_without_descriptors_says_why_nobody_is_served_and_what_to_do() {
     }
 }
 
+/// The line that a server ends with instead of listening.
+#[track_caller]
+fn refusal(name: &str, command: Command) -> String {
+    let output = programs::outcome(command);
+    let line = String::from_utf8(output.stderr).expect("it is text");
+    assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+    assert!(output.stdout.is_empty() && line.starts_with(&format!("{name}: ")), "{line}");
+    line
+}
+
 #[test]
 fn a_server_that_has_descriptors_for_no_client_does_not_start_and_says_what_to_do() {
     for name in ["tcp_proxy", "file_server"] {
-        let output = programs::outcome(limited(name, &upstream(), 24));
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
-        assert!(output.stdout.is_empty());
+        let stderr = refusal(name, limited(name, &upstream(), 24));
         let words = ["too few descriptors", "limit of open files is 24", "`ulimit -n`"];
         assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
+    }
+}
+
+#[test]
+fn a_server_starts_or_says_what_to_do_however_few_descriptors_it_may_have() {
+    for name in ["echo", "tcp_proxy", "file_server"] {
+        let upstream = upstream();
+        // Below that not even libraries can be loaded.
+        for descriptors in 5.. {
+            match Server::try_start(limited(name, &upstream, descriptors)) {
+                Ok(server) => {
+                    server.kill();
+                    break;
+                }
+                Err(why) => {
+                    let is_told = why.starts_with(&format!("{name}: ")) && why.contains("`ulimit -n`");
+                    assert!(is_told && why.lines().count() == 1, "{descriptors}: {why}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_port_is_taken_says_so_and_how_to_take_another_one() {
+    for name in ["echo", "tcp_proxy", "file_server"] {
+        let taken = upstream();
+        let address = taken.local_addr().unwrap().to_string();
+        let mut command = command(name, &taken);
+        command.args(["--listen", &address]);
+        let line = refusal(name, command);
+        let words = [&address, "another program listens there", "--listen", "port 0"];
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
     }
 }

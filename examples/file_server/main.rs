@@ -62,7 +62,7 @@ use args::{Command, Options};
 use cache::Cache;
 use server::Server;
 use serving::clients::{Clients, Descriptors};
-use serving::complain;
+use serving::{cannot, cannot_listen, complain};
 use site::Site;
 use stop::Stop;
 
@@ -122,7 +122,8 @@ async fn serve(options: &Options) -> Result<(), String> {
     // Listening for signals starts here: from the line that announces the server on, none is missed.
     let signals = serving::Stop::new("file_server")?;
     let root = Dir::open(&options.root).await;
-    let root = root.map_err(|error| format!("--root {}: {error}", options.root.display()))?;
+    let root =
+        root.map_err(|error| cannot(format_args!("open --root {}", options.root.display()), &error))?;
     let runtime = Handle::current();
     let descriptors = Descriptors::take();
     let (clients_max, open_files_max) = divided(descriptors.free);
@@ -145,7 +146,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     };
     let serve = Serve::new(options.listen).options(listen_options).balance(options.balance);
     let serving = serve.start_local(per_core).await;
-    let serving = serving.map_err(|error| format!("--listen {}: {error}", options.listen))?;
+    let serving = serving.map_err(|error| cannot_listen(options.listen, "--listen", &error))?;
     announce(serving.local_addr());
 
     let stopped = signals.asked().await;

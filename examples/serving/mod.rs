@@ -46,6 +46,27 @@ impl Seldom {
     }
 }
 
+/// Why a server does not start: what it cannot do, the system's answer and, where it is known, what to do.
+pub fn cannot(what: impl Display, error: &io::Error) -> String {
+    let cure = match error.raw_os_error() {
+        Some(libc::EMFILE) => "; start it under a higher limit of open files (`ulimit -n`)",
+        Some(libc::ENFILE) => "; raise `sysctl fs.file-max`, or close files anywhere on this machine",
+        _ => "",
+    };
+    format!("cannot {what}: {error}{cure}")
+}
+
+/// The same, if it is listening on the address that `argument` has given.
+pub fn cannot_listen(address: impl Display, argument: &str, error: &io::Error) -> String {
+    let line = cannot(format_args!("listen on {address}"), error);
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return line;
+    }
+    format!(
+        "{line}; another program listens there: {argument} takes another address, with port 0 any free one"
+    )
+}
+
 /// How to listen: when there is no room for a new connection, one line on stderr says why and what to do.
 pub fn listen_options(program: &'static str) -> ListenOptions {
     let told = Seldom::default();

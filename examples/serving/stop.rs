@@ -2,7 +2,7 @@
 //!
 //! Owns the listening for SIGINT and SIGTERM. What is done when they come is the program's.
 
-use super::complain;
+use super::{cannot, complain};
 use futures_util::future::{Either, select};
 use ringwork::signal::Signal;
 use std::pin::pin;
@@ -20,9 +20,7 @@ impl Stop {
     /// One line for stderr.
     pub fn new(program: &'static str) -> Result<Self, String> {
         let signals = Signal::new(&[libc::SIGINT, libc::SIGTERM]);
-        signals
-            .map(|signals| Self { program, signals })
-            .map_err(|error| format!("cannot listen for signals: {error}"))
+        signals.map(|signals| Self { program, signals }).map_err(|error| cannot("listen for signals", &error))
     }
 
     /// Waits until somebody wants the server to end, and says that it is ending and how to hurry it.

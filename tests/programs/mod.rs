@@ -101,20 +101,26 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it and waits for its first line.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|why| panic!("instead of its address the server said {why}"))
+    }
+
+    /// The same. If it says something else, or ends, the error is that and what it has said on stderr.
+    pub(crate) fn try_start(mut command: Command) -> Result<Self, String> {
         let mut child = Guarded(command.spawn().expect("the program starts"));
         let stdout = child.0.stdout.take().expect("stdout is piped");
         let mut stderr = BufReader::new(child.0.stderr.take().expect("stderr is piped"));
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("stdout can be read");
         let address = line.strip_prefix("listening on ").and_then(|address| address.trim().parse().ok());
-        let address = address.unwrap_or_else(|| {
-            let mut why = String::new();
+        if let Some(address) = address {
+            return Ok(Self { child, address, stderr });
+        }
+        if !line.is_empty() {
             let _ = child.0.kill();
-            let _ = stderr.read_to_string(&mut why);
-            panic!("instead of its address the server said {line:?} and {why:?}");
-        });
-        Self { child, address, stderr }
+        }
+        let _ = stderr.read_to_string(&mut line);
+        Err(line)
     }
 
     /// Where it listens.

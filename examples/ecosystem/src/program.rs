@@ -3,7 +3,7 @@
 //! How a signal ends it is `serving`'s, as in the examples of the main crate.
 #![forbid(unsafe_code)]
 
-use crate::serving::{self, Stop, listen_options};
+use crate::serving::{self, Stop, cannot_listen, listen_options};
 use ringwork::Serve;
 use ringwork::compat::tower::Server;
 use ringwork::runtime::Builder;
@@ -73,7 +73,7 @@ impl Program {
         start: impl Future<Output = io::Result<Server>>,
     ) -> Result<(), String> {
         let stop = Stop::new(self.name)?;
-        let server = start.await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+        let server = start.await.map_err(|error| cannot_listen(listen, "--listen", &error))?;
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 
