@@ -231,3 +231,29 @@ fn at_a_signal_everybody_is_told_and_the_program_ends() {
         });
     }
 }
+
+/// The program, if it ends by itself: its exit code and the one line that it says on stderr.
+fn refusal(argument: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_chat_tokio_io")).arg(argument).output().unwrap();
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(line.starts_with("chat_tokio_io: ") && line.lines().count() == 1, "{line}");
+    (output.status.code(), line)
+}
+
+#[test]
+fn a_wrong_argument_is_one_line_and_exit_2() {
+    let (code, line) = refusal("--bogus");
+    assert_eq!(code, Some(2));
+    assert!(line.contains("--bogus") && line.contains("--help"), "{line}");
+}
+
+#[test]
+fn a_port_in_use_is_one_line_that_says_what_to_do_and_exit_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, line) = refusal(&address);
+    assert_eq!(code, Some(1));
+    let words = [&address, "Address already in use", "another program listens there", "port 0"];
+    assert!(words.iter().all(|word| line.contains(word)), "{line}");
+}

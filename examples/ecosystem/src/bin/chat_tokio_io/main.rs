@@ -13,6 +13,9 @@
 
 mod chat;
 
+use ringwork_ecosystem::{cannot_listen, complain};
+use std::process::ExitCode;
+
 /// All that ties the program to its runtime, with what it was for tokio where that was another name.
 mod rt {
     // tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf}
@@ -24,13 +27,41 @@ mod rt {
     pub(crate) use ringwork::time::{sleep, timeout};
 }
 
-#[ringwork::main]
-async fn main() -> std::io::Result<()> {
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:6142".to_owned());
-    if address.starts_with('-') {
-        println!("usage: chat_tokio_io [ADDR]    (127.0.0.1:6142 if none is given)");
-        return Ok(());
+const USAGE: &str = "usage: chat_tokio_io [ADDR]    (127.0.0.1:6142 if none is given; port 0 picks one)";
+
+/// The address, or `None` for help.
+fn parse() -> Result<Option<String>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut address = None;
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(given) if address.is_none() => address = Some(given.string()?),
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(arg.unexpected()),
+        }
     }
-    let served = chat::serve(&address).await;
-    served.map_err(|error| std::io::Error::new(error.kind(), format!("chat at {address}: {error}")))
+    Ok(Some(address.unwrap_or_else(|| "127.0.0.1:6142".to_owned())))
+}
+
+#[ringwork::main]
+async fn main() -> ExitCode {
+    let address = match parse() {
+        Ok(Some(address)) => address,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            complain("chat_tokio_io", format_args!("{error} (see --help)"));
+            return ExitCode::from(2);
+        }
+    };
+    match chat::serve(&address).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain("chat_tokio_io", cannot_listen(&address, "ADDR", &error));
+            ExitCode::FAILURE
+        }
+    }
 }
