@@ -74,13 +74,13 @@ async fn echo(stream: TcpStream) -> std::io::Result<()> {
 }
 
 async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
+    // Listened for before anybody is told that the server is there.
+    let stop = Stop::new("echo")?;
     // A connection that breaks is its own affair; the others go on.
     let handler = |stream, _peer| async { drop(echo(stream).await) };
     let serving = Serve::new(listen).options(listen_options("echo")).balance(balance);
     let server = serving.start(handler).await;
     let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
-    // Listened for before anybody is told that the server is there.
-    let stop = Stop::new("echo")?;
     println!("listening on {}", server.local_addr());
     stop.asked().await?;
     stop.or_at_once(server.stop(Duration::from_secs(4))).await;
