@@ -12,8 +12,8 @@
 //!
 //! An accept begins as if it had just left idle. The socket is in non-blocking mode, so open never waits. Who
 //! goes idle gives the place back, which wakes all who are closed (permit.rs): a place that one has for a
-//! moment, for nothing, is lost to nobody. A poll of the socket tells all who poll it, so any number of cores may accept
-//! from one listener like this, and one that is stuck holds nobody up. The limit is exact, because
+//! moment, for nothing, is lost to nobody. A poll of the socket tells all who poll it, so any number of cores
+//! may accept from one listener like this, and one that is stuck holds nobody up. The limit is exact, because
 //! nothing is accepted without a place. No multishot is armed and no accept is in flight at such a listener.
 //!
 //! Rejected: places beyond the limit for those who wait. When all of them take a connection, it is exceeded.

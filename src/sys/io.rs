@@ -138,8 +138,8 @@ pub(crate) fn accept_queue(listener: RawFd) -> io::Result<usize> {
     Ok(info.last().map_or(0, |waiting| *waiting as usize))
 }
 
-/// `accept4(2)` from a listener that is in non-blocking mode, which answers EAGAIN if nobody waits. The socket
-/// it gives is in blocking mode.
+/// `accept4(2)` from a listener that is in non-blocking mode, which answers EAGAIN if nobody waits. The
+/// socket it gives is in blocking mode.
 ///
 /// # Errors
 /// The kernel's.
