@@ -3,7 +3,7 @@
 
 use super::{Handle, current};
 use crate::base::parcel::{Deliver, Parcel};
-use crate::sched::{adopt_here, spawn_local_here, with_current};
+use crate::sched::{adopt_here, counted, spawn_local_here, with_current};
 use crate::task::{Attributes, JoinHandle, Unborn};
 use std::future::Future;
 use std::io;
@@ -207,7 +207,7 @@ where
     Fut::Output: Send + 'static,
 {
     let cores = handle.cores();
-    assert!(core < cores, "there is no core {core}: the runtime has {cores} cores");
+    assert!(core < cores, "there is no core {core}: the runtime has {}", counted(cores));
     let (unborn, task) = handle.shared().make_for(core, make, attributes);
     if handle.shared().refuses_tasks() {
         unborn.cancel();

@@ -81,6 +81,11 @@ pub(crate) fn with_current<R>(use_it: impl FnOnce(Option<&Rc<Core>>) -> R) -> R 
     use_it(here().as_ref())
 }
 
+/// So many cores, for messages.
+pub(crate) fn counted(cores: usize) -> String {
+    if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") }
+}
+
 /// The task that is being polled wants to go on at core `core` once this poll is over and has woken it. False
 /// under `Steal::Never`: it stays.
 ///
@@ -94,7 +99,7 @@ pub(crate) fn go_on_at(core: usize) -> bool {
              spawn_on(core, || future)",
         );
         let cores = here.shared.cores.len();
-        assert!(core < cores, "move to core {core}: the runtime has {cores} cores");
+        assert!(core < cores, "move to core {core}: the runtime has {}", counted(cores));
         let may = here.shared.config.appetite.is_some();
         if may {
             here.bound_for.set(Some(core));

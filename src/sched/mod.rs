@@ -194,7 +194,9 @@ pub(crate) mod victims;
 pub(crate) mod watchdog;
 pub(crate) mod worker;
 
-pub(crate) use current::{Core, adopt_here, current_index, go_on_at, spawn_local_here, with_current};
+pub(crate) use current::{
+    Core, adopt_here, counted, current_index, go_on_at, spawn_local_here, with_current,
+};
 pub(crate) use downfall::{Cause, Downfall};
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::{ALIVE_LISTED, Alive, Ended};

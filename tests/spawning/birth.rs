@@ -63,10 +63,16 @@ fn a_local_task_cannot_start_on_a_plain_thread() {
 
 #[test]
 fn a_core_that_does_not_exist_is_refused_by_number() {
-    let runtime = runtime(2);
-    let call = AssertUnwindSafe(|| drop(runtime.handle().spawn_on(2, || async {})));
-    let message = catch_unwind(call).unwrap_err().downcast::<String>().unwrap();
-    assert!(message.contains("core 2") && message.contains("2 cores"), "{message}");
+    for (cores, has) in [(1, "has 1 core"), (2, "has 2 cores")] {
+        let runtime = runtime(cores);
+        let call = AssertUnwindSafe(|| drop(runtime.handle().spawn_on(2, || async {})));
+        let message = catch_unwind(call).unwrap_err().downcast::<String>().unwrap();
+        assert!(message.contains("core 2:") && message.ends_with(has), "{message}");
+        let moved = runtime.block_on(runtime.spawn(ringwork::core::move_to(2)));
+        let panic = moved.expect_err("there is no such core").into_panic();
+        let message = panic.downcast::<String>().unwrap();
+        assert!(message.contains("core 2:") && message.ends_with(has), "{message}");
+    }
 }
 
 #[test]
