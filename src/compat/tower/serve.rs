@@ -148,9 +148,9 @@ impl<M, H> Serve<M, H> {
     /// # {
     /// // One line in front of HTTP says which balancer the connection came through.
     /// let serve = serve(address, make).handshake(|stream| async move {
-    ///     let (read, line) = stream.recv_exact(vec![0; 8]).await;
+    ///     let (read, line) = stream.recv_exact([0; 8]).await;
     ///     read?;
-    ///     if line == b"inside\r\n" { Ok(stream) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    ///     if line == *b"inside\r\n" { Ok(stream) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     /// });
     /// # serve.start().await
     /// # }
