@@ -12,10 +12,10 @@
 //! is noted and keeps no hold.
 #![forbid(unsafe_code)]
 
+use super::current::Outer;
 use crate::sched::{Cause, Downfall};
 use crate::task::coop;
 use crate::time::{Clock, Hold};
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -35,46 +35,16 @@ struct Unpark {
     thread: Thread,
     state: AtomicU8,
     clock: Option<Arc<Clock>>,
-    /// Of the call around this one.
-    outer: Option<Arc<Unpark>>,
+    /// Of the calls around this one.
+    outer: Outer,
 }
 
-thread_local! {
-    /// Of the innermost call on this thread.
-    static INNERMOST: RefCell<Option<Arc<Unpark>>> = const { RefCell::new(None) };
-}
-
-/// Makes `next` the innermost call of this thread; gives the one that was.
-fn replace_innermost(next: Option<Arc<Unpark>>) -> Option<Arc<Unpark>> {
-    // A destructor of another thread-local may call late, when there is nothing left around it.
-    INNERMOST.try_with(|innermost| innermost.replace(next)).ok().flatten()
-}
-
-/// A call of `block_on` that is going on. Calls end in the reverse order.
-struct Call(Arc<Unpark>);
-
-impl Call {
-    fn begin(clock: Option<Arc<Clock>>) -> Self {
-        let outer = replace_innermost(None);
-        let unpark = Unpark { thread: thread::current(), state: AtomicU8::new(AWAKE), clock, outer };
-        let unpark = Arc::new(unpark);
-        replace_innermost(Some(Arc::clone(&unpark)));
-        Self(unpark)
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        replace_innermost(self.0.outer.clone());
-    }
-}
-
-/// What a thread that is awake holds: the clock of each call, from this one outwards.
+/// What a thread that is awake holds: the clocks of this call and of those around it.
 struct Holds<'a>(&'a Unpark);
 
 impl<'a> Holds<'a> {
     fn take(unpark: &'a Unpark) -> Self {
-        unpark.chain().for_each(|clock| Hold::of(clock).pass_on());
+        unpark.clocks().for_each(|clock| Hold::of(Some(clock)).pass_on());
         Self(unpark)
     }
 
@@ -91,7 +61,7 @@ impl<'a> Holds<'a> {
 
 impl Drop for Holds<'_> {
     fn drop(&mut self) {
-        self.0.chain().for_each(|clock| drop(Hold::taken_over(clock)));
+        self.0.clocks().for_each(|clock| drop(Hold::taken_over(Some(clock))));
     }
 }
 
@@ -111,10 +81,9 @@ impl Wake for Unpark {
 }
 
 impl Unpark {
-    /// The clocks of this call and of those around it.
-    fn chain(&self) -> impl Iterator<Item = Option<&Clock>> {
-        std::iter::successors(Some(self), |unpark| unpark.outer.as_deref())
-            .map(|unpark| unpark.clock.as_deref())
+    fn clocks(&self) -> impl Iterator<Item = &Clock> {
+        let outer = self.outer.iter().flat_map(|clocks| &clocks.0);
+        self.clock.iter().chain(outer).map(|clock| &**clock)
     }
 
     /// Sleeps until somebody has woken the thread since the last poll began.
@@ -137,20 +106,22 @@ impl Unpark {
     }
 }
 
-/// Polls `future` here until it is done; the thread is parked in between.
+/// Polls `future` here until it is done; the thread is parked in between. `clock` is the runtime's, `outer`
+/// those of the calls around this one.
 ///
 /// # Errors
 /// The panic that has ended the runtime, if it does before the future is done.
 pub(super) fn block_on<F: Future>(
     future: F,
     clock: Option<Arc<Clock>>,
+    outer: Outer,
     downfall: Option<&Downfall>,
 ) -> Result<F::Output, Arc<Cause>> {
-    let call = Call::begin(clock);
-    let unpark = &*call.0;
+    let unpark = Unpark { thread: thread::current(), state: AtomicU8::new(AWAKE), clock, outer };
+    let unpark = Arc::new(unpark);
     let mut awake = Hold::of(unpark.clock.as_deref());
     let mut future = pin!(coop::unconstrained(future));
-    let waker = Waker::from(Arc::clone(&call.0));
+    let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
     let _watch = downfall.map(|downfall| downfall.watch(waker.clone()));
     loop {

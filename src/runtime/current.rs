@@ -1,20 +1,27 @@
 //! Which runtime this thread is in.
 //!
-//! Owns the room's one thread-local: the handle that `spawn` and its kin use. Set on cores, on the blocking
-//! pool's threads, while `block_on` polls, and by [`Handle::enter`].
+//! Owns the room's thread-locals: the handles that were entered, of which `spawn` and its kin use the last,
+//! and how many of them by `block_on`. Set on cores, on the blocking pool's threads, while `block_on` polls,
+//! and by [`Handle::enter`].
 #![forbid(unsafe_code)]
 
 use super::Handle;
 use crate::base::reach;
 use crate::blocking;
 use crate::sched;
-use crate::time;
-use std::cell::RefCell;
+use crate::time::{self, Clock};
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 thread_local! {
     static CURRENT: RefCell<Vec<(u64, Handle)>> = const { RefCell::new(Vec::new()) };
+    /// Calls of `block_on` that are going on, each of which has entered its runtime with a ticket that
+    /// [`BLOCKS`].
+    static BLOCKING: Cell<usize> = const { Cell::new(0) };
 }
+
+/// The bit in a ticket that says so.
+const BLOCKS: u64 = 1;
 
 /// The thread is inside a runtime as long as this lives; made by [`Handle::enter`].
 #[must_use = "the runtime is entered only while the guard lives"]
@@ -26,13 +33,57 @@ pub struct EnterGuard {
     _clock: time::GoesBy,
 }
 
+/// The clocks that calls of `block_on` hold. There are no such calls, in the usual case.
+pub(super) type Outer = Option<Box<Clocks>>;
+
+/// See [`Outer`].
+pub(super) struct Clocks(pub(super) Vec<Arc<Clock>>);
+
+/// A call of `block_on` is going on as long as this lives. Calls end in the reverse order.
+#[must_use = "the runtime is entered only while the guard lives"]
+pub(super) struct Blocking {
+    _entered: EnterGuard,
+}
+
+/// Enters `handle`'s runtime on this thread to block in it.
+#[inline]
+pub(super) fn block(handle: Handle) -> Blocking {
+    let entered = enter_with(handle, BLOCKS);
+    BLOCKING.set(BLOCKING.get() + 1);
+    Blocking { _entered: entered }
+}
+
+impl Drop for Blocking {
+    #[inline]
+    fn drop(&mut self) {
+        BLOCKING.set(BLOCKING.get() - 1);
+    }
+}
+
+/// The clocks of the calls of `block_on` that are going on here.
+#[inline]
+pub(super) fn outer() -> Outer {
+    if BLOCKING.get() == 0 { None } else { held() }
+}
+
+#[cold]
+fn held() -> Outer {
+    let clock = |(ticket, handle): &(u64, Handle)| (ticket & BLOCKS != 0).then(|| handle.clock()).flatten();
+    let clocks: Vec<_> = CURRENT.with_borrow(|current| current.iter().filter_map(clock).collect());
+    (!clocks.is_empty()).then(|| Box::new(Clocks(clocks)))
+}
+
 /// Enters `handle`'s runtime on this thread. Guards may be dropped in any order.
 pub(super) fn enter(handle: Handle) -> EnterGuard {
+    enter_with(handle, 0)
+}
+
+fn enter_with(handle: Handle, bits: u64) -> EnterGuard {
     let reach = reach::enter(handle.reach());
     let pool = blocking::enter(handle.pool());
     let clock = time::go_by(handle.clock());
     let ticket = CURRENT.with_borrow_mut(|current| {
-        let ticket = current.last().map_or(0, |(ticket, _)| ticket + 1);
+        let ticket = current.last().map_or(0, |(ticket, _)| (ticket | BLOCKS) + 1) | bits;
         current.push((ticket, handle));
         ticket
     });

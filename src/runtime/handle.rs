@@ -113,8 +113,10 @@ impl Handle {
 
     /// Polls `future` here until it is done, or until a panic of a task ends the runtime.
     fn drive<F: Future>(&self, future: F) -> Result<F::Output, Arc<Cause>> {
-        let _entered = self.enter();
-        companion::around(self.companion(), || block_on::block_on(future, self.clock(), self.downfall()))
+        let outer = current::outer();
+        let _blocking = current::block(self.clone());
+        let drive = || block_on::block_on(future, self.clock(), outer, self.downfall());
+        companion::around(self.companion(), drive)
     }
 
     fn downfall(&self) -> Option<&Downfall> {
@@ -349,7 +351,7 @@ impl Runtime {
         let own = main.id();
         let ended = match self.handle.drive(&mut main) {
             // It has panicked itself, which is about to reach its handle.
-            Err(cause) if cause.task == own => block_on::block_on(&mut main, None, None),
+            Err(cause) if cause.task == own => block_on::block_on(&mut main, None, current::outer(), None),
             ended => ended,
         };
         let cause = self.handle.downfall().and_then(Downfall::cause);
