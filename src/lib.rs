@@ -33,7 +33,7 @@
 //! # Promises
 //! - A dropped op never lets the kernel touch freed memory and never leaks a descriptor.
 //! - Dropping a receive loses no byte; dropping a send cuts no message: it leaves whole, or, if it had not
-//! begun, not at all.
+//!   begun, not at all.
 //! - A task that is not `Send` never moves. A panic ends one task.
 //! - Every source of work (queues, inbox, injector, completions, timers) is visited within a stated bound.
 //! - Starting fails with one line that names cause and cure, or ops work.

@@ -177,16 +177,32 @@ fn nothing_leaves_a_stuck_core_where_stealing_is_off() {
     });
 }
 
-/// Each core stuck in turn, known to be so, while `body` runs on a thread that is no core.
+/// Each core stuck in turn, known to be so, while `body` runs on a thread that is no core. A machine that
+/// stalls makes the other core look stuck as well, and then one is as good as the other: a few tries.
 fn beside_each_stuck_core(steal: Steal, body: fn(&Runtime)) {
     for core in [0, 1] {
-        let reports = Reports::default();
-        let builder = Builder::new().cores(2).pin(Pin::Off).steal(steal);
-        let runtime = builder.watchdog(reports.watchdog(), Duration::from_millis(20)).build().unwrap();
-        let _stuck = Stuck::at(&runtime, core, || ());
-        reports.wait_for(1);
-        body(&runtime);
+        assert!((0..4).any(|_| ends_beside(core, steal, body)), "it waits for core {core}");
     }
+}
+
+/// Whether `body` ends while `core` is stuck.
+fn ends_beside(core: usize, steal: Steal, body: fn(&Runtime)) -> bool {
+    let reports = Reports::default();
+    let builder = Builder::new().cores(2).pin(Pin::Off).steal(steal);
+    let runtime = builder.watchdog(reports.watchdog(), Duration::from_millis(20)).build().unwrap();
+    let stuck = Stuck::at(&runtime, core, || ());
+    wait_for("a report of it", || reports.0.lock().unwrap().iter().any(|report| report.core == core));
+    std::thread::scope(|scope| {
+        let (done, is_done) = std::sync::mpsc::channel();
+        let runtime = &runtime;
+        scope.spawn(move || {
+            body(runtime);
+            done.send(())
+        });
+        let ended = is_done.recv_timeout(Duration::from_secs(4)).is_ok();
+        drop(stuck);
+        ended
+    })
 }
 
 /// The ways to steal under which threads that are no cores go past a stuck one: all.

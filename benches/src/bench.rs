@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,13 +140,14 @@ impl Bench {
             return outcomes;
         }
         for round in 1..=self.settings.rounds {
+            // In another order each time, the same in each run: what one leaves behind meets all others.
+            let hasher = BuildHasherDefault::<DefaultHasher>::default();
+            outcomes.sort_by_cached_key(|outcome| hasher.hash_one((round, outcome.peer)));
             for outcome in outcomes.iter_mut().filter(|o| o.goes_on()) {
                 let what =
                     format!("{} round {round}/{} {}", workload.name, self.settings.rounds, outcome.peer);
                 self.take_turn(workload, outcome, what);
             }
-            // Nobody always comes behind the same other one, or last.
-            outcomes.rotate_left(1);
         }
         outcomes.sort_by_key(|outcome| peers.iter().position(|peer| *peer == outcome.peer));
         if workload.work.counts() {

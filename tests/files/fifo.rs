@@ -82,6 +82,26 @@ fn an_open_for_reading_waits_for_a_writer_even_one_that_writes_nothing() {
     });
 }
 
+/// A core has four helper threads for files, and the other ends are opened there as well.
+#[test]
+fn however_many_opens_wait_files_and_the_other_ends_are_opened() {
+    everywhere(|folder| async move {
+        let paths: Vec<_> = (0..8).map(|_| fifo(&folder)).collect();
+        let mut openings: Vec<_> = paths.iter().map(|path| reading(path)).collect();
+        for opening in &mut openings {
+            assert_waits(opening).await;
+        }
+        let file = folder.join("file");
+        fs::write(&file, "content").await.unwrap();
+        assert_eq!(fs::read(&file).await.unwrap(), b"content");
+        for (path, opening) in paths.iter().zip(openings) {
+            fs::write(path, "to somebody").await.unwrap();
+            let (read, bytes) = opening.await.unwrap().read_at(Vec::with_capacity(64), 0).await;
+            assert_eq!((read.unwrap(), &bytes[..]), (11, &b"to somebody"[..]));
+        }
+    });
+}
+
 /// The writer comes and goes between two looks of the one who waits.
 #[test]
 fn a_writer_that_is_gone_again_has_been_there() {
