@@ -72,7 +72,7 @@ impl Drop for Place {
 
 /// An open that waits.
 enum Opening {
-    OnHelper(Op<Open>, #[expect(dead_code, reason = "held")] Place),
+    OnHelper(Op<Open>, Place),
     OnPool(JoinHandle<io::Result<OwnedFd>>),
 }
 
