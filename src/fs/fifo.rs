@@ -8,25 +8,26 @@
 //! # Who waits
 //! An open that waits keeps one of the four helper threads that a ring has for files
 //! (kernel-notes/io-wq-punts.md), and perhaps the one on which its other end is to be opened. So
-//! [`ON_HELPERS`] of the process wait there, where dropping the future ends them, and others on the blocking
-//! pool, where such an open goes on, and keeps its thread, until somebody opens the other end.
+//! [`ON_HELPERS`] of the process wait there. Others keep no thread: one for reading waits for the first byte
+//! or the end, which is later than the writer's open, and one for writing looks for a reader from time to
+//! time. Rejected for those: the blocking pool, whose threads nothing ends while they wait.
 #![forbid(unsafe_code)]
 
 use super::open::c_path;
 use super::ops::Open;
-use crate::blocking;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
-use crate::sys::io::{is_pipe, open_at};
+use crate::sys::io::is_pipe;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
-use crate::task::JoinHandle;
+use crate::time::sleep;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
+use std::time::Duration;
 
 /// Opens what `path` names; a FIFO once it has another end, unless `how` says not to wait.
 pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
@@ -36,9 +37,9 @@ pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result
         return opened;
     }
     match opened {
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Opening::begin(path, how)?.await,
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => opened_for_writing(path, how).await,
         Ok(fd) if flags & libc::O_ACCMODE == libc::O_RDONLY && is_pipe(fd.as_raw_fd()) => {
-            once_written_to(fd, Opening::begin(path, how)?).await
+            opened_for_reading(fd, path, how).await
         }
         opened => opened,
     }
@@ -50,6 +51,8 @@ fn by_ring(path: &Path, how: libc::open_how, on_helper: bool) -> io::Result<Op<O
 
 /// Opens of the process that may wait on helper threads at a time: half of what one ring has.
 const ON_HELPERS: usize = 2;
+/// Between two looks for a reader.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// A place among them.
 struct Place;
@@ -70,48 +73,37 @@ impl Drop for Place {
     }
 }
 
-/// An open that waits.
-enum Opening {
-    OnHelper(Op<Open>, Place),
-    OnPool(JoinHandle<io::Result<OwnedFd>>),
-}
-
-impl Opening {
-    fn begin(path: &Path, how: libc::open_how) -> io::Result<Self> {
-        if let Some(place) = Place::take() {
-            return Ok(Self::OnHelper(by_ring(path, how, true)?, place));
-        }
-        let path = c_path(path)?;
-        Ok(Self::OnPool(blocking::spawn(move || open_at(libc::AT_FDCWD, &path, &how))))
+/// The writing end, once there is a reader.
+async fn opened_for_writing(path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
+    if let Some(_place) = Place::take() {
+        return by_ring(path, how, true)?.await;
     }
-}
-
-impl Future for Opening {
-    type Output = io::Result<OwnedFd>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::OnHelper(op, _) => Pin::new(op).poll(cx),
-            Self::OnPool(job) => Pin::new(job).poll(cx).map(|opened| opened.map_err(io::Error::from)?),
+    loop {
+        sleep(BETWEEN_LOOKS).await;
+        match by_ring(path, how, false)?.await {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
+            opened => return opened,
         }
     }
 }
 
-/// One of two reading ends of a FIFO, once there is or was a writer. `opening`, which waits, tells of one
-/// that has come. It misses one that comes and goes before the kernel has begun with it; that one finds a
-/// reader in `early`, and leaves bytes there or the end. The other of the two is closed by then, as far as it
-/// can be stopped: as long as it is open it is a reader, to whom somebody may write.
-async fn once_written_to(early: OwnedFd, mut opening: Opening) -> io::Result<OwnedFd> {
+/// One of two reading ends of a FIFO, once there is or was a writer. An open that waits tells of one that has
+/// come. It misses one that comes and goes before the kernel has begun with it; that one finds a reader in
+/// `early`, and leaves bytes there or the end. The other of the two is closed by then: as long as it is open
+/// it is a reader, to whom somebody may write.
+async fn opened_for_reading(early: OwnedFd, path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
     let mut readable = Op::new(Readable(early));
+    let Some(_place) = Place::take() else { return readable.await };
+    let mut opening = by_ring(path, how, true)?;
     let (is_early, end) = poll_fn(|cx| match Pin::new(&mut readable).poll(cx) {
         Poll::Pending => Pin::new(&mut opening).poll(cx).map(|end| (false, end)),
         Poll::Ready(end) => Poll::Ready((true, end)),
     })
     .await;
-    match opening {
-        Opening::OnHelper(op, _place) if is_early => stop(op).await,
-        _ if is_early => {}
-        _ => stop(readable).await,
+    if is_early {
+        stop(opening).await
+    } else {
+        stop(readable).await
     }
     end
 }

@@ -128,8 +128,8 @@ impl OpenOptions {
 
     /// Opens the file. Dropping the future closes what was opened. A FIFO is opened once somebody has opened
     /// its other end, as with std; with `O_NONBLOCK` (see [`custom_flags`](Self::custom_flags)) it is not
-    /// waited for. Two opens of a process wait for that beside all else; more of them wait on the blocking
-    /// pool, and one that does goes on there, if its future is dropped, until the other end is opened.
+    /// waited for. Where more than two of a process wait at a time, the others are told late: for reading
+    /// with the first byte or the end, for writing some 20 ms after a reader has come.
     ///
     /// # Errors
     /// The kernel's; [`io::ErrorKind::InvalidInput`] for options that contradict each other.
