@@ -78,6 +78,10 @@ async fn opened_for_writing(path: &Path, how: libc::open_how) -> io::Result<Owne
     if let Some(_place) = Place::take() {
         return by_ring(path, how, true)?.await;
     }
+    // A socket answers the same, and always will.
+    if !super::metadata(path).await?.file_type().is_fifo() {
+        return by_ring(path, how, false)?.await;
+    }
     loop {
         sleep(BETWEEN_LOOKS).await;
         match by_ring(path, how, false)?.await {
