@@ -13,6 +13,7 @@
 //! time. Rejected for those: the blocking pool, whose threads nothing ends while they wait.
 #![forbid(unsafe_code)]
 
+use super::metadata;
 use super::open::c_path;
 use super::ops::Open;
 use crate::ring::Ring;
@@ -37,12 +38,22 @@ pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result
         return opened;
     }
     match opened {
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => opened_for_writing(path, how).await,
+        // A socket and a device without a driver answer so, too, and always will.
+        Err(error) if is_nobody_there(&error) && is_fifo(path).await => opened_for_writing(path, how).await,
         Ok(fd) if flags & libc::O_ACCMODE == libc::O_RDONLY && is_pipe(fd.as_raw_fd()) => {
             opened_for_reading(fd, path, how).await
         }
         opened => opened,
     }
+}
+
+/// Whether an open for writing has found no reader (`fifo(7)`), if it was of a FIFO.
+fn is_nobody_there(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENXIO)
+}
+
+async fn is_fifo(path: &Path) -> bool {
+    metadata(path).await.is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 fn by_ring(path: &Path, how: libc::open_how, on_helper: bool) -> io::Result<Op<Open>> {
@@ -78,14 +89,10 @@ async fn opened_for_writing(path: &Path, how: libc::open_how) -> io::Result<Owne
     if let Some(_place) = Place::take() {
         return by_ring(path, how, true)?.await;
     }
-    // A socket answers the same, and always will.
-    if !super::metadata(path).await?.file_type().is_fifo() {
-        return by_ring(path, how, false)?.await;
-    }
     loop {
         sleep(BETWEEN_LOOKS).await;
         match by_ring(path, how, false)?.await {
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
+            Err(error) if is_nobody_there(&error) => {}
             opened => return opened,
         }
     }

@@ -94,6 +94,10 @@ fn however_many_opens_wait_files_and_the_other_ends_are_opened() {
         let file = folder.join("file");
         fs::write(&file, "content").await.unwrap();
         assert_eq!(fs::read(&file).await.unwrap(), b"content");
+        // A socket's open fails as that of a FIFO without a reader does, and is not waited for.
+        drop(std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap());
+        let socket = OpenOptions::new().write(true).open(folder.join("socket")).await;
+        assert_eq!(socket.unwrap_err().raw_os_error(), Some(libc::ENXIO));
         for (path, opening) in paths.iter().zip(openings) {
             fs::write(path, "to somebody").await.unwrap();
             let (read, bytes) = opening.await.unwrap().read_at(Vec::with_capacity(64), 0).await;
