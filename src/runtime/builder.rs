@@ -279,7 +279,8 @@ impl Builder {
     /// Called on each core's thread with its number, before it runs anything. A panic in it fails `build`.
     ///
     /// Tasks that it spawns, on whatever core, run once all cores have started, and are cancelled if `build`
-    /// fails. Blocking jobs run at once; those that still wait for a thread when `build` fails are cancelled.
+    /// fails. Blocking jobs run at once; those that still wait for a thread when `build` fails are cancelled,
+    /// as are those that come once the hook of another core has failed.
     pub fn on_core_start(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.on_core_start = Some(Arc::new(hook));
         self
