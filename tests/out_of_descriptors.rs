@@ -11,9 +11,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tracing::span;
 
+mod events;
 mod support;
+use events::Events;
 use support::{LIMIT, alone, descriptors, runtime, within};
 
 const ROLE: &str = "RINGWORK_TEST_ROLE";
@@ -23,28 +24,6 @@ const CLIENTS: usize = 200;
 /// Times that the program was told that accepting pauses, and the events that said so.
 static TOLD: AtomicUsize = AtomicUsize::new(0);
 static EVENTS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts the events about accepting.
-struct Events;
-
-impl tracing::Subscriber for Events {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "ringwork::accept"
-    }
-
-    fn event(&self, _event: &tracing::Event<'_>) {
-        EVENTS.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-    fn enter(&self, _span: &span::Id) {}
-    fn exit(&self, _span: &span::Id) {}
-}
 
 /// Counts, and then panics, which must stop no accept.
 fn tell(error: &std::io::Error) {
@@ -59,7 +38,8 @@ fn serve_with_few_descriptors() -> ! {
     nix::sys::resource::setrlimit(limit, DESCRIPTORS, DESCRIPTORS).unwrap();
     let runtime = runtime(1);
     let handle = runtime.handle().clone();
-    tracing::subscriber::set_global_default(Events).unwrap();
+    let told = || drop(EVENTS.fetch_add(1, Ordering::SeqCst));
+    Events { target: "ringwork::accept", told }.listen();
     let options = ListenOptions::new().on_accept_error(tell);
     let listener = runtime.block_on(options.bind("127.0.0.1:0")).unwrap();
     println!("\nlistening {}", listener.local_addr().unwrap());

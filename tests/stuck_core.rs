@@ -1,7 +1,9 @@
 //! A core that is stuck in one poll stops nobody else, and is reported.
 
+mod events;
 mod kit;
 
+use events::Events;
 use kit::process::alone;
 use kit::{Event, bounded, runtime, wait_for};
 use ringwork::net::UdpSocket;
@@ -10,7 +12,6 @@ use ringwork::task::yield_now;
 use ringwork::time::{Duration, sleep};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tracing::span;
 
 /// Holds a core in one poll until it is dropped.
 struct Stuck<'a> {
@@ -324,33 +325,16 @@ fn a_watchdog_that_panics_goes_on_watching() {
 /// Events of the watchdog that a subscriber has been told of.
 static EVENTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts the events of the watchdog and panics at each.
-struct Panics;
-
-impl tracing::Subscriber for Panics {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "ringwork::watchdog"
-    }
-
-    fn event(&self, _event: &tracing::Event<'_>) {
-        EVENTS.fetch_add(1, Ordering::SeqCst);
-        panic!("in the subscriber");
-    }
-
-    fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
-    fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
-    fn enter(&self, _span: &span::Id) {}
-    fn exit(&self, _span: &span::Id) {}
+/// Counts them, and then panics.
+fn count_and_panic() {
+    EVENTS.fetch_add(1, Ordering::SeqCst);
+    panic!("in the subscriber");
 }
 
 #[test]
 fn a_subscriber_that_panics_at_the_watchdogs_events_stops_neither_watching_nor_help() {
     alone(|| {
-        tracing::subscriber::set_global_default(Panics).unwrap();
+        Events { target: "ringwork::watchdog", told: count_and_panic }.listen();
         let builder = Builder::new().cores(2).pin(Pin::Off);
         let runtime = builder.watchdog(Watchdog::Log, Duration::from_millis(20)).build().unwrap();
         let ran = Arc::new(AtomicUsize::new(0));
