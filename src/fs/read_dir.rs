@@ -14,6 +14,7 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
@@ -130,7 +131,7 @@ impl<'a> Record<'a> {
         let (len, behind) = behind.split_first_chunk()?;
         let (kind, _) = behind.split_first()?;
         let (record, rest) = bytes.split_at_checked(usize::from(u16::from_ne_bytes(*len)))?;
-        let name = CStr::from_bytes_until_nul(record.get(19..)?).ok()?;
+        let name = CStr::from_bytes_until_nul(record.get(offset_of!(libc::dirent64, d_name)..)?).ok()?;
         Some((Self { ino: u64::from_ne_bytes(*ino), kind: *kind, name }, rest))
     }
 }
