@@ -38,7 +38,9 @@ fn serve_with_few_descriptors() -> ! {
     nix::sys::resource::setrlimit(limit, DESCRIPTORS, DESCRIPTORS).unwrap();
     let runtime = runtime(1);
     let handle = runtime.handle().clone();
-    let told = || drop(EVENTS.fetch_add(1, Ordering::SeqCst));
+    let told = || {
+        EVENTS.fetch_add(1, Ordering::SeqCst);
+    };
     Events { target: "ringwork::accept", told }.listen();
     let options = ListenOptions::new().on_accept_error(tell);
     let listener = runtime.block_on(options.bind("127.0.0.1:0")).unwrap();
