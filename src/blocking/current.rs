@@ -7,6 +7,7 @@ use super::Pool;
 use crate::base::reach::NO_RUNTIME;
 use crate::task::JoinHandle;
 use std::cell::RefCell;
+use std::io;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
@@ -46,16 +47,18 @@ impl Drop for Entered {
 
 /// Runs a call that blocks on the pool of the runtime this thread is in.
 ///
+/// # Errors
+/// If the system refuses a thread and the pool has none.
+///
 /// # Panics
-/// If it is in none; if the system refuses a thread and the pool has none.
+/// If this thread is in no runtime.
 #[track_caller]
-pub(crate) fn spawn<F, T>(call: F) -> JoinHandle<T>
+pub(crate) fn spawn<F, T>(call: F) -> io::Result<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     let pool = CURRENT.with_borrow(|current| current.last().map(|(_, pool)| Arc::clone(pool)));
     let pool = pool.unwrap_or_else(|| panic!("{NO_RUNTIME}"));
-    let spawned = pool.spawn(call, Location::caller());
-    spawned.unwrap_or_else(|error| panic!("the blocking pool cannot start a thread: {error}"))
+    pool.spawn(call, Location::caller())
 }

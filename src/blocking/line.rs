@@ -205,7 +205,7 @@ impl Line {
         self.threads += 1;
         self.numbers += 1;
         debug_assert!(
-            self.threads <= self.short.limit + self.heavy.limit,
+            self.threads <= self.short.limit.saturating_add(self.heavy.limit),
             "more threads than jobs at a time"
         );
         Summons::Start(self.numbers)

@@ -181,6 +181,10 @@ impl Pool {
 
     /// Refuses further jobs and cancels those that wait; what is being run goes on.
     pub(crate) fn close(&self) {
+        // In a child of fork the lock may be held for ever, by a thread of the parent; so below.
+        if fork::is_child() {
+            return;
+        }
         let (jobs, idle) = self.shared.lock().line.close();
         idle.iter().for_each(|sleeper| sleeper.wake());
         jobs.into_iter().for_each(Turn::shutdown);
@@ -191,6 +195,9 @@ impl Pool {
     ///
     /// Called by a job of this pool, it does not wait for that job's thread, but counts it.
     pub(crate) fn shutdown(&self, deadline: Instant) -> usize {
+        if fork::is_child() {
+            return 0;
+        }
         self.close();
         let own = usize::from(self.is_own_thread());
         let mut books = self.shared.lock();
@@ -204,8 +211,11 @@ impl Pool {
         books.line.running()
     }
 
-    /// What the pool is doing now.
+    /// What the pool is doing now. In a child of fork nothing: its threads are the parent's.
     pub(crate) fn counts(&self) -> Counts {
+        if fork::is_child() {
+            return Counts::default();
+        }
         let books = self.shared.lock();
         let (short, heavy) = books.line.metrics();
         Counts { threads: books.line.threads(), idle: books.line.idle(), short, heavy }
@@ -244,7 +254,7 @@ impl Pool {
         let Err(NoThread { error, stranded }) = self.shared.call(summons) else { return Ok(handle) };
         let ours = stranded.iter().any(|job| job.header().id() == handle.id());
         stranded.into_iter().for_each(Turn::shutdown);
-        if ours { Err(error) } else { Ok(handle) }
+        if ours { Err(no_thread(&error)) } else { Ok(handle) }
     }
 }
 
@@ -276,6 +286,14 @@ impl Books {
     fn present(&self) -> usize {
         self.alive.max(self.line.threads())
     }
+}
+
+/// Names cause and cure. Of a kind of its own: the system's EAGAIN would be taken for an op that would block.
+fn no_thread(error: &io::Error) -> io::Error {
+    io::Error::other(format!(
+        "the blocking pool has no thread and the system refuses one ({error}): raise the limit of threads \
+         (`ulimit -u`, pids.max of the control group), or end some"
+    ))
 }
 
 /// The system refused a thread.

@@ -44,7 +44,7 @@ const CHUNK: usize = 32 * 1024;
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
     let opened = move || Reader::open(path).map(Batch::read);
-    let first = blocking::spawn(opened).await.map_err(io::Error::from)??;
+    let first = blocking::spawn(opened)?.await.map_err(io::Error::from)??;
     Ok(ReadDir { batch: first, job: None })
 }
 
@@ -61,12 +61,13 @@ impl ReadDir {
     /// The next entry; `None` at the end, and then always. Dropping the future loses none.
     ///
     /// # Errors
-    /// The kernel's. If the runtime ends, an error. Behind either is the end of the folder, whatever is left.
+    /// The kernel's; if the runtime ends, or no thread can be had. Behind each is the end of the folder,
+    /// whatever is left.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
         if self.batch.read.is_empty()
             && let Some(rest) = self.batch.rest.take()
         {
-            self.job = Some(blocking::spawn(|| Batch::read(rest)));
+            self.job = Some(blocking::spawn(|| Batch::read(rest))?);
         }
         if let Some(job) = &mut self.job {
             let read = job.await;

@@ -123,7 +123,7 @@ pub(crate) async fn resolve(lookup: Lookup) -> io::Result<Vec<SocketAddr>> {
     let found = match lookup {
         Lookup::Known(addresses) => addresses,
         Lookup::Name(name) => {
-            let asked = blocking::spawn(move || name.to_socket_addrs().map(Vec::from_iter));
+            let asked = blocking::spawn(move || name.to_socket_addrs().map(Vec::from_iter))?;
             // A question that nobody waits for any more, and that has not been asked yet, need not be.
             asked.abort_on_drop().await.map_err(io::Error::from)??
         }

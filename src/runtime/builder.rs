@@ -193,7 +193,8 @@ impl Builder {
     ///
     /// The jobs of [`spawn_heavy`](crate::spawn_heavy) have a bound of their own
     /// ([`max_heavy_threads`](Self::max_heavy_threads)), and neither kind waits for the other: the pool has
-    /// at most as many threads as both bounds together.
+    /// at most as many threads as both bounds together. Where the system refuses a thread, a job waits for
+    /// those there are, whatever they are at; if there is none, whoever hands the job over is told.
     ///
     /// # Panics
     /// If `threads` is zero.

@@ -167,7 +167,7 @@ where
 fn started<T>(job: io::Result<JoinHandle<T>>) -> JoinHandle<T> {
     match job {
         Ok(job) => job,
-        Err(error) => panic!("the blocking pool cannot start a thread: {error}"),
+        Err(error) => panic!("{error}"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! How many jobs run at once: each lane as many as it may, and no lane waits for the other.
 
+use crate::kit::process::alone;
 use crate::kit::{bounded, wait_for};
 use crate::{Gate, bounds, fill, fill_heavy, heavy, join_all, pool_of, short};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use ringwork::runtime::Builder;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,4 +109,38 @@ fn a_bound_of_no_short_calls_is_refused() {
 #[should_panic(expected = "at least one thread for jobs that compute")]
 fn a_bound_of_no_heavy_jobs_is_refused() {
     let _ = Builder::new().max_heavy_threads(0);
+}
+
+#[test]
+fn a_bound_that_no_number_of_threads_reaches_is_none() {
+    bounded(|| {
+        let runtime = bounds(usize::MAX, usize::MAX).build().unwrap();
+        assert_eq!(runtime.block_on(runtime.handle().spawn_blocking(|| 7)).unwrap(), 7);
+    });
+}
+
+/// Leaves this process no memory for the stack of a further thread.
+fn refuse_threads() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let size: u64 = size.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    limit_memory(size * 1024 + (1 << 20));
+}
+
+fn limit_memory(bytes: u64) {
+    setrlimit(Resource::RLIMIT_AS, bytes, RLIM_INFINITY).unwrap();
+}
+
+#[test]
+fn a_call_of_the_library_that_gets_no_thread_is_an_error_with_its_cure() {
+    alone(|| {
+        let runtime = pool_of(1);
+        refuse_threads();
+        let error = runtime.block_on(ringwork::fs::canonicalize(".")).unwrap_err();
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+        let error = runtime.block_on(ringwork::net::lookup_host("localhost:1")).unwrap_err();
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+        limit_memory(RLIM_INFINITY);
+        runtime.block_on(ringwork::fs::canonicalize(".")).unwrap();
+    });
 }
