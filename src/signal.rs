@@ -1,8 +1,11 @@
-//! L5: signals as futures.
+//! Signals as futures: [`shutdown`] and [`ctrl_c`], which everybody wants, and [`Signal`] for the others.
 //!
-//! Owns [`Signal`] and the two everybody wants. The first listener for a signal replaces its default action
-//! for the rest of the process's life, as with every signal library; handlers that others installed are still
-//! called.
+//! The first listener for a signal replaces its default action for the rest of the process's life, as with
+//! every signal library; handlers that others installed are still called. A forked child that does not exec
+//! keeps this: a signal sent to it does nothing there, and is not taken for its parent's.
+//!
+//! # For the house
+//! L5.
 #![forbid(unsafe_code)]
 
 pub mod unix;
@@ -10,16 +13,16 @@ pub mod unix;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::ring::transfer::Inward;
-use crate::sys::signal::{SignalFd, put_back};
+use crate::sys::signal::{Count, SignalFd};
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// Reads the count of a signal's deliveries.
 struct ReadCount {
-    fd: Arc<OwnedFd>,
+    count: Arc<Count>,
     into: Inward<[u8; 8]>,
 }
 
@@ -28,7 +31,7 @@ impl Operation for ReadCount {
     type Output = io::Result<()>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.into.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd()))
+        self.into.describe(Sqe::new(Self::OPCODE, self.count.as_raw_fd()))
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -38,7 +41,7 @@ impl Operation for ReadCount {
     fn orphaned(self, cqe: Cqe) {
         // The count was taken for a future that is gone: the next one finds it.
         if cqe.result().is_ok() {
-            put_back(&self.fd);
+            self.count.add();
         }
     }
 }
@@ -77,7 +80,7 @@ impl Signal {
     /// # Errors
     /// If the runtime is going down.
     pub async fn recv(&self) -> io::Result<()> {
-        Op::new(ReadCount { fd: Arc::clone(self.source.fd()), into: Inward::new([0; 8]) }).await
+        Op::new(ReadCount { count: Arc::clone(self.source.count()), into: Inward::new([0; 8]) }).await
     }
 }
 

@@ -8,8 +8,10 @@ use kit::{Event, bounded, echo_server, runtime, talk, wait_for};
 use ringwork::fs::File;
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::Runtime;
+use ringwork::signal::Signal;
 use ringwork::time::{Duration, Instant, sleep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -131,7 +133,9 @@ fn tasks_timers_and_jobs_do_not_hang_in_a_forked_child() {
     alone(|| {
         let (runtime, _) = settled();
         let _guard = runtime.handle().enter();
+        runtime.block_on(ringwork::spawn_blocking(|| ())).unwrap();
         let code = in_child(|| {
+            assert_eq!(runtime.handle().metrics().blocking_threads, 0, "they are the parent's");
             let asleep = AssertUnwindSafe(|| block_on(sleep(Duration::from_secs(3600))));
             catch_unwind(asleep).expect_err("nobody could wake it");
             assert!(block_on(ringwork::spawn(async {})).unwrap_err().is_cancelled());
@@ -140,6 +144,26 @@ fn tasks_timers_and_jobs_do_not_hang_in_a_forked_child() {
         });
         assert_eq!(code, 0);
         runtime.block_on(runtime.spawn(async {})).unwrap();
+    });
+}
+
+/// A child keeps the parent's handlers until it execs.
+#[test]
+fn a_signal_to_a_forked_child_is_not_told_to_its_parent() {
+    alone(|| {
+        let (runtime, echo) = settled();
+        let hangup = Signal::new(&[libc::SIGHUP]).unwrap();
+        assert_eq!(in_child(|| kill(std::process::id(), libc::SIGHUP)), 0);
+        let waiting = runtime.spawn(async move {
+            let mut waiting = pin!(hangup.recv());
+            assert!(kit::poll_once(&mut waiting).await.is_pending());
+            // A delivery that had been counted would be read before this is over.
+            talk(echo, "hello").await.unwrap();
+            assert!(kit::poll_once(&mut waiting).await.is_pending());
+            kill(std::process::id(), libc::SIGHUP);
+            waiting.await.unwrap();
+        });
+        runtime.block_on(waiting).unwrap();
     });
 }
 
