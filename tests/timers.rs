@@ -5,11 +5,12 @@ mod kit;
 use futures_util::future::{Either, select};
 use kit::{bounded, poll_once, runtime, wait_for};
 use ringwork::runtime::Runtime;
-use ringwork::time::{Duration, Instant, Interval, MissedTickBehavior};
+use ringwork::time::{Duration, Instant, Interval, MissedTickBehavior, Sleep};
 use ringwork::time::{interval, sleep, sleep_until, timeout, timeout_at};
 use std::future::pending;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::mpsc;
+use std::task::{Context, Waker};
 use std::thread;
 
 const MS: Duration = Duration::from_millis(1);
@@ -229,5 +230,19 @@ fn an_interval_that_was_missed_does_as_it_is_told() {
         let (first, _, third) = run(MissedTickBehavior::Skip);
         let past = (third - first).as_nanos() % (5 * MS).as_nanos();
         assert_eq!(past, 0, "not on the grid");
+    });
+}
+
+#[test]
+fn a_sleep_whose_runtime_has_ended_is_ready_once_its_deadline_has_passed() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let mut nap = Box::pin(sleep(100 * MS));
+        let poll = |nap: &mut Pin<Box<Sleep>>| nap.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        // On a machine that stands still for so long it is over already, and the rest holds, too.
+        let _first = runtime.block_on(async { poll(&mut nap) });
+        drop(runtime);
+        thread::sleep(nap.deadline() - Instant::now());
+        assert!(poll(&mut nap).is_ready());
     });
 }

@@ -1,8 +1,8 @@
 //! Waiting for a point in time.
 //!
-//! Owns [`Sleep`], the future between a task and its timer. Promises that it is not ready before its
-//! deadline and that the waker of its last poll is woken after it, also if the deadline was changed in
-//! between. It does not know how timers are kept: that is the wheel's and the driver's.
+//! Owns [`Sleep`], the future between a task and its timer. Promises that it is not ready before its deadline
+//! and that the waker of its last poll is woken after it, also if the deadline was changed in between, before
+//! the timer fired. It does not know how timers are kept: that is the wheel's and the driver's.
 #![forbid(unsafe_code)]
 
 use super::driver::{self, Outcome, Ticket};
@@ -42,7 +42,7 @@ const FAR: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// When first polled on a thread that is neither part of a runtime nor has entered one, and when polled
-/// after the runtime has shut down; see [`Sleep`].
+/// before its deadline after the runtime has shut down; see [`Sleep`].
 #[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep(duration: Duration) -> Sleep {
     sleep_until(Instant::now().saturating_add(duration))
@@ -145,8 +145,10 @@ impl Sleep {
 
     /// Changes the deadline, whether it has elapsed or not.
     ///
-    /// A task that waits keeps waiting, for the new deadline, and need not poll again. The call never fails
-    /// and never waits; on a core that is not the timer's home it costs a message.
+    /// A task that waits keeps waiting, for the new deadline, and need not poll again, unless the timer had
+    /// fired: then it has woken its task, and waits for the new deadline once that polls it. So a task that
+    /// resets a sleep whose deadline may have passed polls it afterwards. The call never fails and never
+    /// waits; on a core that is not the timer's home it costs a message.
     pub fn reset(self: Pin<&mut Self>, deadline: Instant) {
         self.get_mut().set_deadline(deadline);
     }
@@ -186,6 +188,8 @@ impl Sleep {
                 match ready!(ticket.poll(cx)) {
                     Outcome::Fired if self.proves_the_deadline() => self.state = State::Elapsed,
                     Outcome::Fired => self.disarm(),
+                    // Nobody is needed any more who would wake the task.
+                    Outcome::Gone if Instant::now() >= self.deadline => self.state = State::Elapsed,
                     Outcome::Gone => panic!("{GONE}"),
                 }
             }
