@@ -72,6 +72,11 @@ impl Core {
         Self::over(None)
     }
 
+    /// With a real inbox.
+    pub(super) fn behind_a_door() -> Self {
+        Self::over(Some(Inbox::new(Box::new(|| ()))))
+    }
+
     fn over(inbox: Option<Inbox>) -> Self {
         let (queue, requests) = (Mutex::new(VecDeque::new()), Mutex::new(Some(Vec::new())));
         Core(Arc::new(Bench {
@@ -244,7 +249,7 @@ pub(super) fn sleeping(flags: &[&Arc<AtomicBool>]) -> (Core, Shelf, JoinHandle<A
 
 /// The same at a core with a real inbox.
 pub(super) fn sleeping_behind_a_door(flags: &[&Arc<AtomicBool>]) -> (Core, Shelf, JoinHandle<Arc<u32>>) {
-    sleeping_at(Core::over(Some(Inbox::new(Box::new(|| ())))), flags)
+    sleeping_at(Core::behind_a_door(), flags)
 }
 
 fn sleeping_at(core: Core, flags: &[&Arc<AtomicBool>]) -> (Core, Shelf, JoinHandle<Arc<u32>>) {

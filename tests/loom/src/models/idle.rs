@@ -87,6 +87,10 @@ pub fn a_surplus_is_shared_with_a_core_that_parks_deep() {
 }
 
 fn surplus_against_park(preemptions: usize, tasks: u32) {
+    // Executions in which the core that parks got something. The other one runs all that is left, so without
+    // any the model would show nothing.
+    let shared = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&shared);
     explore(preemptions, move || {
         let hungry = Shown::new();
         let mut queue = Owner::<u32>::new();
@@ -113,10 +117,14 @@ fn surplus_against_park(preemptions: usize, tasks: u32) {
             }
         }
         hungry.close();
-        ran.extend(thief.join().unwrap());
+        let taken = thief.join().unwrap();
+        counted.fetch_add(usize::from(!taken.is_empty()), std::sync::atomic::Ordering::Relaxed);
+        ran.extend(taken);
         ran.sort_unstable();
         assert_eq!(ran, (0..tasks).collect::<Vec<_>>());
     });
+    let shared = shared.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(shared > 0, "the core that parks has never stolen");
 }
 
 /// Two askers ring one parked core: it wakes, and nobody rings a core that is awake.

@@ -191,7 +191,7 @@ pub fn an_unborn_task_that_is_cancelled_answers_its_handle_deep() {
 }
 
 fn unborn_cancelled() {
-    let core = Core::new();
+    let core = Core::behind_a_door();
     let value = Arc::new(7);
     let make = move || async move { value };
     let (unborn, handle) = task::new_elsewhere(make, core.clone(), Mark::here(), Location::caller());
