@@ -28,8 +28,8 @@ use std::ops::{Bound, RangeBounds};
 ///
 /// # Safety
 /// - `as_ptr` points at `len()` initialised bytes.
-/// - Both stay true while the value is neither touched nor moved; if the bytes are not inside the value
-///   itself, also when it is moved.
+/// - That stays true, and each method gives the same answer, while the value is neither touched through
+///   `&mut` nor moved; if the bytes are not inside the value itself, also when it is moved.
 #[diagnostic::on_unimplemented(
     note = "buffers are handed over and come back with the result: pass a `Vec` or an array by value",
     note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
@@ -78,9 +78,9 @@ pub unsafe trait IoBuf: Send + Sized + 'static {
 /// A buffer the kernel may write to.
 ///
 /// # Safety
-/// - `as_mut_ptr` points at `capacity()` writable bytes of which the first `len()` are initialised, and
-///   `fill_from() <= len()`.
-/// - Stability as for [`IoBuf`].
+/// - `as_mut_ptr` points at `capacity()` writable bytes, the same as `as_ptr`, of which the first `len()` are
+///   initialised, and `fill_from() <= len() <= capacity()`.
+/// - Stability as for [`IoBuf`]. `as_mut_ptr` changes no answer, `assume_init` makes `len()` no smaller.
 #[diagnostic::on_unimplemented(
     note = "buffers are handed over and come back with the result: pass `Vec::with_capacity(n)` or an array",
     note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
