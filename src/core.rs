@@ -1,4 +1,7 @@
-//! L5: the core this thread is, and data of its own for each core.
+//! The core this thread is, and data of its own for each core.
+//!
+//! # For the house
+//! L5.
 #![forbid(unsafe_code)]
 
 use crate::sched;

@@ -32,8 +32,8 @@
 //!
 //! # Promises
 //! - A dropped op never lets the kernel touch freed memory and never leaks a descriptor.
-//! - Dropping a receive loses no byte; dropping a send cuts no message: it leaves whole, or, if it had not
-//!   begun, not at all.
+//! - Dropping a receive loses no byte; dropping a send cuts no message while its stream lives: it leaves
+//!   whole, or, if it had not begun, not at all. (`recv_exact` and `send_file` say what they do instead.)
 //! - A task that is not `Send` never moves. A panic ends one task.
 //! - Every source of work (queues, inbox, injector, completions, timers) is visited within a stated bound.
 //! - Starting fails with one line that names cause and cure, or ops work.

@@ -1,4 +1,7 @@
-//! L5: child processes that are not bound to their parent's core.
+//! Child processes that are not bound to their parent's core.
+//!
+//! # For the house
+//! L5.
 #![forbid(unsafe_code)]
 
 use crate::sys;

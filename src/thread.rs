@@ -1,4 +1,7 @@
-//! L5: threads beside the cores.
+//! Threads beside the cores.
+//!
+//! # For the house
+//! L5.
 #![forbid(unsafe_code)]
 
 use crate::sys::cpu;

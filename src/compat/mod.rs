@@ -1,9 +1,7 @@
-//! L7: ringwork's streams, files and timers under the traits of other crates.
+//! ringwork's streams, files and timers under the traits of other crates.
 //!
-//! Owns adapters: each implementation is a few lines over `net::poll_read`, `net::poll_write` and
-//! `FileCursor`, which know no trait. Nothing here changes how a stream or a file behaves for those who do
-//! not use it, or starts a thread, but for `tokio-context` if it is asked to. Each is a Cargo feature, off by
-//! default:
+//! Each is a Cargo feature, off by default. None changes how a stream or a file behaves for those who do not
+//! use it, or starts a thread, but for `tokio-context` if it is asked to.
 //!
 //! | feature | what it adds |
 //! |---|---|
@@ -33,6 +31,10 @@
 //! - A runtime that goes down gives bytes that were taken half of the time that its end may take. Then it
 //!   resets the connection, if the socket had no room for them: what the peer has not acknowledged is lost.
 //!   End a stream, and wait for the peer's end, before the runtime's.
+//!
+//! # For the house
+//! L7. Owns adapters: each implementation is a few lines over `net::poll_read`, `net::poll_write` and
+//! `FileCursor`, which know no trait.
 #![cfg_attr(not(doctest), doc = "\n")]
 #![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 #![forbid(unsafe_code)]

@@ -1,12 +1,15 @@
-//! L5: files through the ring.
+//! Files: [`File`] with positional reads and writes, [`Dir`] whose opens the kernel confines beneath it,
+//! metadata, and what changes names.
 //!
-//! Owns [`File`] with positional reads and writes, [`Dir`] whose opens the kernel confines beneath it,
-//! metadata, and what changes names. What has no op (listing a directory, permissions, reading a link,
-//! `set_len` before Linux 6.9) goes to the blocking pool.
-//! There is no file cursor: every read and write names its offset, so any number may be in flight.
+//! All goes through the ring, or is answered by the kernel's caches on the spot. What has no op (listing a
+//! directory, permissions, reading a link, `set_len` before Linux 6.9) goes to the blocking pool. There is no
+//! file cursor: every read and write names its offset, so any number may be in flight.
 //!
 //! Which ops run on the core and which on a kernel helper thread differs by file system
 //! (kernel-notes/io-wq-punts.md): buffered writes on ext4 and everything on tmpfs leave the core.
+//!
+//! # For the house
+//! L5. Owns all that is named above.
 #![forbid(unsafe_code)]
 
 mod cached;

@@ -1,7 +1,21 @@
-//! L5: sockets: TCP, Unix streams, UDP.
+//! Sockets: TCP, Unix streams, UDP.
 //!
-//! Owns listeners, streams and their halves, and datagram sockets. TCP and Unix streams are two thin types
-//! over one machinery (connected.rs). The state of a stream's receive side is the table in `recv.rs`;
+//! | what | how |
+//! |---|---|
+//! | serve on every core | [`serve_per_core`](crate::serve_per_core), [`Serve`](crate::Serve) |
+//! | listen, accept | [`TcpListener`], [`UnixListener`], with [`ListenOptions`] |
+//! | connect | [`TcpStream::connect`], [`UnixStream::connect`] |
+//! | receive | `recv_pooled` without a buffer of one's own, `recv` into one, `recv_exact`, `peek` |
+//! | send | `send_all` waits until the kernel has all, `send_off` does not; `send_file` |
+//! | pass on | `forward_to` |
+//! | datagrams | [`UdpSocket`] |
+//!
+//! Buffers move into a call and come back with its result. A call that has to end in time and give its buffer
+//! back has `.timeout(limit)` and `.cancel()` ([`Stop`](crate::io::Stop)).
+//!
+//! # For the house
+//! L5. Owns listeners, streams and their halves, and datagram sockets. TCP and Unix streams are two thin
+//! types over one machinery (connected.rs). The state of a stream's receive side is the table in `recv.rs`;
 //! the order of each direction is `turn.rs`; what handles and cells share is `shared.rs`. It does not spawn:
 //! serving a listener on every core is `serve`.
 #![forbid(unsafe_code)]

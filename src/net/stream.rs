@@ -23,9 +23,11 @@ use std::time::Duration;
 /// ordered: a second receiver waits behind the first, a second sender behind the first. Buffers are owned:
 /// they move into the call and come back with the result.
 ///
-/// Dropping a receive loses no byte. Dropping a send does not stop it: a message that has begun leaves whole.
-/// One that still waits behind other sends has not begun, and does not leave; nobody is told which it was.
-/// Dropping the last handle cancels what is in flight and closes the socket.
+/// Dropping a receive loses no byte, but for [`recv_exact`](Self::recv_exact), which keeps what it has in its
+/// buffer. Dropping a send does not stop it: a message that has begun leaves whole. One that still waits
+/// behind other sends has not begun, and does not leave; nobody is told which it was. Dropping the last
+/// handle cancels what is in flight, so a message may be cut then (what [`send_off`](Self::send_off) has
+/// taken still leaves), and closes the socket.
 ///
 /// ```
 /// use ringwork::net::{TcpListener, TcpStream};

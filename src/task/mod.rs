@@ -1,9 +1,16 @@
-//! L2, tasks: a future with a life of its own, in one allocation.
+//! Tasks: a future with a life of its own, in one allocation.
 //!
-//! For users: [`JoinHandle`], [`AbortHandle`] and [`AbortOnDrop`] are what `spawn` and its kin give,
-//! [`JoinError`] says why there is no output, [`JoinSet`] joins many, [`Builder`] gives a task a name,
-//! [`id()`] says which task is running, [`LocalKey`] keeps what belongs to a task, [`yield_now()`] and
-//! [`coop`] let others run. The rest of this page is for those who read the source.
+//! | what | how |
+//! |---|---|
+//! | begin one | [`spawn`](crate::spawn), [`spawn_local`](crate::spawn_local), [`spawn_on`](crate::spawn_on); with a name or in the background: [`Builder`] |
+//! | wait for it, end it | [`JoinHandle`], [`AbortHandle`], [`AbortOnDrop`]; [`JoinError`] says why there is no output |
+//! | join many | [`JoinSet`] |
+//! | let others run | [`yield_now()`], [`coop`] |
+//! | keep what belongs to a task | [`task_local!`](crate::task_local), [`LocalKey`] |
+//! | which task is running | [`id()`] |
+//!
+//! # For the house
+//! L2. The rest of this page is for those who read the source.
 //!
 //! Owns the task cell, its state machine, wakers, join and abort handles, ids, and the list of a core's
 //! tasks; beside them sets of tasks and task-local values, which use no more of a task than anybody may.

@@ -1,9 +1,8 @@
-//! L6: TLS over rustls, with owned buffers (feature `tls`).
+//! TLS over rustls, with owned buffers (feature `tls`).
 //!
-//! Owns streams that are encrypted ([`TlsStream`]), how they come about ([`Acceptor`], [`Connector`]) and
-//! how certificates are renewed under way ([`Reloadable`]). The protocol is rustls's and its cryptography
-//! that of a provider: nothing of either is here. `engine.rs` is the one file that touches the state
-//! machine of rustls; `state.rs` has the table of a stream's states, `send.rs` that of dropped sends.
+//! [`TlsStream`] is a stream that is encrypted, [`Acceptor`] and [`Connector`] make one, [`Reloadable`]
+//! renews certificates under way. The protocol is rustls's and its cryptography that of a provider: nothing
+//! of either is here.
 //!
 //! # Configuration
 //! It is `rustls`'s, which is re-exported so that versions agree. The feature brings the provider `ring`,
@@ -24,6 +23,10 @@
 //!
 //! Encrypting and decrypting happen on the core, under the lock of the stream: some microseconds per
 //! record of 16 KiB. Handshakes cost a core hundreds of microseconds.
+//!
+//! # For the house
+//! L6. Owns what is named above. `engine.rs` is the one file that touches the state machine of rustls;
+//! `state.rs` has the table of a stream's states, `send.rs` that of dropped sends.
 #![forbid(unsafe_code)]
 
 mod carry;

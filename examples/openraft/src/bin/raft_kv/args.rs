@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-pub(crate) const USAGE: &str = "usage: raft_kv serve --id N --dir DIR [--listen ADDR] [--snapshot-every N]
+pub(crate) const USAGE: &str =
+    "usage: raft_kv serve --id N --dir DIR [--listen ADDR] [--snapshot-every N] [--cores N]
        raft_kv init --nodes ID=ADDR,ID=ADDR,...
        raft_kv put KEY VALUE --nodes ADDR,ADDR,...
        raft_kv get KEY --nodes ADDR,ADDR,...
