@@ -21,6 +21,10 @@ use tower_service::Service;
 /// - A handler that reads what a client sends never takes a stream that broke for one that is complete: it
 ///   reads `ABORTED` if the client gave up, and `UNAVAILABLE` if the connection is lost.
 ///
+/// The latter needs requests with hyper's own body ([`Incoming`](hyper::body::Incoming)): where something in
+/// front has put another type in its place, a client that resets its stream without an error (NO_ERROR) looks
+/// like one that has sent all.
+///
 /// A handler is dropped, too, when its client gives up; hyper does that. Clones share the routes as these do.
 ///
 /// A response whose client does not read is not looked at, and so not ended, before the client reads on or
@@ -60,6 +64,7 @@ impl<S> Calls<S> {
 impl<S, B, R> Service<Request<B>> for Calls<S>
 where
     S: Service<Request<CallBody<B>>, Response = hyper::Response<R>>,
+    B: 'static,
     R: hyper::body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -73,7 +78,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Response<S::Future> {
         let deadline = Some(Deadline::of(request.headers(), self.limit));
-        Response { handler: Some(self.inner.call(request.map(CallBody::request))), deadline }
+        let version = request.version();
+        let request = request.map(|body| CallBody::request(body, version));
+        Response { handler: Some(self.inner.call(request)), deadline }
     }
 }
 

@@ -5,3 +5,4 @@ mod calls;
 mod ends;
 mod kit;
 mod many;
+mod uploads;
