@@ -2,7 +2,8 @@
 //!
 //! Owns the limits on the time a client takes (for its handshake, for its first request, which hyper does not
 //! limit while it does not know the version of HTTP, and between requests of HTTP/1) and the order of a
-//! connection's end. How requests are served is hyper's.
+//! connection's end: what has come before the word to end is answered, and each answer from then on says that
+//! it is the last (progress.rs). How requests are served is hyper's.
 #![forbid(unsafe_code)]
 
 use super::ending::{Ending, Seat, Stage};
@@ -69,12 +70,9 @@ pub(super) async fn serve<Io, M, S, B>(
     let mut connection = pin!(shared.http.serve_connection_with_upgrades(io, service));
     let mut is_told = false;
     let served = poll_fn(|cx| {
-        // Before the connection looks at what has come: its answer may be the last already.
-        if !is_told && watch.is_to_end() {
-            is_told = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
+            // First: a connection of HTTP/1 that is told between two requests closes without a look at what
+            // has come.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
@@ -118,16 +116,11 @@ impl Watch {
         Self {
             seat: Seat::new(Arc::clone(&shared.ending)),
             ending: Arc::clone(&shared.ending),
-            progress: Arc::new(Progress::new()),
+            progress: Arc::new(Progress::new(Arc::clone(&shared.ending))),
             head_time: shared.head_time,
             look: sleep(shared.head_time),
             fresh: Some(sleep(FRESH)),
         }
-    }
-
-    /// Whether a connection that serves is to end its requests in flight; nobody is woken when that changes.
-    fn is_to_end(&self) -> bool {
-        matches!(self.ending.stage(), Stage::End) && self.progress.has_begun()
     }
 
     /// What the connection is to do now, if anything; else the task of `cx` is woken when there is something.

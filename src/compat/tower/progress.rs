@@ -3,12 +3,16 @@
 //! Owns the service that notes it, around the user's, and the body that notes a response's end by being
 //! dropped. hyper has a limit for the time between requests too, at the price of an allocation and a timer
 //! for each request; one look at these notes when a connection's own timer fires costs neither. It limits
-//! nothing itself.
+//! nothing itself. It is also where an answer of HTTP/1 is told that it is the last of its connection: hyper
+//! says so of requests that it knew of before it was told to end, and those that come later may be answered
+//! in the same poll.
 #![forbid(unsafe_code)]
 
+use super::ending::{Ending, Stage};
 use crate::time::Instant;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::{Request, Response, Version};
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -22,6 +26,7 @@ use tower_service::Service;
 /// The notes of one connection. They are made and read in its task, but for HTTP/2, whose requests are tasks
 /// of their own and note their beginning only.
 pub(super) struct Progress {
+    ending: Arc<Ending>,
     born: Instant,
     has_begun: AtomicBool,
     /// It speaks HTTP/2: between requests it may be idle for as long as it likes.
@@ -36,8 +41,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(ending: Arc<Ending>) -> Self {
         Self {
+            ending,
             born: Instant::now(),
             has_begun: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
@@ -97,6 +103,13 @@ impl Progress {
 /// A request, from its head to the end of its response.
 struct InFlight(Arc<Progress>);
 
+impl InFlight {
+    /// Whether no other is taken behind it.
+    fn is_last(&self) -> bool {
+        self.0.ending.stage() != Stage::Serve
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         // It is over for the service: its last bytes may be on their way for long.
@@ -136,6 +149,14 @@ where
     }
 }
 
+/// Says that the connection ends behind this response; hyper goes by it.
+fn close_behind(headers: &mut HeaderMap) {
+    let says_so = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    if !headers.get_all(CONNECTION).iter().any(says_so) {
+        headers.append(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
 pin_project! {
     /// A response to come.
     pub(super) struct NotedFuture<S>
@@ -156,8 +177,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.response.poll(cx))?;
+        let mut response = ready!(this.response.poll(cx))?;
         let in_flight = this.in_flight.take();
+        // What follows a switch of protocols is not HTTP's to end.
+        let may_be_last = response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if in_flight.as_ref().is_some_and(|in_flight| may_be_last && in_flight.is_last()) {
+            close_behind(response.headers_mut());
+        }
         Poll::Ready(Ok(response.map(|body| NotedBody { body, _in_flight: in_flight })))
     }
 }

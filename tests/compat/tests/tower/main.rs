@@ -5,6 +5,7 @@ mod support;
 
 #[macro_use]
 mod kit;
+mod at_once;
 mod ending;
 mod limits;
 mod serving;
