@@ -29,8 +29,8 @@ use tower_service::Service;
 /// Any error of a service or a body.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How old a connection without a request must be to be told that the server ends: one that the kernel had
-/// accepted before the listener closed brings its request a moment later.
+/// For how long a connection must have been ready for its first request to be told that the server ends: one
+/// that the kernel had accepted before the listener closed brings its request a moment later.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// What all connections of a server share.
@@ -108,6 +108,7 @@ struct Watch {
     head_time: Duration,
     /// When to look whether the client is late.
     look: Sleep,
+    /// There from the end of the handshake on, until it is over.
     fresh: Option<Sleep>,
 }
 
@@ -119,7 +120,7 @@ impl Watch {
             progress: Arc::new(Progress::new(Arc::clone(&shared.ending))),
             head_time: shared.head_time,
             look: sleep(shared.head_time),
-            fresh: Some(sleep(FRESH)),
+            fresh: None,
         }
     }
 
@@ -148,14 +149,19 @@ impl Watch {
         word
     }
 
-    /// Waits for what comes before HTTP; none if it failed or the connection has to go.
+    /// Waits for what comes before HTTP; none if it failed or the connection has to go. The word to end does
+    /// not end it: its client was accepted, and has yet to be heard.
     async fn over<T>(&mut self, mut before: Pin<&mut impl Future<Output = Option<T>>>) -> Option<T> {
-        poll_fn(|cx| match before.as_mut().poll(cx) {
+        let done = poll_fn(|cx| match before.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(done),
-            Poll::Pending if self.poll(cx).is_some() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
+            Poll::Pending => match self.poll(cx) {
+                Some(Word::Go) => Poll::Ready(None),
+                Some(Word::End) | None => Poll::Pending,
+            },
+        });
+        let done = done.await;
+        self.fresh = Some(sleep(FRESH));
+        done
     }
 }
 

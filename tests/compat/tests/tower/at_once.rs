@@ -1,4 +1,4 @@
-//! What comes together with the word to stop.
+//! What comes together with the word to stop, or is under way then.
 
 use crate::kit::*;
 use crate::support::LIMIT;
@@ -10,11 +10,12 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::io::{self, Read as _, Write as _};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 use tower::service_fn;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -129,5 +130,72 @@ fn the_first_request_of_a_connection_that_the_kernel_had_accepted_is_told_that_i
             client.read_to_string(&mut last).unwrap();
             assert!(last.starts_with("HTTP/1.1 200 ") && last.contains("connection: close"), "{last}");
         }
+    });
+}
+
+#[test]
+fn a_handshake_and_a_make_service_under_way_may_take_their_time() {
+    on_paused_core(|| async {
+        let (talk, begun, go) = (Talk::new(), Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let wait = move |begun: &Arc<AtomicUsize>, go: &Arc<Semaphore>| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let go = Arc::clone(go);
+            async move { go.acquire().await.unwrap().forget() }
+        };
+        let (begins, goes) = (Arc::clone(&begun), Arc::clone(&go));
+        let make = service_fn(move |incoming: IncomingStream<'_>| {
+            let (talk, peer, waited) = (talk.clone(), incoming.remote_addr(), wait(&begins, &goes));
+            async move {
+                waited.await;
+                Ok::<_, Infallible>(service_fn(move |request| talk.clone().answer(peer, request)))
+            }
+        });
+        let (begins, goes) = (Arc::clone(&begun), Arc::clone(&go));
+        let serve = serve(anywhere(), make).head_time(Duration::from_secs(60)).handshake(move |stream| {
+            let waited = wait(&begins, &goes);
+            async move {
+                waited.await;
+                Ok(stream)
+            }
+        });
+        let server = serve.start().await.unwrap();
+        let mut client = connect(&server).await;
+        client.write_all(GET).await.unwrap();
+        while begun.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let stopping = ringwork::spawn(server.stop(Duration::from_secs(3600)));
+        for waits in 1..=2 {
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!((begun.load(Ordering::SeqCst), stopping.is_finished()), (waits, false));
+            go.add_permits(1);
+        }
+        let last = answer(&mut client).await;
+        assert!(last.starts_with("HTTP/1.1 200 ") && last.contains("connection: close"), "{last}");
+        assert_eq!(stopping.await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_handshake_that_does_not_end_is_cut_at_the_deadline_and_counted() {
+    on_paused_core(|| async {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let begins = Arc::clone(&begun);
+        let serve = serve(anywhere(), make!(Talk::new())).head_time(Duration::from_secs(60)).handshake(
+            move |stream| {
+                begins.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    std::future::pending::<()>().await;
+                    Ok(stream)
+                }
+            },
+        );
+        let server = serve.start().await.unwrap();
+        let mut client = connect(&server).await;
+        while begun.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(server.stop(Duration::from_secs(5)).await, 1);
+        ends(&mut client).await;
     });
 }
