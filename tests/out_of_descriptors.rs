@@ -1,9 +1,10 @@
 //! No descriptor left: accepting pauses and says so, nobody is refused, and it goes on when there is room
-//! again.
+//! again. A server that ends then leaves some, too.
 //!
 //! The limit is the process's, so the server runs in a child of its own: this binary again, told by a
 //! variable.
 
+use ringwork::Serve;
 use ringwork::net::{ListenOptions, TcpListener};
 use ringwork::runtime::Handle;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -75,6 +76,42 @@ async fn accept_all(listener: TcpListener) {
     }
 }
 
+/// A server that is told to stop before its core looks at any client, and says how many files can be opened
+/// behind that.
+fn stop_with_few_descriptors() -> ! {
+    let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
+    nix::sys::resource::setrlimit(limit, DESCRIPTORS, DESCRIPTORS).unwrap();
+    let runtime = runtime(1);
+    // So many that there is no limit, and yet it has to accept one by one.
+    let options = ListenOptions::new().max_connections(10 * CLIENTS);
+    let serve = Serve::new("127.0.0.1:0".parse().unwrap()).options(options);
+    let server = runtime.block_on(serve.start(|stream, _| async move { drop(stream.recv_pooled().await) }));
+    let server = server.unwrap();
+    let address = server.local_addr();
+    let (hold, held) = std::sync::mpsc::channel();
+    let (go, going) = std::sync::mpsc::channel();
+    let stopped = runtime.handle().spawn_on(0, move || async move {
+        hold.send(()).unwrap();
+        going.recv().unwrap();
+        server.stop(LIMIT).await
+    });
+    held.recv().unwrap();
+    println!("\nlistening {address}");
+    for line in std::io::stdin().lines() {
+        match line.unwrap().as_str() {
+            "stop" => go.send(()).unwrap(),
+            "spare" => {
+                let files = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok());
+                println!("spare {}", files.collect::<Vec<_>>().len());
+            }
+            other => panic!("no such word: {other}"),
+        }
+    }
+    assert!(runtime.block_on(stopped).unwrap());
+    assert!(runtime.shutdown_timeout(LIMIT).is_clean());
+    std::process::exit(0)
+}
+
 struct Server {
     child: Child,
     answers: BufReader<ChildStdout>,
@@ -103,8 +140,12 @@ impl Server {
         }
     }
 
+    fn tell(&self, word: &str) {
+        writeln!(self.child.stdin.as_ref().unwrap(), "{word}").unwrap();
+    }
+
     fn ask(&mut self, key: &str) -> i64 {
-        writeln!(self.child.stdin.as_ref().unwrap(), "{key}").unwrap();
+        self.tell(key);
         self.answer(key).parse().unwrap()
     }
 
@@ -166,6 +207,27 @@ fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
         while server.ask("descriptors") > 1 {
             std::thread::sleep(Duration::from_millis(5));
         }
+        server.stop();
+    });
+}
+
+#[test]
+fn a_server_that_stops_serves_as_many_as_leave_the_process_some_descriptors() {
+    if std::env::var(ROLE).is_ok() {
+        stop_with_few_descriptors();
+    }
+    let _alone = alone();
+    within(LIMIT, || {
+        let name = "a_server_that_stops_serves_as_many_as_leave_the_process_some_descriptors";
+        let mut server = Server::start(name);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+        server.tell("stop");
+        // The last one has no place, which it hears when the listener is closed.
+        let reset = clients[CLIENTS - 1].read(&mut [0]).unwrap_err();
+        assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
+        let spare = server.ask("spare");
+        assert!((10..DESCRIPTORS as i64 / 2).contains(&spare), "{spare} descriptors are left");
+        drop(clients);
         server.stop();
     });
 }

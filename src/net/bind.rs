@@ -1,14 +1,13 @@
 //! `TcpListener` and how it is bound.
 #![forbid(unsafe_code)]
 
+use super::TcpStream;
 use super::addr::{ToSocketAddrs, resolve};
 use super::beside::Beside;
 use super::connect::socket_for;
-use super::listener::{Accept, Shared};
+use super::listener::{Accept, Gate, Shared};
 use super::permit::Permits;
 use super::refusals::Hook;
-use super::shared::Handle;
-use super::{Connected, TcpStream};
 use crate::task::yield_now;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
@@ -70,8 +69,9 @@ impl ListenOptions {
         self
     }
 
-    /// Accepts no more than this many connections at a time; the rest wait in the kernel. A connection counts
-    /// until its socket closes.
+    /// Accepts no more than this many connections at a time; the rest wait in the kernel, and are reset if
+    /// they still do when the listener closes, also at the end of a server. A connection counts until its
+    /// socket closes.
     pub const fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = Some(most);
         self
@@ -262,11 +262,16 @@ impl TcpListener {
         Beside(Arc::clone(&self.shared))
     }
 
-    /// Takes what the kernel has already accepted, so that closing the listener resets nobody. Ends the
-    /// accept in flight first.
+    /// Takes what the kernel has already accepted, as far as the limit of connections and the descriptors
+    /// have room for it, so that closing the listener resets nobody else. Ends the accept in flight first.
     pub(crate) async fn drain(&self) -> io::Result<Vec<TcpStream>> {
         poll_fn(|cx| if self.shared.poll_disarmed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-        let mut streams = self.shared.take_queue();
+        let (mut gate, mut streams) = (Gate::default(), Vec::new());
+        while gate.try_open(&self.shared)
+            && let Some(fd) = self.shared.take_queued()
+        {
+            streams.push(gate.admit(fd));
+        }
         if !self.ours {
             // Whether it waits is said by the open socket, which others may hold, too: they could set it back
             // between our look and our accept, and this core would wait there. What is left is theirs.
@@ -276,9 +281,17 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         // No more than were waiting when this began: a flood must not keep a server from ending.
         for round in 1..=BACKLOG {
+            if !gate.try_open(&self.shared) {
+                break;
+            }
             let Ok((accepted, _)) = socket.accept() else { break };
             accepted.set_nonblocking(false)?;
-            streams.push(TcpStream::from_handle(Handle::new(accepted.into(), None)));
+            let fd = OwnedFd::from(accepted);
+            let near = self.shared.is_near_limit(&fd);
+            streams.push(gate.admit(fd));
+            if near {
+                break;
+            }
             if round.is_multiple_of(DRAIN_BATCH) {
                 yield_now().await;
             }

@@ -95,7 +95,7 @@ impl Shared {
 
     /// Whether one more descriptor would leave too few for the rest of the process. The kernel hands out the
     /// lowest free number, so a high one means that nearly all are taken.
-    fn is_near_limit(&self, fd: &OwnedFd) -> bool {
+    pub(super) fn is_near_limit(&self, fd: &OwnedFd) -> bool {
         let next = fd.as_raw_fd() as u64 + RESERVE;
         // The limit may have been raised since the socket was bound.
         next >= self.descriptor_limit && next >= crate::sys::limits::open_files()
@@ -113,10 +113,9 @@ impl Shared {
         done
     }
 
-    /// What was accepted and not claimed.
-    pub(super) fn take_queue(&self) -> Vec<TcpStream> {
-        let queued: Vec<OwnedFd> = self.side().queue.drain(..).collect();
-        queued.into_iter().map(|fd| TcpStream::from_handle(Handle::new(fd, None))).collect()
+    /// The next of what was accepted and not claimed.
+    pub(super) fn take_queued(&self) -> Option<OwnedFd> {
+        self.side().queue.pop_front()
     }
 
     /// Ends the multishot; the listener is gone or going.
@@ -257,6 +256,14 @@ impl Gate {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Whether there is a place for one who does not wait for it.
+    pub(super) fn try_open(&mut self, shared: &Shared) -> bool {
+        if let (Some(permits), None) = (&shared.permits, &self.permit) {
+            self.permit = permits.try_take();
+        }
+        shared.permits.is_none() || self.permit.is_some()
     }
 
     /// The process is out of descriptors, or the like: closed for a moment, and said so.

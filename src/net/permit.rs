@@ -60,7 +60,8 @@ impl Permits {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Permit> {
+    /// A permit, if there is one now.
+    pub(crate) fn try_take(self: &Arc<Self>) -> Option<Permit> {
         let more = |taken: usize| (taken < self.most).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
         taken.is_ok().then(|| Permit { permits: Arc::clone(self), used: false })

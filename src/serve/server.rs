@@ -40,6 +40,10 @@ impl Server {
     /// Stops accepting, serves what the kernel had accepted, closes the listeners, and waits until all
     /// handlers are done or `patience` is over. Returns whether all were done.
     ///
+    /// What is beyond the limit of connections
+    /// ([`max_connections`](crate::net::ListenOptions::max_connections)), or would take the last 16
+    /// descriptors, is not served but reset.
+    ///
     /// Dropped before it is done, or out of patience, it leaves the server to end by itself: no connection is
     /// accepted any more, and those that live go on.
     pub async fn stop(mut self, patience: Duration) -> bool {

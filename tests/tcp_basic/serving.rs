@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -140,5 +141,44 @@ fn a_limit_holds_for_each_core() {
         });
         ringwork::time::timeout(LONG, clients).await.expect("all are served in turn").unwrap();
         assert!(server.stop(LONG).await);
+    });
+}
+
+#[test]
+fn stopping_serves_no_more_at_a_time_than_allowed_and_whoever_is_within_the_limit() {
+    const MOST: usize = 2;
+    on_cores(1, |_| async {
+        for before in 0..=MOST {
+            let (running, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let (runs, sees) = (Arc::clone(&running), Arc::clone(&seen));
+            let serve = Serve::new(loopback()).options(ListenOptions::new().max_connections(MOST));
+            let serve = serve.start(move |stream, _| {
+                sees.fetch_max(runs.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let runs = Arc::clone(&runs);
+                async move {
+                    stream.send_all("hello").await.0.unwrap();
+                    let _ = stream.recv_pooled().await;
+                    runs.fetch_sub(1, Ordering::SeqCst);
+                }
+            });
+            let server = serve.await.unwrap();
+            let connect = |address| std::net::TcpStream::connect(address).unwrap();
+            let address = server.local_addr();
+            let mut clients: Vec<_> = (0..before).map(|_| connect(address)).collect();
+            while server.connections() < before {
+                ringwork::time::sleep(Duration::from_millis(1)).await;
+            }
+            // These wait in the backlog, but for those that there is still a place for.
+            clients.extend((before..5).map(|_| connect(address)));
+            let clients = ringwork::spawn_blocking(move || {
+                for (index, client) in clients.iter_mut().enumerate() {
+                    let answer = client.read_exact(&mut [0; 5]);
+                    assert_eq!(answer.is_ok(), index < MOST, "client {index} of {before}: {answer:?}");
+                }
+            });
+            assert!(server.stop(LONG).await, "all handlers are done");
+            clients.await.unwrap();
+            assert_eq!((running.load(Ordering::SeqCst), seen.load(Ordering::SeqCst)), (0, MOST));
+        }
     });
 }

@@ -60,10 +60,10 @@ impl Server {
     /// been answered.
     ///
     /// HTTP/1 clients read `connection: close` in their last answer, HTTP/2 clients get a GOAWAY. Connections
-    /// that the kernel had accepted before are served too, and [`handshake`](super::Serve::handshake)s under
-    /// way are waited for. A connection whose handler blocks its core cannot be cut: it counts, and is left
-    /// behind after a second. An upgraded connection belongs to whoever upgraded it: it is neither waited for
-    /// nor cut.
+    /// that the kernel had accepted before are served too, as far as [`crate::Server::stop`] takes them, and
+    /// [`handshake`](super::Serve::handshake)s under way are waited for. A connection whose handler blocks
+    /// its core cannot be cut: it counts, and is left behind after a second. An upgraded connection belongs
+    /// to whoever upgraded it: it is neither waited for nor cut.
     ///
     /// Dropped before it is done, it leaves the server to end by itself: no connection is accepted, requests
     /// in flight are answered, nothing is cut.
