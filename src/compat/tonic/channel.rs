@@ -98,13 +98,15 @@ impl<C> Channel<C> {
         C: Connect + Clone,
     {
         let mut builder = Client::builder(Executor);
-        builder.http2_only(true).timer(Timer).pool_timer(Timer);
+        // Else the pool gives up a connection that has been idle for 90 s.
+        builder.http2_only(true).timer(Timer).pool_idle_timeout(None);
         builder.http2_keep_alive_interval(PING_EVERY).http2_keep_alive_timeout(PING_TIME);
         Self::over(builder.build(connector), server)
     }
 
     /// A channel over a client with settings of its own. The client must be built with `http2_only(true)` on
-    /// the executor and timer of [`compat::hyper`](crate::compat::hyper).
+    /// the executor and timer of [`compat::hyper`](crate::compat::hyper). Unless it is told
+    /// `pool_idle_timeout(None)`, a connection that has been idle for 90 s is given up for a new one.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` if the URI is not absolute.

@@ -1,11 +1,15 @@
 //! Many calls at once: on one connection, and from every core.
 #![forbid(unsafe_code)]
 
+use crate::kit::support::{LIMIT, within};
 use crate::kit::{Client, Service, client, everywhere, number, on_cores, ours};
 use futures_util::{StreamExt, stream};
 use ringwork::compat::tonic::Channel;
+use ringwork::runtime::Builder;
+use ringwork::time::sleep;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 const STREAMS: u64 = 100;
 const MESSAGES: u64 = 100;
@@ -80,5 +84,22 @@ fn a_channel_for_each_core_has_a_connection_for_each() {
         assert_eq!(server.connections(), 3);
         // The channels live on: their idle connections end as the server stops.
         assert!(server.stop().await);
+    });
+}
+
+#[test]
+fn a_channel_that_nobody_uses_for_a_day_keeps_its_connection() {
+    within(LIMIT, || {
+        let runtime = Builder::new().start_paused(true).build().unwrap();
+        let idle = runtime.handle().spawn_on(0, || async {
+            let server = ours::Server::start(Service::default(), None).await;
+            let mut client = client(ours::channel(server.address(), None));
+            for value in 1..=3 {
+                assert_eq!(client.square(number(value)).await.unwrap().into_inner().value, value * value);
+                sleep(Duration::from_secs(24 * 3600)).await;
+            }
+            assert_eq!(server.connections(), 1);
+        });
+        runtime.block_on(idle).unwrap();
     });
 }
