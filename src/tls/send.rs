@@ -210,7 +210,7 @@ async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<Atomi
     let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
     poll_fn(|cx| inner.poll_turn(&mut lane, cx)).await;
     begun.store(true, Ordering::Relaxed);
-    let unless_whole = Cut(Some(&inner));
+    let mut unless_whole = Cut(None);
     let mut out = Vec::new();
     let mut at = 0;
     while at < message.len() {
@@ -220,6 +220,8 @@ async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<Atomi
             Ok(n) => n,
             Err(error) => return (Err(error), message),
         };
+        // From here on a part of the message is out.
+        unless_whole.arm(&inner);
         lane.start(out.slice(..all));
         let (sent, sealed) = poll_fn(|cx| lane.poll_sent(cx)).await;
         out = sealed.into_inner();
@@ -227,7 +229,9 @@ async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<Atomi
             return (Err(error), message);
         }
         at = end;
-        coop::consume_budget().await;
+        if at < message.len() {
+            coop::consume_budget().await;
+        }
     }
     unless_whole.disarm();
     lane.pass();
@@ -235,11 +239,15 @@ async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<Atomi
     (Ok(message.len()), message)
 }
 
-/// Says that the stream is cut, unless disarmed.
+/// Says that the stream is cut, if armed.
 struct Cut<'a>(Option<&'a Inner>);
 
-impl Cut<'_> {
-    fn disarm(mut self) {
+impl<'a> Cut<'a> {
+    fn arm(&mut self, inner: &'a Inner) {
+        self.0 = Some(inner);
+    }
+
+    fn disarm(&mut self) {
         self.0 = None;
     }
 }

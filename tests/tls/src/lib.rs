@@ -64,6 +64,23 @@ pub fn half_std_pair() -> (TcpStream, std::net::TcpStream) {
     (TcpStream::from_std(one).expect("it is connected"), other)
 }
 
+/// The same, but the peer takes only a few KiB from the runtime's stream until it reads.
+pub fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
+    const ROOM: usize = 4 * 1024;
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = listener.expect("there is IPv4");
+    // Before the connection is made: a window that was offered is not taken back.
+    listener.set_recv_buffer_size(ROOM).expect("it is a socket");
+    let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    listener.bind(&loopback.into()).expect("the loopback has a port");
+    listener.listen(1).expect("it is bound");
+    let listener = std::net::TcpListener::from(listener);
+    let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).expect("it listens");
+    socket2::SockRef::from(&ours).set_send_buffer_size(ROOM).expect("it is a socket");
+    let (theirs, _) = listener.accept().expect("a connection waits");
+    (TcpStream::from_std(ours).expect("it is connected"), theirs)
+}
+
 /// The name as rustls wants it.
 pub fn name() -> ServerName<'static> {
     NAME.try_into().expect("it is a name")

@@ -1,12 +1,11 @@
-//! What becomes of a stream whose message was cut after its caller had gone.
+//! What becomes of a stream whose message was cut after its caller had gone, and what is no cut.
 #![forbid(unsafe_code)]
 
-use ringwork::net::TcpStream;
 use ringwork::tls::Acceptor;
 use ringwork_tls_tests::certs::Authority;
-use ringwork_tls_tests::{on_cores, peer};
+use ringwork_tls_tests::{half_std_pair, narrow_pair, on_cores, peer};
 use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -45,17 +44,47 @@ fn nothing_follows_a_dropped_message_that_the_end_of_its_runtime_cut() {
     }
 }
 
-/// A connection that takes only a few KiB from the first end until the second is read from.
-fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
-    const ROOM: usize = 4 * 1024;
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    // Before the connection is made: a window that was offered is not taken back.
-    listener.set_recv_buffer_size(ROOM).unwrap();
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(1).unwrap();
-    let listener = std::net::TcpListener::from(listener);
-    let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    socket2::SockRef::from(&ours).set_send_buffer_size(ROOM).unwrap();
-    let (theirs, _) = listener.accept().unwrap();
-    (TcpStream::from_std(ours).unwrap(), theirs)
+#[test]
+fn a_message_that_is_refused_behind_the_close_cuts_nothing() {
+    // The close is complete, or its future was dropped once it had begun.
+    for dropped in [false, true] {
+        on_cores(1, move |_| async move {
+            let (ours, theirs) = half_std_pair();
+            let authority = Authority::new();
+            let client = peer::client(Arc::new(authority.client_config()), theirs, |mut client| {
+                let mut all = Vec::new();
+                client.read_to_end(&mut all).unwrap();
+                // The end was announced; that of the socket comes behind it.
+                let rest = client.sock.read(&mut [0]).unwrap();
+                // With its socket: once both ends are closed there is no direction left to close.
+                (all, rest, client)
+            });
+            let acceptor = Acceptor::new(Arc::new(authority.server_config()));
+            let stream = acceptor.accept(ours).await.unwrap();
+            stream.send_all("all").await.0.unwrap();
+            let stream = Arc::new(stream);
+            // On the core itself, where nothing completes amid a poll.
+            let close = ringwork::spawn({
+                let stream = Arc::clone(&stream);
+                async move {
+                    let mut close = Box::pin(stream.shutdown_write());
+                    let polled = poll_fn(|cx| Poll::Ready(close.as_mut().poll(cx))).await;
+                    assert!(polled.is_pending(), "what it sends has not completed");
+                    if !dropped {
+                        close.await.unwrap();
+                    }
+                }
+            });
+            close.await.unwrap();
+            // Of one piece, and of several.
+            for len in [10, 70 * 1024] {
+                let refused = stream.send_all(vec![7; len]).await.0.unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::BrokenPipe);
+                stream.shutdown_write().await.unwrap();
+            }
+            let (all, rest, _client) =
+                ringwork::spawn_blocking(move || client.join().unwrap()).await.unwrap();
+            assert_eq!((&all[..], rest), (&b"all"[..], 0));
+        });
+    }
 }
