@@ -16,7 +16,8 @@
 //! made leaves, also if nobody polls any more. If one cannot, the stream is cut: the next call says why, and
 //! those after it that nothing can follow.
 //!
-//! What is owed to the peer goes in front of the next record, or with a flush.
+//! What is owed to the peer goes in front of the next record, behind a call that is refused one, or with a
+//! flush.
 //!
 //! # What if
 //! - *The waiting task is dropped, or moves*: as for a socket; nothing here belongs to a call.
@@ -118,7 +119,7 @@ pub(crate) fn poll_write(
         with_first(bufs, n, |plain| inner.state().seal_behind(plain, out)).map(|()| n)
     });
     // What the socket could not send before cuts the stream; what cannot be encrypted now does not.
-    Poll::Ready(told(inner, ready!(sealed)).flatten())
+    Poll::Ready(looked(inner, told(inner, ready!(sealed)).flatten()))
 }
 
 /// Ready when all that was written has been handed to the kernel, and what is owed to the peer is on its way.
@@ -165,7 +166,7 @@ pub(crate) fn poll_shutdown(stream: &TlsStream, cx: &mut Context<'_>) -> Poll<io
                 Sending::Cut => state.check_sendable(),
             }
         });
-        told(inner, ready!(closed))??;
+        looked(inner, told(inner, ready!(closed)).flatten())?;
     } else if inner.state().sending == Sending::Cut {
         return Poll::Ready(inner.state().check_sendable());
     }
@@ -176,6 +177,14 @@ pub(crate) fn poll_shutdown(stream: &TlsStream, cx: &mut Context<'_>) -> Poll<io
 fn told<T>(inner: &Inner, result: io::Result<T>) -> io::Result<T> {
     if result.is_err() {
         inner.cut();
+    }
+    result
+}
+
+/// A call that had the turn and made no record has passed it: see the header of `state.rs`.
+fn looked<T>(inner: &Inner, result: io::Result<T>) -> io::Result<T> {
+    if result.is_err() {
+        inner.send_owed();
     }
     result
 }

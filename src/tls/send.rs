@@ -16,10 +16,9 @@
 //! the connection.
 #![forbid(unsafe_code)]
 
-use super::error;
 use super::message::{Gathered, Message};
 use super::spare;
-use super::state::{Inner, Sealed, Sending};
+use super::state::{Inner, Sealed};
 use crate::base::coop;
 use crate::buf::IoBuf;
 use crate::net::LaneSend;
@@ -86,6 +85,7 @@ impl<'a, M: Message> Sender<'a, M> {
             // Sealed is sent: nothing between the two may return.
             if let Err(error) = self.seal() {
                 self.lane.pass();
+                self.inner.send_owed();
                 return Poll::Ready((Err(error), self.message.take().expect(POLLED_AGAIN)));
             }
         }
@@ -218,7 +218,18 @@ async fn send_pieces<M: Message>(inner: Arc<Inner>, message: M, begun: Arc<Atomi
         let sealed = message.with_piece(at, end, |plain| inner.state().seal(plain, &mut out));
         let all = match sealed {
             Ok(n) => n,
-            Err(error) => return (Err(error), message),
+            Err(error) => {
+                if inner.state().engine.failed().is_some() {
+                    // What is out is whole records: what is owed, an alert above all, may follow, and the
+                    // engine makes nothing else any more.
+                    unless_whole.disarm();
+                }
+                // Before the turn passes.
+                drop(unless_whole);
+                lane.pass();
+                inner.send_owed();
+                return (Err(error), message);
+            }
         };
         // From here on a part of the message is out.
         unless_whole.arm(&inner);
@@ -265,15 +276,14 @@ pub(super) async fn send_close(inner: &Arc<Inner>) -> io::Result<()> {
     let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&inner.tcp);
     poll_fn(|cx| inner.poll_turn(&mut lane, cx)).await;
     let mut out = Vec::new();
-    let all = {
-        let mut state = inner.state();
-        let n = match state.sending {
-            Sending::Open => state.engine.seal_close(&mut out).map_err(error::protocol)?,
-            Sending::Closed => return Ok(()),
-            Sending::Cut => return state.check_sendable(),
-        };
-        state.sending = Sending::Closed;
-        n
+    let sealed = inner.state().seal_close(&mut out);
+    let all = match sealed {
+        Ok(Some(n)) => n,
+        done => {
+            lane.pass();
+            inner.send_owed();
+            return done.map(drop);
+        }
     };
     lane.start(out.slice(..all));
     let (sent, _) = poll_fn(|cx| lane.poll_sent(cx)).await;

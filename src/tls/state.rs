@@ -21,11 +21,25 @@
 //! | cut: a message is not complete on the wire and will not be | `BrokenPipe` |
 //!
 //! A record is made only by a caller that has the turn of the socket's send lane, under the lock, and is
-//! in flight before the turn passes on. So records leave in the order of their numbers. What the engine
-//! owes the peer goes in front of the next record; if the lane is free it goes at once
-//! ([`Inner::send_owed`]), and if a send without a future has it, behind that. A future that passes the turn
-//! looks again, so nothing owed waits behind a free lane unless the one who would have looked was dropped:
-//! then it leaves with the next message.
+//! in flight before the turn passes on. So records leave in the order of their numbers.
+//!
+//! # What is owed
+//! What the engine owes the peer goes in front of the next record. Whoever makes it owed looks at the lane
+//! then ([`Inner::send_owed`]), and whoever has had the lane's turn looks for something owed, after it has
+//! passed the turn, also if it could not make its record. What is owed is said before the lane is asked for
+//! and looked for after the turn has passed, so one of the two sees the other:
+//!
+//! | the lane | what is owed leaves |
+//! |---|---|
+//! | free | at once |
+//! | a future has the turn, or it was granted to one | when that looks, or a later one in line does |
+//! | a send without a future is in flight | behind it, as the next op |
+//! | one begins meanwhile | in front of its record; if there comes none, when its caller looks |
+//! | a future has the turn that is dropped before it looks | with the next call that sends |
+//! | what was owed before is in flight | with the next call that sends |
+//!
+//! The next call that sends is the next message, also if it is refused, or a flush. Behind a cut nothing is
+//! owed.
 //!
 //! The lock is held while records are encrypted or decrypted (at most four of 16 KiB for a send, one
 //! received buffer for a receive) and never across an await or a system call.
@@ -297,6 +311,20 @@ impl State {
     pub(super) fn seal_behind(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         self.check_sendable()?;
         self.engine.seal_behind(plain, out).map_err(error::protocol)
+    }
+
+    /// Makes close_notify in `out`, behind what is owed; returns how many bytes to send, or none if the
+    /// close was made before.
+    pub(super) fn seal_close(&mut self, out: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        match self.sending {
+            Sending::Open => {
+                let n = self.engine.seal_close(out).map_err(error::protocol)?;
+                self.sending = Sending::Closed;
+                Ok(Some(n))
+            }
+            Sending::Closed => Ok(None),
+            Sending::Cut => self.check_sendable().map(|()| None),
+        }
     }
 }
 

@@ -149,7 +149,8 @@ impl TlsStream {
     /// Changes the keys for what is sent from now on and asks the peer to change its own. TLS 1.3 does so
     /// by itself before a key has been used too often; call it to bound what a stolen key discloses.
     ///
-    /// The message about it goes at once if the send lane is free, else with the next send.
+    /// The message about it goes at once if the send lane is free, else behind what is in flight or with the
+    /// next send.
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] for TLS 1.2, which has no such message, and after a protocol error.

@@ -4,6 +4,7 @@
 //! must be true.
 #![forbid(unsafe_code)]
 
+pub mod by_hand;
 pub mod certs;
 pub mod peer;
 pub mod records;

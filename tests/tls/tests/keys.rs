@@ -4,48 +4,16 @@
 
 use ringwork::net::TcpStream;
 use ringwork::tls::{Acceptor, TlsStream};
+use ringwork_tls_tests::by_hand::{self, ByHand, KEY_UPDATE};
 use ringwork_tls_tests::certs::Authority;
 use ringwork_tls_tests::peer::{self, Client};
-use ringwork_tls_tests::records::Records;
-use ringwork_tls_tests::{assert_pattern, half_std_pair, name, on_cores, pattern};
+use ringwork_tls_tests::{assert_pattern, half_std_pair, on_cores, pattern};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConnection, ContentType, SupportedProtocolVersion};
+use rustls::{ContentType, SupportedProtocolVersion};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread;
-
-/// A plain client that knows its secrets after the handshake and goes on by hand.
-struct ByHand {
-    socket: std::net::TcpStream,
-    to: Records,
-    from: Records,
-}
-
-impl ByHand {
-    fn send(&mut self, kind: ContentType, payload: &[u8]) {
-        let record = self.to.seal(kind, payload);
-        self.socket.write_all(&record).unwrap();
-    }
-
-    /// The next record that is not a session ticket.
-    fn receive(&mut self) -> (ContentType, Vec<u8>) {
-        loop {
-            let mut record = vec![0; 5];
-            self.socket.read_exact(&mut record).unwrap();
-            let len = usize::from(u16::from_be_bytes([record[3], record[4]]));
-            record.resize(5 + len, 0);
-            self.socket.read_exact(&mut record[5..]).unwrap();
-            let (kind, plain) = self.from.open(&record);
-            if kind != ContentType::Handshake || plain[0] != NEW_SESSION_TICKET {
-                return (kind, plain);
-            }
-        }
-    }
-}
-
-const NEW_SESSION_TICKET: u8 = 4;
-const KEY_UPDATE: u8 = 24;
 
 /// The shortest first message of a client: version, random, no session, one suite, no compression, no
 /// extensions.
@@ -59,27 +27,7 @@ async fn by_hand<T: Send + 'static>(
     version: &'static SupportedProtocolVersion,
     talk: impl FnOnce(ByHand) -> T + Send + 'static,
 ) -> (TlsStream, thread::JoinHandle<T>) {
-    let authority = Authority::new();
-    let (stream, mut socket) = half_std_pair();
-    let mut config = authority.client_config_of(&[version]);
-    config.enable_secret_extraction = true;
-    let mut connection = ClientConnection::new(Arc::new(config), name()).unwrap();
-    let client = thread::spawn(move || {
-        while connection.is_handshaking() || connection.wants_write() {
-            if connection.wants_write() {
-                connection.write_tls(&mut socket).unwrap();
-            } else {
-                // By the byte, so that nothing behind the handshake is read.
-                connection.read_tls(&mut (&mut socket).take(1)).unwrap();
-                connection.process_new_packets().unwrap();
-            }
-        }
-        let suite = connection.negotiated_cipher_suite().unwrap();
-        let secrets = connection.dangerous_extract_secrets().unwrap();
-        talk(ByHand { socket, to: Records::new(suite, secrets.tx), from: Records::new(suite, secrets.rx) })
-    });
-    let stream = accept(&authority, stream).await;
-    (stream, client)
+    by_hand::by_hand(version, half_std_pair(), talk).await
 }
 
 async fn accept(authority: &Authority, stream: TcpStream) -> TlsStream {
