@@ -92,11 +92,6 @@ impl TcpStream {
         self.shared().is_torn()
     }
 
-    /// Whether a send without a future has the send lane's turn.
-    pub(crate) fn is_polled_sending(&self) -> bool {
-        self.shared().send_side().polled.as_ref().is_some_and(|writer| writer.is_sending())
-    }
-
     /// Whether nobody had the send lane's turn a moment ago.
     pub(crate) fn is_lane_free(&self) -> bool {
         self.shared().send_turn.is_free()
@@ -125,5 +120,66 @@ impl<B: IoBuf> Operation for SendPart<B> {
 
     fn orphaned(self, cqe: Cqe) {
         self.0.orphaned(cqe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::poll_write::{poll_write, put_behind};
+    use crate::runtime::{Builder, Pin as Pinning};
+    use socket2::{Domain, Socket, Type};
+    use std::future::poll_fn;
+    use std::io::{IoSlice, Read};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::mpsc::channel;
+    use std::task::Waker;
+    use std::thread;
+    use std::time::Duration;
+
+    /// A connection that takes a few KiB until its second end is read from.
+    fn narrow_pair() -> (std::net::TcpStream, std::net::TcpStream) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_recv_buffer_size(4096).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let listener = TcpListener::from(listener);
+        let one = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        socket2::SockRef::from(&one).set_send_buffer_size(4096).unwrap();
+        (one, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn who_finds_no_write_in_flight_does_not_find_the_lane_taken_for_it() {
+        const ALL: usize = 64 * 1024;
+        let (one, mut other) = narrow_pair();
+        let runtime = Builder::new().cores(1).pin(Pinning::Off).build().unwrap();
+        let stream = runtime.block_on(async {
+            let stream = TcpStream::from_std(one).unwrap();
+            let n = poll_fn(|cx| poll_write(&stream, cx, &[IoSlice::new(&[7; ALL])])).await;
+            assert_eq!(n.unwrap(), ALL);
+            Arc::new(stream)
+        });
+        // The turn can pass on only by way of the list, and not while that is held.
+        assert!(stream.shared().send_turn.stand_by(Waker::noop()), "nobody reads");
+        let held = stream.shared().send_turn.hold_list();
+        let (found, finds) = channel();
+        let looker = thread::spawn({
+            let stream = Arc::clone(&stream);
+            move || {
+                while put_behind(&*stream, |_| {}) {
+                    thread::yield_now();
+                }
+                found.send(stream.is_lane_free()).unwrap();
+            }
+        });
+        other.read_exact(&mut [0; ALL]).unwrap();
+        // By now the write is over, or will be soon. Whoever is told so early is told wrongly.
+        if let Ok(free) = finds.recv_timeout(Duration::from_millis(200)) {
+            assert!(free, "no write is in flight and the lane is taken");
+        }
+        drop(held);
+        assert!(finds.recv().unwrap());
+        looker.join().unwrap();
     }
 }

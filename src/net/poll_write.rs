@@ -50,7 +50,8 @@
 //! # Locks
 //! The send side's lock is held while bytes are copied, or made ([`poll_put`]), and around the turnstile's;
 //! never around a submission, a wake or the drop of a waker. The order is: send side, then the turnstile's
-//! or that of whoever makes the bytes.
+//! or that of whoever makes the bytes. The turn of the last op passes on under it, too: whoever has the lock
+//! and sees that nothing is in flight does not find the turn taken for what was.
 #![forbid(unsafe_code)]
 
 use super::Connected;
@@ -98,12 +99,6 @@ pub(super) struct PollWrite {
 }
 
 impl PollWrite {
-    /// Whether an op is in flight.
-    #[cfg(feature = "tls")]
-    pub(super) fn is_sending(&self) -> bool {
-        self.sending
-    }
-
     /// Stores who waits; what was stored comes back, to be dropped without the lock.
     fn wait(&mut self, waker: &Waker) -> Option<Waker> {
         let same = self.writer.as_ref().is_some_and(|writer| writer.will_wake(waker));
@@ -190,7 +185,8 @@ pub(crate) fn poll_put<R>(
     Poll::Ready(Ok(result))
 }
 
-/// As [`poll_put`], but only behind what is in flight: false if nothing is, and `put` is not called.
+/// As [`poll_put`], but only behind what is in flight: false if nothing is, and `put` is not called. The turn
+/// of what was in flight before has passed on then.
 ///
 /// For what must not be left behind when it is over.
 #[cfg(feature = "tls")]
@@ -350,16 +346,17 @@ fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     shared.written.store(written, Ordering::Release);
     writer.failure = failure;
     let waiter = writer.writer.take();
+    // Under the lock: who asks here and is told that nothing is in flight must not find the turn taken for it
+    // (`put_behind`).
+    let next_in_line = if goes_on { None } else { shared.send_turn.hand_on() };
     drop(side);
     if goes_on {
         submit(shared, next);
     } else {
         spare::give_back(next);
-        shared.sent();
+        shared.close_write_if_asked();
     }
-    if let Some(waiter) = waiter {
-        waiter.wake();
-    }
+    next_in_line.into_iter().chain(waiter).for_each(Waker::wake);
     if has_failed {
         // Whoever flushed with `poll_send_off` and went on to read has nothing else to be told by.
         shared.wake_readers();

@@ -185,7 +185,8 @@ impl Shared {
         self.close_write_if_asked();
     }
 
-    fn close_write_if_asked(&self) {
+    /// What comes after a turn was passed on.
+    pub(super) fn close_write_if_asked(&self) {
         if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() {
             // A connection that is gone already has no direction to close.
             let _ = SockRef::from(&self.fd).shutdown(Shutdown::Write);

@@ -83,6 +83,12 @@ impl Turnstile {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps everybody else from looking into the list.
+    #[cfg(all(test, feature = "tls"))]
+    pub(super) fn hold_list(&self) -> impl Sized + '_ {
+        self.list()
+    }
+
     /// Takes the turn if nobody has it.
     pub(super) fn take(&self) -> bool {
         self.word.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -211,16 +217,29 @@ impl Turnstile {
         }
     }
 
+    /// As [`pass`](Self::pass), for who has a lock; gives back who is to be woken without it.
+    #[must_use = "who is next must be woken"]
+    pub(super) fn hand_on(&self) -> Option<Waker> {
+        let handed = self.word.compare_exchange(TAKEN, FREE, Ordering::SeqCst, Ordering::SeqCst);
+        if handed.is_ok() { None } else { self.hand_on_in_line() }
+    }
+
     /// [`pass`](Self::pass) when there are others.
     #[cold]
     #[inline(never)]
     fn pass_in_line(&self) {
+        if let Some(next) = self.hand_on_in_line() {
+            next.wake();
+        }
+    }
+
+    fn hand_on_in_line(&self) -> Option<Waker> {
         let mut guard = self.list();
         debug_assert!(guard.is_some(), "who waits has made the list");
         let list = guard.get_or_insert_default();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
-        let next = match list.waiting.pop_front() {
+        match list.waiting.pop_front() {
             Some((ticket, waker)) => {
                 list.granted = Some(ticket);
                 Some(waker)
@@ -229,10 +248,6 @@ impl Turnstile {
                 self.word.store(FREE, Ordering::SeqCst);
                 list.standby.take()
             }
-        };
-        drop(guard);
-        if let Some(waker) = next {
-            waker.wake();
         }
     }
 

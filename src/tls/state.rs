@@ -38,6 +38,10 @@
 //! | a future has the turn that is dropped before it looks | with the next call that sends |
 //! | what was owed before is in flight | with the next call that sends |
 //!
+//! Nobody looks when a send without a future is over. Whether one is in flight is asked under the send side's
+//! lock, under which its last completion passes the turn as well (`net::poll_write`): who is told that there
+//! is none does not find the lane taken for it.
+//!
 //! The next call that sends is the next message, also if it is refused, or a flush. Behind a cut nothing is
 //! owed.
 //!
@@ -188,7 +192,7 @@ impl Inner {
     /// for nothing.
     pub(super) fn send_owed(&self) {
         let mut cx = Context::from_waker(Waker::noop());
-        // Again after a send that was over at once: who found the lane taken meanwhile went away.
+        // Again after each turn that was had: who found the lane taken meanwhile went away.
         while self.owes() {
             if put_behind(&self.tcp, |out| out.extend(self.state().engine.take_owed())) {
                 return;
@@ -196,14 +200,15 @@ impl Inner {
             let mut lane: LaneSend<'_, Sealed> = LaneSend::new(&self.tcp);
             if self.poll_turn(&mut lane, &mut cx).is_pending() {
                 drop(lane);
-                // A send without a future looks at nothing when it is over. One with a future does.
-                if self.tcp.is_lane_free() || self.tcp.is_polled_sending() {
+                // Whoever has the turn looks. If nobody has, it may have been granted to this call, and who
+                // passed it has found it granted.
+                if self.tcp.is_lane_free() {
                     continue;
                 }
                 return;
             }
             if !self.owes() {
-                return;
+                continue;
             }
             let owed = self.state().engine.take_owed();
             let all = owed.len();
