@@ -5,12 +5,16 @@ use ringwork::net::TcpStream;
 use ringwork::runtime::{Builder, Pin};
 use ringwork::task::yield_now;
 use ringwork::tls::TlsStream;
+use ringwork_tls_tests::by_hand::{ByHand, KEY_UPDATE, by_hand};
 use ringwork_tls_tests::certs::Authority;
-use ringwork_tls_tests::{assert_pattern, name, on_cores, pair, pattern, plain_pair};
+use ringwork_tls_tests::{assert_pattern, name, narrow_pair, on_cores, pair, pattern, plain_pair};
+use rustls::ContentType;
+use rustls::version::TLS13;
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, Read};
 use std::pin::Pin as Pinned;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -267,6 +271,39 @@ fn after_a_shutdown_a_write_fails_and_reading_goes_on() {
 
 #[test]
 fn a_change_of_keys_goes_out_with_a_flush() {
+    // The flush of hyper waits for nothing and is a function of its own.
+    for hyper in [false, true] {
+        on_cores(1, move |_| async move {
+            let (go, wait) = channel();
+            let read = move |mut client: ByHand| {
+                wait.recv().unwrap();
+                client.receive_behind_data()
+            };
+            let (mut stream, client) = by_hand(&TLS13, narrow_pair(), read).await;
+            // It goes on with nobody to look for what is owed when it is over.
+            let mut send = stream.send_all(vec![7; 64 * 1024]);
+            assert!(poll_fn(|cx| Poll::Ready(Pinned::new(&mut send).poll(cx))).await.is_pending());
+            drop(send);
+            stream.update_keys().unwrap();
+            go.send(()).unwrap();
+            stream.tcp().all_sent().await.unwrap();
+            let flushed = match hyper {
+                false => stream.flush().await,
+                true => poll_fn(|cx| hyper::rt::Write::poll_flush(Pinned::new(&mut stream), cx)).await,
+            };
+            flushed.unwrap();
+            // The end, behind what is in flight by now.
+            stream.tcp().shutdown_write().await.unwrap();
+            let heard = ringwork::spawn_blocking(move || client.join().unwrap()).await.unwrap();
+            assert_eq!(heard.0, 64 * 1024);
+            let (kind, message) = heard.1.expect("the peer is told before the end");
+            assert_eq!((kind, message[0]), (ContentType::Handshake, KEY_UPDATE));
+        });
+    }
+}
+
+#[test]
+fn a_change_of_keys_goes_out_between_two_writes() {
     on_cores(1, |_| async {
         let authority = Authority::new();
         let (mut one, mut other) =
