@@ -42,8 +42,8 @@
 //! lock, under which its last completion passes the turn as well (`net::poll_write`): who is told that there
 //! is none does not find the lane taken for it.
 //!
-//! The next call that sends is the next message, also if it is refused, or a flush. Behind a cut nothing is
-//! owed.
+//! The next call that sends is the next message, also if it is refused, or a flush. Behind close_notify
+//! nothing is owed, because the peer looks at no more and the socket may be closed; nor behind a cut.
 //!
 //! The lock is held while records are encrypted or decrypted (at most four of 16 KiB for a send, one
 //! received buffer for a receive) and never across an await or a system call.
@@ -253,7 +253,7 @@ impl Inner {
 
 impl State {
     fn says(&self) -> u8 {
-        let owes = self.engine.owes() && self.sending != Sending::Cut;
+        let owes = self.engine.owes() && self.sending == Sending::Open;
         let ready = self.ready.is_some() || self.end.is_some();
         (if owes { OWES } else { 0 }) | (if ready { READY } else { 0 })
     }

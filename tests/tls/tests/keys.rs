@@ -126,6 +126,26 @@ fn renegotiation_is_refused_with_a_warning_and_then_with_the_end() {
 }
 
 #[test]
+fn nothing_is_sent_behind_the_close_and_the_close_stays_done() {
+    on_cores(1, |_| async {
+        let (stream, client) = by_hand(&TLS12, |mut client| {
+            let (_, close) = client.receive_behind_data();
+            // To be refused with a warning, were there not the close.
+            client.send(ContentType::Handshake, &client_hello());
+            client.send(ContentType::ApplicationData, b"still here");
+            (close, client.try_receive().map_err(|error| error.kind()), client.socket)
+        })
+        .await;
+        stream.shutdown_write().await.unwrap();
+        assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"still here");
+        stream.shutdown_write().await.unwrap();
+        let (close, behind, _socket) = client.join().unwrap();
+        assert_eq!(close, Some((ContentType::Alert, vec![1, 0])));
+        assert_eq!(behind, Err(ErrorKind::UnexpectedEof));
+    });
+}
+
+#[test]
 fn an_alert_is_an_error_that_names_it() {
     on_cores(1, |_| async {
         for version in [&TLS12, &TLS13] {
