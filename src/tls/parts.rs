@@ -85,12 +85,15 @@ pub(super) async fn take_apart(inner: Arc<Inner>) -> io::Result<Parts> {
     stream.read_ahead(false);
     let mut engine = state.engine;
     loop {
-        engine
-            .take_in(&mut unread, &mut |plain| plaintext.extend_from_slice(plain))
-            .map_err(error::protocol)?;
+        let result = engine.take_in(&mut unread, &mut |plain| plaintext.extend_from_slice(plain));
         if engine.owes() {
-            stream.send_all(engine.take_owed()).await.0?;
+            let (sent, _) = stream.send_all(engine.take_owed()).await;
+            // The peer may be gone; what went wrong matters more than whether it hears of it.
+            if result.is_ok() {
+                sent?;
+            }
         }
+        result.map_err(error::protocol)?;
         if !engine.is_amid_record() {
             break;
         }

@@ -5,6 +5,7 @@
 
 use ringwork::net::TcpStream;
 use ringwork::tls::{Acceptor, Connector};
+use ringwork_tls_tests::by_hand::by_hand;
 use ringwork_tls_tests::certs::Authority;
 use ringwork_tls_tests::peer;
 use ringwork_tls_tests::records::Records;
@@ -131,5 +132,29 @@ fn without_permission_there_are_no_secrets() {
             pair(Arc::new(client), Arc::new(server)).await
         };
         assert_eq!(client.into_parts().await.unwrap_err().kind(), ErrorKind::InvalidData);
+    });
+}
+
+#[test]
+fn a_bad_record_that_is_met_while_taking_apart_is_told_to_the_peer() {
+    on_cores(1, |_| async {
+        let (go, wait) = channel();
+        let (stream, client) = by_hand(&TLS13, half_std_pair(), move |mut client| {
+            let mut records = client.to.seal(ContentType::ApplicationData, b"good");
+            let mut bad = client.to.seal(ContentType::ApplicationData, b"to be trusted");
+            bad[9] ^= 1;
+            records.extend_from_slice(&bad[..3]);
+            client.socket.write_all(&records).unwrap();
+            wait.recv().unwrap();
+            client.socket.write_all(&bad[3..]).unwrap();
+            client.receive_behind_data()
+        })
+        .await;
+        assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"good");
+        go.send(()).unwrap();
+        assert_eq!(stream.into_parts().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        let heard = ringwork::spawn_blocking(move || client.join().unwrap()).await.unwrap();
+        // Fatal: bad record MAC.
+        assert_eq!(heard, (0, Some((ContentType::Alert, vec![2, 20]))));
     });
 }
