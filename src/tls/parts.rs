@@ -8,6 +8,7 @@
 //! 4. Give the connection up for its secrets. Both sequence numbers are those of the next record.
 #![forbid(unsafe_code)]
 
+use super::TlsStream;
 use super::error;
 use super::state::{Inner, Sealed};
 use crate::buf::IoBuf;
@@ -61,9 +62,10 @@ impl fmt::Debug for Parts {
 }
 
 /// The steps of the module header.
-pub(super) async fn take_apart(inner: Arc<Inner>) -> io::Result<Parts> {
-    send_all_owed(&inner).await?;
-    let mut inner = inner;
+pub(super) async fn take_apart(stream: TlsStream) -> io::Result<Parts> {
+    // With the handle: a long message that is waited for ends with it, should this be dropped.
+    send_all_owed(stream.inner()).await?;
+    let mut inner = stream.hand_over();
     let inner = loop {
         match Arc::try_unwrap(inner) {
             Ok(inner) => break inner,

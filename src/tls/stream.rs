@@ -44,8 +44,7 @@ impl TlsStream {
         Self { inner }
     }
 
-    /// For those who poll it (poll.rs).
-    #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
+    /// For those who poll it (poll.rs) and who take it apart (parts.rs).
     pub(super) fn inner(&self) -> &Inner {
         &self.inner
     }
@@ -193,10 +192,14 @@ impl TlsStream {
     /// - [`io::ErrorKind::BrokenPipe`] if a message was cut.
     /// - The socket's.
     pub async fn into_parts(self) -> io::Result<Parts> {
+        take_apart(self).await
+    }
+
+    /// The stream without its handle, whose drop leaves the socket alone.
+    pub(super) fn hand_over(self) -> Arc<Inner> {
         let inner = Arc::clone(&self.inner);
         inner.handed_over.store(true, Ordering::Relaxed);
-        drop(self);
-        take_apart(inner).await
+        inner
     }
 }
 

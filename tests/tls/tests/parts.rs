@@ -12,9 +12,12 @@ use ringwork_tls_tests::records::Records;
 use ringwork_tls_tests::{assert_pattern, half_std_pair, name, on_cores, pair, pattern};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ContentType, SupportedCipherSuite};
+use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::task::Poll;
 
 /// The suite of this name in the provider that the tests use.
 fn suite(suite: rustls::CipherSuite) -> SupportedCipherSuite {
@@ -156,5 +159,29 @@ fn a_bad_record_that_is_met_while_taking_apart_is_told_to_the_peer() {
         let heard = ringwork::spawn_blocking(move || client.join().unwrap()).await.unwrap();
         // Fatal: bad record MAC.
         assert_eq!(heard, (0, Some((ContentType::Alert, vec![2, 20]))));
+    });
+}
+
+#[test]
+fn giving_up_to_take_apart_ends_a_long_message_that_nobody_reads() {
+    on_cores(1, |handle| async move {
+        let (go, wait) = channel();
+        let (stream, client) = by_hand(&TLS13, half_std_pair(), move |mut client| {
+            wait.recv().unwrap();
+            while client.try_receive().is_ok() {}
+        })
+        .await;
+        let mut message = stream.send_all(pattern(0, 32 * 1024 * 1024));
+        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut message).poll(cx))).await.is_pending());
+        drop(message);
+        let mut apart = Box::pin(stream.into_parts());
+        assert!(poll_fn(|cx| Poll::Ready(apart.as_mut().poll(cx))).await.is_pending());
+        drop(apart);
+        // The task of the message ends, though nobody has read any of it.
+        while handle.metrics().cores.iter().any(|core| core.tasks > 0 || core.in_flight > 0) {
+            ringwork::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        client.join().unwrap();
     });
 }
