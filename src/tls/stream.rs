@@ -189,7 +189,7 @@ impl TlsStream {
     /// - [`io::ErrorKind::InvalidData`] if the configuration does not allow it
     ///   (`enable_secret_extraction`) or the peer has broken the protocol.
     /// - [`io::ErrorKind::UnexpectedEof`] if the connection ends in the middle of a record.
-    /// - [`io::ErrorKind::BrokenPipe`] if a message was cut.
+    /// - [`io::ErrorKind::BrokenPipe`] after [`TlsStream::shutdown_write`], or if a message was cut.
     /// - The socket's.
     pub async fn into_parts(self) -> io::Result<Parts> {
         take_apart(self).await
