@@ -86,6 +86,8 @@ counters! {
     cqes: Counter,
     /// Reads of files that the page cache answered on the spot, without an op.
     cached_reads: Counter,
+    /// Messages that their socket took on the spot, without an op.
+    sends_on_the_spot: Counter,
     /// Tasks woken by this core for itself.
     wakes_local: Counter,
     /// Tasks that came through the inbox.

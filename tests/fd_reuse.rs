@@ -43,7 +43,8 @@ fn an_unsubmitted_op_of_a_dropped_stream_never_reaches_the_next_owner_of_its_num
 async fn one_round(handle: Handle, round: u64, mut random: Random) {
     let (stream, mut peer) = half_std_pair();
     let stream = Arc::new(stream);
-    let own = tag("own", round);
+    // Longer than what is sent on the spot, without an op.
+    let own = tag("own", round).repeat(4_000);
     let mut pending = start(&random.below(4), &stream, own.clone());
     let polled = futures_util::poll!(pending.as_mut());
     assert!(polled.is_pending(), "an op is not done before it is submitted");

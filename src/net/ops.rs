@@ -19,17 +19,24 @@
 //! whichever part is in flight; the home core submits the next one, whether a future waits, is not polled, or
 //! is gone; and the turn stays with the op. What was sent is the sum of the parts, or the error if there is
 //! nothing to sum up. An op that ends short with its future gone marks the stream as torn.
+//!
+//! # On the spot
+//! A short message goes out by a system call of its own, with the turn and before there is an op, if its core
+//! has little to do ([`leaves_on_the_spot`]). The socket takes all of it: the send is over, as if its op had
+//! been. It takes a part, or nothing: an op moves the rest, and the sum includes that part. It has an error:
+//! that is the send's, because a socket tells an error once (kernel-notes/send-now.md).
 #![forbid(unsafe_code)]
 
 use super::flow::{Picked, Start};
 use super::relay::Completed;
 use super::shared::Shared;
+use crate::base::guard::contained;
 use crate::base::reach;
 use crate::buf::{IoBuf, IoBufMut, PooledBuf};
 use crate::ring::ends::tells_ends;
 use crate::ring::gather::Gathered;
 use crate::ring::multi::Handler;
-use crate::ring::op::{Op, Operation};
+use crate::ring::op::{Op, Operation, submit_orphan};
 use crate::ring::transfer::{Inward, Outward};
 use crate::ring::{Ring, with_current};
 use crate::sys;
@@ -165,6 +172,24 @@ impl Handler for RecvPicked {
 const PART: usize = 128 * 1024;
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
+/// The most that is sent on the spot: some microseconds of copying.
+const ON_THE_SPOT: usize = 16 * 1024;
+
+/// Whether a message of so many bytes is better sent on the spot ([`send_now`]): an op would cost a turn of
+/// its own (ring/lull.rs).
+#[inline]
+pub(super) fn leaves_on_the_spot(len: usize) -> bool {
+    with_current(|ring| ring.is_some_and(|ring| ring.may_call(|| (1..=ON_THE_SPOT).contains(&len))))
+}
+
+/// For who has the send turn: sends on the spot. What the send is told if it is over with that; `None` if an
+/// op has to move what is left.
+fn send_now<B: IoBuf>(shared: &Shared, from: &mut Outward<B>) -> Option<io::Result<usize>> {
+    let told = from.send_now(shared.fd())?;
+    with_current(|ring| ring.map(|ring| ring.counters().sends_on_the_spot.add(1)));
+    Some(told)
+}
+
 /// Describes the next part of a message.
 #[inline]
 fn describe_part<B: IoBuf>(from: &mut Outward<B>, shared: &Shared) -> Sqe {
@@ -175,6 +200,22 @@ fn describe_part<B: IoBuf>(from: &mut Outward<B>, shared: &Shared) -> Sqe {
 pub(crate) struct SendWhole<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Outward<B>,
+}
+
+impl<B: IoBuf> SendWhole<B> {
+    /// Sends on the spot: what the send is told, and the turn has passed; or the op that has to move what is
+    /// left.
+    #[inline(never)]
+    pub(super) fn now(shared: Arc<Shared>, buf: B) -> Result<Self, (io::Result<usize>, B)> {
+        let mut from = Outward::new(buf);
+        match send_now(&shared, &mut from) {
+            Some(result) => {
+                shared.sent();
+                Err((result, from.into_inner()))
+            }
+            None => Ok(Self { shared, from }),
+        }
+    }
 }
 
 impl<B: IoBuf> Operation for SendWhole<B> {
@@ -203,20 +244,44 @@ impl<B: IoBuf> Operation for SendWhole<B> {
     }
 }
 
+/// What is done when a message that was promised to leave has left, or has failed.
+type Over<B> = fn(&Arc<Shared>, io::Result<usize>, B);
+
 /// A send of bytes that were promised to leave (poll_write.rs, send_off.rs). Nobody waits for the op: its
 /// completion goes on by itself.
-pub(super) struct SendPromised<B> {
+struct SendPromised<B> {
     shared: Arc<Shared>,
     from: Outward<B>,
-    /// What is done when it is over.
-    over: fn(&Arc<Shared>, io::Result<usize>, B),
+    over: Over<B>,
     /// The ring knows of the promise.
     owed: bool,
 }
 
 impl<B: IoBuf> SendPromised<B> {
-    pub(super) fn new(shared: Arc<Shared>, buf: B, over: fn(&Arc<Shared>, io::Result<usize>, B)) -> Self {
-        Self { shared, from: Outward::new(buf), over, owed: false }
+    fn new(shared: Arc<Shared>, from: Outward<B>, over: Over<B>) -> Self {
+        Self { shared, from, over, owed: false }
+    }
+}
+
+/// Sends bytes that were promised to leave, on the spot or by an op. The turn is the send's from here on, and
+/// `over` is called when it has ended, which may be before this returns.
+#[inline]
+pub(super) fn send_promised<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>) {
+    if leaves_on_the_spot(buf.len()) {
+        return send_promised_now(shared, buf, over);
+    }
+    submit_orphan(SendPromised::new(shared, Outward::new(buf), over));
+}
+
+#[inline(never)]
+fn send_promised_now<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>) {
+    let (mut from, mut told) = (Outward::new(buf), None);
+    // Where its bytes are a buffer says, which may be foreign code. If that panics it does so for the op,
+    // too, which then ends with an error and passes the turn.
+    contained(|| told = send_now(&shared, &mut from));
+    match told {
+        Some(result) => over(&shared, result, from.into_inner()),
+        None => submit_orphan(SendPromised::new(shared, from, over)),
     }
 }
 

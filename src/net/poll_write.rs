@@ -55,12 +55,11 @@
 #![forbid(unsafe_code)]
 
 use super::Connected;
-use super::ops::{SendPromised, assert_reach};
+use super::ops::{assert_reach, send_promised};
 use super::shared::{SendSide, Shared};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
-use crate::ring::op::submit_orphan;
 use crate::sys::{self, fork};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
@@ -381,9 +380,9 @@ pub(super) fn keep(shared: &Shared, failure: io::Error) {
     shared.written.store(FAILED, Ordering::Release);
 }
 
-/// Gives the bytes to a ring. The turn is this op's until [`sent`].
+/// Sends the bytes. The turn is theirs until [`sent`], which a send on the spot calls at once.
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
-    submit_orphan(SendPromised::new(Arc::clone(shared), bytes, sent));
+    send_promised(Arc::clone(shared), bytes, sent);
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {

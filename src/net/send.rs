@@ -5,7 +5,7 @@
 //! whole and later sends wait behind it. A send that was still waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
-use super::ops::{SendGathered, SendWhole};
+use super::ops::{SendGathered, SendWhole, leaves_on_the_spot};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
@@ -20,7 +20,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Drives one send op through its lane. `P` is the op; `make` builds it when the turn has come.
+/// Drives one send op through its lane. `P` is the op; `make` builds it when the turn has come, or has done
+/// without, and passed the turn on.
 pub(super) struct Sender<'a, P: Operation> {
     shared: &'a Arc<Shared>,
     place: Place,
@@ -51,11 +52,17 @@ impl<'a, P: Operation> Sender<'a, P> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        make: impl FnOnce(Arc<Shared>) -> P,
+        make: impl FnOnce(Arc<Shared>) -> Result<P, P::Output>,
     ) -> Poll<P::Output> {
         if self.op.is_none() {
             ready!(self.shared.send_turn.poll_enter(&mut self.place, cx));
-            self.op = Some(Op::new(make(Arc::clone(self.shared))).detach());
+            match make(Arc::clone(self.shared)) {
+                Ok(operation) => self.op = Some(Op::new(operation).detach()),
+                Err(output) => {
+                    self.place = Place::Outside;
+                    return Poll::Ready(output);
+                }
+            }
         }
         let op = self.op.as_mut().expect("made above");
         let output = ready!(Pin::new(op).poll(cx));
@@ -113,8 +120,11 @@ impl<B: IoBuf> Future for Send<'_, B> {
         }
         let buf = &mut this.buf;
         let polled = this.sender.poll(cx, |shared| {
-            let from = Outward::new(buf.take().expect("polled after completion"));
-            SendWhole { shared, from }
+            let buf = buf.take().expect("polled after completion");
+            if leaves_on_the_spot(buf.len()) {
+                return SendWhole::now(shared, buf);
+            }
+            Ok(SendWhole { shared, from: Outward::new(buf) })
         });
         let (result, buf) = ready!(polled);
         budget.made_progress();
@@ -193,7 +203,7 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
         let bufs = &mut this.bufs;
         let polled = this.sender.poll(cx, |shared| {
             let from = Gathered::new(bufs.take().expect("polled after completion"));
-            SendGathered { shared, from }
+            Ok(SendGathered { shared, from })
         });
         let (result, bufs) = ready!(polled);
         budget.made_progress();

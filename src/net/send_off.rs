@@ -5,9 +5,9 @@
 //!
 //! # The lane
 //! A message that is sent off has a place in the send lane like any other. With the turn its op is
-//! submitted, the turn is the op's from then on, and the future is ready. So there is one such message in
-//! flight at most; who sends the next one waits for the turn, and a peer that does not read holds its sender
-//! up here, too.
+//! submitted, unless the message leaves on the spot (ops.rs), the turn is the op's from then on, and the
+//! future is ready. So there is one such message in flight at most; who sends the next one waits for the
+//! turn, and a peer that does not read holds its sender up here, too.
 //!
 //! # Who touches what
 //! - `Shared::off`, that such an op is in flight: set by who has the turn, before the op is submitted;
@@ -28,13 +28,12 @@
 //!   without a future, for the promise is the same (poll_write.rs, `SendPromised`).
 #![forbid(unsafe_code)]
 
-use super::ops::{SendPromised, assert_reach};
+use super::ops::{assert_reach, send_promised};
 use super::poll_write;
 use super::shared::Shared;
 use super::turn::SendTurn;
 use crate::base::coop;
 use crate::buf::IoBuf;
-use crate::ring::op::submit_orphan;
 use crate::sys::fork;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -93,7 +92,7 @@ pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
     if !buf.is_empty() {
         shared.off.store(true, Ordering::Relaxed);
         turn.leave_to_op();
-        submit_orphan(SendPromised::new(Arc::clone(shared), buf, over));
+        send_promised(Arc::clone(shared), buf, over);
     }
     Ok(())
 }
@@ -118,7 +117,7 @@ pub(super) fn go_on<B: IoBuf>(shared: Arc<Shared>, buf: B) -> Result<(), (Arc<Sh
     if poll_write::has_failed(&shared) {
         return Err((shared, buf));
     }
-    submit_orphan(SendPromised::new(shared, buf, over));
+    send_promised(shared, buf, over);
     Ok(())
 }
 

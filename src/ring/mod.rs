@@ -38,6 +38,7 @@ pub(crate) mod gather;
 pub(crate) mod group;
 mod holds;
 pub(crate) mod lease;
+mod lull;
 mod memory;
 pub(crate) mod message;
 pub(crate) mod multi;
@@ -93,6 +94,7 @@ pub(crate) struct Ring {
     /// An op was refused since the last enter, and whoever waited for it was woken.
     woke: Cell<bool>,
     closing: Cell<bool>,
+    lull: lull::Lull,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
     arena: RefCell<arena::Arena>,
@@ -163,6 +165,7 @@ impl Ring {
             owed: Cell::new(0),
             woke: Cell::new(false),
             closing: Cell::new(false),
+            lull: lull::Lull::default(),
             reaped: RefCell::default(),
             pool: RefCell::new(None),
             arena: RefCell::default(),
@@ -224,6 +227,17 @@ impl Ring {
         } else {
             None
         }
+    }
+
+    /// Whether a system call on the spot, which does not wait, is better now than an op, and `suits`: it is
+    /// then made.
+    #[inline]
+    pub(crate) fn may_call(&self, suits: impl FnOnce() -> bool) -> bool {
+        let may = self.lull.is_on() && suits() && self.refusal().is_none();
+        if may {
+            self.lull.take();
+        }
+        may
     }
 
     /// Takes an op: into the submission queue, or onto the backlog.
@@ -398,6 +412,7 @@ impl Ring {
         self.backend.borrow_mut().reap(&mut reaped);
         let count = reaped.len();
         self.counters.cqes.add(count as u64);
+        self.lull.begin_turn(count);
         for cqe in reaped.drain(..) {
             self.dispatch(cqe, wakers);
         }

@@ -110,6 +110,33 @@ impl<B: IoBuf> Outward<B> {
         sqe.at(rest.as_ptr(), rest.len().min(most) as u32)
     }
 
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Gives a socket on the spot what it takes without waiting. What a send is then told, if it is over: all
+    /// has gone, or an error that an op would not be told again. `None` if an op has to move what is left.
+    pub(crate) fn send_now(&mut self, socket: RawFd) -> Option<io::Result<usize>> {
+        let bytes = self.buf.as_slice();
+        let rest = &bytes[bytes.len() - self.left..];
+        match sys::io::send_now(socket, rest) {
+            Ok(n) => {
+                self.left -= n;
+                self.is_whole().then_some(Ok(n))
+            }
+            Err(error) => {
+                let says_nothing = [libc::EAGAIN, libc::EINTR, libc::ENOBUFS, libc::ENOMEM];
+                (!says_nothing.map(Some).contains(&error.raw_os_error())).then_some(Err(error))
+            }
+        }
+    }
+
+    /// The buffer.
+    pub(crate) fn into_inner(self) -> B {
+        self.buf
+    }
+
     /// Notes what one op of several has moved; true if something is left and it is worth another op.
     #[inline]
     pub(crate) fn goes_on(&mut self, cqe: Cqe) -> bool {

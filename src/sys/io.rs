@@ -162,6 +162,19 @@ pub(crate) fn send_head_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
     sent.map(|n| n as usize)
 }
 
+/// `send(2)`, which takes a part, or answers EAGAIN, instead of waiting for the peer
+/// (kernel-notes/send-now.md).
+///
+/// # Errors
+/// The kernel's.
+#[inline]
+pub(crate) fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let nobody = ptr::null::<libc::sockaddr>();
+    let sent = bare_syscall!(SYS_sendto(socket, bytes.as_ptr(), bytes.len(), flags, nobody, 0usize));
+    sent.map(|n| n as usize)
+}
+
 /// `sendfile(2)`. The socket is in non-blocking mode, so that it answers EAGAIN instead of waiting for the
 /// peer: the call has no flag for that.
 ///

@@ -1,0 +1,61 @@
+//! When a system call of its own is cheaper than an op.
+//!
+//! An op that the kernel can do at once costs a turn all the same: its completion wakes the core, which then
+//! looks at everything it has to look at and enters the kernel again. Where many complete together they share
+//! that turn, and the call that submits them; where few do, each has a turn to itself, and a call on the spot
+//! spares it, the cell, and the way of the result back to its future.
+//!
+//! Owns how many such calls a turn may make: as many as completions are few, none if there were more.
+//! Whether what is to be done can be done without waiting is not its business.
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+
+/// So many completions in a turn are few (`one open-30 ringwork`: one, two and four differ by less than the
+/// machine does from one minute to the next).
+pub(super) const FEW: usize = 2;
+
+/// Calls that the turn may still make.
+#[derive(Default)]
+pub(super) struct Lull(Cell<usize>);
+
+impl Lull {
+    /// A turn begins, to which the kernel has brought so many completions.
+    #[inline]
+    pub(super) fn begin_turn(&self, completions: usize) {
+        self.0.set(if completions <= FEW { FEW } else { 0 });
+    }
+
+    /// Whether a call is allowed.
+    #[inline]
+    pub(super) fn is_on(&self) -> bool {
+        self.0.get() > 0
+    }
+
+    /// One that is allowed is made.
+    pub(super) fn take(&self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_with_few_completions_may_make_few_calls_and_a_busy_one_none() {
+        let lull = Lull::default();
+        assert!(!lull.is_on());
+        for few in 0..=FEW {
+            lull.begin_turn(few);
+            for _ in 0..FEW {
+                assert!(lull.is_on());
+                lull.take();
+            }
+            assert!(!lull.is_on());
+        }
+        lull.begin_turn(FEW);
+        lull.begin_turn(FEW + 1);
+        assert!(!lull.is_on());
+    }
+}

@@ -1,0 +1,159 @@
+//! Short messages of a core that has little to do: they leave by a call of their own, and are otherwise
+//! messages like any other.
+
+mod support;
+
+use ringwork::net::TcpStream;
+use ringwork::runtime::Handle;
+use socket2::SockRef;
+use std::future::Future;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream as StdStream;
+use std::time::Duration;
+use support::{LIMIT, assert_pattern, half_std_pair, on_cores, pattern};
+
+const ROUNDS: u64 = 200;
+
+/// Runs `body` on core 0.
+async fn on_core<F: Future<Output: Send + 'static> + 'static>(
+    handle: &Handle,
+    body: impl FnOnce() -> F + Send + 'static,
+) -> F::Output {
+    handle.spawn_on(0, body).await.unwrap()
+}
+
+/// Asks and awaits the answer, again and again.
+fn ask(mut peer: StdStream) {
+    peer.set_nodelay(true).unwrap();
+    peer.set_read_timeout(Some(LIMIT)).unwrap();
+    for round in 0..ROUNDS {
+        let question = round.to_be_bytes();
+        peer.write_all(&question).unwrap();
+        let mut answer = [0; 8];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, question);
+    }
+}
+
+/// Messages that left on the spot, and enters, while `serve` answered one question after another.
+fn of_answers<F: Future<Output = ()> + 'static>(serve: fn(TcpStream) -> F) {
+    on_cores(1, move |handle| async move {
+        let (stream, peer) = half_std_pair();
+        let server = handle.spawn_on(0, move || serve(stream));
+        let before = handle.metrics().cores[0].clone();
+        ringwork::spawn_blocking(move || ask(peer)).await.unwrap();
+        let after = handle.metrics().cores[0].clone();
+        server.await.unwrap();
+        let (sent, enters) =
+            (after.sends_on_the_spot - before.sends_on_the_spot, after.enters - before.enters);
+        // What else happens on the core (the test begins, its jobs end) may come in between.
+        assert!(sent > ROUNDS * 9 / 10, "{sent} of {ROUNDS}");
+        assert!(enters < ROUNDS * 3 / 2, "{enters} enters");
+    });
+}
+
+#[test]
+fn a_lone_answer_that_is_sent_off_takes_no_op() {
+    of_answers(|stream| async move {
+        loop {
+            let bytes = stream.recv_pooled().await.unwrap();
+            if bytes.is_empty() {
+                break;
+            }
+            stream.send_off(bytes).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_lone_answer_that_is_awaited_takes_no_op() {
+    of_answers(|stream| async move {
+        loop {
+            let bytes = stream.recv_pooled().await.unwrap();
+            if bytes.is_empty() {
+                break;
+            }
+            stream.send_all(bytes).await.0.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_lone_message_that_is_forwarded_takes_no_op() {
+    of_answers(|stream| async move {
+        stream.forward_to(&stream).await.unwrap();
+    });
+}
+
+/// A stream whose socket takes little at a time.
+fn narrow_pair() -> (TcpStream, StdStream) {
+    let (stream, peer) = half_std_pair();
+    SockRef::from(&stream).set_send_buffer_size(1).unwrap();
+    (stream, peer)
+}
+
+/// Short enough for a call, and more than the socket takes at a time.
+const PIECE: usize = 15_000;
+const PIECES: usize = 20;
+
+fn read_pieces(mut peer: StdStream) {
+    peer.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len(), PIECE * PIECES);
+    assert_pattern(0, &bytes);
+}
+
+#[test]
+fn what_the_socket_does_not_take_on_the_spot_follows_in_order() {
+    on_cores(1, |handle| async move {
+        let (stream, peer) = narrow_pair();
+        let reader = ringwork::spawn_blocking(move || read_pieces(peer));
+        on_core(&handle, move || async move {
+            for piece in 0..PIECES {
+                let message = pattern(piece * PIECE, PIECE);
+                match piece % 3 {
+                    0 => stream.send_off(message).await.unwrap(),
+                    1 => stream.send_all(message).await.0.unwrap(),
+                    _ => assert_eq!(stream.send(message).await.0.unwrap(), PIECE),
+                }
+            }
+            stream.all_sent().await.unwrap();
+        })
+        .await;
+        reader.await.unwrap();
+    });
+}
+
+/// A stream that the peer has reset, which nobody has been told.
+fn reset_pair() -> TcpStream {
+    let (stream, peer) = half_std_pair();
+    SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(peer);
+    stream
+}
+
+#[test]
+fn an_error_that_a_call_is_told_is_the_error_of_the_send() {
+    on_cores(1, |handle| async move {
+        on_core(&handle, || async {
+            let stream = reset_pair();
+            assert_eq!(stream.send_all("x").await.0.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            assert_eq!(stream.send_all("x").await.0.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn an_error_that_a_call_is_told_of_a_message_sent_off_is_told_by_the_next() {
+    on_cores(1, |handle| async move {
+        on_core(&handle, || async {
+            let stream = reset_pair();
+            stream.send_off("x").await.unwrap();
+            assert_eq!(stream.all_sent().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            stream.all_sent().await.unwrap();
+        })
+        .await;
+    });
+}
