@@ -110,11 +110,6 @@ impl<B: IoBuf> Outward<B> {
         sqe.at(rest.as_ptr(), rest.len().min(most) as u32)
     }
 
-    /// How many bytes are left.
-    pub(crate) fn left(&self) -> usize {
-        self.left
-    }
-
     /// Gives a socket on the spot what it takes without waiting. What a send is then told, if it is over: all
     /// has gone, or an error that an op would not be told again. `None` if an op has to move what is left.
     pub(crate) fn send_now(&mut self, socket: RawFd) -> Option<io::Result<usize>> {
