@@ -2,8 +2,8 @@
 //!
 //! | what | how |
 //! |---|---|
-//! | begin one | [`spawn`](crate::spawn), [`spawn_local`](crate::spawn_local), [`spawn_on`](crate::spawn_on); with a name or in the background: [`Builder`] |
-//! | wait for it, end it | [`JoinHandle`], [`AbortHandle`], [`AbortOnDrop`]; [`JoinError`] says why there is no output |
+//! | begin one | [`spawn`](crate::spawn), [`spawn_local`](crate::spawn_local), [`Builder`] |
+//! | wait for it, end it | [`JoinHandle`], [`AbortHandle`], [`AbortOnDrop`]; [`JoinError`] |
 //! | join many | [`JoinSet`] |
 //! | let others run | [`yield_now()`], [`coop`] |
 //! | keep what belongs to a task | [`task_local!`](crate::task_local), [`LocalKey`] |
