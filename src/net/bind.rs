@@ -78,9 +78,10 @@ impl ListenOptions {
     }
 
     /// Calls `tell` each time accepting pauses because the system has no room for one more socket: no
-    /// descriptor is left (ENFILE; or EMFILE, also when the last 16 are left to the rest of the process), or
-    /// no memory (ENOBUFS, ENOMEM). Clients wait in the kernel meanwhile, and accepting is tried again after
-    /// 50 ms, so it may be called twenty times a second by each listener, for as long as that lasts. That a
+    /// descriptor is left (ENFILE, EMFILE), or no memory (ENOBUFS, ENOMEM). Without a limit of connections it
+    /// pauses as well, with EMFILE, after each connection that leaves fewer than 16 descriptors to the rest
+    /// of the process. Clients wait in the kernel meanwhile, and accepting is tried again after 50 ms, so it
+    /// may be called twenty times a second by each listener, for as long as that lasts. That a
     /// limit of connections is reached is not told. Clones share it. It is called in the task that accepts
     /// and must not block; a panic in it goes nowhere.
     ///

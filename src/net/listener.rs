@@ -42,7 +42,8 @@ use std::time::Duration;
 const HIGH_WATER: usize = 64;
 /// How long accepting pauses when the process has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Descriptors below the limit that accepting leaves to the rest of the process.
+/// So few descriptors below the limit accepting pauses after each socket, for the sake of the rest of the
+/// process. It does not stop: who has few at all would serve nobody.
 const RESERVE: u64 = 16;
 
 #[derive(Default)]
