@@ -2,7 +2,8 @@
 //!
 //! The first listener for a signal replaces its default action for the rest of the process's life, as with
 //! every signal library; handlers that others installed are still called. A forked child that does not exec
-//! keeps this: a signal sent to it does nothing there, and is not taken for its parent's.
+//! keeps this: a signal sent to it does nothing there, and is not taken for its parent's. If it may have a
+//! runtime of its own (it was forked before there was one), it listens from its first `recv` on.
 //!
 //! # For the house
 //! L5.
@@ -80,6 +81,7 @@ impl Signal {
     /// # Errors
     /// If the runtime is going down.
     pub async fn recv(&self) -> io::Result<()> {
+        self.source.count().claim()?;
         Op::new(ReadCount { count: Arc::clone(self.source.count()), into: Inward::new([0; 8]) }).await
     }
 }

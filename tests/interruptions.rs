@@ -167,6 +167,28 @@ fn a_signal_to_a_forked_child_is_not_told_to_its_parent() {
     });
 }
 
+/// As of a program that listens first and then becomes a daemon.
+#[test]
+fn a_signal_made_before_a_fork_is_told_to_whichever_process_it_is_sent_to() {
+    alone(|| {
+        let echo = echo_server();
+        let hangup: &Signal = Box::leak(Box::new(Signal::new(&[libc::SIGHUP]).unwrap()));
+        let hears_its_own = || {
+            let own = runtime(1);
+            own.run_main(move || async move {
+                let mut waiting = pin!(hangup.recv());
+                assert!(kit::poll_once(&mut waiting).await.is_pending());
+                talk(echo, "hello").await.unwrap();
+                assert!(kit::poll_once(&mut waiting).await.is_pending());
+                kill(std::process::id(), libc::SIGHUP);
+                waiting.await.unwrap();
+            });
+        };
+        assert_eq!(in_child(hears_its_own), 0);
+        hears_its_own();
+    });
+}
+
 #[test]
 fn futures_in_flight_are_dropped_in_a_forked_child_without_harm() {
     alone(|| {

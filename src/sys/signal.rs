@@ -4,34 +4,48 @@
 //! one `write(2)`, which is async-signal-safe. No thread's mask changes.
 //!
 //! A forked child inherits the handler and shares the eventfd, so without more its signals would be counted
-//! as its parent's: those of every child between fork and exec, too. So who made the eventfd is kept beside
-//! it, and who is not that process counts nothing.
+//! as its parent's: those of every child between fork and exec, too. So whose the eventfd is is kept beside
+//! it, and a process that it does not belong to counts nothing. A child that listens itself (it was forked
+//! before there was a runtime, and has one of its own) gets an eventfd of its own under the same number.
 
 use signal_hook_registry::{SigId, register, unregister};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Counts deliveries.
 #[derive(Debug)]
 pub(crate) struct Count {
     fd: OwnedFd,
     /// The process whose deliveries these are.
-    owner: libc::pid_t,
+    owner: AtomicI32,
 }
 
 impl Count {
     fn new() -> io::Result<Self> {
-        let fd = super::syscall!(eventfd(0, libc::EFD_CLOEXEC))?;
-        // SAFETY: the kernel has just made this descriptor and nobody else knows its number.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { fd, owner: this_process() })
+        Ok(Self { fd: eventfd()?, owner: AtomicI32::new(this_process()) })
+    }
+
+    /// Somebody listens in this process: what it is sent is counted from here on, if it was not before.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub(crate) fn claim(&self) -> io::Result<()> {
+        let this = this_process();
+        if self.owner.load(Ordering::Relaxed) != this {
+            let own = eventfd()?;
+            // The number stays that of the parent's descriptor, which is another one in the parent.
+            super::syscall!(dup3(own.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC))?;
+            self.owner.store(this, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Adds one delivery, in the process that counts them. Async-signal-safe: a `getpid(2)` and a `write(2)`
     /// on a descriptor that its owner keeps open.
     pub(crate) fn add(&self) {
-        if this_process() != self.owner {
+        if self.owner.load(Ordering::Relaxed) != this_process() {
             return;
         }
         let one = 1u64.to_ne_bytes();
@@ -44,6 +58,12 @@ impl AsRawFd for Count {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+fn eventfd() -> io::Result<OwnedFd> {
+    let fd = super::syscall!(eventfd(0, libc::EFD_CLOEXEC))?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn this_process() -> libc::pid_t {
