@@ -185,9 +185,14 @@ pub(super) fn leaves_on_the_spot(len: usize) -> bool {
 /// For who has the send turn: sends on the spot. What the send is told if it is over with that; `None` if an
 /// op has to move what is left.
 fn send_now<B: IoBuf>(shared: &Shared, from: &mut Outward<B>) -> Option<io::Result<usize>> {
-    let told = from.send_now(shared.fd())?;
-    with_current(|ring| ring.map(|ring| ring.counters().sends_on_the_spot.add(1)));
-    Some(told)
+    let mut told = None;
+    // Where its bytes are a buffer says, which may be foreign code. If that panics it does so for the op,
+    // too, which then ends with an error and passes the turn.
+    contained(|| told = from.send_now(shared.fd()));
+    if let Some(Ok(_)) = told {
+        with_current(|ring| ring.map(|ring| ring.counters().sends_on_the_spot.add(1)));
+    }
+    told
 }
 
 /// Describes the next part of a message.
@@ -203,16 +208,13 @@ pub(crate) struct SendWhole<B> {
 }
 
 impl<B: IoBuf> SendWhole<B> {
-    /// Sends on the spot: what the send is told, and the turn has passed; or the op that has to move what is
+    /// Sends on the spot: what the send is told, who has to pass the turn; or the op that has to move what is
     /// left.
     #[inline(never)]
     pub(super) fn now(shared: Arc<Shared>, buf: B) -> Result<Self, (io::Result<usize>, B)> {
         let mut from = Outward::new(buf);
         match send_now(&shared, &mut from) {
-            Some(result) => {
-                shared.sent();
-                Err((result, from.into_inner()))
-            }
+            Some(result) => Err((result, from.into_inner())),
             None => Ok(Self { shared, from }),
         }
     }
@@ -275,11 +277,8 @@ pub(super) fn send_promised<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>
 
 #[inline(never)]
 fn send_promised_now<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>) {
-    let (mut from, mut told) = (Outward::new(buf), None);
-    // Where its bytes are a buffer says, which may be foreign code. If that panics it does so for the op,
-    // too, which then ends with an error and passes the turn.
-    contained(|| told = send_now(&shared, &mut from));
-    match told {
+    let mut from = Outward::new(buf);
+    match send_now(&shared, &mut from) {
         Some(result) => over(&shared, result, from.into_inner()),
         None => submit_orphan(SendPromised::new(shared, from, over)),
     }

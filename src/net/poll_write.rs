@@ -20,6 +20,7 @@
 //! | Sending | final CQE, nothing gathered | Idle | the turn passes on |
 //! | Sending | final CQE, an error | Idle | what is gathered is dropped, the error kept, the turn passes on |
 //!
+//! What leaves on the spot (ops.rs) goes on as behind a final CQE, before the write returns.
 //! Each final CQE wakes the writer that is stored; one with an error also who polls for bytes to read. An
 //! error is told by the next write, flush or shutdown, once. Flush is ready in Idle, sending off always.
 //! Shutdown flushes, takes the lane's turn and calls `shutdown(2)`.
@@ -321,7 +322,8 @@ pub(super) fn abandoned(shared: &Shared) {
     }
 }
 
-/// An op has had its final CQE. On its home core, unless it never got there.
+/// What was submitted is over: its op has had its final CQE, on its home core unless it never got there; or
+/// it has left on the spot, within the call that has brought it.
 fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     let all = bytes.len();
     spare::give_back(bytes);

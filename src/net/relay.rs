@@ -1,7 +1,7 @@
 //! Messages that are sent on where they complete, without a turn of the task that forwards them.
 //!
 //! Owns the place in a stream's receive side where a forwarding says that it waits, and for whom ([`Relay`]),
-//! and the way of one message from the completion that brought it to the op that sends it ([`Onward`]). A
+//! and the way of one message from the completion that brought it to what sends it ([`Onward`]). A
 //! task that is woken, polled and put to sleep again for each message costs as much as the message itself.
 //!
 //! # States

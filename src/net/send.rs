@@ -1,8 +1,9 @@
 //! The futures of sending.
 //!
 //! Owns the driver of the send lane: the turn, one op for the whole message (whose parts are those of
-//! ops.rs), and what a drop means. Dropping a send that is in flight does not cancel it: the message leaves
-//! whole and later sends wait behind it. A send that was still waiting for its turn is not sent at all.
+//! ops.rs), or none, and what a drop means. Dropping a send that is in flight does not cancel it: the message
+//! leaves whole and later sends wait behind it. A send that was still waiting for its turn is not sent at
+//! all.
 #![forbid(unsafe_code)]
 
 use super::ops::{SendGathered, SendWhole, leaves_on_the_spot};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Drives one send op through its lane. `P` is the op; `make` builds it when the turn has come, or has done
-/// without, and passed the turn on.
+/// without.
 pub(super) struct Sender<'a, P: Operation> {
     shared: &'a Arc<Shared>,
     place: Place,
@@ -60,6 +61,7 @@ impl<'a, P: Operation> Sender<'a, P> {
                 Ok(operation) => self.op = Some(Op::new(operation).detach()),
                 Err(output) => {
                     self.place = Place::Outside;
+                    self.shared.sent();
                     return Poll::Ready(output);
                 }
             }

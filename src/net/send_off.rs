@@ -11,7 +11,7 @@
 //!
 //! # Who touches what
 //! - `Shared::off`, that such an op is in flight: set by who has the turn, before the op is submitted;
-//!   cleared by the op's completion, before the turn passes; read when the last handle is dropped. Whoever
+//!   cleared when the message is over, before the turn passes; read when the last handle is dropped. Whoever
 //!   has set it had a handle, so that drop sees it; for a relay, which has none, see there (relay.rs). It may
 //!   be cleared at that moment: then a socket that is about to close gets a limit that it has no use for.
 //! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
@@ -127,7 +127,8 @@ pub(super) fn give_up(shared: &Shared) {
     shared.sent();
 }
 
-/// The op has had its final CQE. On its home core, unless it never got there.
+/// The message is over: its op has had its final CQE, on its home core unless it never got there; or it has
+/// left on the spot.
 fn over<B: IoBuf>(shared: &Arc<Shared>, result: io::Result<usize>, buf: B) {
     if let Some(failure) = poll_write::failure_of(result, buf.len()) {
         poll_write::keep(shared, failure);

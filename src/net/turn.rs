@@ -1,8 +1,8 @@
 //! Whose turn it is: one direction of a stream is one ordered lane.
 //!
-//! Owns the order of callers. Whoever has the turn may put an op into a ring; it passes on only when that op
-//! has had its final CQE (also if its future is long gone). It is not a mutex for users: a turn can outlive
-//! the future that took it.
+//! Owns the order of callers. Whoever has the turn may put an op into a ring, or send on the spot; with an op
+//! it passes on only when that has had its final CQE (also if its future is long gone). It is not a mutex for
+//! users: a turn can outlive the future that took it.
 //!
 //! Callers without a future (poll_read.rs, poll_write.rs) have no place in the order, because nobody would
 //! give it up if they were never polled again. They take the turn if the lane is free, and stand by if it is

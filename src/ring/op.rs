@@ -167,7 +167,7 @@ impl<P: Operation> InFlight<P> {
     #[inline(always)]
     pub(crate) fn begin(waker: &Waker, make: impl FnOnce(Option<&Ring>) -> P) -> Self {
         let mut slot = Slot::new();
-        // Foreign code: while there is nothing yet that could be lost.
+        // Foreign code: while there is no cell yet that could be lost.
         slot.arm(waker.clone());
         let body = |operation| Shot { slot, operation: UnsafeCell::new(Some(operation)) };
         let waits = with_current(|ring| match ring {

@@ -2,7 +2,7 @@
 //!
 //! | what | how |
 //! |---|---|
-//! | begin one | [`spawn`](crate::spawn), [`spawn_local`](crate::spawn_local), [`Builder`] |
+//! | begin one | `spawn`, `spawn_local` and `spawn_on` at the root; with a name: [`Builder`] |
 //! | wait for it, end it | [`JoinHandle`], [`AbortHandle`], [`AbortOnDrop`]; [`JoinError`] |
 //! | join many | [`JoinSet`] |
 //! | let others run | [`yield_now()`], [`coop`] |
