@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::pin::pin;
 use support::{LIMIT, on_cores};
 
-const MESSAGE: usize = 64 << 20;
+const LEN: usize = 64 << 20;
+static MESSAGE: [u8; LEN] = [0; LEN];
 
 /// Reads so many bytes.
 fn read(peer: &mut StdStream, len: usize) {
@@ -34,7 +35,7 @@ fn helpers() -> usize {
 
 #[test]
 fn peers_that_stop_reading_keep_no_helper_thread_and_hold_up_no_other_send() {
-    let message: &'static [u8] = Box::leak(vec![7; MESSAGE].into_boxed_slice());
+    let message: &'static [u8] = &MESSAGE;
     on_cores(1, move |handle| async move {
         let pairs = (0..16).map(|_| StdStream::pair().unwrap());
         let (ours, mut peers): (Vec<_>, Vec<_>) = pairs.unzip();
@@ -46,12 +47,12 @@ fn peers_that_stop_reading_keep_no_helper_thread_and_hold_up_no_other_send() {
         });
         let sends: Vec<_> = sends.collect();
         let peers = ringwork::spawn_blocking(move || {
-            peers.iter_mut().for_each(|peer| read(peer, MESSAGE / 2));
+            peers.iter_mut().for_each(|peer| read(peer, LEN / 2));
             peers
         });
         let peers = peers.await.unwrap();
         let (one, mut peer) = StdStream::pair().unwrap();
-        let reading = ringwork::spawn_blocking(move || read(&mut peer, MESSAGE));
+        let reading = ringwork::spawn_blocking(move || read(&mut peer, LEN));
         let sending = handle.spawn_on(0, move || async move {
             let stream = UnixStream::from_std(one).unwrap();
             stream.send_all(message).await.0
