@@ -62,3 +62,20 @@ where
     let pool = pool.unwrap_or_else(|| panic!("{NO_RUNTIME}"));
     pool.spawn(call, Location::caller())
 }
+
+/// As [`spawn`], for who waits for the result and nothing else.
+///
+/// # Errors
+/// As there, and if the job was cancelled.
+///
+/// # Panics
+/// As there, and in the task that waits if the call did.
+#[track_caller]
+pub(crate) fn run<F, T>(call: F) -> impl Future<Output = io::Result<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let job = spawn(call);
+    async move { job?.await.map_err(io::Error::from) }
+}

@@ -21,6 +21,6 @@ mod sleeper;
 mod tests;
 mod thread;
 
-pub(crate) use current::{Entered, enter, spawn};
+pub(crate) use current::{Entered, enter, run, spawn};
 pub(crate) use pool::{Config, Pool};
 pub(crate) use thread::works_for;

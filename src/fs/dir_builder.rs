@@ -65,6 +65,6 @@ impl DirBuilder {
         }
         let (path, mode) = (path.as_ref().to_owned(), self.mode);
         let create = move || std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-        blocking::spawn(create)?.await.map_err(io::Error::from)?
+        blocking::run(create).await?
     }
 }

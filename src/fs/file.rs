@@ -221,7 +221,7 @@ impl File {
     /// thread).
     pub async fn set_len(&self, len: u64) -> io::Result<()> {
         let file = std::fs::File::from(self.fd.try_clone()?);
-        blocking::spawn(move || file.set_len(len))?.await.map_err(io::Error::from)?
+        blocking::run(move || file.set_len(len)).await?
     }
 
     /// Sets its permissions (`fchmod(2)`), on the blocking pool. It is done although the future be dropped
@@ -246,7 +246,7 @@ impl File {
     /// Outside of a runtime.
     pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
         let file = std::fs::File::from(self.fd.try_clone()?);
-        blocking::spawn(move || file.set_permissions(permissions))?.await.map_err(io::Error::from)?
+        blocking::run(move || file.set_permissions(permissions)).await?
     }
 
     /// One more handle of the open file, as `clone` gives it: for code that was written for tokio. No

@@ -73,7 +73,7 @@ pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 /// Outside of a runtime.
 pub async fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
     let path = path.as_ref().to_owned();
-    blocking::spawn(move || std::fs::set_permissions(path, permissions))?.await.map_err(io::Error::from)?
+    blocking::run(move || std::fs::set_permissions(path, permissions)).await?
 }
 
 /// Metadata of what `path` names, from `dir` if it is relative; `flags` are `AT_*`.

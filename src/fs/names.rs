@@ -64,7 +64,7 @@ pub async fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
 /// As [`std::fs::remove_dir_all`]: some of it may be gone.
 pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_owned();
-    blocking::spawn(move || std::fs::remove_dir_all(path))?.await.map_err(io::Error::from)?
+    blocking::run(move || std::fs::remove_dir_all(path)).await?
 }
 
 /// Makes a folder, with mode 0o777 less the umask (`mkdir(2)`); [`DirBuilder`](super::DirBuilder) has
@@ -86,7 +86,7 @@ pub(super) async fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
 /// As [`std::fs::create_dir_all`].
 pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref().to_owned();
-    blocking::spawn(move || std::fs::create_dir_all(path))?.await.map_err(io::Error::from)?
+    blocking::run(move || std::fs::create_dir_all(path)).await?
 }
 
 /// Gives a file one more name, in the same file system (`link(2)`).

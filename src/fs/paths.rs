@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 /// Outside of a runtime.
 pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     let path = path.as_ref().to_owned();
-    blocking::spawn(move || std::fs::canonicalize(path))?.await.map_err(io::Error::from)?
+    blocking::run(move || std::fs::canonicalize(path)).await?
 }
 
 /// What a symbolic link says, which need not be there (`readlink(2)`). On the blocking pool.
@@ -52,7 +52,7 @@ pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
 /// Outside of a runtime.
 pub async fn read_link(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     let path = path.as_ref().to_owned();
-    blocking::spawn(move || std::fs::read_link(path))?.await.map_err(io::Error::from)?
+    blocking::run(move || std::fs::read_link(path)).await?
 }
 
 /// Whether a path leads to something; a link to nothing does not. Asked as [`metadata`] is: on the spot or by

@@ -44,7 +44,7 @@ const CHUNK: usize = 32 * 1024;
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
     let opened = move || Reader::open(path).map(Batch::read);
-    let first = blocking::spawn(opened)?.await.map_err(io::Error::from)??;
+    let first = blocking::run(opened).await??;
     Ok(ReadDir { batch: first, job: None })
 }
 

@@ -93,5 +93,5 @@ pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()>
 /// Outside of a runtime.
 pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
     let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
-    blocking::spawn(move || std::fs::copy(from, to))?.await.map_err(io::Error::from)?
+    blocking::run(move || std::fs::copy(from, to)).await?
 }
