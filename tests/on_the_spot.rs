@@ -3,6 +3,7 @@
 
 mod support;
 
+use ringwork::buf::{IoBuf, PooledBuf};
 use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
 use socket2::SockRef;
@@ -52,30 +53,25 @@ fn of_answers<F: Future<Output = ()> + 'static>(serve: fn(TcpStream) -> F) {
     });
 }
 
+/// Answers each message with itself.
+async fn answer(stream: TcpStream, send: impl AsyncFn(&TcpStream, PooledBuf)) {
+    loop {
+        let bytes = stream.recv_pooled().await.unwrap();
+        if bytes.is_empty() {
+            break;
+        }
+        send(&stream, bytes).await;
+    }
+}
+
 #[test]
 fn a_lone_answer_that_is_sent_off_takes_no_op() {
-    of_answers(|stream| async move {
-        loop {
-            let bytes = stream.recv_pooled().await.unwrap();
-            if bytes.is_empty() {
-                break;
-            }
-            stream.send_off(bytes).await.unwrap();
-        }
-    });
+    of_answers(|stream| answer(stream, async |stream, bytes| stream.send_off(bytes).await.unwrap()));
 }
 
 #[test]
 fn a_lone_answer_that_is_awaited_takes_no_op() {
-    of_answers(|stream| async move {
-        loop {
-            let bytes = stream.recv_pooled().await.unwrap();
-            if bytes.is_empty() {
-                break;
-            }
-            stream.send_all(bytes).await.0.unwrap();
-        }
-    });
+    of_answers(|stream| answer(stream, async |stream, bytes| stream.send_all(bytes).await.0.unwrap()));
 }
 
 #[test]
@@ -155,5 +151,37 @@ fn an_error_that_a_call_is_told_of_a_message_sent_off_is_told_by_the_next() {
             stream.all_sent().await.unwrap();
         })
         .await;
+    });
+}
+
+/// A buffer that panics when it is asked where it is.
+struct Lost;
+
+// SAFETY: `as_ptr` gives no pointer that could be wrong.
+unsafe impl IoBuf for Lost {
+    fn as_ptr(&self) -> *const u8 {
+        panic!("a buffer of the user's that does not say where it is")
+    }
+
+    fn len(&self) -> usize {
+        5
+    }
+}
+
+#[test]
+fn a_buffer_that_panics_fails_its_send_and_no_other() {
+    on_cores(1, |handle| async move {
+        let (stream, mut peer) = half_std_pair();
+        on_core(&handle, move || async move {
+            let (sent, Lost) = stream.send_all(Lost).await;
+            assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EFAULT));
+            stream.send_off(Lost).await.unwrap();
+            assert_eq!(stream.all_sent().await.unwrap_err().raw_os_error(), Some(libc::EFAULT));
+            stream.send_all("whole").await.0.unwrap();
+        })
+        .await;
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"whole");
     });
 }

@@ -7,6 +7,7 @@
 use crate::buf::{self, IoBuf, IoBufMut};
 use crate::sys;
 use crate::sys::sqe::{Cqe, Sqe};
+use libc::{EAGAIN, EINTR, ENOBUFS, ENOMEM};
 use std::io;
 use std::os::fd::RawFd;
 
@@ -120,10 +121,9 @@ impl<B: IoBuf> Outward<B> {
                 self.left -= n;
                 self.is_whole().then_some(Ok(n))
             }
-            Err(error) => {
-                let says_nothing = [libc::EAGAIN, libc::EINTR, libc::ENOBUFS, libc::ENOMEM];
-                (!says_nothing.map(Some).contains(&error.raw_os_error())).then_some(Err(error))
-            }
+            // Of the system or the moment, not of the socket.
+            Err(error) if matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM)) => None,
+            Err(error) => Some(Err(error)),
         }
     }
 

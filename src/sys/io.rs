@@ -156,10 +156,7 @@ pub(crate) fn accept_now(listener: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// The kernel's.
 pub(crate) fn send_head_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_MORE | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    let nobody = ptr::null::<libc::sockaddr>();
-    let sent = bare_syscall!(SYS_sendto(socket, bytes.as_ptr(), bytes.len(), flags, nobody, 0usize));
-    sent.map(|n| n as usize)
+    send_with(socket, bytes, libc::MSG_MORE)
 }
 
 /// `send(2)`, which takes a part, or answers EAGAIN, instead of waiting for the peer
@@ -169,7 +166,12 @@ pub(crate) fn send_head_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
 /// The kernel's.
 #[inline]
 pub(crate) fn send_now(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    send_with(socket, bytes, 0)
+}
+
+#[inline]
+fn send_with(socket: RawFd, bytes: &[u8], flags: i32) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     let nobody = ptr::null::<libc::sockaddr>();
     let sent = bare_syscall!(SYS_sendto(socket, bytes.as_ptr(), bytes.len(), flags, nobody, 0usize));
     sent.map(|n| n as usize)
