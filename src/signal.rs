@@ -79,7 +79,7 @@ impl Signal {
     /// Waits until one of the signals has come since the last call. Several deliveries may be seen as one.
     ///
     /// # Errors
-    /// If the runtime is going down.
+    /// If the runtime is going down; EMFILE at the first call in a forked child.
     pub async fn recv(&self) -> io::Result<()> {
         self.source.count().claim()?;
         Op::new(ReadCount { count: Arc::clone(self.source.count()), into: Inward::new([0; 8]) }).await

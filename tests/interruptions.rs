@@ -147,6 +147,17 @@ fn tasks_timers_and_jobs_do_not_hang_in_a_forked_child() {
     });
 }
 
+/// A SIGHUP of this process is told, and none was before.
+async fn hears_what_is_sent_to_this_process(hangup: &Signal, echo: std::net::SocketAddr) {
+    let mut waiting = pin!(hangup.recv());
+    assert!(kit::poll_once(&mut waiting).await.is_pending());
+    // A delivery that had been counted would be read before this is over.
+    talk(echo, "hello").await.unwrap();
+    assert!(kit::poll_once(&mut waiting).await.is_pending());
+    kill(std::process::id(), libc::SIGHUP);
+    waiting.await.unwrap();
+}
+
 /// A child keeps the parent's handlers until it execs.
 #[test]
 fn a_signal_to_a_forked_child_is_not_told_to_its_parent() {
@@ -155,13 +166,7 @@ fn a_signal_to_a_forked_child_is_not_told_to_its_parent() {
         let hangup = Signal::new(&[libc::SIGHUP]).unwrap();
         assert_eq!(in_child(|| kill(std::process::id(), libc::SIGHUP)), 0);
         let waiting = runtime.spawn(async move {
-            let mut waiting = pin!(hangup.recv());
-            assert!(kit::poll_once(&mut waiting).await.is_pending());
-            // A delivery that had been counted would be read before this is over.
-            talk(echo, "hello").await.unwrap();
-            assert!(kit::poll_once(&mut waiting).await.is_pending());
-            kill(std::process::id(), libc::SIGHUP);
-            waiting.await.unwrap();
+            hears_what_is_sent_to_this_process(&hangup, echo).await;
         });
         runtime.block_on(waiting).unwrap();
     });
@@ -175,14 +180,7 @@ fn a_signal_made_before_a_fork_is_told_to_whichever_process_it_is_sent_to() {
         let hangup: &Signal = Box::leak(Box::new(Signal::new(&[libc::SIGHUP]).unwrap()));
         let hears_its_own = || {
             let own = runtime(1);
-            own.run_main(move || async move {
-                let mut waiting = pin!(hangup.recv());
-                assert!(kit::poll_once(&mut waiting).await.is_pending());
-                talk(echo, "hello").await.unwrap();
-                assert!(kit::poll_once(&mut waiting).await.is_pending());
-                kill(std::process::id(), libc::SIGHUP);
-                waiting.await.unwrap();
-            });
+            own.run_main(move || hears_what_is_sent_to_this_process(hangup, echo));
         };
         assert_eq!(in_child(hears_its_own), 0);
         hears_its_own();

@@ -11,8 +11,8 @@
 use signal_hook_registry::{SigId, register, unregister};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts deliveries.
 #[derive(Debug)]
@@ -32,20 +32,30 @@ impl Count {
     /// # Errors
     /// EMFILE.
     pub(crate) fn claim(&self) -> io::Result<()> {
-        let this = this_process();
-        if self.owner.load(Ordering::Relaxed) != this {
+        if self.is_ours() {
+            return Ok(());
+        }
+        // Two that begin to listen at once must have the same eventfd. Only a child's first ones come here.
+        static CLAIMING: Mutex<()> = Mutex::new(());
+        let _claiming = CLAIMING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_ours() {
             let own = eventfd()?;
             // The number stays that of the parent's descriptor, which is another one in the parent.
             super::syscall!(dup3(own.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC))?;
-            self.owner.store(this, Ordering::Relaxed);
+            // Release: who sees it counts in the new one.
+            self.owner.store(this_process(), Ordering::Release);
         }
         Ok(())
+    }
+
+    fn is_ours(&self) -> bool {
+        self.owner.load(Ordering::Acquire) == this_process()
     }
 
     /// Adds one delivery, in the process that counts them. Async-signal-safe: a `getpid(2)` and a `write(2)`
     /// on a descriptor that its owner keeps open.
     pub(crate) fn add(&self) {
-        if self.owner.load(Ordering::Relaxed) != this_process() {
+        if !self.is_ours() {
             return;
         }
         let one = 1u64.to_ne_bytes();
