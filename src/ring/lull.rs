@@ -11,8 +11,7 @@
 
 use std::cell::Cell;
 
-/// So many completions in a turn are few (`one open-30 ringwork`: one, two and four differ by less than the
-/// machine does from one minute to the next).
+/// So many completions in a turn are few. What the number costs and brings is in `design`.
 pub(super) const FEW: usize = 2;
 
 /// Calls that the turn may still make.

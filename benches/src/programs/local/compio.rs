@@ -42,7 +42,7 @@ impl Local for Compio {
 }
 
 /// A runtime whose ring has one issuer and takes completions when it waits: cheaper here than the driver's
-/// defaults, in the median of turns of `one echo-64x64 compio`, and never dearer.
+/// defaults, in the median of turns of `one echo-64x64 compio`; in `one connect compio` alike.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     let mut driver = ProactorBuilder::new();
     driver.single_issuer(true).defer_taskrun(true).taskrun_flag(true);
