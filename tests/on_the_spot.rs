@@ -75,6 +75,16 @@ fn a_lone_answer_that_is_awaited_takes_no_op() {
 }
 
 #[test]
+fn a_lone_answer_of_several_buffers_takes_no_op() {
+    of_answers(|stream| {
+        answer(stream, async |stream, bytes| {
+            let parts = [&bytes[..3], &[], &bytes[3..]].map(<[u8]>::to_vec);
+            assert_eq!(stream.send_vectored(parts.to_vec()).await.0.unwrap(), bytes.len());
+        })
+    });
+}
+
+#[test]
 fn a_lone_message_that_is_forwarded_takes_no_op() {
     of_answers(|stream| async move {
         stream.forward_to(&stream).await.unwrap();
@@ -108,9 +118,14 @@ fn what_the_socket_does_not_take_on_the_spot_follows_in_order() {
         on_core(&handle, move || async move {
             for piece in 0..PIECES {
                 let message = pattern(piece * PIECE, PIECE);
-                match piece % 3 {
+                match piece % 4 {
                     0 => stream.send_off(message).await.unwrap(),
                     1 => stream.send_all(message).await.0.unwrap(),
+                    2 => {
+                        // More of them than a call takes, now and then.
+                        let parts = message.chunks(PIECE / (piece + 1)).map(<[u8]>::to_vec).collect();
+                        assert_eq!(stream.send_vectored(parts).await.0.unwrap(), PIECE);
+                    }
                     _ => assert_eq!(stream.send(message).await.0.unwrap(), PIECE),
                 }
             }
@@ -152,6 +167,10 @@ fn an_error_that_a_call_is_told_is_the_error_of_the_send() {
             settle(&there, &other).await;
             assert_eq!(stream.send_all("x").await.0.unwrap_err().kind(), ErrorKind::ConnectionReset);
             assert_eq!(stream.send_all("x").await.0.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            let stream = reset_pair();
+            settle(&there, &other).await;
+            let sent = stream.send_vectored(vec!["x", "y"]).await.0;
+            assert_eq!(sent.unwrap_err().kind(), ErrorKind::ConnectionReset);
         })
         .await;
     });
@@ -195,6 +214,10 @@ fn a_buffer_that_panics_fails_its_send_and_no_other() {
         on_core(&handle, move || async move {
             settle(&there, &stream).await;
             let (sent, Lost) = stream.send_all(Lost).await;
+            assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EFAULT));
+            ringwork::task::yield_now().await;
+            settle(&there, &stream).await;
+            let (sent, _) = stream.send_vectored(vec![Lost, Lost]).await;
             assert_eq!(sent.unwrap_err().raw_os_error(), Some(libc::EFAULT));
             ringwork::task::yield_now().await;
             settle(&there, &stream).await;

@@ -3,7 +3,8 @@
 //! TLS numbers its records while it encrypts them, so they must leave in the order in which they were
 //! made. [`LaneSend`] separates the turn from the send: first the turn, then the bytes, then the op, then
 //! perhaps more bytes, and only then the next caller. A send in flight whose `LaneSend` is dropped goes on
-//! and keeps the turn until its final completion; it is cancelled with the last handle, as every send.
+//! and keeps the turn until its final completion; it is cancelled with the last handle, as every send. What
+//! leaves on the spot (ops.rs) has no op, and the turn is the caller's all the time.
 #![forbid(unsafe_code)]
 
 use super::ops::{SendWhole, assert_reach};
@@ -13,7 +14,6 @@ use super::{Connected, TcpStream};
 use crate::buf::IoBuf;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
-use crate::ring::transfer::Outward;
 use crate::sys::sqe::{Cqe, Sqe};
 use std::future::Future;
 use std::io;
@@ -25,13 +25,21 @@ use std::task::{Context, Poll, ready};
 pub(crate) struct LaneSend<'a, B: IoBuf> {
     shared: &'a Arc<Shared>,
     place: Place,
-    op: Option<Op<SendPart<B>>>,
+    sending: Option<Sending<B>>,
+}
+
+/// A send that was started.
+enum Sending<B: IoBuf> {
+    /// By an op.
+    Op(Op<SendPart<B>>),
+    /// On the spot: it is over.
+    Over(io::Result<usize>, B),
 }
 
 impl<'a, B: IoBuf> LaneSend<'a, B> {
     /// A caller that has not asked for its turn yet.
     pub(crate) fn new(stream: &'a TcpStream) -> Self {
-        Self { shared: stream.handle().shared(), place: Place::Outside, op: None }
+        Self { shared: stream.handle().shared(), place: Place::Outside, sending: None }
     }
 
     /// Takes the turn, or waits for it.
@@ -47,37 +55,46 @@ impl<'a, B: IoBuf> LaneSend<'a, B> {
         self.shared.is_torn()
     }
 
-    /// Makes a send of these bytes. It is on its way once [`LaneSend::poll_sent`] has been called.
+    /// Makes a send of these bytes. It is on its way once [`LaneSend::poll_sent`] has been called. That comes
+    /// next, for a part of it may be out.
     pub(crate) fn start(&mut self, buf: B) {
-        debug_assert!(self.place == Place::Through && self.op.is_none(), "one send at a time, with the turn");
-        let part = SendWhole { shared: Arc::clone(self.shared), from: Outward::new(buf) };
-        self.op = Some(Op::new(SendPart(part)).detach());
+        let is_alone = self.place == Place::Through && self.sending.is_none();
+        debug_assert!(is_alone, "one send at a time, with the turn");
+        self.sending = Some(match SendWhole::begin(Arc::clone(self.shared), buf) {
+            Ok(part) => Sending::Op(Op::new(SendPart(part)).detach()),
+            Err((result, buf)) => Sending::Over(result, buf),
+        });
     }
 
     /// Whether a send was started and is not done.
     pub(crate) fn is_sending(&self) -> bool {
-        self.op.is_some()
+        self.sending.is_some()
     }
 
     /// Waits until the bytes are out. The turn stays with the caller.
     pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, B)> {
-        let op = self.op.as_mut().expect("a send was started");
-        let sent = ready!(Pin::new(op).poll(cx));
-        self.op = None;
-        Poll::Ready(sent)
+        if let Some(Sending::Op(op)) = &mut self.sending {
+            let sent = ready!(Pin::new(op).poll(cx));
+            self.sending = None;
+            return Poll::Ready(sent);
+        }
+        match self.sending.take() {
+            Some(Sending::Over(result, buf)) => Poll::Ready((result, buf)),
+            _ => panic!("no send was started"),
+        }
     }
 
     /// Passes the turn on: the message is complete.
     pub(crate) fn pass(&mut self) {
-        debug_assert!(self.op.is_none(), "a send in flight keeps the turn");
+        debug_assert!(self.sending.is_none(), "a send in flight keeps the turn");
         self.shared.leave_send(std::mem::take(&mut self.place));
     }
 }
 
 impl<B: IoBuf> Drop for LaneSend<'_, B> {
     fn drop(&mut self) {
-        match self.op.take() {
-            Some(op) if op.cell().is_some() => {
+        match self.sending.take() {
+            Some(Sending::Op(op)) if op.cell().is_some() => {
                 self.shared.note_orphan(op.cell().expect("just seen").clone());
                 drop(op);
             }

@@ -21,10 +21,11 @@
 //! nothing to sum up. An op that ends short with its future gone marks the stream as torn.
 //!
 //! # On the spot
-//! A short message goes out by a system call of its own, with the turn and before there is an op, if its core
-//! has little to do ([`leaves_on_the_spot`]). The socket takes all of it: the send is over, as if its op had
-//! been. It takes a part, or nothing: an op moves the rest, and the sum includes that part. It has an error:
-//! that is the send's, because a socket tells an error once (kernel-notes/send-now.md).
+//! A short message, of one buffer or of a few, goes out by a system call of its own, with the turn and before
+//! there is an op, if its core has little to do ([`leaves_on_the_spot`]). The socket takes all of it: the
+//! send is over, as if its op had been. It takes a part, or nothing: an op moves the rest, and the sum
+//! includes that part. It has an error: that is the send's, because a socket tells an error once
+//! (kernel-notes/send-now.md).
 #![forbid(unsafe_code)]
 
 use super::flow::{Picked, Start};
@@ -182,13 +183,13 @@ pub(super) fn leaves_on_the_spot(len: usize) -> bool {
     with_current(|ring| ring.is_some_and(|ring| ring.may_call(|| (1..=ON_THE_SPOT).contains(&len))))
 }
 
-/// For who has the send turn: sends on the spot. What the send is told if it is over with that; `None` if an
-/// op has to move what is left.
-fn send_now<B: IoBuf>(shared: &Shared, from: &mut Outward<B>) -> Option<io::Result<usize>> {
+/// For who has the send turn: sends on the spot, by `call`. What the send is told if it is over with that;
+/// `None` if an op has to move what is left.
+fn send_now(call: impl FnOnce() -> Option<io::Result<usize>>) -> Option<io::Result<usize>> {
     let mut told = None;
     // Where its bytes are a buffer says, which may be foreign code. If that panics it does so for the op,
     // too, which then ends with an error and passes the turn.
-    contained(|| told = from.send_now(shared.fd()));
+    contained(|| told = call());
     if let Some(Ok(_)) = told {
         with_current(|ring| ring.map(|ring| ring.counters().sends_on_the_spot.add(1)));
     }
@@ -208,12 +209,22 @@ pub(crate) struct SendWhole<B> {
 }
 
 impl<B: IoBuf> SendWhole<B> {
-    /// Sends on the spot: what the send is told, who has to pass the turn; or the op that has to move what is
-    /// left.
+    /// For who has the send turn: the op that has to move the message, or what is left of it.
+    ///
+    /// # Errors
+    /// What the send is told, if it has left on the spot or failed so. The turn is still the caller's.
+    #[inline]
+    pub(super) fn begin(shared: Arc<Shared>, buf: B) -> Result<Self, (io::Result<usize>, B)> {
+        if leaves_on_the_spot(buf.len()) {
+            return Self::now(shared, buf);
+        }
+        Ok(Self { shared, from: Outward::new(buf) })
+    }
+
     #[inline(never)]
-    pub(super) fn now(shared: Arc<Shared>, buf: B) -> Result<Self, (io::Result<usize>, B)> {
+    fn now(shared: Arc<Shared>, buf: B) -> Result<Self, (io::Result<usize>, B)> {
         let mut from = Outward::new(buf);
-        match send_now(&shared, &mut from) {
+        match send_now(|| from.send_now(shared.fd())) {
             Some(result) => Err((result, from.into_inner())),
             None => Ok(Self { shared, from }),
         }
@@ -278,7 +289,7 @@ pub(super) fn send_promised<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>
 #[inline(never)]
 fn send_promised_now<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>) {
     let mut from = Outward::new(buf);
-    match send_now(&shared, &mut from) {
+    match send_now(|| from.send_now(shared.fd())) {
         Some(result) => over(&shared, result, from.into_inner()),
         None => submit_orphan(SendPromised::new(shared, from, over)),
     }
@@ -338,6 +349,23 @@ pub(crate) fn assert_reach() {
 pub(crate) struct SendGathered<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Gathered<B>,
+}
+
+impl<B: IoBuf> SendGathered<B> {
+    /// As of [`SendWhole`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn begin(shared: Arc<Shared>, bufs: Vec<B>) -> Result<Self, (io::Result<usize>, Vec<B>)> {
+        let mut from = Gathered::new(bufs);
+        if from.is_few()
+            && leaves_on_the_spot(from.len())
+            && let Some(result) = send_now(|| from.send_now(shared.fd()))
+        {
+            return Err((result, from.into_inner()));
+        }
+        Ok(Self { shared, from })
+    }
 }
 
 impl<B: IoBuf> Operation for SendGathered<B> {

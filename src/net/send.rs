@@ -6,15 +6,13 @@
 //! all.
 #![forbid(unsafe_code)]
 
-use super::ops::{SendGathered, SendWhole, leaves_on_the_spot};
+use super::ops::{SendGathered, SendWhole};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::IoBuf;
 use crate::io::{Stop, explain, stoppable, stopped};
-use crate::ring::gather::Gathered;
 use crate::ring::op::{Op, Operation};
-use crate::ring::transfer::Outward;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -121,13 +119,9 @@ impl<B: IoBuf> Future for Send<'_, B> {
             return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
         }
         let buf = &mut this.buf;
-        let polled = this.sender.poll(cx, |shared| {
-            let buf = buf.take().expect("polled after completion");
-            if leaves_on_the_spot(buf.len()) {
-                return SendWhole::now(shared, buf);
-            }
-            Ok(SendWhole { shared, from: Outward::new(buf) })
-        });
+        let polled = this
+            .sender
+            .poll(cx, |shared| SendWhole::begin(shared, buf.take().expect("polled after completion")));
         let (result, buf) = ready!(polled);
         budget.made_progress();
         Poll::Ready((explain(result, this.sender.why()), buf))
@@ -203,10 +197,9 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
             return Poll::Ready((Err(stopped(why)), this.bufs.take().expect("just seen")));
         }
         let bufs = &mut this.bufs;
-        let polled = this.sender.poll(cx, |shared| {
-            let from = Gathered::new(bufs.take().expect("polled after completion"));
-            Ok(SendGathered { shared, from })
-        });
+        let polled = this
+            .sender
+            .poll(cx, |shared| SendGathered::begin(shared, bufs.take().expect("polled after completion")));
         let (result, bufs) = ready!(polled);
         budget.made_progress();
         Poll::Ready((explain(result, this.sender.why()), bufs))

@@ -6,14 +6,18 @@
 
 use super::Ring;
 use super::arena::Claim;
-use super::transfer::goes_on;
+use super::transfer::{goes_on, told_now};
 use crate::buf::IoBuf;
+use crate::sys;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
 /// The kernel takes at most this many buffers in one message (`UIO_MAXIOV`).
 pub(crate) const MOST_BUFFERS: usize = 1024;
+
+/// So many are sent on the spot: a head, a body, and what is between them.
+const FEW_BUFFERS: usize = 8;
 
 /// What a send of several buffers has in the arena and what is left of it.
 #[derive(Debug)]
@@ -71,6 +75,31 @@ impl<B: IoBuf> Gathered<B> {
             end += 1;
         }
         (&bufs[first..end], skip)
+    }
+
+    /// Whether these are few enough to be sent on the spot.
+    pub(crate) fn is_few(&self) -> bool {
+        self.bufs.len() <= FEW_BUFFERS
+    }
+
+    /// Bytes in all.
+    pub(crate) fn len(&self) -> usize {
+        self.all
+    }
+
+    /// As of [`Outward`](super::transfer::Outward), for few that are whole.
+    pub(crate) fn send_now(&mut self, socket: RawFd) -> Option<io::Result<usize>> {
+        debug_assert!(self.is_few() && self.left == self.all, "no part of few buffers has gone");
+        let mut parts = [IoSlice::new(&[]); FEW_BUFFERS];
+        for (part, buf) in parts.iter_mut().zip(&self.bufs) {
+            *part = IoSlice::new(buf.as_slice());
+        }
+        told_now(&mut self.left, sys::io::send_several_now(socket, &parts[..self.bufs.len()]))
+    }
+
+    /// The buffers.
+    pub(crate) fn into_inner(self) -> Vec<B> {
+        self.bufs
     }
 
     /// Home core, at the CQE of a part: gives the arena its memory back.

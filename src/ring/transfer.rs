@@ -116,15 +116,7 @@ impl<B: IoBuf> Outward<B> {
     pub(crate) fn send_now(&mut self, socket: RawFd) -> Option<io::Result<usize>> {
         let bytes = self.buf.as_slice();
         let rest = &bytes[bytes.len() - self.left..];
-        match sys::io::send_now(socket, rest) {
-            Ok(n) => {
-                self.left -= n;
-                self.is_whole().then_some(Ok(n))
-            }
-            // Of the system or the moment, not of the socket.
-            Err(error) if matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM)) => None,
-            Err(error) => Some(Err(error)),
-        }
+        told_now(&mut self.left, sys::io::send_now(socket, rest))
     }
 
     /// The buffer.
@@ -155,6 +147,20 @@ impl<B: IoBuf> Outward<B> {
     #[inline(always)]
     pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {
         (cqe.result(), self.buf)
+    }
+}
+
+/// Takes what was sent on the spot off what is `left`, and says what the send is told if it is over.
+#[inline]
+pub(super) fn told_now(left: &mut usize, sent: io::Result<usize>) -> Option<io::Result<usize>> {
+    match sent {
+        Ok(n) => {
+            *left = left.checked_sub(n).expect("the kernel moves no more than was asked");
+            (*left == 0).then_some(Ok(n))
+        }
+        // Of the system or the moment, not of the socket.
+        Err(error) if matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM)) => None,
+        Err(error) => Some(Err(error)),
     }
 }
 

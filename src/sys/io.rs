@@ -5,7 +5,7 @@
 
 use super::{bare_syscall, syscall};
 use std::ffi::CStr;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,6 +175,20 @@ fn send_with(socket: RawFd, bytes: &[u8], flags: i32) -> io::Result<usize> {
     let nobody = ptr::null::<libc::sockaddr>();
     let sent = bare_syscall!(SYS_sendto(socket, bytes.as_ptr(), bytes.len(), flags, nobody, 0usize));
     sent.map(|n| n as usize)
+}
+
+/// `sendmsg(2)` of several buffers, as [`send_now`].
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn send_several_now(socket: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: an all-zero message header is an empty one.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    // An `IoSlice` is an iovec, and a send only reads them.
+    header.msg_iov = parts.as_ptr().cast_mut().cast();
+    header.msg_iovlen = parts.len() as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    bare_syscall!(SYS_sendmsg(socket, &raw const header, flags)).map(|n| n as usize)
 }
 
 /// `sendfile(2)`. The socket is in non-blocking mode, so that it answers EAGAIN instead of waiting for the

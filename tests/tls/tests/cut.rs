@@ -67,6 +67,11 @@ fn a_message_that_is_refused_behind_the_close_cuts_nothing() {
             let close = ringwork::spawn({
                 let stream = Arc::clone(&stream);
                 async move {
+                    // What the turn may send on the spot is sent.
+                    let others = [half_std_pair(), half_std_pair()];
+                    for (other, _) in &others {
+                        other.send_off(".").await.unwrap();
+                    }
                     let mut close = Box::pin(stream.shutdown_write());
                     let polled = poll_fn(|cx| Poll::Ready(close.as_mut().poll(cx))).await;
                     assert!(polled.is_pending(), "what it sends has not completed");
