@@ -248,10 +248,15 @@ impl Home {
         })
     }
 
-    /// Takes a buffer that has come back over the desk.
+    /// Takes the buffers that have come back over the desk, the last one first.
     #[inline]
-    pub(crate) fn next_returned(&self) -> Option<u16> {
-        DESK.with_borrow_mut(|desk| desk.as_mut()?.returned.pop())
+    pub(crate) fn take_returned(&self, mut each: impl FnMut(u16)) {
+        DESK.with_borrow_mut(|desk| {
+            let Some(desk) = desk else { return };
+            while let Some(id) = desk.returned.pop() {
+                each(id);
+            }
+        });
     }
 
     /// Buffer `id` of the pool, of which the kernel has filled `len` bytes.
@@ -444,13 +449,16 @@ mod tests {
         let (here, there) = unsafe { (home.picked(0, 10), home.picked(1, 5)) };
         let references = Arc::strong_count(&origin);
         drop(here);
-        assert_eq!((home.next_returned(), home.next_returned()), (Some(0), None));
+        let mut returned = Vec::new();
+        home.take_returned(|id| returned.push(id));
+        home.take_returned(|id| returned.push(id));
+        assert_eq!(returned, [0]);
         assert!(!origin.has_returned());
         // SAFETY: as above.
         let again = unsafe { home.picked(2, 1) };
         assert_eq!(Arc::strong_count(&origin), references, "it has the reference of the first one");
         std::thread::spawn(move || drop(there)).join().unwrap();
-        assert_eq!(home.next_returned(), None);
+        home.take_returned(|id| panic!("{id} has not come over the desk"));
         let mut returned = Vec::new();
         origin.take_returned(|id| returned.push(id));
         assert_eq!((returned, origin.has_returned()), (vec![1], false));

@@ -57,24 +57,23 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A buffer is at home.
-    fn take_home(&mut self, id: u16) {
+    #[inline]
+    fn take_home(origin: &Origin, messages: &mut Given, spare: &mut Vec<u16>, id: u16) {
         if id < MESSAGES.count {
             // SAFETY: it is at home, and this is the home core.
-            self.messages.offer(id, unsafe { self.origin.place(id) });
+            messages.offer(id, unsafe { origin.place(id) });
         } else {
-            self.spare.push(id);
+            spare.push(id);
         }
     }
 
     /// Hands returned buffers back to the kernel.
     fn refill(&mut self) {
-        let before = self.messages.mark();
-        while let Some(id) = self.home.next_returned() {
-            self.take_home(id);
-        }
-        if self.origin.has_returned() {
-            let origin = Arc::clone(&self.origin);
-            origin.take_returned(|id| self.take_home(id));
+        let Self { origin, home, messages, spare, .. } = self;
+        let before = messages.mark();
+        home.take_returned(|id| Self::take_home(origin, messages, spare, id));
+        if origin.has_returned() {
+            origin.take_returned(|id| Self::take_home(origin, messages, spare, id));
         }
         if self.messages.mark() != before {
             self.messages.publish();
@@ -148,7 +147,7 @@ impl Ring {
         let home = Home::of(&origin, all);
         let spare = Vec::with_capacity(BULK.count.into());
         let mut pool = Pool { origin, home, messages, bulk, spare, window: NARROWEST, taken: 0 };
-        (0..all).for_each(|id| pool.take_home(id));
+        (0..all).for_each(|id| Pool::take_home(&pool.origin, &mut pool.messages, &mut pool.spare, id));
         pool.messages.publish();
         pool.refill_bulk();
         self.counters().pool_buffers.set(u64::from(MESSAGES.count));
