@@ -250,6 +250,28 @@ fn all_queued_tasks_of_a_core_that_gets_stuck_run_elsewhere() {
     });
 }
 
+/// Its own core runs none of them, and each batch that the other takes goes behind the one before.
+#[test]
+fn stolen_tasks_run_in_the_order_in_which_they_became_runnable() {
+    const TASKS: usize = 10;
+    bounded(|| {
+        let runtime = runtime(2);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&order);
+        let stuck = runtime.handle().spawn_on(0, move || async move {
+            for number in 0..TASKS {
+                let noted = Arc::clone(&noted);
+                drop(ringwork::spawn(async move { noted.lock().unwrap().push(number) }));
+            }
+            while noted.lock().unwrap().len() < TASKS {
+                std::thread::yield_now();
+            }
+        });
+        runtime.block_on(stuck).unwrap();
+        assert_eq!(*order.lock().unwrap(), (0..TASKS).collect::<Vec<_>>());
+    });
+}
+
 #[test]
 fn a_task_moves_to_the_core_it_names_and_back() {
     bounded(|| {

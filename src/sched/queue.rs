@@ -226,35 +226,30 @@ impl<T, const N: usize> Drop for Owner<T, N> {
 }
 
 impl<T, const N: usize> Stealer<T, N> {
-    /// Takes the older half, rounded up: the oldest comes back, the others go into `into`.
+    /// Moves the older half, rounded up, behind what is in `into`, in its order. How many that were.
     ///
-    /// Also says how many went into `into`. Nothing is taken if there is nothing, if another thief is at
-    /// work here, or if `into` is more than half full.
-    pub(crate) fn steal_half_into(&self, into: &mut Owner<T, N>) -> (Option<T>, usize) {
+    /// Nothing is taken if there is nothing, if another thief is at work here, or if `into` is more than
+    /// half full.
+    pub(crate) fn steal_half_into(&self, into: &mut Owner<T, N>) -> usize {
         assert!(!Arc::ptr_eq(&self.ring, &into.ring), "a core does not steal from itself");
         let tail = into.tail();
         if into.free(tail) < N / 2 {
-            return (None, 0);
+            return 0;
         }
         let (from, count) = self.claim_half();
         if count == 0 {
-            return (None, 0);
+            return 0;
         }
-        // SAFETY: `from..from + count` was claimed just now and nobody else reads it.
-        let first = unsafe { self.ring.read(from) };
-        let moved = count - 1;
-        for step in 0..moved {
-            // SAFETY: as above.
-            let item = unsafe { self.ring.read(from.wrapping_add(step + 1)) };
+        for step in 0..count {
+            // SAFETY: `from..from + count` was claimed just now and nobody else reads it.
+            let item = unsafe { self.ring.read(from.wrapping_add(step)) };
             // SAFETY: `into` had N/2 free slots from its tail on, `&mut Owner` makes us their owner, and
-            // fewer than N/2 are written.
+            // at most N/2 are written.
             unsafe { into.ring.write(tail.wrapping_add(step), item) };
         }
         self.release();
-        if moved > 0 {
-            into.ring.tail.store(tail.wrapping_add(moved), Ordering::Release);
-        }
-        (Some(first), moved as usize)
+        into.ring.tail.store(tail.wrapping_add(count), Ordering::Release);
+        count as usize
     }
 
     /// How many items nobody had claimed a moment ago.

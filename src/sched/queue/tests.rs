@@ -47,11 +47,11 @@ fn a_thief_takes_the_older_half_rounded_up() {
     for item in 0..5 {
         owner.push_back(item).unwrap();
     }
-    assert_eq!(owner.stealer().steal_half_into(&mut thief), (Some(0), 2));
-    assert_eq!((owner.len(), thief.len()), (2, 2));
-    assert_eq!((thief.pop_front(), thief.pop_front()), (Some(1), Some(2)));
+    assert_eq!(owner.stealer().steal_half_into(&mut thief), 3);
+    assert_eq!((owner.len(), thief.len()), (2, 3));
+    assert_eq!(std::iter::from_fn(|| thief.pop_front()).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!((owner.pop_front(), owner.pop_front()), (Some(3), Some(4)));
-    assert_eq!(owner.stealer().steal_half_into(&mut thief), (None, 0));
+    assert_eq!(owner.stealer().steal_half_into(&mut thief), 0);
 }
 
 #[test]
@@ -61,9 +61,26 @@ fn a_thief_that_is_more_than_half_full_takes_nothing() {
     for item in 1..4 {
         thief.push_back(item).unwrap();
     }
-    assert_eq!(owner.stealer().steal_half_into(&mut thief), (None, 0));
+    assert_eq!(owner.stealer().steal_half_into(&mut thief), 0);
     assert_eq!(thief.pop_front(), Some(1));
-    assert_eq!(owner.stealer().steal_half_into(&mut thief), (Some(0), 0));
+    assert_eq!(owner.stealer().steal_half_into(&mut thief), 1);
+}
+
+#[test]
+fn what_is_stolen_goes_behind_what_the_thief_has_also_when_that_fills_it() {
+    let (mut owner, mut thief) = (Owner::<_, 4>::new(), Owner::<_, 4>::new());
+    // Over the edge of the thief's ring.
+    thief.push_back(0).unwrap();
+    thief.pop_front().unwrap();
+    for item in 0..2 {
+        thief.push_back(item).unwrap();
+    }
+    for item in 2..6 {
+        owner.push_back(item).unwrap();
+    }
+    assert_eq!(owner.stealer().steal_half_into(&mut thief), 2);
+    assert_eq!(thief.push_back(9), Err(9));
+    assert_eq!(std::iter::from_fn(|| thief.pop_front()).collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
 #[test]
@@ -101,7 +118,7 @@ fn threads_that_push_pop_overflow_and_steal_see_every_item_once() {
             scope.spawn(move || {
                 let mut mine = Owner::<_, 16>::new();
                 while left.load(Ordering::Relaxed) > 0 {
-                    stealer.steal_half_into(&mut mine).0.into_iter().for_each(see);
+                    stealer.steal_half_into(&mut mine);
                     std::iter::from_fn(|| mine.pop_front()).for_each(see);
                     std::thread::yield_now();
                 }

@@ -100,9 +100,8 @@ fn surplus_against_park(preemptions: usize, tasks: u32) {
             let (mut mine, mut taken) = (Owner::<u32>::new(), Vec::new());
             while !other.closing.load(Ordering::SeqCst) {
                 if other.park() {
-                    let (first, _) = stealer.steal_half_into(&mut mine);
-                    other.idle.searched(first.is_some());
-                    taken.extend(first);
+                    let count = stealer.steal_half_into(&mut mine);
+                    other.idle.searched(count > 0);
                     taken.extend(std::iter::from_fn(|| mine.pop_front()));
                 }
             }

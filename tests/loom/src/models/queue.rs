@@ -14,7 +14,7 @@ fn steal(stealer: &Stealer<u32, 4>, times: usize) -> Vec<u32> {
     let mut mine = Small::new();
     let mut got = Vec::new();
     for _ in 0..times {
-        got.extend(stealer.steal_half_into(&mut mine).0);
+        stealer.steal_half_into(&mut mine);
         got.extend(drain(&mut mine));
     }
     got
@@ -105,8 +105,8 @@ fn chain(preemptions: usize) {
             one.push_back(item).expect("there is room");
         }
         let middle = thread::spawn(move || {
-            let first = from_one.steal_half_into(&mut two).0;
-            first.into_iter().chain(drain(&mut two)).collect::<Vec<_>>()
+            from_one.steal_half_into(&mut two);
+            drain(&mut two)
         });
         let last = thread::spawn(move || steal(&from_two, 1));
         let mine = drain(&mut one);
@@ -172,7 +172,7 @@ pub fn the_owner_goes_while_a_thief_steals() {
         let stealer = owner.stealer();
         let thief = thread::spawn(move || {
             let mut mine = Owner::new();
-            drop(stealer.steal_half_into(&mut mine));
+            stealer.steal_half_into(&mut mine);
         });
         drop(owner);
         thief.join().unwrap();
