@@ -174,6 +174,21 @@ fn block_on_on_a_core_panics_and_says_what_to_do() {
 }
 
 #[test]
+fn run_main_on_a_core_panics_and_says_what_to_do() {
+    bounded(|| {
+        let (outer, inner) = (runtime(1), runtime(1));
+        let nested = outer.spawn(async move { panic_message(|| inner.run_main(|| async {})) });
+        let message = outer.block_on(nested).unwrap();
+        assert!(message.contains("run_main") && message.contains("spawn_blocking"), "{message}");
+        // Nor on a core of its own, which would wait for itself.
+        let (said, heard) = std::sync::mpsc::channel();
+        let handle = outer.handle().clone();
+        drop(handle.spawn(async move { said.send(panic_message(|| outer.run_main(|| async {}))) }));
+        assert!(heard.recv().unwrap().contains("run_main"));
+    });
+}
+
+#[test]
 fn block_on_inside_block_on_works_on_a_plain_thread() {
     bounded(|| {
         let (outer, inner) = (runtime(1), runtime(1));

@@ -23,6 +23,16 @@ fn a_function_with_parameters_runs_on_core_0_and_gives_what_it_returns() {
 }
 
 #[test]
+fn called_by_a_task_it_panics_and_called_by_a_blocking_job_it_runs() {
+    let runtime =
+        ringwork::runtime::Builder::new().cores(1).pin(ringwork::runtime::Pin::Off).build().unwrap();
+    let error = runtime.block_on(runtime.spawn(async { sum((1, 2), Vec::new()) })).unwrap_err();
+    assert!(error.to_string().contains("spawn_blocking"), "{error}");
+    let job = runtime.handle().spawn_blocking(|| sum((1, 2), Vec::new()));
+    assert_eq!(runtime.block_on(job).unwrap(), (Some(0), 4));
+}
+
+#[test]
 fn it_may_be_called_again_and_from_several_threads_at_once() {
     let calls: Vec<_> = (0..3).map(|n| std::thread::spawn(move || sum((n, n), Vec::new()).1)).collect();
     let sums: Vec<u32> = calls.into_iter().map(|call| call.join().unwrap()).collect();

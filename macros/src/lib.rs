@@ -86,6 +86,11 @@ use proc_macro::TokenStream;
 ///     run(Arguments::parse())
 /// }
 /// ```
+///
+/// # Panics
+///
+/// If it is called by a task, which runs on a core: it would stop everything that core has to do. Move
+/// the call into `ringwork::spawn_blocking`.
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand::main(arguments.into(), item.into()).into()

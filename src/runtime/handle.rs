@@ -99,10 +99,7 @@ impl Handle {
     /// ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        assert!(
-            sched::current_index().is_none(),
-            "block_on would stop this core and all it has to do: await the future, or use spawn_blocking"
-        );
+        assert_not_on_a_core("block_on");
         #[cfg(feature = "tracing")]
         let future = task::begin_block_on(future, Location::caller());
         match self.drive(future) {
@@ -338,8 +335,10 @@ impl Runtime {
     /// `#[ringwork::main]` calls.
     ///
     /// # Panics
-    /// If the main future does. If a panic of another task shuts the runtime down
-    /// ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)) before the main future has ended.
+    /// On a core, of whatever runtime: it would stop everything that core has to do. Move the call into
+    /// [`spawn_blocking`](crate::spawn_blocking). If the main future panics. If a panic of another task
+    /// shuts the runtime down ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)) before the main
+    /// future has ended.
     #[track_caller]
     pub fn run_main<F, Fut>(self, make: F) -> Fut::Output
     where
@@ -347,6 +346,7 @@ impl Runtime {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
+        assert_not_on_a_core("run_main");
         let mut main = self.handle.spawn_on(0, make);
         let own = main.id();
         let ended = match self.handle.drive(&mut main) {
@@ -362,6 +362,15 @@ impl Runtime {
             (Ok(Err(error)), None) => panic!("the main task ended early: {error}"),
         }
     }
+}
+
+/// Refuses a call that waits for the end of a future, where no task of the core would get on meanwhile.
+#[track_caller]
+fn assert_not_on_a_core(call: &str) {
+    assert!(
+        sched::current_index().is_none(),
+        "{call} would stop this core and all it has to do: await the future, or use spawn_blocking"
+    );
 }
 
 impl fmt::Debug for Runtime {
