@@ -49,6 +49,30 @@ fn cores_that_are_not_pinned_may_run_anywhere() {
     });
 }
 
+/// Nor do they if the thread that builds is bound to one: a pinned core, or a thread that one has started.
+#[test]
+fn cores_that_are_not_pinned_may_run_anywhere_also_if_a_pinned_core_builds_them() {
+    fn masks_inside() -> Vec<String> {
+        let inner = runtime(2);
+        let (told, masks) = std::sync::mpsc::channel();
+        for core in 0..2 {
+            let told = told.clone();
+            drop(inner.handle().spawn_on(core, move || async move { told.send(mine()) }));
+        }
+        (0..2).map(|_| masks.recv().unwrap()).collect()
+    }
+    alone(|| {
+        let all = mine();
+        let runtime = pinned(1);
+        let asked = runtime.handle().spawn_on(0, || async {
+            let on_the_core = masks_inside();
+            [on_the_core, thread::spawn(masks_inside).join().unwrap()].concat()
+        });
+        let masks = runtime.block_on(asked).unwrap();
+        assert!(masks.iter().all(|mask| *mask == all), "{all}: {masks:?}");
+    });
+}
+
 #[test]
 fn more_cores_than_cpus_are_not_pinned() {
     alone(|| {

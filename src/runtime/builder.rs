@@ -27,7 +27,7 @@ pub enum Pin {
     Auto,
     /// One core to one CPU.
     Each,
-    /// The kernel places the threads.
+    /// The kernel places the threads, on any of the CPUs the process started with.
     Off,
 }
 

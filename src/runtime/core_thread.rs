@@ -134,8 +134,12 @@ fn undo(handle: &Handle, threads: Vec<CoreThread>) {
 
 impl Start {
     fn run(self) {
-        if let Some(cpu) = self.cpu {
-            cpu::pin_to(cpu);
+        match self.cpu {
+            Some(cpu) => {
+                cpu::pin_to(cpu);
+            }
+            // The thread that builds may be bound to one CPU: a pinned core, or what one has started.
+            None => cpu::unpin(),
         }
         let (handle, mut start) = (self.handle.clone(), Some(self));
         companion::for_life(handle, &mut || {

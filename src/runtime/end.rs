@@ -19,6 +19,7 @@ use super::handle::Runtime;
 use super::monitor::MonitorThread;
 use super::report::{AliveTask, ShutdownReport};
 use crate::sched::{self, ALIVE_LISTED, Alive, Shared};
+use crate::sys::cpu;
 use crate::sys::fork;
 use crate::sys::join::join_until;
 use crate::time;
@@ -91,7 +92,10 @@ impl Runtime {
         if self.is_own_thread() {
             let helper = thread::Builder::new().name("ringwork-drain".to_owned());
             // Without a thread nobody waits: the runtime is dropped with the closure.
-            let _ = helper.spawn(move || self.drain(patience));
+            let _ = helper.spawn(move || {
+                cpu::unpin();
+                self.drain(patience)
+            });
             return ShutdownReport::default();
         }
         let pool = self.handle().pool();
@@ -126,7 +130,10 @@ impl Runtime {
         if self.is_own_thread() {
             let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
             // Without a thread nobody waits; the cores end all the same.
-            let _ = helper.spawn(wait);
+            let _ = helper.spawn(|| {
+                cpu::unpin();
+                wait()
+            });
             return ShutdownReport::default();
         }
         wait()
