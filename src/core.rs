@@ -85,10 +85,12 @@ impl<T: 'static> CoreLocal<T> {
     /// Lends this core's value; it is made when first used.
     ///
     /// # Panics
-    /// On a thread that is no core.
+    /// On a thread that is no core. In the destructor of another thread-local or core-local value, if this
+    /// one has been dropped already.
     #[track_caller]
     pub fn with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> R {
-        assert!(current().is_some(), "a core-local value was used on a thread that is no core: see spawn_on");
+        let on_a_core = sched::is_cores_thread();
+        assert!(on_a_core, "a core-local value was used on a thread that is no core: see spawn_on");
         self.key.with(use_it)
     }
 }
@@ -103,7 +105,9 @@ impl<T> std::fmt::Debug for CoreLocal<T> {
 ///
 /// It is dropped when the core's thread ends, after the core's tasks and ring. A destructor that does not
 /// return in the time that the shutdown has makes the core one that is
-/// [left behind](crate::runtime::ShutdownReport::stuck_cores).
+/// [left behind](crate::runtime::ShutdownReport::stuck_cores). It may use other values of the core, as far as
+/// they have not been dropped before. The thread is in no runtime then: spawning there panics, and a panic in
+/// such a destructor aborts the process, as with `thread_local!`.
 ///
 /// ```
 /// use std::cell::Cell;

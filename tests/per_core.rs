@@ -2,12 +2,14 @@
 
 mod kit;
 
+use kit::process::alone;
 use kit::{bounded, runtime};
 use ringwork::runtime::{Builder, Handle, Pin};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -80,6 +82,35 @@ fn a_core_local_value_is_dropped_with_its_core() {
         assert_eq!(Arc::strong_count(&held), 3);
         drop(runtime);
         assert_eq!(Arc::strong_count(&held), 1);
+    });
+}
+
+#[test]
+fn a_core_local_value_may_use_others_when_it_is_dropped() {
+    struct Last(RefCell<Option<Sender<(usize, u32)>>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let notes = NOTES.with(|notes| notes.borrow().len());
+            if let Some(told) = self.0.take() {
+                told.send((notes, COUNT.with(Cell::get))).unwrap();
+            }
+        }
+    }
+    ringwork::core_local! {
+        static LAST: Last = Last(RefCell::new(None));
+    }
+    // A panic there would end the process.
+    alone(|| {
+        let runtime = runtime(1);
+        let (told, last) = channel();
+        let made = runtime.handle().call(0, move || {
+            // Made before, so it goes after.
+            NOTES.with(|notes| notes.borrow_mut().push("made".into()));
+            LAST.with(|last| last.0.replace(Some(told)));
+        });
+        runtime.block_on(made).unwrap();
+        drop(runtime);
+        assert_eq!(last.recv().unwrap(), (1, 100));
     });
 }
 

@@ -1,7 +1,7 @@
 //! The core this thread is: its own queues, reached by tasks that are woken or spawned here.
 //!
-//! Owns the room's one thread-local, set by the worker for as long as it runs. It does not decide what runs
-//! next (worker.rs).
+//! Owns the room's thread-locals: the core, set by the worker for as long as it runs, and that the thread is
+//! one, which stays. It does not decide what runs next (worker.rs).
 #![forbid(unsafe_code)]
 
 use super::queue::Owner;
@@ -50,6 +50,8 @@ pub(crate) struct Core {
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    /// Without a destructor: it holds until the last thread-local value has been dropped.
+    static IS_CORE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Undoes [`enter`].
@@ -60,6 +62,7 @@ pub(super) struct Entered(());
 pub(super) fn enter(core: Rc<Core>) -> Entered {
     let before = CURRENT.replace(Some(core));
     assert!(before.is_none(), "one thread is one core");
+    IS_CORE.set(true);
     Entered(())
 }
 
@@ -169,6 +172,11 @@ pub(super) fn keep_shell(mut shell: Shell<Scheduler>) {
     });
     // Out here: what it refers to may go with it.
     drop(shell);
+}
+
+/// Whether this thread is a core's, also when that has come to its end.
+pub(crate) fn is_cores_thread() -> bool {
+    IS_CORE.get()
 }
 
 /// The number of this thread's core within its runtime.

@@ -195,7 +195,7 @@ pub(crate) mod watchdog;
 pub(crate) mod worker;
 
 pub(crate) use current::{
-    Core, adopt_here, counted, current_index, go_on_at, spawn_local_here, with_current,
+    Core, adopt_here, counted, current_index, go_on_at, is_cores_thread, spawn_local_here, with_current,
 };
 pub(crate) use downfall::{Cause, Downfall};
 pub(crate) use shared::{Config, CoreShared, Shared};
