@@ -18,7 +18,7 @@ use super::core_thread::CoreThread;
 use super::handle::Runtime;
 use super::monitor::MonitorThread;
 use super::report::{AliveTask, ShutdownReport};
-use crate::sched::{self, ALIVE_LISTED, Alive, Shared};
+use crate::sched::{ALIVE_LISTED, Alive, Shared};
 use crate::sys::cpu;
 use crate::sys::fork;
 use crate::sys::join::join_until;
@@ -38,6 +38,15 @@ const LAST_WORD: Duration = Duration::from_millis(100);
 pub(super) struct Threads {
     pub(super) cores: Vec<CoreThread>,
     pub(super) monitor: Option<MonitorThread>,
+}
+
+impl Threads {
+    /// Whether the calling thread is among them, be it that it drops its thread-local values already.
+    fn include_this_one(&self) -> bool {
+        let monitor = self.monitor.iter().map(MonitorThread::id);
+        let mut all = self.cores.iter().map(|core| core.thread.thread().id()).chain(monitor);
+        all.any(|id| id == thread::current().id())
+    }
 }
 
 impl Runtime {
@@ -89,7 +98,7 @@ impl Runtime {
         if fork::is_child() {
             return self.end(AFTER_DRAIN);
         }
-        if self.is_own_thread() {
+        if self.is_own_thread(&self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
             let helper = thread::Builder::new().name("ringwork-drain".to_owned());
             // Without a thread nobody waits: the runtime is dropped with the closure.
             let _ = helper.spawn(move || {
@@ -112,6 +121,7 @@ impl Runtime {
             return ShutdownReport::default();
         }
         let deadline = deadline_in(patience);
+        let on_own_thread = self.is_own_thread(&threads);
         let (shared, pool) = (Arc::clone(self.handle().shared()), self.handle().pool());
         let companion = self.handle().companion().cloned();
         self.handle().begin_end(deadline);
@@ -127,7 +137,7 @@ impl Runtime {
             }
             report
         };
-        if self.is_own_thread() {
+        if on_own_thread {
             let helper = thread::Builder::new().name("ringwork-shutdown".to_owned());
             // Without a thread nobody waits; the cores end all the same.
             let _ = helper.spawn(|| {
@@ -139,12 +149,9 @@ impl Runtime {
         wait()
     }
 
-    fn is_own_thread(&self) -> bool {
-        let on_core = sched::with_current(|core| {
-            core.is_some_and(|core| Arc::ptr_eq(&core.shared, self.handle().shared()))
-        });
+    fn is_own_thread(&self, threads: &Threads) -> bool {
         let on_companion = || self.handle().companion().is_some_and(|companion| companion.is_own_thread());
-        on_core || self.handle().pool().is_own_thread() || on_companion()
+        threads.include_this_one() || self.handle().pool().is_own_thread() || on_companion()
     }
 }
 

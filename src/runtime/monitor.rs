@@ -12,7 +12,7 @@ use crate::sys::cpu;
 use crate::sys::join::join_until;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 /// How long the end of a runtime waits for a watchdog's callback that is still running, and for what that has
@@ -48,6 +48,10 @@ pub(super) fn start(shared: &Arc<Shared>, name: &str) -> Result<Option<MonitorTh
 }
 
 impl MonitorThread {
+    pub(super) fn id(&self) -> ThreadId {
+        self.thread.thread().id()
+    }
+
     /// Waits for the end of the monitor, which the closing of the runtime asked for. One that is held up by
     /// its callback is left behind.
     pub(super) fn join(self) {

@@ -1,11 +1,11 @@
 //! Where a runtime is dropped: on a plain thread, in its own tasks and jobs, in a thread-local, in
 //! another runtime.
 
-use crate::kit::{Event, bounded, process, runtime, talk, wait_for};
-use ringwork::runtime::{Runtime, ShutdownReport};
+use crate::kit::{Event, OnDrop, bounded, process, runtime, talk, wait_for};
+use ringwork::runtime::{Builder, PanicPolicy, Pin, Runtime, ShutdownReport, StuckReport, Watchdog};
 use ringwork::time::{Duration, Instant, sleep};
 use std::cell::RefCell;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 /// Cores in this process.
@@ -70,6 +70,61 @@ fn on_a_thread_of_its_own_pool() {
             wait_for("all threads to end", || {
                 core_threads() == 0 && process::threads_named("rw-").is_empty()
             });
+        });
+    });
+}
+
+#[test]
+fn in_a_callback_of_its_own_watchdog() {
+    process::alone(|| {
+        bounded(|| {
+            let own: Arc<Mutex<Option<Runtime>>> = Arc::default();
+            let (kept, (done, report)) = (Arc::clone(&own), mpsc::channel());
+            let end = move |_: &StuckReport| {
+                let own = kept.lock().unwrap().take();
+                if let Some(own) = own {
+                    done.send(own.shutdown_timeout(Duration::from_secs(20))).unwrap();
+                }
+            };
+            let builder = Builder::new().cores(1).pin(Pin::Off);
+            let watchdog = Watchdog::Call(Arc::new(end));
+            let runtime = builder.watchdog(watchdog, Duration::from_millis(20)).build().unwrap();
+            let (over, gate) = mpsc::channel::<()>();
+            let stuck = runtime.handle().call(0, move || gate.recv().is_err());
+            *own.lock().unwrap() = Some(runtime);
+            // Had the callback waited, the core would be in the report: it is stuck until the report is here.
+            assert_eq!(report.recv().unwrap(), ShutdownReport::default());
+            drop(over);
+            assert!(futures_executor::block_on(stuck).unwrap());
+            wait_for("all threads to end", || core_threads() == 0);
+        });
+    });
+}
+
+ringwork::core_local! {
+    static LAST: RefCell<Option<OnDrop<Box<dyn FnMut()>>>> = RefCell::new(None);
+}
+
+#[test]
+fn in_the_destructor_of_a_value_of_its_own_core() {
+    process::alone(|| {
+        bounded(|| {
+            let runtime = Builder::new().cores(2).pin(Pin::Off).on_task_panic(PanicPolicy::ShutDown).build();
+            let runtime = runtime.unwrap();
+            let handle = runtime.handle().clone();
+            let (mut own, (done, report)) = (Some(runtime), mpsc::channel());
+            let keep = move || {
+                let end: Box<dyn FnMut()> = Box::new(move || {
+                    let own = own.take().expect("dropped once");
+                    done.send(own.shutdown_timeout(Duration::from_secs(20))).unwrap();
+                });
+                LAST.with(|last| *last.borrow_mut() = Some(OnDrop(end)));
+            };
+            futures_executor::block_on(handle.call(0, keep)).unwrap();
+            // Nobody else ends it.
+            drop(handle.spawn(async { panic!("the end") }));
+            assert_eq!(report.recv().unwrap(), ShutdownReport::default());
+            wait_for("all threads to end", || core_threads() == 0);
         });
     });
 }
