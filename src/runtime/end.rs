@@ -170,10 +170,10 @@ fn deadline_in(patience: Duration) -> Instant {
 fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> ShutdownReport {
     let mut report = ShutdownReport::default();
     let mut ending = Vec::new();
+    // All have as long as the deadline says, and one moment to say that they ended.
+    let until = deadline.max(Instant::now()) + LAST_WORD;
     for (index, core) in cores.into_iter().enumerate() {
-        // A core has as long as the deadline says, and a moment to say that it ended.
-        let left = deadline.saturating_duration_since(Instant::now()) + LAST_WORD;
-        match core.ended.recv_timeout(left) {
+        match core.ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(ended) => {
                 report.leaked_ops += ended.leaked_ops;
                 note(&mut report, &ended.alive);

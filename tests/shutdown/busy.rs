@@ -4,7 +4,7 @@ use crate::kit::{Event, Folder, OnDrop, bounded, process, runtime, wait_for};
 use ringwork::buf::AlignedBuf;
 use ringwork::fs::{File, OpenOptions};
 use ringwork::net::{TcpListener, TcpStream};
-use ringwork::runtime::{Runtime, ShutdownReport};
+use ringwork::runtime::{Builder, Pin, Runtime, ShutdownReport};
 use ringwork::task::JoinHandle;
 use ringwork::time::{Duration, Instant, sleep};
 use std::cell::RefCell;
@@ -253,6 +253,31 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
                 wait_for("the stuck core to end", || process::threads_named("ringwork").is_empty());
             }
         });
+    });
+}
+
+/// Each used to be given a tenth of a second of its own.
+#[test]
+fn many_stuck_cores_are_waited_for_together() {
+    const CORES: usize = 24;
+    bounded(|| {
+        let runtime = Builder::new().cores(CORES).pin(Pin::Off).ring_entries(16).build().unwrap();
+        let (open, gates): (Vec<_>, Vec<_>) = (0..CORES).map(|_| mpsc::channel::<()>()).unzip();
+        let begun: Vec<Event> = (0..CORES).map(|_| Event::default()).collect();
+        for (core, gate) in gates.into_iter().enumerate() {
+            let begun = begun[core].clone();
+            drop(runtime.handle().call(core, move || {
+                begun.set();
+                gate.recv().is_err()
+            }));
+        }
+        begun.iter().for_each(Event::wait_blocking);
+        let start = Instant::now();
+        let report = runtime.shutdown_timeout(Duration::ZERO);
+        let took = start.elapsed();
+        drop(open);
+        assert_eq!(report.stuck_cores, (0..CORES).collect::<Vec<_>>(), "{report}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
     });
 }
 
