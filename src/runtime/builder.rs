@@ -290,10 +290,11 @@ impl Builder {
     /// What happens when a core is stuck in one poll (default: a `tracing` event of level WARN after 100
     /// ms).
     ///
-    /// A report names the core, its thread, the task and where it was spawned. It comes between `after` and
-    /// some 20 ms later (while all cores are busy, a poll may be 90 ms old before it is seen), again whenever
-    /// the same poll has become twice as old, and about other polls of that core at most once a second. Time
-    /// for which the whole process had no CPU does not count, as far as the monitor can tell.
+    /// A report names the core, its thread, the task and where it was spawned. It comes between `after`,
+    /// which is 10 ms at the least, and some 20 ms later (while all cores are busy, a poll may be 90 ms old
+    /// before it is seen), again whenever the same poll has become twice as old, and about other polls of
+    /// that core at most once a second. Time for which the whole process had no CPU does not count, as far as
+    /// the monitor can tell.
     ///
     /// ```
     /// use ringwork::runtime::{Builder, Watchdog};

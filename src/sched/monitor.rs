@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// Looks while all cores are awake and turn: nobody has time to help, and the watchdog reports in time.
 const BUSY_TICK: Duration = Duration::from_millis(80);
 /// A turn that is older is stuck: twenty quanta.
-const STUCK_AFTER: u64 = 10_000_000;
+pub(super) const STUCK_AFTER: u64 = 10_000_000;
 
 /// What was seen of one core.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,7 @@
 //! moves anything, and writes nothing itself: reports go to `tracing` or to a callback.
 #![forbid(unsafe_code)]
 
+use super::monitor::STUCK_AFTER;
 use super::shared::Shared;
 use crate::base::guard::contained;
 use crate::task::Id;
@@ -146,10 +147,9 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(config: &Config, cores: usize) -> Self {
         let is_on = !matches!(config.what, Watchdog::Off);
-        Self {
-            config: is_on.then(|| (config.what.clone(), config.after)),
-            told: vec![Told::default(); cores],
-        }
+        // What is younger is not stuck, and the ages of the reports are doubled from here.
+        let after = config.after.max(Duration::from_nanos(STUCK_AFTER));
+        Self { config: is_on.then(|| (config.what.clone(), after)), told: vec![Told::default(); cores] }
     }
 
     /// The core makes progress.
@@ -240,6 +240,19 @@ mod tests {
             .filter(|&age| told.is_due(&of(1, age), AFTER, start + ms(age)))
             .collect();
         assert_eq!(due, [100, 200, 400, 800, 1_600]);
+    }
+
+    #[test]
+    fn a_report_after_less_than_makes_a_core_stuck_comes_after_that_and_at_its_doubles() {
+        for after in [0, 1] {
+            let config = Config { what: Watchdog::Log, after: ms(after) };
+            let (_, after) = Watch::new(&config, 1).config.expect("it is on");
+            let mut told = Told::default();
+            let now = Instant::now();
+            let ages = [10, 15, 20, 39, 40];
+            let due = ages.map(|age| told.is_due(&of(1, age), after, now));
+            assert_eq!(due, [true, false, true, false, true]);
+        }
     }
 
     #[test]
