@@ -88,7 +88,7 @@ counters! {
     cached_reads: Counter,
     /// Messages that their socket took on the spot, without an op.
     sends_on_the_spot: Counter,
-    /// Tasks woken by this core for itself.
+    /// Tasks that this core queued for itself: those that it woke, and `Send` tasks that it spawned.
     wakes_local: Counter,
     /// Tasks that came through the inbox.
     wakes_remote: Counter,
@@ -100,7 +100,8 @@ counters! {
     spins: Counter,
     /// Searches of other cores' queues.
     searches: Counter,
-    /// Searches that found something.
+    /// Times this core took tasks of another one: by a search, or because that one is stuck. So there may be
+    /// more of them than searches.
     steals: Counter,
     /// Tasks taken from other cores.
     tasks_stolen: Counter,

@@ -1,7 +1,7 @@
 //! The atomics, cells and locks that the concurrent structures use.
 //!
-//! This is the std half of a pair: `tests/loom/src/sync.rs` has the same names over loom, and the files of
-//! this room compile against either without a `cfg`. It is not a place for new primitives.
+//! This is the std half of a pair: `tests/loom/src/base/sync.rs` has the same names over loom, and the files
+//! of this room compile against either without a `cfg`. It is not a place for new primitives.
 
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,

@@ -337,8 +337,8 @@ impl Runtime {
     /// # Panics
     /// On a core, of whatever runtime: it would stop everything that core has to do. Move the call into
     /// [`spawn_blocking`](crate::spawn_blocking). If the main future panics. If a panic of another task
-    /// shuts the runtime down ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)) before the main
-    /// future has ended.
+    /// shuts the runtime down ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)) while the main
+    /// future runs, or before this call has noticed that it ended; its output is dropped then.
     #[track_caller]
     pub fn run_main<F, Fut>(self, make: F) -> Fut::Output
     where

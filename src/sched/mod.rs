@@ -1,7 +1,8 @@
 //! L4, the scheduler: where runnable tasks wait, who runs them, and when a core sleeps.
 //!
-//! This page is the log of the protocol. Each part names the file that owns it; the models in `tests/loom`
-//! check the parts that are races.
+//! This page is the log of the protocol. Each part names the file that owns it. Of this room the models in
+//! `tests/loom` check idle.rs and queue.rs, together with the inbox; the other races (injector, drain,
+//! shutdown, who is stuck) have tests only.
 //!
 //! # Queues
 //! | queue | holds | pushed by | taken by |

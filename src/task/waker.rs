@@ -1,8 +1,9 @@
 //! The waker of a task: four functions over a counted reference to its header.
 //!
 //! A waker may be cloned, woken and dropped on any thread, at any time, also after the task and its runtime
-//! have ended; it keeps the task's memory, but neither future nor output. It never blocks, spins or allocates
-//! (the scheduler's `schedule` keeps that promise for its part).
+//! have ended; it keeps the task's memory, but neither future nor output. It never blocks or spins, nor
+//! allocates in steady state: a queue of a core may have to grow (the scheduler's `schedule` keeps that
+//! promise for its part).
 
 use super::afar;
 use super::answer::{Side, Wake, Woken};
