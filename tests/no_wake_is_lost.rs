@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Says one byte and waits for the end of the stream.
@@ -144,5 +144,39 @@ fn an_op_dropped_on_a_core_before_it_got_there_is_cancelled_all_the_same() {
         // Comes to an end only when no receive is in flight any more.
         let stream = Arc::into_inner(stream).expect("the receive is gone");
         runtime.block_on(stream.release()).unwrap();
+    });
+}
+
+#[test]
+fn an_accept_that_begins_while_a_connection_comes_to_another_core_gets_it() {
+    const ROUNDS: u32 = 5000;
+    bounded(|| {
+        let runtime = runtime(2);
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let (address, listener) = (listener.local_addr().unwrap(), Arc::new(listener));
+        let arms = Arc::clone(&listener);
+        let armed = runtime.handle().spawn_on(0, move || async move {
+            let mut accept = pin!(arms.accept());
+            assert!(kit::poll_once(&mut accept).await.is_pending());
+        });
+        runtime.block_on(armed).unwrap();
+        let may_connect = Arc::new(AtomicU32::new(0));
+        let round = Arc::clone(&may_connect);
+        let accepting = runtime.handle().spawn_on(1, || async move {
+            for n in 1..=ROUNDS {
+                round.store(n, Ordering::SeqCst);
+                // The connection comes to core 0 before the accept below, after it, or meanwhile.
+                (0..n.wrapping_mul(2_654_435_761) % 4096).for_each(|_| std::hint::spin_loop());
+                drop(listener.accept().await.unwrap());
+            }
+        });
+        for n in 1..=ROUNDS {
+            while may_connect.load(Ordering::SeqCst) < n {
+                std::thread::yield_now();
+            }
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+        }
+        runtime.block_on(accepting).unwrap();
     });
 }

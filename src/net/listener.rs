@@ -339,9 +339,13 @@ struct Accepting<'a> {
 }
 
 impl Accepting<'_> {
-    /// Nothing is queued: makes sure that an accept is in flight and that this future is woken.
+    /// Nothing was queued: makes sure that an accept is in flight and that this future is woken.
     fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<Wait> {
         let mut side = self.shared.side();
+        // A socket that has come since that look woke those who waited by then, and not this future.
+        if !side.queue.is_empty() {
+            return Ok(Wait::Again);
+        }
         if let Some(errno) = side.error.take() {
             return Err(Cqe::error(-errno));
         }
@@ -424,3 +428,6 @@ impl Accepting<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! The accept side by itself.
+#![forbid(unsafe_code)]
+
+use super::*;
+use crate::base::inbox::Inbox;
+use crate::ring::backend::Wait as Entering;
+use crate::ring::{enter, stub};
+use crate::sys::sqe::CQE_MORE;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream as Std;
+use std::rc::Rc;
+
+/// What a listener is for an accept; nobody connects to it.
+fn shared() -> Arc<Shared> {
+    let (fd, _) = Std::pair().unwrap();
+    Arc::new(Shared::new(fd.into(), None, Hook::NONE))
+}
+
+/// What comes of an accept that a multishot has completed.
+fn accepted() -> i32 {
+    Std::pair().unwrap().0.into_raw_fd()
+}
+
+/// Has the ring submit, answers its multishot like this, and wakes whom that concerns.
+fn answer(ring: &Ring, kernel: &stub::Kernel, res: i32, flags: u32) {
+    ring.enter(Entering::No);
+    let of_accept = |sqe: &&Sqe| sqe.opcode == opcode::ACCEPT;
+    let user_data = kernel.taken.borrow().iter().find(of_accept).expect("an accept is in flight").user_data;
+    kernel.completed.borrow_mut().push(Cqe { user_data, res, flags });
+    let mut wakers = Vec::new();
+    ring.reap(&mut wakers);
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+#[test]
+fn an_accept_that_found_nothing_looks_again_before_it_waits_for_an_armed_multishot() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    let shared = shared();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut waits = Accept::<UnixStream>::new(&shared);
+    assert!(Pin::new(&mut waits).poll(&mut cx).is_pending());
+    // Another one looks into the queue in vain, and the socket comes before it is among those who wait.
+    assert!(shared.take_queued().is_none());
+    answer(&ring, &kernel, accepted(), CQE_MORE);
+    let mut late = Accept::<UnixStream>::new(&shared);
+    assert!(matches!(late.accepting.wait(&mut cx), Ok(Wait::Again)));
+    assert!(Pin::new(&mut late).poll(&mut cx).is_ready());
+    // Nothing is queued any more.
+    assert!(matches!(late.accepting.wait(&mut cx), Ok(Wait::Pending)));
+    answer(&ring, &kernel, -libc::ECANCELED, 0);
+    assert_eq!(ring.in_flight(), 0);
+}
