@@ -20,7 +20,7 @@ use crate::buf::IoBuf;
 use crate::io::Read;
 use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Op;
-use crate::ring::transfer::{Inward, Outward};
+use crate::ring::transfer::{Inward, Outward, is_of_the_moment};
 use crate::sys;
 use std::future::Future;
 use std::io;
@@ -58,12 +58,15 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     // Then the first piece follows in this very poll, and both leave together. Where the disk is asked
     // first, the peer has the head meanwhile.
     let follows = first > 0 && sys::io::is_cached(file.as_raw_fd(), offset, first);
-    let gone = if follows { sys::io::send_head_now(shared.fd(), head.as_slice()).unwrap_or(0) } else { 0 };
+    let gone = match follows.then(|| sys::io::send_head_now(shared.fd(), head.as_slice())) {
+        Some(Ok(gone)) => gone,
+        Some(Err(error)) if !is_of_the_moment(&error) => return (Err(error), head),
+        _ => 0,
+    };
     let is_gone = gone == head.len();
     let head = if is_gone {
         head
     } else {
-        // An error of the call above is found again by this.
         let all = head.len() - gone;
         let (sent, rest) = Piece::new(&mut turn, head.slice(gone..)).await;
         let head = rest.into_inner();

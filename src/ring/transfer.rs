@@ -158,10 +158,15 @@ pub(super) fn told_now(left: &mut usize, sent: io::Result<usize>) -> Option<io::
             *left = left.checked_sub(n).expect("the kernel moves no more than was asked");
             (*left == 0).then_some(Ok(n))
         }
-        // Of the system or the moment, not of the socket.
-        Err(error) if matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM)) => None,
+        Err(error) if is_of_the_moment(&error) => None,
         Err(error) => Some(Err(error)),
     }
+}
+
+/// Whether what a send on the spot is told is of the system or the moment. What is of the socket is told
+/// once, and an op would be told something else.
+pub(crate) fn is_of_the_moment(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM))
 }
 
 /// Takes what an op of a stream send has moved off what is `left`, and says whether the rest is worth another

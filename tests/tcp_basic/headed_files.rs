@@ -2,7 +2,7 @@
 
 use crate::support::{assert_pattern, half_std_pair, on_cores, pattern};
 use ringwork::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -102,4 +102,20 @@ fn a_peer_that_is_gone_is_an_error_that_gives_the_head_back() {
         }
         assert_eq!(head, [7; 100]);
     });
+}
+
+#[test]
+fn a_reset_is_told_as_what_it_is_by_the_first_to_send_whether_there_is_a_head_or_not() {
+    for head in [0, 100] {
+        on_cores(1, move |_| async move {
+            let file = file(&format!("reset-{head}"), pattern(0, 1000)).await;
+            let (stream, peer) = half_std_pair();
+            socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            drop(peer);
+            let (sent, back) = stream.send_file_with_head(vec![7; head], &file, 0, 1000).await;
+            assert_eq!((sent.unwrap_err().kind(), back.len()), (ErrorKind::ConnectionReset, head));
+            let (sent, _) = stream.send_file_with_head(back, &file, 0, 1000).await;
+            assert_eq!(sent.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        });
+    }
 }
