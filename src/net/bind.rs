@@ -5,9 +5,10 @@ use super::TcpStream;
 use super::addr::{ToSocketAddrs, resolve};
 use super::beside::Beside;
 use super::connect::socket_for;
-use super::listener::{Accept, Gate, Shared};
+use super::listener::{Accept, Gate, Shared, has_no_room, is_of_the_listener};
 use super::permit::Permits;
 use super::refusals::Hook;
+use crate::sys;
 use crate::task::yield_now;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
@@ -22,7 +23,7 @@ use std::task::Poll;
 /// `net.core.somaxconn`.
 pub(super) const BACKLOG: u32 = 4096;
 /// Connections that a drain takes before it lets others run.
-const DRAIN_BATCH: u32 = 64;
+const DRAIN_BATCH: usize = 64;
 
 /// How to listen.
 ///
@@ -281,17 +282,22 @@ impl TcpListener {
         let socket = SockRef::from(self);
         socket.set_nonblocking(true)?;
         // No more than were waiting when this began: a flood must not keep a server from ending.
-        for round in 1..=BACKLOG {
+        let waiting = sys::io::accept_queue(self.as_raw_fd()).unwrap_or(0);
+        for round in 1..=waiting.max(BACKLOG as usize) {
             if !gate.try_open(&self.shared) {
                 break;
             }
-            let Ok((accepted, _)) = socket.accept() else { break };
-            accepted.set_nonblocking(false)?;
-            let fd = OwnedFd::from(accepted);
-            let near = self.shared.is_near_limit(&fd);
-            streams.push(gate.admit(fd));
-            if near {
-                break;
+            match sys::io::accept_now(self.as_raw_fd()) {
+                Ok(fd) => {
+                    let near = self.shared.is_near_limit(&fd);
+                    streams.push(gate.admit(fd));
+                    if near {
+                        break;
+                    }
+                }
+                Err(refused) if ends_a_drain(&refused) => break,
+                // That was one connection's.
+                Err(_) => {}
             }
             if round.is_multiple_of(DRAIN_BATCH) {
                 yield_now().await;
@@ -301,6 +307,12 @@ impl TcpListener {
         socket.set_nonblocking(self.shared.shares_its_limit())?;
         Ok(streams)
     }
+}
+
+/// Whether an accept that did not wait was refused for a reason that the next one meets as well.
+fn ends_a_drain(refused: &io::Error) -> bool {
+    let errno = refused.raw_os_error().unwrap_or(libc::EIO);
+    refused.kind() == io::ErrorKind::WouldBlock || has_no_room(errno) || is_of_the_listener(errno)
 }
 
 impl Drop for TcpListener {
@@ -332,5 +344,43 @@ impl fmt::Debug for TcpListener {
             .field("fd", &self.as_raw_fd())
             .field("addr", &self.local_addr().ok())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use std::net::TcpStream as Std;
+
+    #[test]
+    fn a_drain_goes_on_behind_what_concerns_one_connection() {
+        let ends = |errno| ends_a_drain(&io::Error::from_raw_os_error(errno));
+        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EPERM, libc::EHOSTUNREACH] {
+            assert!(!ends(errno), "{errno}");
+        }
+        for errno in [libc::EAGAIN, libc::EINVAL, libc::EBADF, libc::EMFILE, libc::ENOMEM] {
+            assert!(ends(errno), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_drain_takes_all_that_a_full_backlog_holds() {
+        // The kernel takes one more than the backlog.
+        const FULL: usize = BACKLOG as usize + 1;
+        let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let (_, files) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        if somaxconn.trim().parse::<u32>().unwrap() < BACKLOG || files < 3 * FULL as u64 {
+            println!("not here: somaxconn is {}, {files} files may be open", somaxconn.trim());
+            return;
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, files, files).unwrap();
+        let runtime = crate::runtime::Builder::new().cores(1).build().expect("a runtime starts");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients: Vec<_> = (0..FULL).map(|_| Std::connect(address).unwrap()).collect();
+        assert_eq!(listener.beside().waiting(), FULL);
+        let streams = runtime.block_on(listener.drain()).unwrap();
+        assert_eq!(streams.len(), clients.len());
     }
 }

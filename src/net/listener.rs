@@ -182,13 +182,24 @@ impl AcceptSide {
     pub(super) fn failed(&mut self, errno: i32) {
         match errno {
             libc::ECANCELED => {}
-            libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => self.exhausted = Some(errno),
+            errno if has_no_room(errno) => self.exhausted = Some(errno),
             // The connection died in the backlog, or the protocol says so (`accept(2)`): the next one may be
             // fine.
             libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EAGAIN => {}
             errno => self.error = Some(errno),
         }
     }
+}
+
+/// Whether the system has no room for one more socket.
+pub(super) fn has_no_room(errno: i32) -> bool {
+    matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+}
+
+/// Whether an accept was refused because nothing listens (`accept(2)`): somebody who has the socket, too, has
+/// shut it down, or it is none.
+pub(super) fn is_of_the_listener(errno: i32) -> bool {
+    matches!(errno, libc::EINVAL | libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP)
 }
 
 /// One accept: for one permit, from a thread that is no core, or beside a stuck core's.
