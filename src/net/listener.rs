@@ -198,7 +198,7 @@ pub(super) fn has_no_room(errno: i32) -> bool {
 
 /// Whether an accept was refused because nothing listens (`accept(2)`): somebody who has the socket, too, has
 /// shut it down, or it is none.
-pub(super) fn is_of_the_listener(errno: i32) -> bool {
+pub(crate) fn is_of_the_listener(errno: i32) -> bool {
     matches!(errno, libc::EINVAL | libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP)
 }
 

@@ -66,6 +66,7 @@ pub use forward::{ForwardError, ForwardTarget};
 #[cfg(feature = "tls")]
 pub(crate) use lane::LaneSend;
 pub use listener::Accept;
+pub(crate) use listener::is_of_the_listener;
 #[cfg(feature = "tls")]
 pub(crate) use ops::assert_reach;
 pub use peek::Peek;

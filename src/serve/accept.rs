@@ -8,7 +8,7 @@
 use super::mailbox::Arrival;
 use super::rescue::{Listener, help_the_stuck};
 use super::state::{Live, OnDuty, State};
-use crate::net::{TcpListener, TcpStream};
+use crate::net::{TcpListener, TcpStream, is_of_the_listener};
 use crate::runtime::spawn_local;
 use crate::task::yield_now;
 use crate::time::sleep;
@@ -86,7 +86,7 @@ impl<S: Start> Seat<S> {
             });
             match accepted.await {
                 Some(Ok((stream, peer))) => self.place(stream, peer, self.core, &all),
-                Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(error),
+                Some(Err(error)) if is_for_good(&error) => return Err(error),
                 // The socket itself is well; whatever it was may pass.
                 Some(Err(_)) => sleep(RETRY).await,
                 None => break,
@@ -117,6 +117,11 @@ impl<S: Start> Seat<S> {
             _ => (self.start)(core, stream, peer, live),
         }
     }
+}
+
+/// Whether accepting has ended with this: the runtime goes down, or nothing listens any more.
+fn is_for_good(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotConnected || error.raw_os_error().is_some_and(is_of_the_listener)
 }
 
 /// Serves what is put into this core's mailbox until nobody can put anything into it.

@@ -58,7 +58,8 @@ impl Serve {
     /// privileges were dropped. One socket has one queue, so [`Balance::LeastLoaded`] holds whatever is asked
     /// for. The backlog stays as it was; a limit of connections holds. The socket is put into blocking mode,
     /// for all who share it. At the end what the kernel has accepted and nobody has taken is left to those
-    /// who hold the socket, too; if nobody does, it is reset.
+    /// who hold the socket, too; if nobody does, it is reset. When one of them shuts the socket down, accepting
+    /// ends.
     ///
     /// ```
     /// # #[ringwork::main(cores = 1)]

@@ -5,7 +5,7 @@ use crate::support::LIMIT;
 use http_body_util::BodyExt;
 use ringwork::Balance;
 use ringwork::compat::tower::{IncomingStream, Serve, serve};
-use ringwork::net::ListenOptions;
+use ringwork::net::{ListenOptions, TcpStream};
 use ringwork::time::sleep;
 use std::future::ready;
 use std::io;
@@ -121,4 +121,20 @@ fn a_listener_that_was_bound_elsewhere_is_served_by_all_cores() {
         assert_eq!(server.stop(LIMIT).await, 0);
         drop(std::net::TcpListener::bind(address).expect("the socket is closed"));
     });
+}
+
+#[test]
+fn serving_a_socket_that_somebody_else_shuts_down_ends_with_its_error() {
+    for cores in [1, 2] {
+        on_cores(cores, |_| async {
+            let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let (other, talk) = (bound.try_clone().unwrap(), Talk::new());
+            let address = bound.local_addr().unwrap();
+            let serving = ringwork::spawn(async move { serve(bound, make!(talk)).await });
+            let mut client = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut client, "/").await.starts_with("HTTP/1.1 200 "));
+            socket2::SockRef::from(&other).shutdown(std::net::Shutdown::Both).unwrap();
+            assert_eq!(serving.await.unwrap().unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        });
+    }
 }
