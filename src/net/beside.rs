@@ -8,8 +8,9 @@
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
-use super::listener::{AcceptOne, Gate, Shared, poll_single};
+use super::listener::{AcceptOne, Gate, Shared, note, poll_single};
 use super::together::Together;
+use super::waiting::Ticket;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::sys;
@@ -38,6 +39,7 @@ impl Beside {
             together: Together::default(),
             readable: None,
             single: None,
+            ticket: Ticket::default(),
         }
     }
 }
@@ -73,6 +75,15 @@ pub(crate) struct AcceptBeside {
     together: Together,
     readable: Option<Op<Readable>>,
     single: Option<Op<AcceptOne>>,
+    /// Among those who wait for a socket.
+    ticket: Ticket,
+}
+
+impl Drop for AcceptBeside {
+    fn drop(&mut self) {
+        self.shared.leave(&mut self.ticket);
+        self.gate.leave(&self.shared);
+    }
 }
 
 impl AcceptBeside {
@@ -87,8 +98,7 @@ impl AcceptBeside {
         }
         loop {
             ready!(self.gate.poll_open(&self.shared, cx));
-            let queued = self.shared.side().queue.pop_front();
-            let claimed = match queued {
+            let claimed = match self.shared.claim_queued(&mut self.ticket) {
                 Some(fd) => Some(fd),
                 // One that is asleep may have to be woken by hand: see below.
                 None => match poll_single(&mut self.single, &self.shared, cx) {
@@ -116,9 +126,9 @@ impl AcceptBeside {
                 continue;
             }
             // What another accept left behind is queued, without a completion of ours.
-            let mut side = self.shared.side();
+            let side = self.shared.side();
             if side.queue.is_empty() {
-                side.note(cx);
+                note(side, &mut self.ticket, cx);
                 return Poll::Pending;
             }
         }

@@ -8,6 +8,7 @@ use super::connect::socket_for;
 use super::listener::{Accept, Gate, Shared, has_no_room, is_of_the_listener};
 use super::permit::Permits;
 use super::refusals::Hook;
+use super::waiting::Ticket;
 use crate::sys;
 use crate::task::yield_now;
 use socket2::{SockAddr, SockRef};
@@ -17,7 +18,6 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::task::Poll;
 
 /// Connections that may wait in the kernel before they are accepted; the kernel cuts it to
 /// `net.core.somaxconn`.
@@ -267,7 +267,8 @@ impl TcpListener {
     /// Takes what the kernel has already accepted, as far as the limit of connections and the descriptors
     /// have room for it, so that closing the listener resets nobody else. Ends the accept in flight first.
     pub(crate) async fn drain(&self) -> io::Result<Vec<TcpStream>> {
-        poll_fn(|cx| if self.shared.poll_disarmed(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        let mut ticket = Ticket::default();
+        poll_fn(|cx| self.shared.poll_disarmed(&mut ticket, cx)).await;
         let (mut gate, mut streams) = (Gate::default(), Vec::new());
         while gate.try_open(&self.shared)
             && let Some(fd) = self.shared.take_queued()

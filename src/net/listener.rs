@@ -21,6 +21,7 @@ use super::permit::{Permit, Permits};
 use super::refusals::{Hook, Refusals};
 use super::shared::Handle;
 use super::together::Together;
+use super::waiting::{Ticket, Waiting};
 use super::{Connected, TcpStream, UnixStream};
 use crate::ring::Ring;
 use crate::ring::multi::{self, Armed, Handler};
@@ -58,7 +59,7 @@ enum Mode {
 pub(super) struct AcceptSide {
     pub(super) queue: VecDeque<OwnedFd>,
     mode: Mode,
-    waiting: Vec<Waker>,
+    waiting: Waiting,
     /// One-shot accepts that have not completed.
     singles: usize,
     /// The listener is at its end: somebody waits for the last of them.
@@ -102,21 +103,39 @@ impl Shared {
         next >= self.descriptor_limit && next >= crate::sys::limits::open_files()
     }
 
-    /// Ends the multishot and says whether no accept is in flight any more; `cx` is woken when it may be so.
-    pub(super) fn poll_disarmed(&self, cx: &mut Context<'_>) -> bool {
+    /// Ends the multishot; ready when no accept is in flight any more.
+    pub(super) fn poll_disarmed(&self, ticket: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let mut side = self.side();
         side.disarm();
         side.draining = true;
-        let done = matches!(side.mode, Mode::Disarmed) && side.singles == 0;
-        if !done {
-            side.note(cx);
+        if matches!(side.mode, Mode::Disarmed) && side.singles == 0 {
+            return Poll::Ready(());
         }
-        done
+        note(side, ticket, cx);
+        Poll::Pending
     }
 
     /// The next of what was accepted and not claimed.
     pub(super) fn take_queued(&self) -> Option<OwnedFd> {
         self.side().queue.pop_front()
+    }
+
+    /// The same for an accept, which waits no more if there is one.
+    pub(super) fn claim_queued(&self, ticket: &mut Ticket) -> Option<OwnedFd> {
+        let mut side = self.side();
+        let fd = side.queue.pop_front()?;
+        let waker = side.waiting.forget(ticket);
+        drop(side);
+        drop(waker);
+        Some(fd)
+    }
+
+    /// An accept goes.
+    pub(super) fn leave(&self, ticket: &mut Ticket) {
+        if ticket.is_taken() {
+            let waker = self.side().waiting.forget(ticket);
+            drop(waker);
+        }
     }
 
     /// Ends the multishot; the listener is gone or going.
@@ -125,14 +144,14 @@ impl Shared {
     }
 }
 
-impl AcceptSide {
-    /// The task of `cx` is to be woken when a socket is queued or an accept has ended.
-    pub(super) fn note(&mut self, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
-        }
-    }
+/// The task of `cx` is to be woken when a socket is queued or an accept has ended. Lets go of the lock.
+pub(super) fn note(mut side: MutexGuard<'_, AcceptSide>, ticket: &mut Ticket, cx: &Context<'_>) {
+    let replaced = side.waiting.note(ticket, cx.waker());
+    drop(side);
+    drop(replaced);
+}
 
+impl AcceptSide {
     fn disarm(&mut self) {
         if let Mode::Armed(armed) = &self.mode {
             armed.cancel();
@@ -173,8 +192,9 @@ impl Handler for AcceptMany {
         if !cqe.more() {
             side.mode = Mode::Disarmed;
         }
-        // All of them: one whose future is gone would swallow a wake that is meant for another.
-        wakers.append(&mut side.waiting);
+        // All of them: one that goes before it has come for this would swallow a wake that is meant for
+        // another.
+        wakers.extend(side.waiting.take());
     }
 }
 
@@ -216,9 +236,9 @@ impl Drop for AcceptOne {
     fn drop(&mut self) {
         let mut side = self.0.side();
         side.singles -= 1;
-        let waiting = if side.draining { std::mem::take(&mut side.waiting) } else { Vec::new() };
+        let waiting = side.draining.then(|| side.waiting.take());
         drop(side);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -239,9 +259,9 @@ impl Operation for AcceptOne {
         if let Ok(fd) = descriptor(cqe) {
             let mut side = self.0.side();
             side.queue.push_back(fd);
-            let waiting = std::mem::take(&mut side.waiting);
+            let waiting = side.waiting.take();
             drop(side);
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.for_each(Waker::wake);
         }
     }
 }
@@ -250,6 +270,8 @@ impl Operation for AcceptOne {
 #[derive(Default)]
 pub(super) struct Gate {
     permit: Option<Permit>,
+    /// Among those who wait for one.
+    ticket: Ticket,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -262,7 +284,7 @@ impl Gate {
             self.pause = None;
         }
         if let (Some(permits), None) = (&shared.permits, &self.permit) {
-            self.permit = permits.take(cx.waker());
+            self.permit = permits.take(&mut self.ticket, cx.waker());
             if self.permit.is_none() {
                 return Poll::Pending;
             }
@@ -282,6 +304,13 @@ impl Gate {
     pub(super) fn pause(&mut self, shared: &Shared, errno: i32) {
         shared.refusals.tell(errno);
         self.pause = Some(Box::pin(sleep(PAUSE)));
+    }
+
+    /// Who accepts goes.
+    pub(super) fn leave(&mut self, shared: &Shared) {
+        if let Some(permits) = &shared.permits {
+            permits.leave(&mut self.ticket);
+        }
     }
 
     /// Nobody has come. Somebody may be waiting for the place at another listener.
@@ -334,7 +363,7 @@ pub struct Accept<'a, S = TcpStream> {
 impl<'a, S> Accept<'a, S> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
         let (gate, together) = (Gate::default(), Together::default());
-        let accepting = Accepting { shared, gate, together, single: None };
+        let accepting = Accepting { shared, gate, together, single: None, ticket: Ticket::default() };
         Self { accepting, _kind: PhantomData }
     }
 }
@@ -347,6 +376,15 @@ struct Accepting<'a> {
     together: Together,
     /// Else.
     single: Option<Op<AcceptOne>>,
+    /// Among those who wait for a socket.
+    ticket: Ticket,
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.shared.leave(&mut self.ticket);
+        self.gate.leave(self.shared);
+    }
 }
 
 impl Accepting<'_> {
@@ -374,17 +412,17 @@ impl Accepting<'_> {
             };
             side.mode = Mode::Armed(armed?);
         }
-        side.note(cx);
+        note(side, &mut self.ticket, cx);
         Ok(Wait::Pending)
     }
 
     /// The accept of this future is in flight, and yet a socket may be queued that another one left behind.
-    fn wait_beside_single(&self, cx: &Context<'_>) -> Wait {
-        let mut side = self.shared.side();
+    fn wait_beside_single(&mut self, cx: &Context<'_>) -> Wait {
+        let side = self.shared.side();
         if !side.queue.is_empty() {
             return Wait::Again;
         }
-        side.note(cx);
+        note(side, &mut self.ticket, cx);
         Wait::Pending
     }
 }
@@ -417,8 +455,7 @@ impl Accepting<'_> {
         }
         loop {
             ready!(this.gate.poll_open(this.shared, cx));
-            let queued = this.shared.side().queue.pop_front();
-            let claimed = match queued {
+            let claimed = match this.shared.claim_queued(&mut this.ticket) {
                 Some(fd) => Some(fd),
                 None => match poll_single(&mut this.single, this.shared, cx) {
                     Poll::Ready(fd) => fd,

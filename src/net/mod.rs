@@ -57,6 +57,7 @@ mod together;
 mod turn;
 pub mod udp;
 pub mod unix;
+mod waiting;
 
 pub use addr::{Lookup, ToSocketAddrs, lookup_host};
 pub(crate) use beside::{AcceptBeside, Beside};

@@ -4,6 +4,7 @@
 //! room are woken then. It does not accept.
 #![forbid(unsafe_code)]
 
+use super::waiting::{Ticket, Waiting};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -17,7 +18,7 @@ pub(crate) struct Permits {
     taken: AtomicUsize,
     /// Those that a connection has.
     used: AtomicUsize,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
 }
 
 impl Permits {
@@ -43,20 +44,28 @@ impl Permits {
     }
 
     /// A permit, or the promise to wake `waker` when there may be one.
-    pub(crate) fn take(self: &Arc<Self>, waker: &Waker) -> Option<Permit> {
-        if let Some(permit) = self.try_take() {
-            return Some(permit);
+    pub(super) fn take(self: &Arc<Self>, ticket: &mut Ticket, waker: &Waker) -> Option<Permit> {
+        let permit = self.try_take().or_else(|| {
+            let replaced = self.waiting().note(ticket, waker);
+            drop(replaced);
+            // One may have come free before the waker was there.
+            self.try_take()
+        });
+        if permit.is_some() {
+            self.leave(ticket);
         }
-        let mut waiting = self.waiting();
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-        drop(waiting);
-        // One may have come free before the waker was there.
-        self.try_take()
+        permit
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
+    /// Who waits goes, or has a permit.
+    pub(super) fn leave(&self, ticket: &mut Ticket) {
+        if ticket.is_taken() {
+            let waker = self.waiting().forget(ticket);
+            drop(waker);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,8 +100,9 @@ impl Drop for Permit {
             self.permits.used.fetch_sub(1, Ordering::SeqCst);
         }
         self.permits.taken.fetch_sub(1, Ordering::SeqCst);
-        // All of them: one whose future is gone would swallow a wake that is meant for another.
-        let waiting = std::mem::take(&mut *self.permits.waiting());
-        waiting.into_iter().for_each(Waker::wake);
+        // All of them: one that goes before it has come for this would swallow a wake that is meant for
+        // another.
+        let waiting = self.permits.waiting().take();
+        waiting.for_each(Waker::wake);
     }
 }
