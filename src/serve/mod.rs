@@ -58,8 +58,8 @@ impl Serve {
     /// privileges were dropped. One socket has one queue, so [`Balance::LeastLoaded`] holds whatever is asked
     /// for. The backlog stays as it was; a limit of connections holds. The socket is put into blocking mode,
     /// for all who share it. At the end what the kernel has accepted and nobody has taken is left to those
-    /// who hold the socket, too; if nobody does, it is reset. When one of them shuts the socket down, accepting
-    /// ends.
+    /// who hold the socket, too; if nobody does, it is reset. When one of them shuts the socket down,
+    /// accepting ends.
     ///
     /// ```
     /// # #[ringwork::main(cores = 1)]
@@ -93,6 +93,10 @@ impl Serve {
     /// A limit of connections holds for each core under [`Balance::Kernel`], so many times as there are cores
     /// for all together under [`Balance::Nearest`], where one core may accept all, and for the server under
     /// [`Balance::LeastLoaded`].
+    ///
+    /// The cores share the port in any case; [`ListenOptions::reuse_port`] lets others share it with them: a
+    /// server that takes over from this one, say, in another process of the same user. Connections are spread
+    /// over all of their sockets.
     pub fn options(mut self, options: ListenOptions) -> Self {
         self.options = options;
         self
@@ -111,7 +115,8 @@ impl Serve {
     /// makes a future for each connection placed there; neither leaves its core, so both may hold `Rc`s.
     ///
     /// # Errors
-    /// EADDRINUSE if anybody else has the port (checked before the cores share it), and the kernel's.
+    /// EADDRINUSE if anybody else has the port (checked before the cores share it), but for those who share
+    /// it as [`options`](Self::options) says; and the kernel's.
     ///
     /// # Panics
     /// If this thread is in no runtime.
@@ -196,19 +201,18 @@ impl Serve {
         }
     }
 
-    /// One listener, or one per core. The first binding is made without sharing the port, so that a port in
-    /// use is an error.
+    /// One listener, or one per core. The first binding is made without sharing the port, unless that is
+    /// asked for, so that a port in use is an error.
     fn bind(&self, runtime: &Handle) -> io::Result<Vec<TcpListener>> {
         let address = match &self.on {
             On::Address(address) => *address,
             On::Listener(listener) => return Ok(vec![self.options.from_std(listener.try_clone()?)?]),
         };
-        let exclusive = self.options.clone().reuse_port(false);
         let cores = runtime.cores();
         if cores == 1 || self.balance == Balance::LeastLoaded {
-            return Ok(vec![exclusive.bind_now(address)?]);
+            return Ok(vec![self.options.bind_now(address)?]);
         }
-        let address = exclusive.probe(address)?;
+        let address = self.options.probe(address)?;
         let shared = self.options.clone().reuse_port(true);
         let together = shared.permits(cores);
         let one = |core| {

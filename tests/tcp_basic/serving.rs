@@ -1,9 +1,9 @@
 //! `serve_per_core`: one address on every core, and an end that resets nobody.
 
 use crate::support::{LIMIT, on_cores, runtime, within};
-use ringwork::Serve;
 use ringwork::net::ListenOptions;
 use ringwork::serve_per_core;
+use ringwork::{Balance, Serve};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -181,4 +181,37 @@ fn stopping_serves_no_more_at_a_time_than_allowed_and_whoever_is_within_the_limi
             assert_eq!((running.load(Ordering::SeqCst), seen.load(Ordering::SeqCst)), (0, MOST));
         }
     });
+}
+
+#[test]
+fn two_servers_that_both_want_it_share_a_port_and_one_goes_on_when_the_other_stops() {
+    for (cores, balance) in
+        [(1, Balance::Nearest), (2, Balance::Nearest), (2, Balance::Kernel), (2, Balance::LeastLoaded)]
+    {
+        on_cores(cores, move |_| async move {
+            let serve = |address, share| {
+                let options = ListenOptions::new().reuse_port(share);
+                let serve = Serve::new(address).balance(balance).options(options);
+                serve.start(|stream, _| async move { drop(stream.send_all("hello").await) })
+            };
+            let first = serve(loopback(), true).await.unwrap();
+            let address = first.local_addr();
+            let alone = serve(address, false).await;
+            assert_eq!(alone.unwrap_err().kind(), ErrorKind::AddrInUse, "{balance:?}");
+            let second = serve(address, true).await.unwrap();
+            assert_eq!(second.local_addr(), address);
+            let greeted = |count| {
+                ringwork::spawn_blocking(move || {
+                    for _ in 0..count {
+                        let mut client = std::net::TcpStream::connect(address).unwrap();
+                        client.read_exact(&mut [0; 5]).expect("somebody serves");
+                    }
+                })
+            };
+            greeted(32).await.unwrap();
+            assert!(first.stop(LONG).await);
+            greeted(32).await.unwrap();
+            assert!(second.stop(LONG).await);
+        });
+    }
 }
