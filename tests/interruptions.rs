@@ -3,7 +3,7 @@
 mod kit;
 
 use futures_executor::block_on;
-use kit::process::{self, alone, kill, threads_named};
+use kit::process::{self, alone, in_child, kill, threads_named};
 use kit::{Event, bounded, echo_server, runtime, talk, wait_for};
 use ringwork::fs::File;
 use ringwork::net::{TcpListener, TcpStream};
@@ -15,29 +15,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-
-/// How long a forked child may take.
-const CHILD_SECONDS: u32 = 10;
-
-/// Runs `body` in a forked child; the child's exit code. A child that hangs is killed by its own alarm.
-fn in_child(body: impl FnOnce()) -> i32 {
-    // SAFETY: the child runs `body` on this one thread and leaves by `_exit`. The tests here run alone in
-    // their process, and their other threads wait in the kernel: none holds a lock of the allocator's.
-    let child = unsafe { libc::fork() };
-    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-    if child == 0 {
-        // SAFETY: system calls without memory.
-        unsafe { libc::alarm(CHILD_SECONDS) };
-        let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err());
-        // SAFETY: leaves without running anything of the parent's.
-        unsafe { libc::_exit(code) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for our own child into a local.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert!(!libc::WIFSIGNALED(status), "the child was killed by signal {}", libc::WTERMSIG(status));
-    libc::WEXITSTATUS(status)
-}
 
 fn assert_forked(what: &str, error: std::io::Error) {
     assert!(error.to_string().contains("forked"), "{what}: {error}");

@@ -290,6 +290,8 @@ impl Drop for Home {
 ///
 /// It derefs to the bytes, can be sent as it is, and goes back to its pool when dropped, on whatever thread,
 /// also after the runtime. An empty one means the end of the stream.
+///
+/// In a child of `fork` the bytes of a pool's buffer are not there: it may be dropped, and not be looked at.
 pub struct PooledBuf {
     head: NonNull<Head>,
 }

@@ -20,6 +20,7 @@ use crate::sched::victims::Victims;
 use crate::sched::worker::Worker;
 use crate::sched::{Core, Ended, Shared};
 use crate::sys::cpu;
+use crate::sys::fork;
 use crate::sys::topology::{Distance, Neighbours};
 use crate::time;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -221,13 +222,14 @@ fn victims(shared: &Shared, own: usize) -> Victims {
     Victims::new(own, &distances)
 }
 
-/// Leaks the ring if the kernel may still write to what it owns.
+/// Leaks the ring if the kernel may still write to what it owns, and in a forked child: its mappings were not
+/// inherited, and where they were the child may have memory of its own.
 struct Keep(Option<Rc<Ring>>);
 
 impl Drop for Keep {
     fn drop(&mut self) {
         if let Some(ring) = self.0.take()
-            && ring.in_flight() > 0
+            && (ring.in_flight() > 0 || fork::is_child())
         {
             // As a unit: mappings, pool, arena, cells, descriptors.
             std::mem::forget(ring);

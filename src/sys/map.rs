@@ -1,8 +1,10 @@
 //! Anonymous memory that a forked child does not get.
 //!
 //! Owns page-aligned, zeroed, `MADV_DONTFORK` regions for buffer rings and the buffers behind them. A region
-//! that the kernel may still write to is leaked by its owner, never unmapped (kernel-notes/ring-close.md).
+//! that the kernel may still write to is leaked by its owner, never unmapped (kernel-notes/ring-close.md). A
+//! child unmaps none: where the region was, it may have memory of its own by now.
 
+use super::fork;
 use std::io;
 use std::ptr::NonNull;
 
@@ -48,6 +50,9 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
         // SAFETY: the region is ours and its owner drops it only when nobody uses it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }

@@ -2,6 +2,7 @@
 
 use super::PATIENCE;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -43,6 +44,34 @@ pub(crate) fn alone<F: FnOnce()>(body: F) {
     for (_, figures) in out.lines().filter_map(|line| line.split_once("measured: ")) {
         println!("measured: {figures}");
     }
+}
+
+/// How long a forked child may take.
+pub(crate) const CHILD_SECONDS: u32 = 10;
+
+/// Runs `body` in a forked child; the child's exit code. A child that hangs is killed by its own alarm.
+pub(crate) fn in_child(body: impl FnOnce()) -> i32 {
+    // SAFETY: the child runs `body` on this one thread and leaves by `_exit`. The test runs alone in its
+    // process, and their other threads wait in the kernel: none holds a lock of the allocator's.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+    if child == 0 {
+        // SAFETY: system calls without memory.
+        unsafe { libc::alarm(CHILD_SECONDS) };
+        let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err());
+        // SAFETY: leaves without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    exit_code_of(child)
+}
+
+/// Waits for a forked child; its exit code.
+pub(crate) fn exit_code_of(child: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: waits for our own child into a local.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(!libc::WIFSIGNALED(status), "the child was killed by signal {}", libc::WTERMSIG(status));
+    libc::WEXITSTATUS(status)
 }
 
 /// Sends a signal to a process.
