@@ -49,6 +49,7 @@ pub(crate) mod probe;
 pub(crate) mod setup;
 #[cfg(test)]
 pub(crate) mod stub;
+mod submit;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tracing")]
@@ -56,7 +57,7 @@ mod trace;
 pub(crate) mod transfer;
 pub(crate) mod uring;
 
-use crate::base::guard::{broken, contained};
+use crate::base::guard::broken;
 use crate::base::inbox::Inbox;
 use crate::metrics::Counters;
 use crate::sys::eventfd::EventFd;
@@ -240,75 +241,6 @@ impl Ring {
         may
     }
 
-    /// Takes an op: into the submission queue, or onto the backlog.
-    #[inline]
-    pub(crate) fn submit(&self, kernels: KernelRef) {
-        if let Some(refusal) = self.refusal() {
-            return self.refuse(kernels, refusal);
-        }
-        let refused = if self.backlog.borrow().is_empty() { self.try_push(kernels) } else { Err(kernels) };
-        if let Err(kernels) = refused {
-            kernels.set_flight(self, Flight::Backlogged);
-            self.backlog.borrow_mut().push_back(kernels);
-        }
-    }
-
-    /// Writes the cell's SQE; the kernel has the op then. A full queue is flushed once. An op is described
-    /// only when it goes out, because describing it may take memory of the arena.
-    ///
-    /// # Errors
-    /// The op, if there is no room.
-    #[inline]
-    fn try_push(&self, kernels: KernelRef) -> Result<(), KernelRef> {
-        if !self.make_room() {
-            return Err(kernels);
-        }
-        let mut sqe = Sqe::new(opcode::NOP, -1);
-        let mut described = false;
-        // Describing asks the buffer where it is, and a buffer may be foreign code.
-        contained(|| {
-            kernels.fill(self, &mut sqe);
-            described = true;
-        });
-        if !described {
-            self.refuse(kernels, -libc::EFAULT);
-            return Ok(());
-        }
-        if !self.backend.borrow_mut().push(&sqe) {
-            broken("a submission queue with room refused an entry");
-        }
-        kernels.set_flight(self, Flight::Submitted);
-        self.in_flight.set(self.in_flight.get() + 1);
-        kernels.stay();
-        #[cfg(feature = "tracing")]
-        self.watch.submitted(&sqe);
-        Ok(())
-    }
-
-    /// Completes an op that the kernel never hears of.
-    fn refuse(&self, kernels: KernelRef, res: i32) {
-        kernels.set_flight(self, Flight::Final);
-        let mut wakers = Vec::new();
-        kernels.end(res, Some(self), &mut wakers);
-        for waker in wakers {
-            self.woke.set(true);
-            contained(|| waker.wake());
-        }
-    }
-
-    #[inline]
-    fn make_room(&self) -> bool {
-        if self.backend.borrow().has_room() {
-            return true;
-        }
-        self.flush();
-        self.backend.borrow().has_room()
-    }
-
-    fn push_or_flush(&self, sqe: &Sqe) -> bool {
-        self.make_room() && self.backend.borrow_mut().push(sqe)
-    }
-
     /// Hands the queued entries to the kernel without looking at completions. Allowed inside a poll.
     pub(crate) fn flush(&self) {
         if self.backend.borrow().queued() > 0 {
@@ -354,19 +286,6 @@ impl Ring {
         }
         self.repeat_cancels();
         self.drain_backlog();
-    }
-
-    fn drain_backlog(&self) {
-        loop {
-            let Some(kernels) = self.backlog.borrow_mut().pop_front() else { return };
-            // Describing it runs foreign code, which may cancel it.
-            kernels.set_flight(self, Flight::Fresh);
-            if let Err(kernels) = self.try_push(kernels) {
-                kernels.set_flight(self, Flight::Backlogged);
-                self.backlog.borrow_mut().push_front(kernels);
-                return;
-            }
-        }
     }
 
     fn arm_bell(&self) {
