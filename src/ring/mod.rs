@@ -92,6 +92,8 @@ pub(crate) struct Ring {
     cancels: RefCell<cancel::Cancels>,
     in_flight: Cell<usize>,
     owed: Cell<usize>,
+    /// An op is being described, and the room in the submission queue is its own.
+    describing: Cell<bool>,
     /// An op was refused since the last enter, and whoever waited for it was woken.
     woke: Cell<bool>,
     closing: Cell<bool>,
@@ -164,6 +166,7 @@ impl Ring {
             cancels: RefCell::default(),
             in_flight: Cell::new(0),
             owed: Cell::new(0),
+            describing: Cell::new(false),
             woke: Cell::new(false),
             closing: Cell::new(false),
             lull: lull::Lull::default(),

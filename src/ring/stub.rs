@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub(crate) struct Kernel {
     /// The submission queue takes nothing.
     pub(crate) is_full: Cell<bool>,
+    /// How many entries more it takes, if not any number.
+    pub(crate) room: Cell<Option<usize>>,
     /// It says that an enter would bring something, and none does.
     pub(crate) claims_work: Cell<bool>,
     /// It registers no such group of buffers.
@@ -32,14 +34,16 @@ struct Stub(Rc<Kernel>);
 
 impl Backend for Stub {
     fn has_room(&self) -> bool {
-        !self.0.is_full.get()
+        !self.0.is_full.get() && self.0.room.get() != Some(0)
     }
 
     fn push(&mut self, sqe: &Sqe) -> bool {
-        if self.has_room() {
+        let has_room = self.has_room();
+        if has_room {
             self.0.taken.borrow_mut().push(*sqe);
+            self.0.room.set(self.0.room.get().map(|room| room - 1));
         }
-        self.has_room()
+        has_room
     }
 
     fn queued(&self) -> usize {

@@ -1,6 +1,9 @@
 //! The way of an op to the kernel: described into the submission queue, or onto the backlog until that has
 //! room.
 //!
+//! Describing an op runs foreign code, which may cancel and submit other ops. Those do not take the room that
+//! the op was described for: what is submitted waits on the backlog, and a cancel is sent with the next enter.
+//!
 //! Owns the order in which ops go out. When they go, with which enter, and what completes are
 //! [`super::Ring`]'s.
 
@@ -16,7 +19,8 @@ impl Ring {
         if let Some(refusal) = self.refusal() {
             return self.refuse(kernels, refusal);
         }
-        let refused = if self.backlog.borrow().is_empty() { self.try_push(kernels) } else { Err(kernels) };
+        let may_push = !self.describing.get() && self.backlog.borrow().is_empty();
+        let refused = if may_push { self.try_push(kernels) } else { Err(kernels) };
         if let Err(kernels) = refused {
             kernels.set_flight(self, Flight::Backlogged);
             self.backlog.borrow_mut().push_back(kernels);
@@ -36,10 +40,12 @@ impl Ring {
         let mut sqe = Sqe::new(opcode::NOP, -1);
         let mut described = false;
         // Describing asks the buffer where it is, and a buffer may be foreign code.
+        self.describing.set(true);
         contained(|| {
             kernels.fill(self, &mut sqe);
             described = true;
         });
+        self.describing.set(false);
         if !described {
             self.refuse(kernels, -libc::EFAULT);
             return Ok(());
@@ -75,8 +81,9 @@ impl Ring {
         self.backend.borrow().has_room()
     }
 
+    /// Queues an entry that is no op's. False if there is no room for it.
     pub(super) fn push_or_flush(&self, sqe: &Sqe) -> bool {
-        self.make_room() && self.backend.borrow_mut().push(sqe)
+        !self.describing.get() && self.make_room() && self.backend.borrow_mut().push(sqe)
     }
 
     /// Gives the queue what waits for room in it.

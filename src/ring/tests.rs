@@ -139,6 +139,47 @@ fn an_op_whose_future_goes_while_it_is_described_is_submitted_and_then_cancelled
     assert_eq!(ring.in_flight(), 1);
 }
 
+/// The opcodes of what the kernel has been given, but for the doorbell.
+fn given(kernel: &stub::Kernel) -> Vec<u8> {
+    let taken = kernel.taken.take().into_iter().map(|sqe| sqe.opcode);
+    taken.filter(|code| *code != opcode::POLL_ADD).collect()
+}
+
+#[test]
+fn an_op_that_cancels_another_while_it_is_described_has_the_last_entry_of_the_queue() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut other = Box::pin(Op::new(Described(|_: &Ring| ())));
+    assert!(other.as_mut().poll(&mut cx).is_pending());
+    let mut other = Some(other);
+    let mut op = Op::new(Described(move |_: &Ring| drop(other.take())));
+    kernel.room.set(Some(1));
+    assert!(Pin::new(&mut op).poll(&mut cx).is_pending());
+    assert_eq!(given(&kernel), [opcode::NOP, opcode::NOP]);
+    kernel.room.set(None);
+    assert!(ring.wants_enter(), "the cancel is owed");
+    ring.enter(Wait::No);
+    assert_eq!(given(&kernel), [opcode::ASYNC_CANCEL]);
+}
+
+#[test]
+fn an_op_that_submits_another_while_it_is_described_has_the_last_entry_of_the_queue() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut other = Op::new(Gather(Gathered::new(vec!["a", "b"])));
+    let mut op = Op::new(Described(move |_: &Ring| {
+        assert!(Pin::new(&mut other).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }));
+    kernel.room.set(Some(1));
+    assert!(Pin::new(&mut op).poll(&mut cx).is_pending());
+    assert_eq!(given(&kernel), [opcode::NOP]);
+    kernel.room.set(None);
+    ring.enter(Wait::No);
+    assert_eq!(given(&kernel), [opcode::SENDMSG]);
+}
+
 /// A send of several buffers.
 struct Gather(Gathered<&'static str>);
 
