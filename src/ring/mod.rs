@@ -20,10 +20,11 @@
 //!   target is still in flight is repeated ([`cancel`]).
 //! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
 //! - Reactions: EINTR: the turn goes on. EBUSY (completions overflowed): reap first, the entries stay queued.
-//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again; no enter waits while an op stands
-//!   on the backlog, because the room that the enter itself makes wakes nobody who would use it. ENOBUFS,
-//!   EMFILE: see the stream and the listener. EBADR (a completion was lost) and anything else: a broken
-//!   invariant, the process is aborted.
+//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream and
+//!   the listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is
+//!   aborted.
+//! - No enter waits if it found an op on the backlog. One that is left there may use the room that the enter
+//!   itself makes, and nobody would be woken for it; to describe one runs foreign code, which may wake tasks.
 //! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`).
 //!
 //! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get
@@ -94,8 +95,6 @@ pub(crate) struct Ring {
     owed: Cell<usize>,
     /// An op is being described, and the room in the submission queue is its own.
     describing: Cell<bool>,
-    /// An op was refused since the last enter, and whoever waited for it was woken.
-    woke: Cell<bool>,
     closing: Cell<bool>,
     lull: lull::Lull,
     reaped: RefCell<Vec<Cqe>>,
@@ -167,7 +166,6 @@ impl Ring {
             in_flight: Cell::new(0),
             owed: Cell::new(0),
             describing: Cell::new(false),
-            woke: Cell::new(false),
             closing: Cell::new(false),
             lull: lull::Lull::default(),
             reaped: RefCell::default(),
@@ -265,11 +263,9 @@ impl Ring {
 
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
     pub(crate) fn enter(&self, wait: Wait) {
-        self.woke.set(false);
-        self.prepare();
-        // Of those who have just been woken the worker knows nothing: it looked at its queues before. And
-        // what is left on the backlog goes out with the next turn at the earliest.
-        let must_turn = self.woke.get() || !self.backlog.borrow().is_empty();
+        // Foreign code may have run, and whom it has woken the worker does not know: it looked at its queues
+        // before. What it has cancelled goes out with the next turn, and so does what is left on the backlog.
+        let must_turn = self.prepare();
         let wait = if must_turn { Wait::No } else { wait };
         if wait != Wait::No {
             self.leases.give_back();
@@ -277,18 +273,18 @@ impl Ring {
         self.enter_backend(wait);
     }
 
-    /// Readies what goes out with the next enter.
-    fn prepare(&self) {
+    /// Readies what goes out with the next enter. Says whether another turn is to follow at once.
+    fn prepare(&self) -> bool {
         if fork::is_child() {
             // What the rings are made of was not inherited.
-            return;
+            return false;
         }
         self.refill_pool();
         if !self.bell_armed.get() {
             self.arm_bell();
         }
         self.repeat_cancels();
-        self.drain_backlog();
+        self.drain_backlog()
     }
 
     fn arm_bell(&self) {

@@ -67,7 +67,6 @@ impl Ring {
         let mut wakers = Vec::new();
         kernels.end(res, Some(self), &mut wakers);
         for waker in wakers {
-            self.woke.set(true);
             contained(|| waker.wake());
         }
     }
@@ -86,16 +85,18 @@ impl Ring {
         !self.describing.get() && self.make_room() && self.backend.borrow_mut().push(sqe)
     }
 
-    /// Gives the queue what waits for room in it.
-    pub(super) fn drain_backlog(&self) {
+    /// Gives the queue what waits for room in it. Says whether there was any.
+    pub(super) fn drain_backlog(&self) -> bool {
+        let mut had_any = false;
         loop {
-            let Some(kernels) = self.backlog.borrow_mut().pop_front() else { return };
+            let Some(kernels) = self.backlog.borrow_mut().pop_front() else { return had_any };
+            had_any = true;
             // Describing it runs foreign code, which may cancel it.
             kernels.set_flight(self, Flight::Fresh);
             if let Err(kernels) = self.try_push(kernels) {
                 kernels.set_flight(self, Flight::Backlogged);
                 self.backlog.borrow_mut().push_front(kernels);
-                return;
+                return true;
             }
         }
     }

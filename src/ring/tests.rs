@@ -104,8 +104,24 @@ fn a_core_does_not_wait_while_an_op_finds_no_room_in_the_submission_queue() {
     assert_eq!(*kernel.enters.borrow(), [Wait::No], "the enter that makes room brings nobody to use it");
     kernel.is_full.set(false);
     ring.enter(Wait::Until(None));
-    assert_eq!(*kernel.enters.borrow(), [Wait::No, Wait::Until(None)]);
+    ring.enter(Wait::Until(None));
+    assert_eq!(*kernel.enters.borrow(), [Wait::No, Wait::No, Wait::Until(None)]);
     assert_eq!(kernel.taken.borrow().iter().filter(|sqe| sqe.opcode == opcode::NOP).count(), 1);
+}
+
+#[test]
+fn a_core_does_not_wait_after_an_op_from_the_backlog_has_woken_somebody() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    kernel.is_full.set(true);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut op = Op::new(Described(move |_: &Ring| waker.wake_by_ref()));
+    assert!(Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    kernel.is_full.set(false);
+    ring.enter(Wait::Until(None));
+    assert!(woken.0.load(Ordering::Relaxed));
+    assert_eq!(*kernel.enters.borrow(), [Wait::No], "the worker looked at its queues before");
 }
 
 #[derive(Default)]
