@@ -9,7 +9,9 @@ use super::{Ring, enter, stub};
 use crate::base::inbox::Inbox;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -309,4 +311,22 @@ fn a_message_in_parts_that_was_cancelled_or_meets_the_end_of_its_ring_goes_on_no
             assert_eq!(Pin::new(&mut op).poll(&mut cx), Poll::Ready(Ok(sum)));
         }
     }
+}
+
+#[test]
+fn a_completion_that_the_kernel_has_lost_ends_the_process() {
+    const CHILD: &str = "RINGWORK_TEST_LOST";
+    if std::env::var_os(CHILD).is_some() {
+        let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        ring.reap(&mut Vec::new());
+        kernel.lost.set(1);
+        ring.reap(&mut Vec::new());
+        return;
+    }
+    let test = "ring::tests::a_completion_that_the_kernel_has_lost_ends_the_process";
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let ended = program.args([test, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{said}");
+    assert!(said.contains("lost a completion"), "{said}");
 }

@@ -186,12 +186,15 @@ impl Backend for Uring {
         }
     }
 
-    fn reap(&mut self, into: &mut Vec<Cqe>) {
-        into.extend(self.ring.completion().map(|cqe| Cqe {
+    fn reap(&mut self, into: &mut Vec<Cqe>) -> u32 {
+        let mut completions = self.ring.completion();
+        into.extend(completions.by_ref().map(|cqe| Cqe {
             user_data: cqe.user_data(),
             res: cqe.result(),
             flags: cqe.flags(),
         }));
+        // The kernel counts here what it drops, and not what it keeps aside (kernel-notes/cq-overflow.md).
+        completions.overflow()
     }
 
     fn register_buffers(&mut self, memory: NonNull<u8>, entries: u16, group: u16) -> io::Result<()> {
