@@ -27,8 +27,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
 
 const NONE: u32 = u32::MAX;
 
@@ -92,16 +92,13 @@ unsafe impl Sync for Origin {}
 // SAFETY: as above; what a head refers to is `Send`.
 unsafe impl Send for Origin {}
 
-/// The message that says "buffers came home". Being delivered is all it does: the turn that follows refills.
+/// The message that says "buffers came home". Being delivered is all it does: the turn that follows refills,
+/// and says whether the next return is to ring, too ([`Origin::fed`]).
 #[derive(Debug)]
-struct Comeback(Weak<Origin>);
+struct Comeback;
 
 impl Deliver for Comeback {
-    fn deliver(parcel: Arc<Parcel<Self>>, _requests: u32) {
-        if let Some(origin) = parcel.value.0.upgrade() {
-            origin.starved.store(false, Ordering::SeqCst);
-        }
-    }
+    fn deliver(_parcel: Arc<Parcel<Self>>, _requests: u32) {}
 
     fn dispose(_parcel: Arc<Parcel<Self>>, _requests: u32) {}
 }
@@ -120,14 +117,14 @@ impl Origin {
         });
         let heads: Box<[_]> = heads.collect();
         let next = heads.iter().map(|_| AtomicU32::new(NONE)).collect();
-        Arc::new_cyclic(|origin| Self {
+        Arc::new(Self {
             _memory: memory,
             heads,
             head: AtomicU32::new(NONE),
             next,
             starved: AtomicBool::new(false),
             home,
-            parcel: Parcel::new(Comeback(Weak::clone(origin))),
+            parcel: Parcel::new(Comeback),
         })
     }
 
