@@ -394,11 +394,13 @@ impl Ring {
     pub(crate) fn close(&self, wakers: &mut Vec<Waker>) {
         self.closing.set(true);
         self.leases.give_back();
-        let waiting = self.backlog.take();
-        for kernels in waiting {
+        loop {
+            // One by one: what the op had may have been the future of another that waits there.
+            let Some(kernels) = self.backlog.borrow_mut().pop_front() else { break };
             kernels.set_flight(self, Flight::Final);
             kernels.end(RES_GONE, Some(self), wakers);
         }
+        self.complete_withdrawn(wakers);
         if !fork::is_child() {
             self.flush();
             // A refused cancel leaves the drain to the deadline; the drain repeats it.

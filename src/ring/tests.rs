@@ -314,6 +314,28 @@ fn a_message_in_parts_that_was_cancelled_or_meets_the_end_of_its_ring_goes_on_no
 }
 
 #[test]
+fn an_op_on_the_backlog_whose_future_another_one_has_ends_with_it_when_the_ring_closes() {
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    kernel.is_full.set(true);
+    let mut cx = Context::from_waker(Waker::noop());
+    let has: Arc<Mutex<Option<Pin<Box<dyn Future<Output = i32> + Send>>>>> = Arc::default();
+    let buffer = Arc::clone(&has);
+    let mut first = Op::new(Described(move |_: &Ring| drop(buffer.lock()))).detach();
+    assert!(Pin::new(&mut first).poll(&mut cx).is_pending());
+    let memory = Arc::new(());
+    let buffer = Arc::clone(&memory);
+    let mut second = Box::pin(Op::new(Described(move |_: &Ring| assert!(Arc::strong_count(&buffer) > 0))));
+    assert!(second.as_mut().poll(&mut cx).is_pending());
+    *has.lock().unwrap() = Some(second);
+    drop((first, has));
+    assert_eq!(ring.in_flight(), 2);
+    ring.close(&mut Vec::new());
+    assert!(ring.drain(Duration::ZERO, &mut Vec::new()));
+    assert_eq!(Arc::strong_count(&memory), 1, "neither is left");
+}
+
+#[test]
 fn a_completion_that_the_kernel_has_lost_ends_the_process() {
     const CHILD: &str = "RINGWORK_TEST_LOST";
     if std::env::var_os(CHILD).is_some() {
