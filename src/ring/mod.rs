@@ -82,6 +82,10 @@ const TAG_CELL: u64 = 0;
 const TAG_CANCEL: u64 = 1;
 const TAG_BELL: u64 = 2;
 
+/// What an op ends with that was cancelled: ECANCELED; EINTR or ERESTARTSYS, which has no name in libc, if a
+/// helper thread was at it (kernel-notes/cancel-and-close.md).
+const ENDED_EARLY: [i32; 3] = [-libc::ECANCELED, -libc::EINTR, -512];
+
 /// One core's ring. Lives on that core's thread.
 pub(crate) struct Ring {
     backend: RefCell<Box<dyn Backend>>,
@@ -345,7 +349,7 @@ impl Ring {
 
     #[inline]
     fn dispatch(&self, mut cqe: Cqe, wakers: &mut Vec<Waker>) {
-        if self.closing.get() && cqe.res == -libc::ECANCELED {
+        if self.closing.get() && ENDED_EARLY.contains(&cqe.res) {
             // Whoever waits outside of the runtime is told why.
             cqe.res = RES_GONE;
         }

@@ -1,9 +1,10 @@
 //! What outlives its runtime: nothing hangs, nothing is lost twice, ops say that it is gone.
 
-use crate::kit::{Event, OnDrop, bounded, echo_server, poll_once, runtime, wait_for};
+use crate::kit::process::{alone, make_fifo};
+use crate::kit::{Event, Folder, OnDrop, bounded, echo_server, poll_once, runtime, wait_for};
 use futures_executor::block_on;
 use ringwork::buf::PooledBuf;
-use ringwork::fs::File;
+use ringwork::fs::{File, OpenOptions};
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::{Handle, Runtime};
 use ringwork::time::{Duration, sleep};
@@ -298,6 +299,31 @@ fn an_accept_in_flight_on_a_plain_thread_ends_with_an_error() {
         wait_for("the accept", || runtime.handle().metrics().cores[0].in_flight > 0);
         drop(runtime);
         assert!(accepting.join().unwrap().is_err());
+    });
+}
+
+/// It is interrupted on a helper thread of the kernel's, which is not what its caller is told.
+#[test]
+fn an_open_that_waits_on_a_plain_thread_is_told_when_the_runtime_goes() {
+    alone(|| {
+        bounded(|| {
+            let runtime = runtime(1);
+            let folder = Folder::new();
+            let fifo = folder.join("fifo");
+            make_fifo(&fifo);
+            let handle = runtime.handle().clone();
+            let opening = thread::spawn(move || {
+                handle.block_on(async { OpenOptions::new().write(true).open(&fifo).await.unwrap_err() })
+            });
+            let mut seen = 0;
+            wait_for("the open to wait", || {
+                let waits = runtime.handle().metrics().cores[0].in_flight > 0;
+                seen = if waits { seen + 1 } else { 0 };
+                seen > 20
+            });
+            drop(runtime);
+            assert_gone("the open", opening.join().unwrap());
+        });
     });
 }
 
