@@ -188,9 +188,11 @@ impl<B: IoBuf> Future for WriteAt<'_, B> {
                 return Poll::Ready((Err(stopped(why)), buf));
             }
             let (file, offset) = (this.file, this.offset);
+            // It asks the buffer, which may be foreign code: before the file is in use.
+            let from = Outward::new(buf);
             this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Write {
                 fd: begin_use(ring, file),
-                from: Outward::new(buf),
+                from,
                 offset,
             }));
         }

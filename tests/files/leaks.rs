@@ -3,6 +3,7 @@
 use crate::kit::Folder;
 use crate::kit::process::{alone, descriptors, make_fifo};
 use crate::kit::{bounded, poll_once, runtime, wait_for};
+use ringwork::buf::IoBuf;
 use ringwork::fs::{Dir, File, OpenOptions};
 use ringwork::runtime::Runtime;
 use ringwork::time::{Duration, sleep};
@@ -169,5 +170,33 @@ fn a_dropped_read_writes_into_nobodys_memory() {
             }
         });
         runtime.block_on(task).unwrap();
+    });
+}
+
+/// A buffer that does not say how long it is.
+struct NoLength;
+
+// SAFETY: nobody is told that there are bytes.
+unsafe impl IoBuf for NoLength {
+    fn as_ptr(&self) -> *const u8 {
+        std::ptr::NonNull::dangling().as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        panic!("the buffer's own")
+    }
+}
+
+#[test]
+fn a_file_closes_although_a_buffer_of_a_write_has_panicked() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let path = folder.join("file");
+            let task = runtime.spawn(async move {
+                let file = File::create(path).await.unwrap();
+                file.write_at(NoLength, 0).await.0.unwrap();
+            });
+            assert!(runtime.block_on(task).unwrap_err().is_panic());
+        });
     });
 }
