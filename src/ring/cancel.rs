@@ -101,7 +101,7 @@ impl Ring {
     pub(super) fn complete_withdrawn(&self, wakers: &mut Vec<Waker>) {
         let withdrawn = std::mem::take(&mut self.cancels.borrow_mut().withdrawn);
         for kernels in withdrawn {
-            kernels.end(-libc::ECANCELED, Some(self), wakers);
+            self.end(kernels, -libc::ECANCELED, wakers);
         }
     }
 

@@ -355,20 +355,24 @@ impl Ring {
         }
         match cqe.user_data & TAG_MASK {
             TAG_CELL => {
-                #[cfg(feature = "tracing")]
-                self.watch.has_result(cqe);
                 // SAFETY: only `try_push` gives cells to the kernel, each with the kernel's hold, which is
                 // used up below, at the final CQE and not before.
                 let kernels = unsafe { KernelRef::from_user_data(cqe.user_data) };
                 if cqe.more() {
+                    #[cfg(feature = "tracing")]
+                    self.watch.progressed(cqe);
                     kernels.progress(cqe, self, wakers);
                     return kernels.stay();
                 }
                 kernels.set_flight(self, Flight::Final);
                 self.in_flight.set(self.in_flight.get() - 1);
                 if let Some(again) = kernels.complete(cqe, Some(self), wakers) {
-                    self.go_on(again, wakers);
+                    #[cfg(feature = "tracing")]
+                    self.watch.progressed(cqe);
+                    return self.go_on(again, wakers);
                 }
+                #[cfg(feature = "tracing")]
+                self.watch.completed(cqe);
             }
             TAG_BELL => self.bell_armed.set(cqe.more() && self.bell_armed.get()),
             tag => debug_assert_eq!(tag, TAG_CANCEL, "no other tag is ever submitted"),
@@ -380,7 +384,7 @@ impl Ring {
     fn go_on(&self, kernels: KernelRef, wakers: &mut Vec<Waker>) {
         let cancelled = || self.is_cancelled(&kernels).then_some(-libc::ECANCELED);
         match self.refusal().or_else(cancelled) {
-            Some(res) => kernels.end(res, Some(self), wakers),
+            Some(res) => self.end(kernels, res, wakers),
             None => {
                 kernels.set_flight(self, Flight::Fresh);
                 self.submit(kernels);
@@ -402,7 +406,7 @@ impl Ring {
             // One by one: what the op had may have been the future of another that waits there.
             let Some(kernels) = self.backlog.borrow_mut().pop_front() else { break };
             kernels.set_flight(self, Flight::Final);
-            kernels.end(RES_GONE, Some(self), wakers);
+            self.end(kernels, RES_GONE, wakers);
         }
         self.complete_withdrawn(wakers);
         if !fork::is_child() {

@@ -10,7 +10,10 @@
 use super::Ring;
 use super::cell::{Flight, KernelRef};
 use crate::base::guard::{broken, contained};
+#[cfg(feature = "tracing")]
+use crate::sys::sqe::Cqe;
 use crate::sys::sqe::{Sqe, opcode};
+use std::task::Waker;
 
 impl Ring {
     /// Takes an op: into the submission queue, or onto the backlog.
@@ -65,10 +68,18 @@ impl Ring {
     fn refuse(&self, kernels: KernelRef, res: i32) {
         kernels.set_flight(self, Flight::Final);
         let mut wakers = Vec::new();
-        kernels.end(res, Some(self), &mut wakers);
+        self.end(kernels, res, &mut wakers);
         for waker in wakers {
             contained(|| waker.wake());
         }
+    }
+
+    /// Completes an op with a result that is none of the kernel's.
+    pub(super) fn end(&self, kernels: KernelRef, res: i32, wakers: &mut Vec<Waker>) {
+        // The kernel may have had a part of it.
+        #[cfg(feature = "tracing")]
+        self.watch.completed(Cqe { user_data: kernels.user_data(), ..Cqe::made_up(res) });
+        kernels.end(res, Some(self), wakers);
     }
 
     #[inline]

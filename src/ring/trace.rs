@@ -7,12 +7,13 @@
 //! | message | when | fields |
 //! |---|---|---|
 //! | `submitted` | the entry is in the submission queue | `op`, `op.id`, `fd` |
-//! | `progressed` | a multishot has given a result and goes on | the same, `result` or `error`, `us` |
-//! | `completed` | the final result is there | the same |
+//! | `progressed` | a result is there, and the op goes on | the same, `result` or `error`, `us` |
+//! | `completed` | the last result is there | the same |
 //!
 //! `op` is the kernel's name without `IORING_OP_`, `op.id` a number that no other op has while this one is in
 //! flight, `fd` the descriptor if the op has one, `result` what the op gives (bytes, or a descriptor),
-//! `error` what it fails with, `us` the microseconds since it was submitted.
+//! `error` what it fails with, `us` the microseconds since it was submitted. What goes on is a multishot,
+//! or a message of which another part is submitted.
 //!
 //! An op that its own task submits is heard inside that task's span. It is done in the core's loop, outside
 //! of all spans and before anybody is woken: its events are joined by `op.id`. What no ring sees has no
@@ -53,11 +54,21 @@ impl Watch {
         }
     }
 
-    /// A result has come, and may be the last.
+    /// A result has come that is not the op's last.
     #[inline]
-    pub(super) fn has_result(&self, cqe: Cqe) {
+    pub(super) fn progressed(&self, cqe: Cqe) {
         if !self.known.borrow().is_empty() {
-            self.tell(cqe);
+            let known = self.known.borrow().get(&cqe.user_data).copied();
+            self.tell(cqe, known, "progressed");
+        }
+    }
+
+    /// The op's last result has come.
+    #[inline]
+    pub(super) fn completed(&self, cqe: Cqe) {
+        if !self.known.borrow().is_empty() {
+            let known = self.known.borrow_mut().remove(&cqe.user_data);
+            self.tell(cqe, known, "completed");
         }
     }
 
@@ -77,19 +88,13 @@ impl Watch {
     }
 
     #[cold]
-    fn tell(&self, cqe: Cqe) {
-        let known = if cqe.more() {
-            self.known.borrow().get(&cqe.user_data).copied()
-        } else {
-            self.known.borrow_mut().remove(&cqe.user_data)
-        };
+    fn tell(&self, cqe: Cqe, known: Option<Known>, message: &str) {
         let Some(Known { op, fd, since }) = known else { return };
         let us = since.elapsed().as_micros() as u64;
         let (result, error) = match cqe.result() {
             Ok(result) => (Some(result), None),
             Err(error) => (None, Some(field::display(error))),
         };
-        let message = if cqe.more() { "progressed" } else { "completed" };
         contained(|| {
             tracing::trace!(
                 target: "ringwork::op", op, op.id = cqe.user_data, fd, result, error, us, "{message}"

@@ -149,3 +149,29 @@ fn a_multishot_tells_each_result_and_its_end() {
     assert_eq!(story.last().unwrap().field("message"), "completed");
     assert_ne!(story.last().unwrap().field("error"), "", "the listener was closed");
 }
+
+#[test]
+fn a_message_in_parts_tells_each_part_and_one_end() {
+    capture();
+    let task = Builder::new().name("sends much");
+    runtime(1).run_main(move || async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let sending = task.spawn(async move { client.send_all(vec![7; 1 << 20]).await.0 });
+        while !server.recv_pooled().await.unwrap().is_empty() {}
+        sending.await.unwrap().unwrap();
+    });
+    let begun = begun_in("sends much", "SEND");
+    let story = story(&begun[0]);
+    let messages: Vec<&str> = story.iter().map(|told| told.field("message")).collect();
+    let (last, parts) = messages.split_last().unwrap();
+    assert_eq!(*last, "completed");
+    assert!(parts.len() >= 4, "{messages:?}");
+    assert!(
+        parts.chunks(2).all(|part| part == ["submitted", "progressed"] || part == ["submitted"]),
+        "{messages:?}"
+    );
+    let moved = story.iter().filter_map(|told| told.field("result").parse::<usize>().ok());
+    assert_eq!(moved.sum::<usize>(), 1 << 20);
+}
