@@ -29,7 +29,8 @@ use std::ops::{Bound, RangeBounds};
 /// # Safety
 /// - `as_ptr` points at `len()` initialised bytes.
 /// - That stays true, and each method gives the same answer, while the value is neither touched through
-///   `&mut` nor moved; if the bytes are not inside the value itself, also when it is moved.
+///   `&mut` nor moved; if the bytes are not inside the value itself, also when it is moved. A move changes no
+///   length in any case.
 #[diagnostic::on_unimplemented(
     note = "buffers are handed over and come back with the result: pass a `Vec` or an array by value",
     note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
@@ -46,7 +47,7 @@ pub unsafe trait IoBuf: Send + Sized + 'static {
         self.len() == 0
     }
 
-    /// The index under which this buffer is registered with every ring, if it is.
+    /// Reserved for the index under which this buffer is registered with every ring. Nothing asks for it yet.
     fn registered_index(&self) -> Option<u16> {
         None
     }
@@ -80,7 +81,8 @@ pub unsafe trait IoBuf: Send + Sized + 'static {
 /// # Safety
 /// - `as_mut_ptr` points at `capacity()` writable bytes, the same as `as_ptr`, of which the first `len()` are
 ///   initialised, and `fill_from() <= len() <= capacity()`.
-/// - Stability as for [`IoBuf`]. `as_mut_ptr` changes no answer, `assume_init` makes `len()` no smaller.
+/// - Stability as for [`IoBuf`]; a move changes neither `capacity()` nor `fill_from()`. `as_mut_ptr` changes no
+///   answer, `assume_init` makes `len()` no smaller.
 #[diagnostic::on_unimplemented(
     note = "buffers are handed over and come back with the result: pass `Vec::with_capacity(n)` or an array",
     note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"
