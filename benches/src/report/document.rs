@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::columns::Reading;
 use super::targets::Verdict;
-use super::{Measured, machine, readings};
+use super::{Measured, machine, readings, remarks};
 use crate::args;
 use crate::bench::{Outcome, Settings};
 use crate::stats::{median, ratio};
@@ -88,6 +88,7 @@ fn peer(measured: &Measured, outcome: &Outcome) -> Value {
         "peer": outcome.peer,
         "failure": outcome.failure,
         "skipped": outcome.skipped,
+        "remarks": remarks::of(&measured.layout, outcome),
         "medians": medians,
         "values": values.map(|(what, list)| (what.to_owned(), list)).collect::<Map<_, _>>(),
         "ratios": ratios.map(|(what, map)| (what.to_owned(), map.into())).collect::<Map<_, _>>(),

@@ -7,20 +7,15 @@ pub(crate) mod document;
 pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod plots;
+pub(crate) mod remarks;
 pub(crate) mod targets;
 
 use columns::{APART, Layout, Reading};
 
 use crate::bench::Outcome;
 use crate::said::say;
-use crate::sample::Sample;
 use crate::stats::{median, ratio};
 use crate::workloads::Workload;
-
-/// Above this share the load generator may be what limits the throughput.
-const LOAD_LIMIT: f64 = 95.0;
-/// Above this share somebody else's work has disturbed the readings.
-const OTHERS_LIMIT: f64 = 3.0;
 
 /// One workload that has been measured.
 pub(crate) struct Measured {
@@ -131,19 +126,8 @@ fn print_remarks(measured: &Measured) {
         if let Some(failure) = &outcome.failure {
             say!("{peer}: failed: {failure}");
         }
-        let share = |reading: Reading| median(readings(outcome, reading));
-        let load = share(|s| s.load_percent().unwrap_or(0.0));
-        let (server, others) = (share(Sample::server_percent), share(Sample::others_percent));
-        if measured.layout.is_timed() && others > OTHERS_LIMIT {
-            say!("{peer}: others used {others:.0} % of the server's CPU: measure on a quiet machine");
-        }
-        // A generator that never sleeps is busy by design; of two, on the server's CPUs, neither is alone.
-        let is_in_turns = measured.layout.is_closed_loop;
-        if is_in_turns && load > LOAD_LIMIT && server < LOAD_LIMIT {
-            say!(
-                "{peer}: the load generator was busy {load:.0} % of the time and the server only \
-                 {server:.0} %: its throughput is a lower bound"
-            );
+        for remark in remarks::of(&measured.layout, outcome) {
+            say!("{peer}: {}", remark.said());
         }
     }
 }

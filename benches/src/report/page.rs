@@ -1,6 +1,7 @@
 //! A run as a page of Markdown, made from its JSON: machine, command and settings, a table for each group of
-//! workloads with a row for every peer, and the goals. What the tables on the terminal show is on the page,
-//! but for ratios of other peers to each other. Nothing on it is written by hand, measured or judged here.
+//! workloads with a row for every peer, the remarks on what disturbed or limited them, and the goals. What the
+//! terminal shows is on the page, but for ratios of other peers to each other. Nothing on it is written by
+//! hand, measured or judged here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,6 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::columns::{APART, OURS};
+use super::remarks::{self, Remark};
 use super::targets::{self, NOT_WORSE, Verdict};
 use super::{document, number};
 use crate::bench::Apart;
@@ -45,6 +47,7 @@ struct Peer {
     peer: String,
     failure: Option<String>,
     skipped: Option<String>,
+    remarks: Vec<Remark>,
     /// What is not a number is null in JSON.
     medians: BTreeMap<String, Option<f64>>,
     ratios: BTreeMap<String, BTreeMap<String, Interval>>,
@@ -82,6 +85,7 @@ fn page(run: &Run) -> String {
             }
             page.push('\n');
             page += &markdown(&without_empty_columns(table(alike)));
+            page += &remarked(alike);
         }
     }
     let losses = losses(run);
@@ -96,6 +100,19 @@ fn page(run: &Run) -> String {
         page += &format!("\n{}.\n", targets::summary(&run.verdicts));
     }
     page
+}
+
+/// What is to be said about these workloads: a list below their table.
+fn remarked(workloads: &[Workload]) -> String {
+    let mut list = String::new();
+    for workload in workloads {
+        let peers: Vec<(&str, &[Remark])> =
+            workload.peers.iter().map(|peer| (peer.peer.as_str(), &peer.remarks[..])).collect();
+        for line in remarks::lines(&peers) {
+            list += &format!("- `{}`: {line}\n", workload.name);
+        }
+    }
+    if list.is_empty() { list } else { format!("\n{list}") }
 }
 
 /// Every ratio to somebody else's program that the run has shown to be a loss.
@@ -231,7 +248,7 @@ mod tests {
 
     fn peer(name: &str, cpu: Option<f64>, ratios: Value) -> Value {
         json!({
-            "peer": name, "failure": null, "skipped": null,
+            "peer": name, "failure": null, "skipped": null, "remarks": [],
             "medians": { "CPU µs/op": cpu, "waits/op": null }, "ratios": { "CPU per op": ratios },
             "apart": { "allocations": 0.0, "heap_kib": null, "syscalls": null },
         })
@@ -256,7 +273,7 @@ mod tests {
         };
         let floor = peer("floor", Some(3.0), json!({}));
         let verdict = json!({ "workload": "echo", "metric": "CPU per op", "peer": "floor", "bound": 1.04,
-            "ratio": interval, "finding": "met" });
+            "ratio": interval, "finding": "met", "others_busy": true });
         let workloads = json!([
             workload("echo", vec![floor.clone(), smol, peer("go", None, json!({})), haproxy, ours]),
             workload("echo-all", vec![floor]),
@@ -293,8 +310,27 @@ mod tests {
             "Linux 6.18, 2 CPUs; 2026-11-26. 5 rounds of 1.50 s",
             "-- compare --rounds 5\n```",
             "- commit: abc\n",
-            "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met |",
-            "\n1 met (0 by the median, 0 by an end), 0 not met, 0 void (0 missed).\n",
+            "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met, others busy |",
+            "\n1 met (0 by the median, 0 by an end), 0 not met, 0 void (0 missed); others were busy beside 1 of \
+             them.\n",
+        ] {
+            assert!(page.contains(text), "{text} is missing in {page}");
+        }
+    }
+
+    #[test]
+    fn the_page_says_what_disturbed_or_limited_its_rows_as_the_terminal_does() {
+        let mut run = run();
+        let quiet = page(&run);
+        assert!(!quiet.contains("not quiet") && !quiet.contains("lower bound"), "{quiet}");
+        run.workloads[0].peers[0].remarks = vec![Remark::OthersBusy { others: 6.6 }];
+        run.workloads[0].peers[4].remarks =
+            vec![Remark::OthersBusy { others: 4.0 }, Remark::LowerBound { load: 99.0, server: 90.0 }];
+        let page = page(&run);
+        for text in [
+            "- `echo`: the machine was not quiet, others used more than 3 % of the server's CPU: floor 7 %, \
+             ringwork 4 %\n",
+            "(load / server): ringwork 99 / 90 %\n",
         ] {
             assert!(page.contains(text), "{text} is missing in {page}");
         }

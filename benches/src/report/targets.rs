@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::columns::OURS;
-use super::{Measured, readings};
+use super::{Measured, readings, remarks};
 use crate::bench::Outcome;
 use crate::said::say;
 use crate::sample::P99_OF_A_TENTH;
@@ -150,6 +150,8 @@ pub(crate) struct Verdict {
     /// Of ringwork to the peer; without a peer, three times the number itself.
     pub(crate) ratio: Ratio,
     pub(crate) finding: Finding,
+    /// The readings of ringwork or of the peer were disturbed by others.
+    pub(crate) others_busy: bool,
 }
 
 /// What `measured` says about every goal whose workload and peers took part.
@@ -167,7 +169,7 @@ pub(crate) fn judge(measured: &[Measured]) -> Vec<Verdict> {
 
 fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) {
     let Some(ours) = workload.peer(OURS) else { return };
-    let mut say = |peer: &str, ratio: Ratio, finding| {
+    let mut say = |peer: &str, ratio: Ratio, finding, others_busy| {
         verdicts.push(Verdict {
             workload: workload.name.clone(),
             metric: target.metric.to_owned(),
@@ -175,13 +177,14 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
             bound: target.bound,
             ratio,
             finding,
+            others_busy,
         });
     };
     if let To::Nothing = target.to {
         let counted = [OURS, OUR_CALLS].iter().find_map(|peer| workload.peer(peer)?.apart.allocations);
         if let Some(value) = counted {
             let finding = if value <= target.bound { Finding::Met } else { Finding::NotMet };
-            say("-", Ratio { median: value, low: value, high: value }, finding);
+            say("-", Ratio { median: value, low: value, high: value }, finding, false);
         }
         return;
     }
@@ -202,7 +205,9 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
         let found = ratio(&values(ours), &values(peer));
         let floor = workload.peer("floor").map(|floor| ratio(&values(floor), &values(peer)).median);
         if !found.median.is_nan() {
-            say(peer.peer, found, weigh(target.bound, found, floor));
+            let others_busy =
+                [ours, peer].iter().any(|outcome| remarks::is_disturbed(&workload.layout, outcome));
+            say(peer.peer, found, weigh(target.bound, found, floor), others_busy);
         }
     }
 }
@@ -273,7 +278,8 @@ pub(crate) fn print(verdicts: &[Verdict]) {
 
 /// What one must know to read the list.
 pub(crate) const LEGEND: &str = "ringwork / peer; met if the interval reaches the bound, by the median or \
-     by an end if not all of it does; void if the floor is too near, missed if the whole interval is beyond";
+     by an end if not all of it does; void if the floor is too near, missed if the whole interval is beyond; \
+     others busy: beside ringwork or the peer others used so much of the server's CPU that a remark says so";
 
 /// The list of verdicts, its headings first.
 pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
@@ -283,9 +289,10 @@ pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
             "-" => format!("{:.4}", verdict.ratio.median),
             _ => verdict.ratio.to_string(),
         };
-        let word = Word::of(verdict).said();
-        let cells = [&verdict.workload, &verdict.metric, &verdict.peer, &bound(verdict), &found, word];
-        rows.push(cells.map(str::to_owned).to_vec());
+        let busy = if verdict.others_busy { ", others busy" } else { "" };
+        let word = format!("{}{busy}", Word::of(verdict).said());
+        let cells = [&verdict.workload, &verdict.metric, &verdict.peer, &bound(verdict), &found, &word];
+        rows.push(cells.map(String::to_owned).to_vec());
     }
     rows
 }
@@ -295,8 +302,10 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     let count = |word| verdicts.iter().filter(|verdict| Word::of(verdict) == word).count();
     let (whole, median, end) = (count(Word::Met), count(Word::MetByMedian), count(Word::MetByEnd));
     let (void, missed) = (count(Word::Void), count(Word::VoidAndMissed));
+    let busy = verdicts.iter().filter(|verdict| verdict.others_busy).count();
     format!(
-        "{} met ({median} by the median, {end} by an end), {} not met, {} void ({missed} missed)",
+        "{} met ({median} by the median, {end} by an end), {} not met, {} void ({missed} missed); others were \
+         busy beside {busy} of them",
         whole + median + end,
         count(Word::NotMet),
         void + missed,
@@ -342,7 +351,8 @@ mod tests {
         let said = |low, high, finding| {
             let ratio = interval(low, high);
             let [workload, metric, peer] = ["echo", "CPU per op", "tokio"].map(str::to_owned);
-            Word::of(&Verdict { workload, metric, peer, bound: 1.00, ratio, finding }).said()
+            Word::of(&Verdict { workload, metric, peer, bound: 1.00, ratio, finding, others_busy: false })
+                .said()
         };
         assert_eq!(said(0.90, 1.02, Finding::Met), "met");
         assert_eq!(said(0.90, 1.03, Finding::Met), "met by the median");
