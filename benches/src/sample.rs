@@ -25,7 +25,7 @@ pub(crate) struct Sample {
     pub(crate) switches: u64,
     /// The part of them in which a thread had nothing to do.
     pub(crate) voluntary: u64,
-    /// Busy time of the measured process's CPUs, whoever used them.
+    /// Busy time of the measured process's CPUs, whoever used them but load generators on them.
     pub(crate) busy_ns: u64,
     /// The part of it in soft interrupts, whomever the kernel charged with them.
     pub(crate) softirq_ns: u64,
@@ -242,6 +242,11 @@ impl Sample {
         self.per_op(self.cpu_ns)
     }
 
+    /// What server, load generators and others used of the CPUs that they share; not a number without a load.
+    pub(crate) fn machine_ns_per_op(&self) -> f64 {
+        self.load_cpu_ns.map_or(f64::NAN, |load| self.per_op(self.busy_ns.max(self.cpu_ns) + load))
+    }
+
     pub(crate) fn switches_per_op(&self) -> f64 {
         self.per_op(self.switches)
     }
@@ -280,5 +285,23 @@ impl Sample {
     /// Share of one CPU that the load generators used, in percent.
     pub(crate) fn load_percent(&self) -> Option<f64> {
         self.load_cpu_ns.map(|ns| ns as f64 * 100.0 / self.wall_ns.max(1) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::latencies;
+
+    #[test]
+    fn what_the_generators_use_is_the_machines_and_not_the_servers() {
+        let used = Usage { cpu_ns: 500, busy_ns: 600, cpus: 2, ..Usage::default() };
+        let mut sample = Sample::new(10, Duration::from_nanos(1000), used, &latencies());
+        assert!(sample.machine_ns_per_op().is_nan());
+        sample.load_cpu_ns = Some(900);
+        assert_eq!((sample.cpu_ns_per_op(), sample.machine_ns_per_op()), (50.0, 150.0));
+        // The kernel's idle time comes in steps of 10 ms, the CPU time of a process does not.
+        sample.busy_ns = 300;
+        assert_eq!(sample.machine_ns_per_op(), 140.0);
     }
 }

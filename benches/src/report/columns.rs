@@ -56,6 +56,24 @@ const CPU_NS: Column = ("CPU ns/op", Sample::cpu_ns_per_op, 1);
 const SERVING_COLUMNS: &[Column] =
     &[CPU_US, USER_US, SYS_US, OPS, P50, P99, P999, SWITCHES, WAITS, RSS, SERVER, OTHERS, LOAD];
 
+/// Of servers that share their CPUs with the load.
+const SHARED_COLUMNS: &[Column] = &[
+    CPU_US,
+    USER_US,
+    SYS_US,
+    ("machine CPU µs/op", |s| MACHINE_PER_OP.1(s) / 1e3, 2),
+    OPS,
+    P50,
+    P99,
+    P999,
+    SWITCHES,
+    WAITS,
+    RSS,
+    SERVER,
+    OTHERS,
+    LOAD,
+];
+
 /// Of servers below saturation.
 const OPEN_COLUMNS: &[Column] =
     &[CPU_US, USER_US, SYS_US, OPS, P50, TENTH, P99, P999, SWITCHES, WAITS, RSS, SERVER, OTHERS, LOAD];
@@ -193,6 +211,10 @@ const P999_RATIO: Cost = ("p99.9", P999.1, Unit::Micros);
 /// for.
 const BUSY_PER_OP: Cost = ("busy CPU per op", |s| s.per_op(s.busy_ns), Unit::Nanos);
 
+/// What the server, the generators beside it and everybody else used of their CPUs: a server that leaves its
+/// work to its clients gains nothing here.
+const MACHINE_PER_OP: Cost = ("CPU of the machine per op", Sample::machine_ns_per_op, Unit::Nanos);
+
 /// Of servers and readers.
 pub(crate) const SERVING: Layout =
     Layout { columns: SERVING_COLUMNS, ratios: &[CPU_PER_OP, P50_RATIO, P99_RATIO], is_closed_loop: true };
@@ -210,7 +232,7 @@ pub(crate) const OPEN: Layout = Layout {
 
 /// Of servers that share their CPUs with the load.
 pub(crate) const SHARED_CPUS: Layout =
-    Layout { columns: SERVING_COLUMNS, ratios: &[CPU_PER_OP], is_closed_loop: false };
+    Layout { columns: SHARED_COLUMNS, ratios: &[CPU_PER_OP, MACHINE_PER_OP], is_closed_loop: false };
 
 /// Of operations of a scheduler.
 pub(crate) const SCHEDULING: Layout =
