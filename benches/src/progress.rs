@@ -38,6 +38,15 @@ pub(crate) fn show(what: &str) {
     }
 }
 
+/// Something that takes long and is no turn begins.
+pub(crate) fn step(what: &str) {
+    if io::stderr().is_terminal() {
+        show(what);
+    } else {
+        let _ = writeln!(io::stderr(), "{what}");
+    }
+}
+
 /// A turn is over.
 pub(crate) fn done(what: &str) {
     if let Some(run) = lock().as_mut() {

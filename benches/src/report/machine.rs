@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use super::commit;
+
 /// Packages whose versions matter.
 const PACKAGES: [&str; 7] = ["compio", "glommio", "io-uring", "monoio", "ringwork", "smol", "tokio"];
 /// Programs of others, and how they are asked for their version.
@@ -109,15 +111,15 @@ fn turbo() -> String {
     }
 }
 
-/// The commit of the source this was built from, with a word if files have been changed since.
+/// The commit of the sources this was built from, and that of the tree if it is at another now: the programs
+/// that are built when a run begins are of the tree.
 fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(args).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(hash) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|list| !list.is_empty());
-    if changed { format!("{hash}, changed") } else { hash }
+    let built = env!("RINGWORK_BENCH_COMMIT");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    match commit::of(Path::new(root)) {
+        now if now == built || now == "unknown" => built.to_owned(),
+        now => format!("{built} when this was built, {now} in the tree now"),
+    }
 }
 
 /// `name version` of each package that matters, out of a lock file.

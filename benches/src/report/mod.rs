@@ -2,6 +2,7 @@
 //! plots for a slide, all from the same outcomes. This file draws the tables.
 
 pub(crate) mod columns;
+pub(crate) mod commit;
 pub(crate) mod diff;
 pub(crate) mod document;
 pub(crate) mod machine;
