@@ -39,7 +39,8 @@ use bench::{Bench, Settings};
 use meter::Times;
 use plan::Plan;
 use programs::{PEERS, PROGRAMS, Program};
-use report::{Measured, diff, document, machine, page, plots, targets};
+use report::document::Document;
+use report::{Measured, diff, machine, page, plots, targets};
 use said::say;
 use workloads::Workload;
 
@@ -149,8 +150,10 @@ impl Args {
 fn compare(args: &Args) -> Fallible<()> {
     let mut bench = Bench::new(args.settings()?)?;
     let Settings { rounds, times, .. } = bench.settings;
-    let record = machine::record();
     let workloads = args.workloads()?;
+    let document = args.json.as_ref().map(|path| Document::new(path, &bench.settings, workloads.len()));
+    let document = document.transpose()?;
+    args.plots.as_deref().map(plots::prepare).transpose()?;
     say!("{}; {rounds} rounds of {:.1} s", machine::line(), times.measure.as_secs_f64());
     if args.quick && args.only.is_none() {
         let names: Vec<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
@@ -168,13 +171,12 @@ fn compare(args: &Args) -> Fallible<()> {
         progress::clear();
         progress::over(peers.len() * rounds);
         all.push(Measured::new(workload, outcomes));
+        if let Some(document) = &document {
+            document.write(&all, &targets::judge(&all))?;
+        }
         report::print(all.last().expect("just pushed"));
     }
-    let verdicts = targets::judge(&all);
-    targets::print(&verdicts);
-    if let Some(path) = &args.json {
-        document::write(path, &bench.settings, &record, &all, &verdicts)?;
-    }
+    targets::print(&targets::judge(&all));
     if let Some(folder) = &args.plots {
         let drawn = plots::draw(folder, &all, &machine::line())?;
         say!("{drawn} plots in {}", folder.display());

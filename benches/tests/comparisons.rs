@@ -1,7 +1,8 @@
 //! Every workload runs with every peer, and what a run leaves behind can be read, compared and drawn.
 
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 /// Peers of every workload that need nothing but this package.
 #[cfg(feature = "ringwork")]
@@ -298,4 +299,48 @@ fn unknown_names_are_one_clear_line() {
         assert!(!output.status.success() && text.contains("nothing"), "{args:?}: {text}");
         assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
     }
+}
+
+#[test]
+fn what_cannot_be_written_in_the_end_is_refused_before_the_first_turn() {
+    let missing = std::env::temp_dir().join(format!("ringwork-bench-{}-missing", std::process::id()));
+    let file = std::env::temp_dir().join(format!("ringwork-bench-{}-file", std::process::id()));
+    fs::write(&file, "").expect("a file for a folder");
+    let short = ["--only", "yield", "--peers", "tokio", "--rounds", "1", "--warm", "5", "--measure", "20"];
+    for (option, path) in [
+        ("--json", missing.join("run.json")),
+        ("--json", std::env::temp_dir()),
+        ("--plots", file.join("plots")),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"));
+        let output = command.arg("compare").args(short).arg(option).arg(&path).output().expect("it starts");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(path.to_str().expect("plain")), "{path:?}: {text}");
+        assert!(!text.contains("round 1/1"), "{text}");
+    }
+    fs::remove_file(&file).expect("it was ours");
+}
+
+#[test]
+fn what_was_measured_is_kept_when_a_run_is_killed() {
+    let json = std::env::temp_dir().join(format!("ringwork-bench-{}-killed.json", std::process::id()));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_ringwork-bench"))
+        .args(["compare", "--only", "yield,spawn-join", "--peers", "tokio", "--rounds", "40", "--warm", "5"])
+        .args(["--measure", "20", "--json"])
+        .arg(&json)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the harness starts");
+    let mut lines = BufReader::new(run.stdout.take().expect("asked for")).lines().map_while(Result::ok);
+    let has_table = lines.any(|line| line.starts_with("spawn-join: "));
+    run.kill().expect("it is ours");
+    run.wait().expect("it has ended");
+    assert!(has_table);
+    let text = fs::read_to_string(&json).expect("it was written after the first workload");
+    fs::remove_file(&json).expect("it was ours");
+    let document: serde_json::Value = serde_json::from_str(&text).expect("whole JSON");
+    assert_eq!(document["planned"], 2);
+    assert_eq!(document["workloads"][0]["name"], "spawn-join");
+    assert_eq!(document["workloads"][0]["peers"][0]["samples"].as_array().map(Vec::len), Some(40));
 }

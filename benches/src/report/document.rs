@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -18,31 +18,72 @@ use crate::stats::{median, ratio};
 /// Changes when a reader of the document has to.
 const FORMAT: u64 = 2;
 
-/// Writes everything with what one must know about the machine: its `record` is of before the first turn, for
-/// sources may change while a long run goes on.
-pub(crate) fn write(
-    path: &Path,
-    settings: &Settings,
-    record: &BTreeMap<&'static str, String>,
-    measured: &[Measured],
-    verdicts: &[Verdict],
-) -> io::Result<()> {
-    let document = json!({
-        "format": FORMAT,
-        "machine": machine::line(),
-        "record": record,
-        "date": machine::date(),
-        "command": args::command_line(),
-        "rounds": settings.rounds,
-        "warm_ms": settings.times.warm.as_millis() as u64,
-        "measure_ms": settings.times.measure.as_millis() as u64,
-        "workloads": measured.iter().map(workload).collect::<Vec<_>>(),
-        "verdicts": verdicts,
-    });
-    fs::write(path, serde_json::to_string_pretty(&document)? + "\n")
+/// The file of a run, written anew after each workload: what ends a run early leaves what was measured.
+pub(crate) struct Document {
+    path: PathBuf,
+    settings: Settings,
+    /// Of before the first turn, for sources may change while a long run goes on.
+    record: BTreeMap<&'static str, String>,
+    /// Workloads that the run is to measure.
+    planned: usize,
 }
 
-/// Reads what [`write()`] has written.
+impl Document {
+    /// The document at `path`, which is not touched yet, but can be written.
+    pub(crate) fn new(path: &Path, settings: &Settings, planned: usize) -> io::Result<Document> {
+        let document = Document {
+            path: path.to_owned(),
+            settings: settings.clone(),
+            record: machine::record(),
+            planned,
+        };
+        // What takes its place in the end would do away with a device or a pipe.
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(document.failed("it is there and is no file"));
+        }
+        let part = document.part();
+        fs::File::create(&part)
+            .and_then(|_| fs::remove_file(&part))
+            .map_err(|error| document.failed(error))?;
+        Ok(document)
+    }
+
+    /// Writes all that has been `measured`, with what one must know about the machine. At every moment there
+    /// is one whole document at its path, this one or the one before.
+    pub(crate) fn write(&self, measured: &[Measured], verdicts: &[Verdict]) -> io::Result<()> {
+        let Settings { rounds, times, .. } = self.settings;
+        let document = json!({
+            "format": FORMAT,
+            "machine": machine::line(),
+            "record": self.record,
+            "date": machine::date(),
+            "command": args::command_line(),
+            "rounds": rounds,
+            "warm_ms": times.warm.as_millis() as u64,
+            "measure_ms": times.measure.as_millis() as u64,
+            "planned": self.planned,
+            "workloads": measured.iter().map(workload).collect::<Vec<_>>(),
+            "verdicts": verdicts,
+        });
+        let (part, text) = (self.part(), serde_json::to_string_pretty(&document)? + "\n");
+        fs::write(&part, text)
+            .and_then(|()| fs::rename(&part, fs::canonicalize(&self.path).unwrap_or(self.path.clone())))
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Beside it, so that a rename brings it there.
+    fn part(&self) -> PathBuf {
+        let mut name = fs::canonicalize(&self.path).unwrap_or(self.path.clone()).into_os_string();
+        name.push(".part");
+        name.into()
+    }
+
+    fn failed(&self, why: impl std::fmt::Display) -> io::Error {
+        io::Error::other(format!("{} cannot be written: {why}", self.path.display()))
+    }
+}
+
+/// Reads what a [`Document`] has written.
 pub(crate) fn read(path: &Path) -> io::Result<Value> {
     let in_file = |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| in_file(&error))?;

@@ -27,6 +27,7 @@ struct Run {
     rounds: usize,
     warm_ms: u64,
     measure_ms: u64,
+    planned: usize,
     workloads: Vec<Workload>,
     verdicts: Vec<Verdict>,
 }
@@ -155,6 +156,11 @@ fn head(run: &Run) -> String {
         run.measure_ms as f64 / 1e3,
         run.warm_ms as f64 / 1e3,
     );
+    if run.workloads.len() < run.planned {
+        let measured = run.workloads.len();
+        head +=
+            &format!("The run has ended early: {measured} of {} workloads were measured.\n\n", run.planned);
+    }
     for (name, value) in &run.record {
         head += &format!("- {name}: {value}\n");
     }
@@ -280,7 +286,7 @@ mod tests {
         ]);
         serde_json::from_value(json!({
             "machine": "Linux 6.18, 2 CPUs", "command": "compare --rounds 5", "date": "2026-11-26",
-            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500,
+            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500, "planned": 2,
             "workloads": workloads, "verdicts": [verdict],
         }))
         .expect("what the page needs")
@@ -322,7 +328,10 @@ mod tests {
     fn the_page_says_what_disturbed_or_limited_its_rows_as_the_terminal_does() {
         let mut run = run();
         let quiet = page(&run);
-        assert!(!quiet.contains("not quiet") && !quiet.contains("lower bound"), "{quiet}");
+        for text in ["not quiet", "lower bound", "ended early"] {
+            assert!(!quiet.contains(text), "{text} is in {quiet}");
+        }
+        run.planned = 3;
         run.workloads[0].peers[0].remarks = vec![Remark::OthersBusy { others: 6.6 }];
         run.workloads[0].peers[4].remarks =
             vec![Remark::OthersBusy { others: 4.0 }, Remark::LowerBound { load: 99.0, server: 90.0 }];
@@ -331,6 +340,7 @@ mod tests {
             "- `echo`: the machine was not quiet, others used more than 3 % of the server's CPU: floor 7 %, \
              ringwork 4 %\n",
             "(load / server): ringwork 99 / 90 %\n",
+            "\nThe run has ended early: 2 of 3 workloads were measured.\n",
         ] {
             assert!(page.contains(text), "{text} is missing in {page}");
         }

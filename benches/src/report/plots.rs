@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use plotters::prelude::*;
@@ -33,9 +34,19 @@ struct Bar {
     high: f64,
 }
 
-/// Draws every workload that has two peers or more into `folder`. How many they were.
+/// Makes `folder`, or says why nothing can be drawn there.
+pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
+    let trial = folder.join("ringwork-bench.part");
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&trial, ""))
+        .and_then(|()| fs::remove_file(&trial))
+        .map_err(|error| {
+            io::Error::other(format!("{}: no plots can be put there: {error}", folder.display()))
+        })
+}
+
+/// Draws every workload that has two peers or more into `folder`, which is there. How many they were.
 pub(crate) fn draw(folder: &Path, measured: &[Measured], below: &str) -> Result<usize, Box<dyn Error>> {
-    fs::create_dir_all(folder)?;
     let mut drawn = 0;
     for workload in measured {
         let Some((metric, unit, bars)) = bars(workload) else { continue };
