@@ -1,10 +1,9 @@
-//! What measures: peers take turns, a fresh process each time, A B A B …, so that drift of the machine
-//! reaches all of them alike. It owns the CPUs, the settings, the load generators and what is found out
-//! once for all workloads. What a turn is, the workloads know.
+//! What measures: peers take turns, a fresh process each time, so that drift of the machine reaches all of
+//! them alike. It owns the CPUs, the settings, the load generators and what is found out once for all
+//! workloads. What a turn is, the workloads know; who comes when, `turns.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use crate::plan::Plan;
 use crate::programs::Program;
 use crate::progress;
 use crate::sample::Sample;
+use crate::turns;
 use crate::workloads::Workload;
 
 /// How long a turn apart lasts, in which something is counted that would disturb a measurement. A workload
@@ -139,17 +139,18 @@ impl Bench {
             }
             return outcomes;
         }
-        for round in 1..=self.settings.rounds {
-            // In another order each time, the same in each run: what one leaves behind meets all others.
-            let hasher = BuildHasherDefault::<DefaultHasher>::default();
-            outcomes.sort_by_cached_key(|outcome| hasher.hash_one((round, outcome.peer)));
-            for outcome in outcomes.iter_mut().filter(|o| o.goes_on()) {
-                let what =
-                    format!("{} round {round}/{} {}", workload.name, self.settings.rounds, outcome.peer);
-                self.take_turn(workload, outcome, what);
+        let rounds = self.settings.rounds;
+        for round in 0..rounds {
+            for at in turns::order(present.len(), round) {
+                let mut outcomes = outcomes.iter_mut();
+                let outcome =
+                    outcomes.find(|outcome| outcome.peer == present[at]).expect("it is one of them");
+                if outcome.goes_on() {
+                    let what = format!("{} round {}/{rounds} {}", workload.name, round + 1, outcome.peer);
+                    self.take_turn(workload, outcome, what);
+                }
             }
         }
-        outcomes.sort_by_key(|outcome| peers.iter().position(|peer| *peer == outcome.peer));
         if workload.work.counts() {
             for outcome in outcomes.iter_mut().filter(|o| o.goes_on()) {
                 self.count(workload, outcome);

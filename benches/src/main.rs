@@ -23,6 +23,7 @@ mod stats;
 mod tls;
 mod tracer;
 mod tree;
+mod turns;
 mod usage;
 mod workloads;
 
