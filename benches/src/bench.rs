@@ -76,6 +76,14 @@ impl Outcome {
         Outcome { peer, samples: Vec::new(), failure: None, skipped: None, apart }
     }
 
+    /// One whose rounds all came to the same.
+    #[cfg(test)]
+    pub(crate) fn of_alike_rounds(peer: &'static str, rounds: usize) -> Outcome {
+        let used = crate::usage::Usage { cpu_ns: 1000, busy_ns: 1000, cpus: 1, ..Default::default() };
+        let sample = Sample::new(10, Duration::from_micros(1), used, &crate::meter::latencies());
+        Outcome { samples: vec![sample; rounds], ..Outcome::new(peer) }
+    }
+
     /// It can take a turn.
     fn goes_on(&self) -> bool {
         self.failure.is_none() && self.skipped.is_none()

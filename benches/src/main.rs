@@ -177,7 +177,7 @@ fn compare(args: &Args) -> Fallible<()> {
         }
         report::print(all.last().expect("just pushed"));
     }
-    targets::print(&targets::judge(&all));
+    targets::print(&targets::judge(&all), rounds);
     if let Some(folder) = &args.plots {
         let drawn = plots::draw(folder, &all, &machine::line())?;
         say!("{drawn} plots in {}", folder.display());

@@ -38,6 +38,12 @@ pub(crate) fn print(before: &Path, after: &Path) -> io::Result<()> {
             say!("{name}: {} -> {}", text(then), text(now));
         }
     }
+    for (run, which) in [(&before, "before"), (&after, "after")] {
+        let rounds = run["rounds"].as_u64().unwrap_or(0);
+        if rounds < 5 {
+            say!("{which}: {rounds} rounds, so an interval is their range and says little");
+        }
+    }
     let changes = compare(&before, &after);
     if changes.is_empty() {
         say!("the runs have no workload with two peers in common");

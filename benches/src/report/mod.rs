@@ -15,7 +15,7 @@ use columns::{APART, Layout, Reading};
 
 use crate::bench::Outcome;
 use crate::said::say;
-use crate::stats::{median, ratio};
+use crate::stats::{interval, median, ratio};
 use crate::workloads::Workload;
 
 /// One workload that has been measured.
@@ -58,7 +58,8 @@ pub(crate) fn print(measured: &Measured) {
     }
     if good.len() > 1 {
         for (what, reading, _) in measured.layout.ratios {
-            say!("{what}, row / column (median of the rounds' ratios, 95 % interval):");
+            let interval = interval(good[0].samples.len());
+            say!("{what}, row / column (median of the rounds' ratios, {interval}):");
             print_rows(&ratio_rows(&good, *reading));
         }
     }

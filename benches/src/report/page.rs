@@ -15,7 +15,7 @@ use super::targets::{self, NOT_WORSE, Verdict};
 use super::{document, number};
 use crate::bench::Apart;
 use crate::said::say;
-use crate::stats::Ratio;
+use crate::stats::{Ratio, interval};
 
 /// What the page needs of a run.
 #[derive(Deserialize)]
@@ -95,6 +95,9 @@ fn page(run: &Run) -> String {
             &format!("\n## Where {OURS} needs more\n\nBeyond {NOT_WORSE:.2} with the whole interval:\n\n");
         page += &markdown(&losses);
     }
+    if let Some(why) = targets::too_few(run.rounds) {
+        page += &format!("\n## Goals\n\nThere were {why}.\n");
+    }
     if !run.verdicts.is_empty() {
         page += &format!("\n## Goals\n\n{}:\n\n", targets::LEGEND);
         page += &markdown(&targets::rows(&run.verdicts));
@@ -148,13 +151,14 @@ fn head(run: &Run) -> String {
          ```sh\ncargo run --release -p ringwork-bench -- {}\n```\n\n\
          {}; {}. {} of {:.2} s for each peer, each after at least {:.2} s of warm-up. Numbers are medians \
          of the rounds. *{OURS} / peer* is the median of the rounds' ratios of {OURS} to the peer of that \
-         row, with its 95 % interval: below 1, {OURS} needs less.\n\n",
+         row, with its {}: below 1, {OURS} needs less.\n\n",
         run.command,
         run.machine,
         run.date,
         if run.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", run.rounds) },
         run.measure_ms as f64 / 1e3,
         run.warm_ms as f64 / 1e3,
+        interval(run.rounds),
     );
     if run.workloads.len() < run.planned {
         let measured = run.workloads.len();
@@ -322,6 +326,15 @@ mod tests {
         ] {
             assert!(page.contains(text), "{text} is missing in {page}");
         }
+    }
+
+    #[test]
+    fn the_page_of_few_rounds_says_that_they_are_too_few() {
+        let mut run = run();
+        run.rounds = 4;
+        run.verdicts.clear();
+        let page = page(&run);
+        assert!(page.contains("too few rounds") && !page.contains("95 %"), "{page}");
     }
 
     #[test]

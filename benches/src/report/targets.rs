@@ -21,6 +21,8 @@ use crate::stats::{Ratio, median, ratio};
 pub(super) const NOT_WORSE: f64 = 1.02;
 /// The least a goal may ask for, in relation to the floor.
 const ABOVE_FLOOR: f64 = 1.03;
+/// The fewest rounds whose interval a verdict may rest on.
+pub(super) const ROUNDS: usize = 5;
 /// Allocations per op that count as none: what a timer or a new connection needs in a short turn.
 const NONE: f64 = 0.001;
 
@@ -154,7 +156,7 @@ pub(crate) struct Verdict {
     pub(crate) others_busy: bool,
 }
 
-/// What `measured` says about every goal whose workload and peers took part.
+/// What `measured` says about every goal whose workload and peers took part, in rounds enough.
 pub(crate) fn judge(measured: &[Measured]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for target in TARGETS {
@@ -168,7 +170,7 @@ pub(crate) fn judge(measured: &[Measured]) -> Vec<Verdict> {
 }
 
 fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) {
-    let Some(ours) = workload.peer(OURS) else { return };
+    let Some(ours) = workload.peer(OURS).filter(|ours| ours.samples.len() >= ROUNDS) else { return };
     let mut say = |peer: &str, ratio: Ratio, finding, others_busy| {
         verdicts.push(Verdict {
             workload: workload.name.clone(),
@@ -266,8 +268,16 @@ impl Word {
     }
 }
 
+/// What is said instead of verdicts where there were too few rounds.
+pub(super) fn too_few(rounds: usize) -> Option<String> {
+    (rounds < ROUNDS).then(|| format!("too few rounds for a verdict on any goal: at least {ROUNDS}"))
+}
+
 /// Prints the list of verdicts and a line that sums it up.
-pub(crate) fn print(verdicts: &[Verdict]) {
+pub(crate) fn print(verdicts: &[Verdict], rounds: usize) {
+    if let Some(why) = too_few(rounds) {
+        say!("\n{why}");
+    }
     if verdicts.is_empty() {
         return;
     }
@@ -359,6 +369,17 @@ mod tests {
         assert_eq!(said(1.01, 1.20, Finding::Met), "met by an end");
         assert_eq!(said(0.99, 1.20, Finding::Void), "void");
         assert_eq!(said(1.03, 1.20, Finding::Void), "void, missed");
+    }
+
+    #[test]
+    fn fewer_than_five_rounds_give_no_verdict() {
+        let workload = || workloads::all().into_iter().find(|w| w.name == "yield").expect("there is one");
+        let verdicts = |rounds| {
+            let peers = [OURS, "tokio"].map(|peer| crate::bench::Outcome::of_alike_rounds(peer, rounds));
+            judge(&[Measured::new(workload(), peers.into())]).len()
+        };
+        assert_eq!((verdicts(4), verdicts(5)), (0, 1));
+        assert!(too_few(4).is_some() && too_few(5).is_none());
     }
 
     #[test]
