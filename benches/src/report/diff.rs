@@ -32,7 +32,7 @@ impl Change {
 /// Prints what has changed from the run in `before` to the one in `after`.
 pub(crate) fn print(before: &Path, after: &Path) -> io::Result<()> {
     let (before, after) = (document::read(before)?, document::read(after)?);
-    for name in ["kernel", "cpu", "commit", "versions"] {
+    for name in ["kernel", "cpu", "commit", "build", "versions"] {
         let (then, now) = (&before["record"][name], &after["record"][name]);
         if then != now {
             say!("{name}: {} -> {}", text(then), text(now));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use super::commit;
+use super::{commit, flags};
 
 /// Packages whose versions matter.
 const PACKAGES: [&str; 7] = ["compio", "glommio", "io-uring", "monoio", "ringwork", "smol", "tokio"];
@@ -39,7 +39,7 @@ pub(crate) fn record() -> BTreeMap<&'static str, String> {
     record.insert("commit", commit());
     record.insert("versions", versions(LOCK));
     record.insert("programs", programs());
-    record.insert("profile", if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned());
+    record.insert("build", flags::line());
     record
 }
 
@@ -170,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn the_record_names_kernel_commit_and_profile() {
+    fn the_record_names_kernel_commit_and_build() {
         let record = record();
-        for name in ["kernel", "cpu", "commit", "profile", "mitigations", "governor"] {
+        for name in ["kernel", "cpu", "commit", "build", "mitigations", "governor"] {
             assert!(!record[name].is_empty(), "{name}");
         }
     }

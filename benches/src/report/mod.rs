@@ -5,6 +5,7 @@ pub(crate) mod columns;
 pub(crate) mod commit;
 pub(crate) mod diff;
 pub(crate) mod document;
+pub(crate) mod flags;
 pub(crate) mod machine;
 pub(crate) mod page;
 pub(crate) mod plots;
