@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -123,16 +123,19 @@ impl Running {
     /// connecting: a proxy would pass that on.
     fn await_listener(&mut self, address: SocketAddr) -> io::Result<()> {
         let deadline = Instant::now() + START;
-        while !listens(&fs::read_to_string("/proc/net/tcp")?, address.port()) {
+        loop {
+            // First: if it has ended, perhaps because a stranger has taken its port, nobody else is measured.
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!("ended early: {status}")));
+            }
+            if family_listens(self.pid(), address.port())? {
+                return Ok(());
             }
             if Instant::now() > deadline {
                 return Err(io::Error::other(format!("does not listen after {} s", START.as_secs())));
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
     }
 
     /// What a server has used and counted so far. Asking costs it some microseconds, so it is asked first
@@ -201,13 +204,37 @@ impl Drop for Running {
     }
 }
 
-/// Whether a socket of the kernel's `table` listens on `port`.
-fn listens(table: &str, port: u16) -> bool {
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().and_then(|local| local.rsplit(':').next());
-        local.is_some_and(|hex| u16::from_str_radix(hex, 16) == Ok(port)) && fields.nth(1) == Some(LISTENING)
-    })
+/// Whether process `pid` or a child of its listens on `port`.
+fn family_listens(pid: u32, port: u16) -> io::Result<bool> {
+    let listeners = listeners(&fs::read_to_string("/proc/net/tcp")?, port);
+    if listeners.is_empty() {
+        return Ok(false);
+    }
+    let family = [pid].into_iter().chain(children(pid)?);
+    Ok(family.into_iter().any(|pid| has_any(pid, &listeners)))
+}
+
+/// Whether a descriptor of process `pid` is one of these sockets. One that may not be looked at is believed.
+fn has_any(pid: u32, sockets: &[String]) -> bool {
+    let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(entries) => entries,
+        Err(error) => return error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.into_iter().any(|target| sockets.iter().any(|socket| target == Path::new(socket)))
+}
+
+/// The sockets of the kernel's `table` that listen on `port`, as they are called among the descriptors of a
+/// process.
+fn listeners(table: &str, port: u16) -> Vec<String> {
+    let socket = |line: &str| {
+        // local, remote, state, queues, timer, retransmits, user, timeout, inode
+        let fields: Vec<&str> = line.split_ascii_whitespace().skip(1).take(9).collect();
+        let [local, _, LISTENING, .., inode] = fields[..] else { return None };
+        let (_, hex) = local.rsplit_once(':')?;
+        (u16::from_str_radix(hex, 16) == Ok(port)).then(|| format!("socket:[{inode}]"))
+    };
+    table.lines().filter_map(socket).collect()
 }
 
 /// The state of a listening socket in that table.
@@ -215,15 +242,28 @@ const LISTENING: &str = "0A";
 
 #[cfg(test)]
 mod tests {
-    use super::listens;
+    use std::net::TcpListener;
+
+    use super::*;
 
     #[test]
     fn a_listener_is_found_by_its_port_and_state() {
         let table = "  sl  local_address rem_address   st\n   \
-                     0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n   \
-                     1: 0100007F:1F91 0100007F:0050 01 00000000:00000000\n";
-        assert!(listens(table, 8080));
-        assert!(!listens(table, 8081));
-        assert!(!listens(table, 80));
+                     0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1 x\n   \
+                     1: 0100007F:1F91 0100007F:0050 01 00000000:00000000 00:00000000 00000000 0 0 78 1 x\n";
+        assert_eq!(listeners(table, 8080), ["socket:[77]"]);
+        assert!(listeners(table, 8081).is_empty());
+        assert!(listeners(table, 80).is_empty());
+    }
+
+    #[test]
+    fn a_listener_of_somebody_else_is_not_taken_for_that_of_a_child() {
+        let mut child = Command::new("sleep").arg("600").spawn().expect("it is everywhere");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let found = [child.id(), std::process::id()].map(|pid| family_listens(pid, port).expect("it lives"));
+        child.kill().expect("it is ours");
+        child.wait().expect("it has ended");
+        assert_eq!(found, [false, true]);
     }
 }
