@@ -90,8 +90,10 @@ fn compare(before: &Value, after: &Value) -> Vec<Change> {
     for then in list(before, "workloads") {
         let name = text(&then["name"]);
         let Some(now) = find(list(after, "workloads"), "name", name) else { continue };
+        let is_measured = |peer: &Value| peer["failure"].is_null() && peer["skipped"].is_null();
         let common = |peer: &&Value| {
-            find(list(now, "peers"), "peer", text(&peer["peer"])).is_some() && peer["failure"].is_null()
+            let again = find(list(now, "peers"), "peer", text(&peer["peer"]));
+            is_measured(peer) && again.is_some_and(is_measured)
         };
         let mut peers = list(then, "peers").iter().filter(common).map(|peer| text(&peer["peer"]));
         let Some(yardstick) = peers.next() else { continue };
@@ -137,6 +139,23 @@ mod tests {
                 { "peer": "ringwork", "failure": null, "values": { "CPU per op": ours } },
             ],
         }] })
+    }
+
+    #[test]
+    fn the_yardstick_is_a_peer_that_both_runs_have_measured() {
+        let with = |key: &str| {
+            let mut run = run([1.0, 2.0, 4.0]);
+            let peers = run["workloads"][0]["peers"].as_array_mut().expect("it is one");
+            peers.insert(0, json!({ "peer": "nginx", "failure": null, "skipped": null, "values": {} }));
+            peers[0][key] = "not there".into();
+            run
+        };
+        let all = run([1.0, 2.0, 4.0]);
+        for (before, after) in [(with("skipped"), with("failure")), (with("failure"), all)] {
+            let changes = compare(&before, &after);
+            assert_eq!(changes.len(), 1, "{before} {after}");
+            assert_eq!(changes[0].yardstick, "floor");
+        }
     }
 
     #[test]
