@@ -80,6 +80,10 @@ impl Work for Echo {
         self.place.layout()
     }
 
+    fn connections(&self, _bench: &Bench) -> usize {
+        self.connections
+    }
+
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
         let plan = plan(self.size, self.connections);
         let dialog = Arc::new(Dialog::Echo { size: self.size });

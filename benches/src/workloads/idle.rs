@@ -11,7 +11,6 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Work, Workload, echo, program};
 use crate::bench::Bench;
 use crate::child::PATIENCE;
-use crate::cpus;
 use crate::meter::latencies;
 use crate::report::columns::{HEAP_EACH, Layout, MEMORY, MEMORY_BEFORE, MEMORY_EACH, REST};
 use crate::sample::Sample;
@@ -19,8 +18,6 @@ use crate::sample::Sample;
 const MESSAGE: [u8; 64] = [0x5A; 64];
 /// Connections from one address at most: it has some 28,000 ports.
 const PER_SOURCE: usize = 20_000;
-/// Files that a server or the harness opens besides.
-const SPARE: usize = 100;
 /// Connections of a server whose CPU time is measured.
 const RESTING: usize = 64;
 
@@ -42,15 +39,6 @@ pub(super) fn workloads() -> Vec<Workload> {
     all
 }
 
-impl Idle {
-    fn connections(&self, bench: &Bench) -> usize {
-        match *self {
-            Idle::Memory { connections } => bench.settings.idle.unwrap_or(connections),
-            Idle::Rest => RESTING,
-        }
-    }
-}
-
 impl Work for Idle {
     fn role(&self) -> &'static str {
         "echo"
@@ -63,9 +51,11 @@ impl Work for Idle {
         }
     }
 
-    fn impossible(&self, bench: &Bench) -> Option<String> {
-        let (needed, limit) = (self.connections(bench) + SPARE, cpus::file_limit());
-        (limit < needed as u64).then(|| format!("{needed} open files are needed, {limit} are allowed"))
+    fn connections(&self, bench: &Bench) -> usize {
+        match *self {
+            Idle::Memory { connections } => bench.settings.idle.unwrap_or(connections),
+            Idle::Rest => RESTING,
+        }
     }
 
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {

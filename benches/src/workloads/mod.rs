@@ -23,11 +23,15 @@ mod walk;
 use std::io;
 
 use crate::bench::Bench;
+use crate::cpus;
 use crate::programs::{PEERS, Program};
 use crate::report::columns::Layout;
 use crate::sample::Sample;
 
 use shared::Place;
+
+/// Files that a server or the harness opens besides its connections.
+const SPARE: usize = 100;
 
 /// One line of `list`, one set of tables of `compare`.
 pub(crate) struct Workload {
@@ -57,9 +61,14 @@ pub(crate) trait Work {
         Program::of(peer, &format!("{}{there}", self.role())).or_else(|| Program::of(peer, self.role()))
     }
 
+    /// How many connections the harness or a server has open at a time, both ends of a proxy counted.
+    fn connections(&self, _bench: &Bench) -> usize {
+        0
+    }
+
     /// Why this cannot be measured on this machine, if so: no failure, but a line in the report.
-    fn impossible(&self, _bench: &Bench) -> Option<String> {
-        None
+    fn impossible(&self, bench: &Bench) -> Option<String> {
+        too_many(self.connections(bench), cpus::file_limit())
     }
 
     /// Finds out, before the first round, what the turns of all `peers` need to know.
@@ -113,6 +122,13 @@ impl Workload {
     }
 }
 
+/// Why that many connections cannot be had, if so, where a process may open `limit` files.
+fn too_many(connections: usize, limit: u64) -> Option<String> {
+    let needed = connections + SPARE;
+    let is_much = connections > 0 && limit < needed as u64;
+    is_much.then(|| format!("{needed} open files are needed, {limit} are allowed"))
+}
+
 /// The program by which `peer` takes part in `work`.
 fn program(work: &dyn Work, peer: &str) -> io::Result<&'static Program> {
     work.program(peer).ok_or_else(|| io::Error::other(format!("{peer} takes no part")))
@@ -122,10 +138,17 @@ fn program(work: &dyn Work, peer: &str) -> io::Result<&'static Program> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Workload, all};
+    use super::{Workload, all, too_many};
 
     fn named(name: &str) -> Workload {
         all().into_iter().find(|workload| workload.name == name).expect("there is one")
+    }
+
+    #[test]
+    fn more_connections_than_files_are_left_out_with_a_line() {
+        let why = too_many(4096, 1024).expect("too many");
+        assert!(why.contains("4196") && why.contains("1024"), "{why}");
+        assert_eq!((too_many(512, 1024), too_many(0, 20)), (None, None));
     }
 
     #[cfg(feature = "ringwork")]

@@ -62,6 +62,11 @@ impl Work for Proxy {
         }
     }
 
+    fn connections(&self, _bench: &Bench) -> usize {
+        let (Proxy::RoundTrips { connections, .. } | Proxy::Bulk { connections }) = *self;
+        2 * connections
+    }
+
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
         // With room for all at once: the proxies connect before anything is accepted.
         let upstream = listen((Ipv4Addr::LOCALHOST, 0).into())?;
