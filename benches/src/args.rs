@@ -25,9 +25,9 @@ options:
   --quick            a dozen workloads with shorter turns, under ten minutes
   --only NAME,..     these workloads; a name that ends with * stands for all that begin so
   --peers PEER,..    these peers
-  --json FILE        everything, with all samples, for scripts, diff and table
+  --json FILE        everything, with all samples, for scripts, diff and table; written after each workload
   --plots DIR        an SVG for each workload
-  --rounds N         turns of each peer (5)
+  --rounds N         turns of each peer (5); no verdicts with fewer
   --measure MS       length of one turn (1500; 500 with --quick)
   --warm MS          warm-up before each turn (300; 150 with --quick); some workloads take longer
   --trace            a turn under strace afterwards: system calls per op of servers

@@ -116,6 +116,8 @@ pub(crate) struct Bench {
     sealed: Option<Sealed>,
     /// What has been found out, by name.
     known: BTreeMap<String, f64>,
+    /// The same as a reader is told.
+    pub(crate) found: Vec<String>,
 }
 
 impl Bench {
@@ -125,8 +127,20 @@ impl Bench {
         cpus::pin(&[cpus.load])?;
         let (generator, bulk, connector, crew) = (None, None, None, None);
         let (multiplexer, sealed) = (None, None);
-        let (mode, known) = (Mode::Measuring, BTreeMap::new());
-        Ok(Bench { cpus, settings, mode, generator, bulk, connector, crew, multiplexer, sealed, known })
+        let (mode, known, found) = (Mode::Measuring, BTreeMap::new(), Vec::new());
+        Ok(Bench {
+            cpus,
+            settings,
+            mode,
+            generator,
+            bulk,
+            connector,
+            crew,
+            multiplexer,
+            sealed,
+            known,
+            found,
+        })
     }
 
     /// All rounds of one workload. A peer that fails takes no further part.

@@ -173,7 +173,7 @@ fn compare(args: &Args) -> Fallible<()> {
         progress::over(peers.len() * rounds);
         all.push(Measured::new(workload, outcomes));
         if let Some(document) = &document {
-            document.write(&all, &targets::judge(&all))?;
+            document.write(&all, &bench.found, &targets::judge(&all))?;
         }
         report::print(all.last().expect("just pushed"));
     }

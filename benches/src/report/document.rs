@@ -48,9 +48,14 @@ impl Document {
         Ok(document)
     }
 
-    /// Writes all that has been `measured`, with what one must know about the machine. At every moment there
-    /// is one whole document at its path, this one or the one before.
-    pub(crate) fn write(&self, measured: &[Measured], verdicts: &[Verdict]) -> io::Result<()> {
+    /// Writes all that has been `measured` and what was `found` out for it, with what one must know about the
+    /// machine. At every moment there is one whole document at its path, this one or the one before.
+    pub(crate) fn write(
+        &self,
+        measured: &[Measured],
+        found: &[String],
+        verdicts: &[Verdict],
+    ) -> io::Result<()> {
         let Settings { rounds, times, .. } = self.settings;
         let document = json!({
             "format": FORMAT,
@@ -62,6 +67,7 @@ impl Document {
             "warm_ms": times.warm.as_millis() as u64,
             "measure_ms": times.measure.as_millis() as u64,
             "planned": self.planned,
+            "found": found,
             "workloads": measured.iter().map(workload).collect::<Vec<_>>(),
             "verdicts": verdicts,
         });

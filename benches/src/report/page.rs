@@ -28,6 +28,7 @@ struct Run {
     warm_ms: u64,
     measure_ms: u64,
     planned: usize,
+    found: Vec<String>,
     workloads: Vec<Workload>,
     verdicts: Vec<Verdict>,
 }
@@ -168,6 +169,9 @@ fn head(run: &Run) -> String {
     for (name, value) in &run.record {
         head += &format!("- {name}: {value}\n");
     }
+    for found in &run.found {
+        head += &format!("- {found}\n");
+    }
     head
 }
 
@@ -290,7 +294,7 @@ mod tests {
         ]);
         serde_json::from_value(json!({
             "machine": "Linux 6.18, 2 CPUs", "command": "compare --rounds 5", "date": "2026-11-26",
-            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500, "planned": 2,
+            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500, "planned": 2, "found": ["saturation: tokio 9/s"],
             "workloads": workloads, "verdicts": [verdict],
         }))
         .expect("what the page needs")
@@ -319,7 +323,7 @@ mod tests {
         for text in [
             "Linux 6.18, 2 CPUs; 2026-11-26. 5 rounds of 1.50 s",
             "-- compare --rounds 5\n```",
-            "- commit: abc\n",
+            "- commit: abc\n- saturation: tokio 9/s\n",
             "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met, others busy |",
             "\n1 met (0 by the median, 0 by an end), 0 not met, 0 void (0 missed); others were busy beside 1 of \
              them.\n",

@@ -91,7 +91,7 @@ pub(super) fn saturation(bench: &mut Bench, programs: &[&'static Program]) -> io
                 rates.push((program.peer, sample.ops_per_s()));
             }
         }
-        slowest("saturation of two workers, of which the even workloads take the lowest", &rates)
+        slowest(bench, "saturation of two workers, of which the even workloads take the lowest", &rates)
     })
 }
 

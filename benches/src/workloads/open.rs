@@ -56,16 +56,18 @@ impl Open {
                     rates.push((*peer, sample.ops_per_s()));
                 }
             }
-            slowest("saturation of one core, of which the open workloads take the lowest", &rates)
+            slowest(bench, "saturation of one core, of which the open workloads take the lowest", &rates)
         })
     }
 }
 
-/// The lowest rate, after all have been printed.
-pub(super) fn slowest(what: &str, rates: &[(&str, f64)]) -> io::Result<f64> {
+/// The lowest rate, after all have been told.
+pub(super) fn slowest(bench: &mut Bench, what: &str, rates: &[(&str, f64)]) -> io::Result<f64> {
     progress::clear();
     let all: Vec<String> = rates.iter().map(|(peer, rate)| format!("{peer} {rate:.0}/s")).collect();
-    say!("\n{what}: {}", all.join(", "));
+    let told = format!("{what}: {}", all.join(", "));
+    say!("\n{told}");
+    bench.found.push(told);
     // A peer that answered nothing had no CPU: it says nothing about what it stands.
     let lowest = rates.iter().map(|(_, rate)| *rate).filter(|rate| *rate >= 1.0).min_by(f64::total_cmp);
     lowest.ok_or_else(|| io::Error::other("no peer could be saturated"))
