@@ -18,7 +18,11 @@ const LISTENER: u64 = u64::MAX;
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let answer = ready_answer(plan)?;
-    on_each_core(plan, move |seat| serve(&seat.listen_without_blocking()?, &answer))
+    on_each_core(plan, move |seat| {
+        let listener = seat.listen_near()?;
+        listener.set_nonblocking(true)?;
+        serve(&listener, &answer)
+    })
 }
 
 fn serve(listener: &TcpListener, answer: &[u8]) -> io::Result<()> {

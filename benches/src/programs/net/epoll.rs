@@ -26,7 +26,9 @@ impl PerCore for EpollLoop {
         let Job::Echo { buffer } = job else {
             return Err(io::Error::other("the hand-written epoll loop is an echo and nothing else"));
         };
-        run(&seat.listen_without_blocking()?, buffer)
+        let listener = seat.listen_near()?;
+        listener.set_nonblocking(true)?;
+        run(&listener, buffer)
     }
 }
 
