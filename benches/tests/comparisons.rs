@@ -201,6 +201,19 @@ fn a_file_is_read_written_and_served_by_every_peer() {
 }
 
 #[test]
+fn an_op_of_the_disk_is_timed_from_its_submission_on() {
+    let document = short_comparison("read-4096x32,write-4096x32", &["--peers", "floor", "--measure", "300"]);
+    for (name, sample) in samples(&document) {
+        let [ops, wall, p50] =
+            ["ops", "wall_ns", "p50_ns"].map(|key| sample[key].as_f64().expect("a number"));
+        // Little's law, of the median instead of the mean: as many as are under way. Pauses of a busy machine
+        // are in the mean, but not in the median.
+        let under_way = p50 * ops / wall;
+        assert!((8.0..=128.0).contains(&under_way), "{name}: {under_way} instead of 32: {sample}");
+    }
+}
+
+#[test]
 fn http_and_tls_are_spoken_by_every_peer() {
     let document = short_comparison("hyper-hello,axum-json,hyper-http2,tls-echo", &["--measure", "300"]);
     let samples = samples(&document);

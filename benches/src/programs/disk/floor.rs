@@ -34,10 +34,13 @@ fn run(plan: &Plan, how: How) -> io::Result<()> {
     let mut offsets = Offsets::new(0);
     let mut wanted = vec![0; tasks];
     let mut idle: Vec<usize> = (0..tasks).collect();
-    let mut reads = 0u64;
+    let mut ops = 0u64;
+    // When a task queued its op, if that is one of those that are timed. Many turns may pass until it ends.
+    let mut begun: Vec<Option<Instant>> = vec![None; tasks];
     loop {
-        let begun = Instant::now();
         for task in idle.drain(..) {
+            ops += 1;
+            begun[task] = ops.is_multiple_of(SAMPLE).then(Instant::now);
             wanted[task] = offsets.next_offset();
             let buffer = memory.wrapping_add(task * BLOCK);
             let (fd, offset) = (types::Fd(file.as_raw_fd()), wanted[task]);
@@ -62,8 +65,7 @@ fn run(plan: &Plan, how: How) -> io::Result<()> {
             let block = unsafe { std::slice::from_raw_parts(memory.wrapping_add(task * BLOCK), BLOCK) };
             check(cqe.result(), block, wanted[task])?;
             idle.push(task);
-            reads += 1;
-            if reads.is_multiple_of(SAMPLE) && !meter.tick(SAMPLE, Some(begun)) {
+            if begun[task].is_some_and(|begun| !meter.tick(SAMPLE, Some(begun))) {
                 return wait_for_rest(&mut lanes, tasks - idle.len(), meter);
             }
         }
