@@ -15,7 +15,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
 
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
@@ -86,13 +85,6 @@ pub(super) fn listener_without_blocking(plan: &Plan) -> io::Result<TcpListener> 
     let listener = listener(plan)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-/// Serves with tokio on a thread of its own, as runtimes serve that have threads: the main thread's heap is
-/// another one, which gives memory back to the system between two batches of requests.
-pub(super) fn on_a_thread(serve: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
-    let serving = thread::Builder::new().name("core-0".to_owned()).spawn(serve)?;
-    serving.join().map_err(|_| io::Error::other("the server panicked"))?
 }
 
 /// The answer that a floor holds ready: as hyper writes it for `body`, but with a date that stands.

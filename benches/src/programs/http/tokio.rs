@@ -10,9 +10,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{hello, listener_without_blocking, on_a_thread, router};
+use super::{hello, listener_without_blocking, router};
 use crate::plan::Plan;
-use crate::programs::net::on_each_core;
+use crate::programs::net::{on_a_thread, on_each_core};
 
 /// Hello over HTTP/1.1.
 pub(crate) fn hyper(plan: &Plan) -> io::Result<()> {

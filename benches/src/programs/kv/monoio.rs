@@ -11,7 +11,8 @@ use monoio::{IoUringDriver, RuntimeBuilder};
 use super::BUFFER;
 use super::store::{Map, Unread};
 use crate::plan::Plan;
-use crate::programs::http::{listener, on_a_thread};
+use crate::programs::http::listener;
+use crate::programs::net::on_a_thread;
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {

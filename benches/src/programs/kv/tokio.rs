@@ -7,7 +7,8 @@ use tokio::runtime::Builder;
 
 use super::{Shared, serve};
 use crate::plan::Plan;
-use crate::programs::http::{listener_without_blocking, on_a_thread};
+use crate::programs::http::listener_without_blocking;
+use crate::programs::net::on_a_thread;
 
 /// One thread.
 pub(crate) fn current_thread(plan: &Plan) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Servers of TCP: an echo, a proxy, a source of bytes. A peer's file says how its runtime is started and how
 //! each connection is served, in the way its own documentation recommends; what is the same for all is here:
 //! one thread per core, each pinned, with a runtime and a listener of its own for the same address
-//! (SO_REUSEPORT), or one thread alone.
+//! (SO_REUSEPORT), or one thread alone. None is the main thread, whose heap is another one.
 
 pub(crate) mod compio;
 pub(crate) mod epoll;
@@ -19,7 +19,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -80,30 +81,48 @@ fn pattern() -> Vec<u8> {
     bulk::pattern()
 }
 
-/// Starts the threads of a server, each of which is to `serve` from a seat of its own, and becomes one of
-/// them.
+/// Starts the threads of a server, each of which is to `serve` from a seat of its own, and ends with the first
+/// that ends.
 pub(crate) fn on_each_core(
     plan: &Plan,
     serve: impl Fn(Seat) -> io::Result<()> + Clone + Send + 'static,
 ) -> io::Result<()> {
     let cores = plan.cores()?;
-    let socket = bind(plan.listen()?)?;
-    let address = local(&socket)?;
+    let first = bind(plan.listen()?)?;
+    let address = local(&first)?;
     let (waiting, connections) = (Arc::new(AtomicUsize::new(cores)), plan.value_or("connections", 512)?);
     let more = (1..cores).map(|_| bind(address)).collect::<io::Result<Vec<_>>>()?;
     let cpus = plan.cpus()?.unwrap_or_default();
-    for (core, socket) in (1..).zip(more) {
-        let cpu = cpus.get(core).copied();
+    let (end, ends) = mpsc::channel();
+    for (core, socket) in [first].into_iter().chain(more).enumerate() {
+        let cpu = cpus.get(core).copied().filter(|_| cores > 1);
         let seat = Seat { socket, cpu, waiting: waiting.clone(), connections };
-        let serve = serve.clone();
-        let work = move || {
-            cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| serve(seat)).expect("it serves")
-        };
-        thread::Builder::new().name(format!("core-{core}")).spawn(work)?;
+        let (serve, end) = (serve.clone(), end.clone());
+        start(core, move || {
+            let served = cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| serve(seat));
+            // Nobody listens any more if another core has ended before.
+            let _ = end.send(served);
+        })?;
     }
-    let cpu = cpus.first().copied().filter(|_| cores > 1);
-    cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu]))?;
-    serve(Seat { socket, cpu, waiting, connections })
+    drop(end);
+    ends.recv().unwrap_or_else(|_| Err(panicked()))
+}
+
+/// Serves on a thread of its own, as runtimes serve that have threads: the main thread's heap is another one,
+/// which gives memory back to the system between two batches of requests.
+pub(crate) fn on_a_thread(serve: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    start(0, serve)?.join().map_err(|_| panicked())?
+}
+
+fn start<T: Send + 'static>(
+    core: usize,
+    serve: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(format!("core-{core}")).spawn(serve)
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the server panicked")
 }
 
 /// A listener with room for every connection of a workload at once.

@@ -8,7 +8,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::echo;
 use crate::plan::Plan;
-use crate::programs::http::{listener_without_blocking, on_a_thread};
+use crate::programs::http::listener_without_blocking;
+use crate::programs::net::on_a_thread;
 use crate::tls::server_config;
 
 /// Serves until killed.
