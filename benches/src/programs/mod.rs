@@ -141,12 +141,14 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("floor", "hyper", http::floor::run),
     own("epoll", "hyper", http::epoll::run),
     own("tokio", "hyper", http::tokio::hyper),
+    own("tokio-near", "hyper-all", http::tokio::hyper_near),
     own("tokio-multi", "hyper", http::tokio_multi::hyper),
     #[cfg(feature = "ringwork")]
     own("ringwork", "hyper", http::ringwork::hyper),
     own("floor", "axum", http::floor::run),
     own("epoll", "axum", http::epoll::run),
     own("tokio", "axum", http::tokio::axum),
+    own("tokio-near", "axum-all", http::tokio::axum_near),
     own("tokio-multi", "axum", http::tokio_multi::axum),
     #[cfg(feature = "ringwork")]
     own("ringwork", "axum", http::ringwork::axum),

@@ -151,15 +151,23 @@ mod tests {
         assert_eq!((too_many(512, 1024), too_many(0, 20)), (None, None));
     }
 
-    #[cfg(feature = "ringwork")]
+    fn takes_part(peer: &str, name: &str) -> bool {
+        named(name).peers().any(|known| known == peer)
+    }
+
     #[test]
     fn who_differs_with_several_cores_only_takes_part_on_both_cpus_only() {
-        let takes_part = |name| named(name).peers().any(|peer| peer == "ringwork-hashed");
-        assert!(["echo-64x64-all", "proxy-64x64-all", "connect-all"].into_iter().all(takes_part));
-        assert!(
-            !["echo-64x64", "proxy-64x64", "proxy-bulk-x1", "connect", "open-10"].into_iter().any(takes_part)
-        );
-        assert!(named("echo-64x64-all").peers().any(|peer| peer == "ringwork"));
+        let is_near = |name| takes_part("tokio-near", name);
+        let on_both = ["echo-64x64-all", "proxy-64x64-all", "connect-all"];
+        assert!(on_both.into_iter().chain(["hyper-hello-all", "axum-json-all"]).all(is_near));
+        let on_one = ["echo-64x64", "proxy-64x64", "proxy-bulk-x1", "connect", "open-10"];
+        assert!(!on_one.into_iter().chain(["hyper-hello", "axum-json"]).any(is_near));
+        #[cfg(feature = "ringwork")]
+        {
+            let is_hashed = |name| takes_part("ringwork-hashed", name);
+            assert!(on_both.into_iter().all(is_hashed) && !on_one.into_iter().any(is_hashed));
+            assert!(takes_part("ringwork", "echo-64x64-all"));
+        }
     }
 
     #[test]

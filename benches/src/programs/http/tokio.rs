@@ -12,13 +12,24 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{hello, listener_without_blocking, router};
 use crate::plan::Plan;
-use crate::programs::net::{on_a_thread, on_each_core};
+use crate::programs::net::{Seat, on_a_thread, on_each_core};
+
+/// How a core comes to its listener.
+type Listen = fn(Seat) -> io::Result<std::net::TcpListener>;
 
 /// Hello over HTTP/1.1.
 pub(crate) fn hyper(plan: &Plan) -> io::Result<()> {
-    on_each_core(plan, |seat| {
-        let listener = seat.listen_without_blocking()?;
-        on_a_thread(|| runtime()?.block_on(async { accept(TcpListener::from_std(listener)?, greet).await }))
+    serve_hyper(plan, Seat::listen)
+}
+
+/// The same, with listeners that ask for the connections whose packets arrive on their CPU (`net/tokio.rs`).
+pub(crate) fn hyper_near(plan: &Plan) -> io::Result<()> {
+    serve_hyper(plan, Seat::listen_near)
+}
+
+fn serve_hyper(plan: &Plan, listen: Listen) -> io::Result<()> {
+    on_each_core(plan, move |seat| {
+        runtime()?.block_on(async { accept(without_blocking(listen(seat)?)?, greet).await })
     })
 }
 
@@ -36,12 +47,24 @@ pub(crate) fn http2(plan: &Plan) -> io::Result<()> {
 
 /// The application.
 pub(crate) fn axum(plan: &Plan) -> io::Result<()> {
-    on_each_core(plan, |seat| {
-        let listener = seat.listen_without_blocking()?;
-        on_a_thread(|| {
-            runtime()?.block_on(async { axum::serve(TcpListener::from_std(listener)?, router()).await })
-        })
+    serve_axum(plan, Seat::listen)
+}
+
+/// The same with listeners of that kind.
+pub(crate) fn axum_near(plan: &Plan) -> io::Result<()> {
+    serve_axum(plan, Seat::listen_near)
+}
+
+fn serve_axum(plan: &Plan, listen: Listen) -> io::Result<()> {
+    on_each_core(plan, move |seat| {
+        runtime()?.block_on(async { axum::serve(without_blocking(listen(seat)?)?, router()).await })
     })
+}
+
+/// The listener as tokio has it.
+fn without_blocking(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn runtime() -> io::Result<Runtime> {
