@@ -7,6 +7,9 @@ use crate::sample::{P99_OF_A_TENTH, Sample};
 /// Whose ratios to the others a page shows, and whose goals there are.
 pub(crate) const OURS: &str = "ringwork";
 
+/// Ends the name of a peer one of whose workers is blocked.
+pub(crate) const BLOCKED: &str = "-stuck";
+
 /// One number out of a sample; not a number if the sample has none.
 pub(crate) type Reading = fn(&Sample) -> f64;
 

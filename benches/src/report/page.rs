@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::columns::{APART, OURS};
+use super::columns::{APART, BLOCKED, OURS};
 use super::remarks::{self, Remark};
 use super::targets::{self, NOT_WORSE, Verdict};
 use super::{document, number};
@@ -120,17 +120,19 @@ fn remarked(workloads: &[Workload]) -> String {
     if list.is_empty() { list } else { format!("\n{list}") }
 }
 
-/// Every ratio to somebody else's program that the run has shown to be a loss.
+/// Every ratio to somebody else's program that the run has shown to be a loss. A program with a blocked worker is
+/// set beside ours with a blocked core.
 fn losses(run: &Run) -> Table {
     let heading = ["workload", "peer", "in", &format!("{OURS} / peer")].map(str::to_owned);
     let mut rows = vec![heading.to_vec()];
     for workload in &run.workloads {
-        let Some(ours) = workload.peers.iter().find(|peer| peer.peer == OURS) else { continue };
+        let named = |name: &str| workload.peers.iter().find(|peer| peer.peer == name);
         let others = workload.peers.iter().filter(|peer| !peer.peer.starts_with(OURS));
         for (peer, metric) in
             others.flat_map(|peer| workload.metrics.iter().map(move |metric| (peer, metric)))
         {
-            let found = ours.ratios.get(metric).and_then(|all| all.get(&peer.peer));
+            let ours = if peer.peer.ends_with(BLOCKED) { &format!("{OURS}{BLOCKED}") } else { OURS };
+            let found = named(ours).and_then(|ours| ours.ratios.get(metric)?.get(&peer.peer));
             if let Some(interval) = found.filter(|interval| interval.low.is_some_and(|low| low > NOT_WORSE)) {
                 rows.push(vec![
                     format!("`{}`", workload.name),
@@ -378,5 +380,23 @@ mod tests {
             .collect();
         let table = losses(&run);
         assert_eq!(table[1..], [["`echo`", "go", "CPU per op", "1.10 [1.03–1.20]"].map(str::to_owned)]);
+    }
+
+    #[test]
+    fn a_peer_that_is_blocked_is_set_beside_ours_that_is_blocked_as_well() {
+        let interval = |low: f64| json!({ "median": low, "low": low, "high": low });
+        let mut run = run();
+        let (free, stuck) = ("tokio-multi", "tokio-multi-stuck");
+        let peers = [
+            peer(free, Some(2.5), json!({})),
+            peer(stuck, Some(2.5), json!({})),
+            peer("ringwork", Some(2.5), json!({ free: interval(1.1), stuck: interval(0.2) })),
+            peer("ringwork-stuck", Some(2.5), json!({ free: interval(9.0), stuck: interval(1.5) })),
+        ];
+        run.workloads[0].peers =
+            peers.into_iter().map(|peer| serde_json::from_value(peer).expect("a peer")).collect();
+        let lost: Vec<_> = losses(&run)[1..].iter().map(|row| (row[1].clone(), row[3].clone())).collect();
+        let expected = [(free, "1.10 [1.10–1.10]"), (stuck, "1.50 [1.50–1.50]")];
+        assert_eq!(lost, expected.map(|(peer, ratio)| (peer.to_owned(), ratio.to_owned())));
     }
 }

@@ -16,7 +16,7 @@ use crate::load::Traffic;
 use crate::load::crew::{Crew, Ends, Watch};
 use crate::plan::Plan;
 use crate::programs::{Program, WORKERS};
-use crate::report::columns::{Layout, STUCK as STUCK_CORE};
+use crate::report::columns::{BLOCKED, Layout, STUCK};
 use crate::sample::{self, Culprit, Sample};
 use crate::usage::Usage;
 
@@ -26,9 +26,6 @@ const MESSAGE: [u8; 64] = [0x5A; 64];
 /// What counts as done before the poll ends was done this long before, lest an answer that waited for the end
 /// be taken for one that did not.
 const MARGIN: Duration = Duration::from_millis(20);
-
-/// Ends the name of a peer one of whose workers is blocked.
-const STUCK: &str = "-stuck";
 
 /// The connections of the last core are loaded at `percent` of saturation, while the first one is blocked, or
 /// not, in a poll that has spawned `tasks`.
@@ -59,16 +56,16 @@ impl Work for Stuck {
     }
 
     fn layout(&self) -> Layout {
-        STUCK_CORE
+        STUCK
     }
 
     /// Blocked or not, it is one program.
     fn program(&self, peer: &str) -> Option<&'static Program> {
-        Program::of(peer.trim_end_matches(STUCK), self.role())
+        Program::of(peer.trim_end_matches(BLOCKED), self.role())
     }
 
     fn prepare(&self, bench: &mut Bench, peers: &[&str]) -> io::Result<()> {
-        let unblocked = peers.iter().filter(|peer| !peer.ends_with(STUCK));
+        let unblocked = peers.iter().filter(|peer| !peer.ends_with(BLOCKED));
         let programs = unblocked.filter_map(|peer| self.program(peer)).collect::<Vec<_>>();
         even::saturation(bench, &programs).map(drop)
     }
@@ -77,7 +74,7 @@ impl Work for Stuck {
         let program = program(self, peer)?;
         let rate = even::saturation(bench, &[program])? * self.percent / 100.0;
         let traffic = even::traffic(bench, Some(rate));
-        let block = Block { time: bench.settings.block, is_real: peer.ends_with(STUCK), tasks: self.tasks };
+        let block = Block { time: bench.settings.block, is_real: peer.ends_with(BLOCKED), tasks: self.tasks };
         let cpus = bench.cpus.both();
         let server = bench.start(program, &cpus, Plan::default())?;
         measure(bench.crew()?, server, &traffic, block, cpus)
