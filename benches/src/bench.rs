@@ -146,10 +146,10 @@ impl Bench {
     /// All rounds of one workload. A peer that fails takes no further part.
     pub(crate) fn rounds(&mut self, workload: &Workload, peers: &[&'static str]) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = peers.iter().map(|peer| Outcome::new(peer)).collect();
-        let impossible = workload.work.impossible(self);
         for outcome in &mut outcomes {
             let program = workload.work.program(outcome.peer).expect("it takes part");
-            outcome.skipped = impossible.clone().or_else(|| program.foreign.and_then(|look| look().err()));
+            let impossible = workload.work.impossible(self, outcome.peer);
+            outcome.skipped = impossible.or_else(|| program.foreign.and_then(|look| look().err()));
         }
         let present: Vec<&str> = outcomes.iter().filter(|o| o.goes_on()).map(|o| o.peer).collect();
         if present.is_empty() {

@@ -66,8 +66,9 @@ pub(crate) trait Work {
         0
     }
 
-    /// Why this cannot be measured on this machine, if so: no failure, but a line in the report.
-    fn impossible(&self, bench: &Bench) -> Option<String> {
+    /// Why this cannot be measured on this machine, or with that peer, if so: no failure, but a line in the
+    /// report.
+    fn impossible(&self, bench: &Bench, _peer: &str) -> Option<String> {
         too_many(self.connections(bench), cpus::file_limit())
     }
 

@@ -10,6 +10,12 @@ use crate::programs::{CrossOp, LocalOp, SendOp};
 use crate::report::columns::{Layout, MEMORY, SCHEDULING, STARTING};
 use crate::sample::Sample;
 
+/// Timers that are set at once.
+const TIMERS: usize = 1_000_000;
+/// Of glommio's task there may be so many wakers (`task/header.rs` of glommio 0.9.0: an `i16`). Here one task
+/// polls all timers, and each has a waker of it.
+const GLOMMIO_WAKERS: usize = i16::MAX as usize;
+
 /// Threads that spawn, and tasks that block, at a time.
 const CONCURRENCY: [usize; 3] = [1, 8, 64];
 
@@ -95,13 +101,24 @@ impl Work for Sched {
         }
     }
 
+    fn impossible(&self, bench: &Bench, peer: &str) -> Option<String> {
+        let timers = bench.settings.idle.unwrap_or(TIMERS);
+        let is_too_much = matches!(self, Sched::Local(LocalOp::Timers)) && timers >= GLOMMIO_WAKERS;
+        (is_too_much && peer.starts_with("glommio")).then(|| {
+            format!(
+                "it ends with \"Waker invariant broken: … refcount: -32768\", for it counts the wakers of a \
+                 task in 16 bits, and one task polls {timers} timers"
+            )
+        })
+    }
+
     fn turn(&self, bench: &mut Bench, peer: &str) -> io::Result<Sample> {
         let (both, program, plan) = (bench.cpus.both(), program(self, peer)?, bench.timed());
         let many = bench.settings.idle;
         let one = &both[..1];
         let (cpus, plan) = match self {
             Sched::Local(LocalOp::Timers) => {
-                (one, plan.with("op", LocalOp::Timers.name()).with("timers", many.unwrap_or(1_000_000)))
+                (one, plan.with("op", LocalOp::Timers.name()).with("timers", many.unwrap_or(TIMERS)))
             }
             Sched::Local(op) => (one, plan.with("op", op.name())),
             Sched::Send(op) => (&both[..], plan.with("op", op.name())),
