@@ -27,6 +27,7 @@ const ECHOES: &[&str] = &[
 const PROXIES: &[&str] = &[
     "floor_proxy",
     "tokio_proxy",
+    "floor-splice_proxy-bulk",
     "tokio-multi_proxy",
     "monoio_proxy",
     "glommio_proxy",

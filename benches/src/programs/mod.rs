@@ -75,6 +75,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("ringwork-hashed", "echo-all", net::ringwork::echo_hashed),
     own("floor", "proxy", net::proxy::<net::floor::Floor>),
     own("tokio", "proxy", net::proxy::<net::tokio::CurrentThread>),
+    own("floor-splice", "proxy-bulk", net::proxy::<net::splice::Splicing>),
     own("tokio-near", "proxy-all", net::proxy::<net::tokio::Near>),
     own("tokio-multi", "proxy", net::tokio_multi::proxy),
     own("monoio", "proxy", net::proxy::<net::monoio::Monoio>),
@@ -233,6 +234,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
 pub(crate) const PEERS: &[(&str, &str)] = &[
     ("floor", "a raw io_uring loop that does the same work: what a runtime adds its own cost to"),
     ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
+    ("floor-splice", "the floor of a proxy in bulk that copies nothing: splice(2) through a pipe"),
     ("epoll", "a hand-written epoll loop"),
     ("pread", "one thread of pread(2)"),
     ("std", "one thread of the standard library's calls"),

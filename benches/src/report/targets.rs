@@ -60,6 +60,8 @@ const ON_ALL: &[&str] =
     &["echo-64x64-all", "echo-64x512-all", "proxy-64x64-all", "hyper-hello-all", "axum-json-all"];
 const URING: &[&str] = &["monoio", "glommio", "compio"];
 const RUNTIMES: &[&str] = &["tokio", "tokio-multi", "monoio", "glommio", "compio", "smol", "go"];
+/// Floors of the same work.
+const FLOORS: &[&str] = &["floor", "floor-splice"];
 const DISKS: &[&str] = &["tokio", "monoio", "glommio", "compio"];
 const NGINX: &[&str] = &["nginx", "nginx-sendfile"];
 const HAPROXY: &[&str] = &["haproxy", "haproxy-splice"];
@@ -205,7 +207,7 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
     };
     for peer in peers {
         let found = ratio(&values(ours), &values(peer));
-        let floor = workload.peer("floor").map(|floor| ratio(&values(floor), &values(peer)).median);
+        let floor = best(workload, FLOORS, *reading).map(|floor| ratio(&values(floor), &values(peer)).median);
         if !found.median.is_nan() {
             let others_busy =
                 [ours, peer].iter().any(|outcome| remarks::is_disturbed(&workload.layout, outcome));

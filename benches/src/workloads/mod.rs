@@ -47,6 +47,11 @@ pub(crate) trait Work {
     /// What its programs are called behind the name of their peer: `echo` of `tokio_echo`.
     fn role(&self) -> &'static str;
 
+    /// The role of programs that take part besides, but not wherever their like does.
+    fn special_role(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What its tables show.
     fn layout(&self) -> Layout;
 
@@ -58,7 +63,9 @@ pub(crate) trait Work {
     /// The program by which `peer` takes part, if it does: on both CPUs also one that differs only there.
     fn program(&self, peer: &str) -> Option<&'static Program> {
         let there = self.place().map_or("", |place| place.words().0);
-        Program::of(peer, &format!("{}{there}", self.role())).or_else(|| Program::of(peer, self.role()))
+        let there = format!("{}{there}", self.role());
+        let roles = [self.special_role().unwrap_or(&there), &there, self.role()];
+        roles.iter().find_map(|role| Program::of(peer, role))
     }
 
     /// How many connections the harness or a server has open at a time, both ends of a proxy counted.

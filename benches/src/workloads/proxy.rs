@@ -48,6 +48,10 @@ impl Work for Proxy {
         "proxy"
     }
 
+    fn special_role(&self) -> Option<&'static str> {
+        matches!(self, Proxy::Bulk { .. }).then_some("proxy-bulk")
+    }
+
     fn place(&self) -> Option<Place> {
         match *self {
             Proxy::RoundTrips { place, .. } => Some(place),

@@ -13,6 +13,7 @@ mod relay;
 pub(crate) mod ringwork;
 pub(crate) mod smol;
 pub(crate) mod tokio;
+pub(crate) mod splice;
 pub(crate) mod tokio_multi;
 
 use std::io;
