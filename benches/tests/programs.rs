@@ -18,6 +18,7 @@ const ECHOES: &[&str] = &[
     "monoio_echo",
     "glommio_echo",
     "compio_echo",
+    "compio-managed_echo-one-cpu",
     "smol_echo",
     #[cfg(feature = "ringwork")]
     "ringwork_echo",
@@ -26,8 +27,8 @@ const ECHOES: &[&str] = &[
 ];
 const PROXIES: &[&str] = &[
     "floor_proxy",
-    "tokio_proxy",
     "floor-splice_proxy-bulk",
+    "tokio_proxy",
     "tokio-multi_proxy",
     "monoio_proxy",
     "glommio_proxy",

@@ -67,6 +67,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("monoio", "echo", net::echo::<net::monoio::Monoio>),
     own("glommio", "echo", net::echo::<net::glommio::Glommio>),
     own("compio", "echo", net::echo::<net::compio::Compio>),
+    own("compio-managed", "echo-one-cpu", net::echo::<net::compio_managed::Managed>),
     own("smol", "echo", net::echo::<net::smol::Smol>),
     foreign("go", "echo", foreign::go::echo, foreign::go::look),
     #[cfg(feature = "ringwork")]
@@ -74,8 +75,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     #[cfg(feature = "ringwork")]
     own("ringwork-hashed", "echo-all", net::ringwork::echo_hashed),
     own("floor", "proxy", net::proxy::<net::floor::Floor>),
-    own("tokio", "proxy", net::proxy::<net::tokio::CurrentThread>),
     own("floor-splice", "proxy-bulk", net::proxy::<net::splice::Splicing>),
+    own("tokio", "proxy", net::proxy::<net::tokio::CurrentThread>),
     own("tokio-near", "proxy-all", net::proxy::<net::tokio::Near>),
     own("tokio-multi", "proxy", net::tokio_multi::proxy),
     own("monoio", "proxy", net::proxy::<net::monoio::Monoio>),
@@ -233,8 +234,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
 /// the floor.
 pub(crate) const PEERS: &[(&str, &str)] = &[
     ("floor", "a raw io_uring loop that does the same work: what a runtime adds its own cost to"),
-    ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
     ("floor-splice", "the floor of a proxy in bulk that copies nothing: splice(2) through a pipe"),
+    ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
     ("epoll", "a hand-written epoll loop"),
     ("pread", "one thread of pread(2)"),
     ("std", "one thread of the standard library's calls"),
@@ -246,6 +247,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("glommio", "glommio, an executor per core"),
     ("glommio-queued", "the same, with tasks that are queued when they are spawned"),
     ("compio", "compio on io_uring, a runtime per core"),
+    ("compio-managed", "the same with read_multi into a pool of buffers"),
     ("smol", "smol, a local executor per core"),
     ("go", "Go's net and goroutines, GOMAXPROCS as many as cores; where a Go toolchain is found"),
     ("haproxy", "HAProxy, a thread per core; where it is installed"),

@@ -58,8 +58,9 @@ const ECHOES: &[&str] =
 /// Servers on both CPUs with the generators beside.
 const ON_ALL: &[&str] =
     &["echo-64x64-all", "echo-64x512-all", "proxy-64x64-all", "hyper-hello-all", "axum-json-all"];
-const URING: &[&str] = &["monoio", "glommio", "compio"];
-const RUNTIMES: &[&str] = &["tokio", "tokio-multi", "monoio", "glommio", "compio", "smol", "go"];
+const URING: &[&str] = &["monoio", "glommio", "compio", "compio-managed"];
+const RUNTIMES: &[&str] =
+    &["tokio", "tokio-multi", "monoio", "glommio", "compio", "compio-managed", "smol", "go"];
 /// Floors of the same work.
 const FLOORS: &[&str] = &["floor", "floor-splice"];
 const DISKS: &[&str] = &["tokio", "monoio", "glommio", "compio"];

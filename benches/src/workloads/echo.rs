@@ -72,6 +72,10 @@ impl Work for Echo {
         "echo"
     }
 
+    fn special_role(&self) -> Option<&'static str> {
+        (self.place == Place::OneCpu).then_some("echo-one-cpu")
+    }
+
     fn place(&self) -> Option<Place> {
         Some(self.place)
     }

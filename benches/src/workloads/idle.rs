@@ -44,6 +44,10 @@ impl Work for Idle {
         "echo"
     }
 
+    fn special_role(&self) -> Option<&'static str> {
+        Some("echo-one-cpu")
+    }
+
     fn layout(&self) -> Layout {
         match self {
             Idle::Memory { .. } => MEMORY,

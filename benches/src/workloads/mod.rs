@@ -179,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_part_in_a_part_of_the_workloads_of_a_role_only_does_so_there_only() {
+        for (peer, there, elsewhere) in [
+            ("floor-splice", ["proxy-bulk-x1", "proxy-bulk-x16"], ["proxy-64x64", "proxy-64x64-all"]),
+            ("compio-managed", ["echo-64x64", "idle-10k"], ["echo-64x64-all", "connect"]),
+        ] {
+            assert!(there.into_iter().all(|name| takes_part(peer, name)), "{peer}");
+            assert!(!elsewhere.into_iter().any(|name| takes_part(peer, name)), "{peer}");
+        }
+    }
+
+    #[test]
     fn every_workload_has_a_name_of_its_own_and_somebody_who_takes_part() {
         let workloads = all();
         let names: BTreeSet<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();

@@ -41,10 +41,15 @@ impl Local for Compio {
     }
 }
 
-/// A runtime whose ring has one issuer and takes completions when it waits: cheaper here than the driver's
-/// defaults, in the median of turns of `one echo-64x64 compio`; in `one connect compio` alike.
+/// A runtime on [`driver`].
 pub(crate) fn runtime() -> io::Result<Runtime> {
+    RuntimeBuilder::new().with_proactor(driver()).build()
+}
+
+/// A driver whose ring has one issuer and takes completions when it waits: cheaper here than the driver's
+/// defaults, in the median of turns of `one echo-64x64 compio`; in `one connect compio` alike.
+pub(crate) fn driver() -> ProactorBuilder {
     let mut driver = ProactorBuilder::new();
     driver.single_issuer(true).defer_taskrun(true).taskrun_flag(true);
-    RuntimeBuilder::new().with_proactor(driver).build()
+    driver
 }

@@ -4,6 +4,7 @@
 //! (SO_REUSEPORT), or one thread alone. None is the main thread, whose heap is another one.
 
 pub(crate) mod compio;
+pub(crate) mod compio_managed;
 pub(crate) mod epoll;
 pub(crate) mod floor;
 pub(crate) mod glommio;
@@ -12,8 +13,8 @@ mod relay;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 pub(crate) mod smol;
-pub(crate) mod tokio;
 pub(crate) mod splice;
+pub(crate) mod tokio;
 pub(crate) mod tokio_multi;
 
 use std::io;
