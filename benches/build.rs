@@ -1,5 +1,5 @@
-//! Notes what the record of a run says about the build and the run itself cannot find out: the commit, and how
-//! it was compiled. Needs neither git nor a repository; without them the commit is unknown.
+//! Notes what the record of a run says about the build and the run itself cannot find out: the commit, and
+//! how it was compiled. Needs neither git nor a repository; without them the commit is unknown.
 
 #[path = "src/report/commit.rs"]
 mod commit;

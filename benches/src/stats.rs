@@ -36,8 +36,8 @@ fn middle(values: &mut [f64]) -> f64 {
     }
 }
 
-/// What the interval of [`ratio()`] is with that many rounds. With five and fewer it is their range, and that of
-/// five holds the true median with 94 %, of four with 88, of three with 75, of two with 50.
+/// What the interval of [`ratio()`] is with that many rounds. With five and fewer it is their range, and that
+/// of five holds the true median with 94 %, of four with 88, of three with 75, of two with 50.
 pub(crate) fn interval(rounds: usize) -> &'static str {
     if rounds < 5 { "range of the rounds" } else { "95 % interval" }
 }

@@ -6,8 +6,8 @@
 ///
 /// Each second round is the one before it the other way round, so any two peers stand in either order equally
 /// often, but for one when the number of rounds is odd. A pair of rounds begins one further on than the pair
-/// before, in a row that goes out from the first to both sides (0, last, 1, last but one, …), a balanced Latin
-/// square: over `peers` rounds (twice as many, if `peers` is odd) each stands in each place, and
+/// before, in a row that goes out from the first to both sides (0, last, 1, last but one, …), a balanced
+/// Latin square: over `peers` rounds (twice as many, if `peers` is odd) each stands in each place, and
 /// directly behind each other one, equally often.
 pub(crate) fn order(peers: usize, round: usize) -> Vec<usize> {
     let place = |at: usize| if at.is_multiple_of(2) { at / 2 } else { peers - at.div_ceil(2) };

@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn a_profile_has_its_own_settings_and_those_that_it_inherits() {
         let manifest = "[profile.release]\nlto = \"thin\" # as a word\ncodegen-units=4\n\n\
-                        [profile.release.package.a]\nopt-level = 1\n\n[profile.fat]\ninherits = \"release\"\nlto = \"fat\"\n";
+                        [profile.release.package.a]\nopt-level = 1\n\n\
+                        [profile.fat]\ninherits = \"release\"\nlto = \"fat\"\n";
         let of = |profile, key| setting(manifest, profile, key);
         assert_eq!(of("release", "lto").as_deref(), Some("thin"));
         assert_eq!(of("release", "opt-level"), None);

@@ -1,7 +1,7 @@
 //! A run as a page of Markdown, made from its JSON: machine, command and settings, a table for each group of
-//! workloads with a row for every peer, the remarks on what disturbed or limited them, and the goals. What the
-//! terminal shows is on the page, but for ratios of other peers to each other. Nothing on it is written by
-//! hand, measured or judged here.
+//! workloads with a row for every peer, the remarks on what disturbed or limited them, and the goals. What
+//! the terminal shows is on the page, but for ratios of other peers to each other. Nothing on it is written
+//! by hand, measured or judged here.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -296,7 +296,8 @@ mod tests {
         ]);
         serde_json::from_value(json!({
             "machine": "Linux 6.18, 2 CPUs", "command": "compare --rounds 5", "date": "2026-11-26",
-            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500, "planned": 2, "found": ["saturation: tokio 9/s"],
+            "record": { "commit": "abc" }, "rounds": 5, "warm_ms": 300, "measure_ms": 1500,
+            "planned": 2, "found": ["saturation: tokio 9/s"],
             "workloads": workloads, "verdicts": [verdict],
         }))
         .expect("what the page needs")
@@ -327,8 +328,8 @@ mod tests {
             "-- compare --rounds 5\n```",
             "- commit: abc\n- saturation: tokio 9/s\n",
             "| echo | CPU per op | floor | ≤ 1.04 | 0.95 [0.93–0.98] | met, others busy |",
-            "\n1 met (0 by the median, 0 by an end), 0 not met, 0 void (0 missed); others were busy beside 1 of \
-             them.\n",
+            "\n1 met (0 by the median, 0 by an end), 0 not met, 0 void (0 missed); others were busy beside \
+             1 of them.\n",
         ] {
             assert!(page.contains(text), "{text} is missing in {page}");
         }

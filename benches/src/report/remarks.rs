@@ -74,11 +74,11 @@ pub(crate) fn lines(peers: &[(&str, &[Remark])]) -> Vec<String> {
         Remark::LowerBound { load, server } => Some(format!("{peer} {load:.0} / {server:.0} %")),
         Remark::OthersBusy { .. } => None,
     });
-    let kinds = [
-        (format!("the machine was not quiet, others used more than {OTHERS_LIMIT:.0} % of the server's CPU"),
-            busy.collect::<Vec<_>>()),
-        ("throughput is a lower bound, for the load generator was busy and the server was not (load / server)".to_owned(), limited.collect()),
-    ];
+    let not_quiet =
+        format!("the machine was not quiet, others used more than {OTHERS_LIMIT:.0} % of the server's CPU");
+    let lower_bound = "throughput is a lower bound, for the load generator was busy and the server was not \
+                       (load / server)";
+    let kinds = [(&*not_quiet, busy.collect::<Vec<_>>()), (lower_bound, limited.collect())];
     let said = kinds.into_iter().filter(|(_, peers)| !peers.is_empty());
     said.map(|(what, peers)| format!("{what}: {}", peers.join(", "))).collect()
 }

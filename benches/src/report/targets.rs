@@ -324,8 +324,8 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     let (void, missed) = (count(Word::Void), count(Word::VoidAndMissed));
     let busy = verdicts.iter().filter(|verdict| verdict.others_busy).count();
     format!(
-        "{} met ({median} by the median, {end} by an end), {} not met, {} void ({missed} missed); others were \
-         busy beside {busy} of them",
+        "{} met ({median} by the median, {end} by an end), {} not met, {} void ({missed} missed); others \
+         were busy beside {busy} of them",
         whole + median + end,
         count(Word::NotMet),
         void + missed,
