@@ -3,7 +3,7 @@
 mod kit;
 
 use futures_executor::block_on;
-use kit::process::{self, alone, in_child, kill, threads_named};
+use kit::process::{self, CHILD_SECONDS, alone, in_child, kill, threads_named};
 use kit::{Event, bounded, echo_server, runtime, talk, wait_for};
 use ringwork::fs::File;
 use ringwork::net::{TcpListener, TcpStream};
@@ -79,6 +79,35 @@ fn every_op_fails_in_a_child_that_a_core_forked() {
             talk(echo, "after the fork").await.unwrap();
         });
         runtime.block_on(forked).unwrap();
+    });
+}
+
+#[test]
+fn a_child_that_a_core_forked_and_that_goes_on_as_one_rests() {
+    alone(|| {
+        let (runtime, _) = settled();
+        let forked = runtime.spawn(async {
+            // SAFETY: the test is alone in its process. The child is killed below, or by its own alarm.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: a system call without memory.
+                unsafe { libc::alarm(CHILD_SECONDS) };
+            }
+            child
+        });
+        let child = runtime.block_on(forked).unwrap();
+        // Nothing happens there: that is what is looked at.
+        thread::sleep(Duration::from_millis(500));
+        kill(child as u32, libc::SIGKILL);
+        // SAFETY: an all-zero rusage is valid; both calls write to locals.
+        let used = unsafe {
+            let (mut status, mut used): (i32, libc::rusage) = (0, std::mem::zeroed());
+            assert_eq!(libc::wait4(child, &raw mut status, 0, &raw mut used), child);
+            assert_eq!(libc::WTERMSIG(status), libc::SIGKILL);
+            used
+        };
+        let micros = [used.ru_utime, used.ru_stime].map(|time| time.tv_sec * 1_000_000 + time.tv_usec);
+        assert!(micros.iter().sum::<i64>() < 60_000, "it was busy: {micros:?}");
     });
 }
 

@@ -25,7 +25,8 @@
 //!   aborted.
 //! - No enter waits if it found an op on the backlog. One that is left there may use the room that the enter
 //!   itself makes, and nobody would be woken for it; to describe one runs foreign code, which may wake tasks.
-//! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`).
+//! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`), and a core that goes on
+//!   there sleeps where it would wait.
 //!
 //! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get
 //! from a future to its result; an address with a generation does not.
@@ -75,6 +76,8 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::thread;
+use std::time::Duration;
 
 /// The low bits of `user_data`: cells are 64-byte aligned.
 const TAG_MASK: u64 = cell::ALIGN as u64 - 1;
@@ -85,6 +88,9 @@ const TAG_BELL: u64 = 2;
 /// What an op ends with that was cancelled: ECANCELED; EINTR or ERESTARTSYS, which has no name in libc, if a
 /// helper thread was at it (kernel-notes/cancel-and-close.md).
 const ENDED_EARLY: [i32; 3] = [-libc::ECANCELED, -libc::EINTR, -512];
+
+/// How long a core in a forked child rests between two looks at its queues.
+const LONGEST_REST: Duration = Duration::from_millis(10);
 
 /// One core's ring. Lives on that core's thread.
 pub(crate) struct Ring {
@@ -148,6 +154,15 @@ impl Drop for Entered {
 /// it on.
 pub(crate) fn begin_use(ring: Option<&Ring>, fd: &Arc<Leasable<OwnedFd>>) -> Use<OwnedFd> {
     ring.map_or_else(|| Use::counted(fd), |ring| ring.leases.begin(fd))
+}
+
+/// What a wait is to a core that goes on in a forked child, whose ring nobody can enter: what the rings are
+/// made of was not inherited. Bounded, because nothing ends it early.
+#[cold]
+fn rest(wait: Wait) {
+    if let Wait::Until(limit) = wait {
+        thread::sleep(limit.map_or(LONGEST_REST, |limit| limit.min(LONGEST_REST)));
+    }
 }
 
 impl Ring {
@@ -267,22 +282,22 @@ impl Ring {
 
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.
     pub(crate) fn enter(&self, wait: Wait) {
+        let is_child = fork::is_child();
         // Foreign code may have run, and whom it has woken the worker does not know: it looked at its queues
         // before. What it has cancelled goes out with the next turn, and so does what is left on the backlog.
-        let must_turn = self.prepare();
+        let must_turn = !is_child && self.prepare();
         let wait = if must_turn { Wait::No } else { wait };
         if wait != Wait::No {
             self.leases.give_back();
+        }
+        if is_child {
+            return rest(wait);
         }
         self.enter_backend(wait);
     }
 
     /// Readies what goes out with the next enter. Says whether another turn is to follow at once.
     fn prepare(&self) -> bool {
-        if fork::is_child() {
-            // What the rings are made of was not inherited.
-            return false;
-        }
         self.refill_pool();
         if !self.bell_armed.get() {
             self.arm_bell();
@@ -417,7 +432,7 @@ impl Ring {
     }
 
     /// Shutdown phase 3: one round of cancel, wait and reap. True when nothing is in flight.
-    pub(crate) fn drain(&self, step: std::time::Duration, wakers: &mut Vec<Waker>) -> bool {
+    pub(crate) fn drain(&self, step: Duration, wakers: &mut Vec<Waker>) -> bool {
         if fork::is_child() || self.in_flight() == 0 {
             return true;
         }
