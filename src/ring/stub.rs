@@ -1,4 +1,5 @@
-//! A backend for tests whose kernel does what the test says: no queue, no waiting.
+//! A backend for tests whose kernel does what the test says: no waiting, and no queue unless an enter is to
+//! leave something there.
 #![forbid(unsafe_code)]
 
 use super::Ring;
@@ -8,6 +9,7 @@ use crate::metrics::Counters;
 use crate::sys::eventfd::EventFd;
 use crate::sys::sqe::{Cqe, Sqe};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -20,6 +22,9 @@ pub(crate) struct Kernel {
     pub(crate) is_full: Cell<bool>,
     /// How many entries more it takes, if not any number.
     pub(crate) room: Cell<Option<usize>>,
+    /// What the next enters answer: how many of the entries in the queue they take, or an errno.
+    pub(crate) answers: RefCell<VecDeque<Result<usize, i32>>>,
+    queued: RefCell<Vec<Sqe>>,
     /// It says that an enter would bring something, and none does.
     pub(crate) claims_work: Cell<bool>,
     /// Completions that it has dropped.
@@ -42,14 +47,19 @@ impl Backend for Stub {
     fn push(&mut self, sqe: &Sqe) -> bool {
         let has_room = self.has_room();
         if has_room {
-            self.0.taken.borrow_mut().push(*sqe);
+            let mut queued = self.0.queued.borrow_mut();
+            if queued.is_empty() && self.0.answers.borrow().is_empty() {
+                self.0.taken.borrow_mut().push(*sqe);
+            } else {
+                queued.push(*sqe);
+            }
             self.0.room.set(self.0.room.get().map(|room| room - 1));
         }
         has_room
     }
 
     fn queued(&self) -> usize {
-        0
+        self.0.queued.borrow().len()
     }
 
     fn has_deferred(&self) -> bool {
@@ -58,7 +68,11 @@ impl Backend for Stub {
 
     fn enter(&mut self, wait: Wait) -> io::Result<usize> {
         self.0.enters.borrow_mut().push(wait);
-        Ok(0)
+        let mut queued = self.0.queued.borrow_mut();
+        let answer = self.0.answers.borrow_mut().pop_front().unwrap_or(Ok(queued.len()));
+        let takes = answer.map_err(io::Error::from_raw_os_error)?;
+        self.0.taken.borrow_mut().extend(queued.drain(..takes));
+        Ok(takes)
     }
 
     fn reap(&mut self, into: &mut Vec<Cqe>) -> u32 {

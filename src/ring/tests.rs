@@ -336,6 +336,32 @@ fn an_op_on_the_backlog_whose_future_another_one_has_ends_with_it_when_the_ring_
 }
 
 #[test]
+fn what_an_enter_does_not_take_stays_queued_and_goes_out_with_the_next() {
+    for errno in [libc::EINTR, libc::EBUSY, libc::EAGAIN, libc::ENOMEM] {
+        let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        let _entered = enter(Rc::clone(&ring));
+        kernel.answers.borrow_mut().extend([Err(errno), Ok(1)]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut op = Op::new(Described(|_: &Ring| ()));
+        assert!(Pin::new(&mut op).poll(&mut cx).is_pending());
+        ring.enter(Wait::Until(None));
+        assert_eq!((kernel.taken.borrow().len(), ring.counters().enter_retries.get()), (0, 1));
+        assert!(ring.wants_enter() && ring.in_flight() == 1);
+        // The op, and then the doorbell's poll.
+        ring.enter(Wait::No);
+        assert!(ring.wants_enter());
+        ring.enter(Wait::No);
+        assert!(!ring.wants_enter() && ring.bell_is_armed());
+        let taken = kernel.taken.take();
+        assert_eq!(taken.iter().map(|sqe| sqe.opcode).collect::<Vec<_>>(), [opcode::NOP, opcode::POLL_ADD]);
+        assert_eq!((ring.counters().sqes.get(), ring.counters().enter_retries.get()), (2, 1));
+        kernel.completed.borrow_mut().push(Cqe { user_data: taken[0].user_data, res: 0, flags: 0 });
+        ring.reap(&mut Vec::new());
+        assert_eq!(Pin::new(&mut op).poll(&mut cx), Poll::Ready(0));
+    }
+}
+
+#[test]
 fn a_completion_that_the_kernel_has_lost_ends_the_process() {
     const CHILD: &str = "RINGWORK_TEST_LOST";
     if std::env::var_os(CHILD).is_some() {
