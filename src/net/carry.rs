@@ -139,7 +139,7 @@ impl Load<'_> {
     /// Sends all of it, counted in `all`, and waits where the socket is full. False if that does not splice.
     async fn drain(&mut self, to: &Arc<Shared>, all: &mut u64) -> io::Result<bool> {
         let _turn = send_off::take_turn(to).await?;
-        poll_write::check(to)?;
+        poll_write::check_whole(to)?;
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
             if fork::is_child() {
                 return Err(fork::error());

@@ -167,10 +167,12 @@ macro_rules! stream_calls {
             /// cancel cut it.
             ///
             /// If the future is dropped while the message waits behind others, it does not leave; afterwards
-            /// it leaves whole.
+            /// it leaves whole. Should it be cut all the same, because the runtime ends or by an error,
+            /// nothing follows it: each later send fails.
             ///
             /// # Errors
             /// The kernel's, for example EPIPE or ECONNRESET. SIGPIPE is not raised.
+            /// [`io::ErrorKind::BrokenPipe`] as well behind a message that was cut when nobody waited for it.
             pub fn send<B: IoBuf>(&self, buf: B) -> Send<'_, B> {
                 Send::new(self.shared(), buf)
             }
@@ -197,8 +199,8 @@ macro_rules! stream_calls {
             /// half of its time for it.
             ///
             /// # Errors
-            /// What has become of messages sent off before, once; this message is not sent then. The same is
-            /// told by [`all_sent`](Self::all_sent), to be awaited where nothing is sent any more and it
+            /// What has become of messages sent off before, once; this message is not sent then, and none
+            /// that comes behind a message that was cut ([`io::ErrorKind::BrokenPipe`]). The same is told by [`all_sent`](Self::all_sent), to be awaited where nothing is sent any more and it
             /// matters, by [`release`](Self::release) and by the poll-shaped writes; not by
             /// [`send`](Self::send), [`send_all`](Self::send_all), `send_file` or `shutdown_write`, which
             /// tell what becomes of themselves.
@@ -214,7 +216,7 @@ macro_rules! stream_calls {
             /// Dropping the future gives its place behind them up, and nothing else.
             ///
             /// # Errors
-            /// What has become of messages sent off, once.
+            /// What has become of messages sent off, and of sends whose future was dropped, once.
             pub async fn all_sent(&self) -> io::Result<()> {
                 $crate::net::send_off::all_sent(self.shared()).await
             }
@@ -280,7 +282,8 @@ macro_rules! stream_calls {
             /// Sends `len` bytes of a file from `offset`; the number is short if the file ends before.
             ///
             /// Other sends wait until all of it is out. Dropping the future stops it within a piece; how much
-            /// was sent is then unknown to the caller.
+            /// was sent is then unknown to the caller, and if that has cut an op of the ring, later sends
+            /// fail.
             ///
             /// The socket is in non-blocking mode afterwards, which only system calls beside the runtime
             /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it. A peer that is
@@ -318,10 +321,11 @@ macro_rules! stream_calls {
             /// Closes the send direction behind all sends before it; the peer reads the end of the stream.
             ///
             /// # Errors
-            /// ENOTCONN if the connection is gone.
+            /// ENOTCONN if the connection is gone. [`io::ErrorKind::BrokenPipe`] if a message before was cut
+            /// when nobody waited for it: the end would say that this was all. Dropping the stream closes it.
             pub async fn shutdown_write(&self) -> io::Result<()> {
                 let _turn = $crate::net::turn::SendTurn::take(self.shared()).await;
-                self.socket().shutdown(std::net::Shutdown::Write)
+                self.shared().end_sending()
             }
 
             /// Two halves that borrow the stream.
@@ -349,8 +353,8 @@ macro_rules! stream_calls {
             /// and the bytes received and not read.
             ///
             /// # Errors
-            /// - What became of bytes sent off, or written through the traits of [`compat`](crate::compat),
-            ///   if no call was told; a reset that was received and of which no call told, because the socket
+            /// - What became of bytes sent off, of those written through the traits of
+            ///   [`compat`](crate::compat) and of sends whose future was dropped, if no call was told; a reset that was received and of which no call told, because the socket
             ///   does not tell it again. The connection is closed then, and unread bytes are gone with it.
             /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
             pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {

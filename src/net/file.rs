@@ -42,6 +42,7 @@ pub(super) async fn send_file(
     len: u64,
 ) -> io::Result<u64> {
     let mut turn = SendTurn::take(shared).await;
+    shared.check_whole()?;
     pieces(&mut turn, file, offset, len, false).await
 }
 
@@ -54,6 +55,9 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     len: u64,
 ) -> (io::Result<u64>, B) {
     let mut turn = SendTurn::take(shared).await;
+    if let Err(error) = shared.check_whole() {
+        return (Err(error), head);
+    }
     let first = len.min(INLINE_PIECE);
     // Then the first piece follows in this very poll, and both leave together. Where the disk is asked
     // first, the peer has the head meanwhile.

@@ -190,7 +190,7 @@ impl<'a> Forwarding<'a> {
     fn poll_send_off(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(send_off::poll_turn(&mut self.sending, cx))?;
         // Before the bytes are taken: they stay with the stream if a send has failed.
-        poll_write::check(self.sending.shared())?;
+        poll_write::check_whole(self.sending.shared())?;
         if let Some(bytes) = self.bytes.take() {
             let len = bytes.len();
             send_off::go(&mut self.sending, bytes)?;

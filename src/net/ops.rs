@@ -18,7 +18,8 @@
 //! All parts are one op to everybody above (`Operation::goes_on`): it has one cell, so a cancel reaches
 //! whichever part is in flight; the home core submits the next one, whether a future waits, is not polled, or
 //! is gone; and the turn stays with the op. What was sent is the sum of the parts, or the error if there is
-//! nothing to sum up. An op that ends short with its future gone marks the stream as torn.
+//! nothing to sum up. An op that ends short with its future gone marks the stream as torn: nothing follows it,
+//! and what became of it is kept for whoever asks (`poll_write::lost`).
 //!
 //! # On the spot
 //! A short message, of one buffer or of a few, goes out by a system call of its own, with the turn and before
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 use super::flow::{Picked, Start};
+use super::poll_write;
 use super::relay::Completed;
 use super::shared::Shared;
 use crate::base::guard::contained;
@@ -250,9 +252,9 @@ impl<B: IoBuf> Operation for SendWhole<B> {
         self.from.sum(cqe)
     }
 
-    fn orphaned(self, _cqe: Cqe) {
+    fn orphaned(self, cqe: Cqe) {
         if !self.from.is_whole() {
-            self.shared.note_torn();
+            poll_write::lost(&self.shared, cqe);
         }
         self.shared.orphan_sent();
     }
@@ -391,9 +393,9 @@ impl<B: IoBuf> Operation for SendGathered<B> {
         self.from.sum(cqe)
     }
 
-    fn orphaned(self, _cqe: Cqe) {
+    fn orphaned(self, cqe: Cqe) {
         if !self.from.is_whole() {
-            self.shared.note_torn();
+            poll_write::lost(&self.shared, cqe);
         }
         self.shared.orphan_sent();
     }
@@ -421,7 +423,10 @@ impl<B: IoBuf> Operation for SendPiece<B> {
         self.from.sum(cqe)
     }
 
-    fn orphaned(self, _cqe: Cqe) {
+    fn orphaned(self, cqe: Cqe) {
+        if !self.from.is_whole() {
+            poll_write::lost(&self.shared, cqe);
+        }
         self.shared.orphan_sent();
     }
 }

@@ -19,10 +19,12 @@
 //! | Sending | final CQE, bytes gathered | Sending | the home core submits them as the next op |
 //! | Sending | final CQE, nothing gathered | Idle | the turn passes on |
 //! | Sending | final CQE, an error | Idle | what is gathered is dropped, the error kept, the turn passes on |
+//! | Idle | write, shutdown, behind a message that was cut | Idle | refused, each time |
 //!
 //! What leaves on the spot (ops.rs) goes on as behind a final CQE, before the write returns.
 //! Each final CQE wakes the writer that is stored; one with an error also who polls for bytes to read. An
-//! error is told by the next write, flush or shutdown, once. Flush is ready in Idle, sending off always.
+//! error is told by the next write, flush or shutdown, once; that of a send whose future was dropped as well.
+//! Flush is ready in Idle, sending off always.
 //! Shutdown flushes, takes the lane's turn and calls `shutdown(2)`.
 //!
 //! # Order
@@ -57,14 +59,14 @@
 
 use super::Connected;
 use super::ops::{assert_reach, send_promised};
-use super::shared::{SendSide, Shared};
+use super::shared::{SendSide, Shared, follows_a_cut};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
+use crate::sys::sqe::Cqe;
 use crate::sys::{self, fork};
 use socket2::SockRef;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
@@ -169,6 +171,10 @@ pub(crate) fn poll_put<R>(
         return Poll::Pending;
     }
     let turn = Visit(shared);
+    if let Err(error) = shared.check_whole() {
+        drop(side);
+        return Poll::Ready(Err(error));
+    }
     let mut bytes = spare::take();
     let result = put(&mut bytes);
     if bytes.is_empty() {
@@ -263,7 +269,7 @@ pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Po
         return Poll::Pending;
     }
     let _turn = Visit(shared);
-    Poll::Ready(match SockRef::from(shared).shutdown(Shutdown::Write) {
+    Poll::Ready(match shared.end_sending() {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         result => result,
     })
@@ -285,16 +291,20 @@ pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
 /// # Errors
 /// Just that.
 pub(super) fn check(shared: &Shared) -> io::Result<()> {
-    if !has_failed(shared) {
+    // As in `poll_flush`.
+    if shared.written.load(Ordering::Acquire) != FAILED {
         return Ok(());
     }
     take_failure(shared).map_or(Ok(()), Err)
 }
 
-/// Whether [`check`] would tell of something.
-pub(super) fn has_failed(shared: &Shared) -> bool {
-    // As in `poll_flush`.
-    shared.written.load(Ordering::Acquire) == FAILED
+/// Before something is sent that nobody will wait for, by who has the turn.
+///
+/// # Errors
+/// What has gone wrong with a message before, if nobody was told; if somebody was, that this would follow it.
+#[inline]
+pub(super) fn check_whole(shared: &Shared) -> io::Result<()> {
+    if shared.is_torn() { Err(take_failure(shared).unwrap_or_else(follows_a_cut)) } else { Ok(()) }
 }
 
 /// Whether a flush would have something to wait for or to tell.
@@ -373,8 +383,16 @@ pub(super) fn failure_of(result: io::Result<usize>, asked: usize) -> Option<io::
     }
 }
 
-/// Keeps what has gone wrong with a message that was sent off, for whichever call comes next. For who has the
-/// turn.
+/// A message whose future is gone ended so, and is not whole. Before its turn passes.
+#[cold]
+pub(super) fn lost(shared: &Shared, cqe: Cqe) {
+    if let Some(failure) = failure_of(cqe.result().and(Ok(0)), 1) {
+        keep(shared, failure);
+    }
+}
+
+/// Keeps what has gone wrong with a message that nobody waits for, for whichever call comes next. For who has
+/// the turn.
 pub(super) fn keep(shared: &Shared, failure: io::Error) {
     shared.note_torn();
     let mut side = shared.send_side();

@@ -29,7 +29,7 @@
 //!   too, so whoever drops the last handle of the target afterwards sees it (send_off.rs).
 //! - *The future is forgotten* (`mem::forget`): its turn never passes, and what comes is sent on until the
 //!   stream's last handle is dropped.
-//! - *What was sent before has failed*: that is seen with the send turn only, and to pass the turn on wakes,
+//! - *What was sent before was cut*: that is seen with the send turn only, and to pass the turn on wakes,
 //!   which is not for under a lock. So it is looked for afterwards, and the message goes back to the front.
 //!   Nothing can have come in behind it: completions of one receive come one after another.
 //! - *The task should move*: idle cores take tasks that are runnable, and one that is never woken never is.

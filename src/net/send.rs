@@ -2,8 +2,8 @@
 //!
 //! Owns the driver of the send lane: the turn, one op for the whole message (whose parts are those of
 //! ops.rs), or none, and what a drop means. Dropping a send that is in flight does not cancel it: the message
-//! leaves whole and later sends wait behind it. A send that was still waiting for its turn is not sent at
-//! all.
+//! leaves whole and later sends wait behind it; if it cannot, each of them fails. A send that was still
+//! waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
 use super::ops::{SendGathered, SendWhole};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Drives one send op through its lane. `P` is the op; `make` builds it when the turn has come, or has done
-/// without.
+/// without, or is told why there can be none.
 pub(super) struct Sender<'a, P: Operation> {
     shared: &'a Arc<Shared>,
     place: Place,
@@ -51,11 +51,14 @@ impl<'a, P: Operation> Sender<'a, P> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        make: impl FnOnce(Arc<Shared>) -> Result<P, P::Output>,
+        make: impl FnOnce(io::Result<Arc<Shared>>) -> Result<P, P::Output>,
     ) -> Poll<P::Output> {
         if self.op.is_none() {
             ready!(self.shared.send_turn.poll_enter(&mut self.place, cx));
-            match make(Arc::clone(self.shared)) {
+            if let Err(error) = self.shared.check_whole() {
+                return Poll::Ready(self.refuse(error, make));
+            }
+            match make(Ok(Arc::clone(self.shared))) {
                 Ok(operation) => self.op = Some(Op::new(operation).detach()),
                 Err(output) => {
                     self.place = Place::Outside;
@@ -70,6 +73,17 @@ impl<'a, P: Operation> Sender<'a, P> {
         // The op passed the turn on when it finished.
         self.place = Place::Outside;
         Poll::Ready(output)
+    }
+
+    /// Gives the place up, and what was to be sent back.
+    #[cold]
+    fn refuse(
+        &mut self,
+        error: io::Error,
+        make: impl FnOnce(io::Result<Arc<Shared>>) -> Result<P, P::Output>,
+    ) -> P::Output {
+        self.leave();
+        make(Err(error)).err().expect("there is no stream to make an op for")
     }
 
     pub(super) fn stop(&mut self, why: io::ErrorKind) {
@@ -119,9 +133,13 @@ impl<B: IoBuf> Future for Send<'_, B> {
             return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
         }
         let buf = &mut this.buf;
-        let polled = this
-            .sender
-            .poll(cx, |shared| SendWhole::begin(shared, buf.take().expect("polled after completion")));
+        let polled = this.sender.poll(cx, |shared| {
+            let buf = buf.take().expect("polled after completion");
+            match shared {
+                Ok(shared) => SendWhole::begin(shared, buf),
+                Err(error) => Err((Err(error), buf)),
+            }
+        });
         let (result, buf) = ready!(polled);
         budget.made_progress();
         Poll::Ready((explain(result, this.sender.why()), buf))
@@ -197,9 +215,13 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
             return Poll::Ready((Err(stopped(why)), this.bufs.take().expect("just seen")));
         }
         let bufs = &mut this.bufs;
-        let polled = this
-            .sender
-            .poll(cx, |shared| SendGathered::begin(shared, bufs.take().expect("polled after completion")));
+        let polled = this.sender.poll(cx, |shared| {
+            let bufs = bufs.take().expect("polled after completion");
+            match shared {
+                Ok(shared) => SendGathered::begin(shared, bufs),
+                Err(error) => Err((Err(error), bufs)),
+            }
+        });
         let (result, bufs) = ready!(polled);
         budget.made_progress();
         Poll::Ready((explain(result, this.sender.why()), bufs))

@@ -15,9 +15,9 @@
 //!   has set it had a handle, so that drop sees it; for a relay, which has none, see there (relay.rs). It may
 //!   be cleared at that moment: then a socket that is about to close gets a limit that it has no use for.
 //! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
-//!   passes. A call with the turn looks at one atomic (`poll_write::check`) and takes the lock only if
-//!   something has. It is told once, by the next `send_off`,
-//!   `all_sent`, `release` or call without a future.
+//!   passes. A call with the turn looks at one atomic (`poll_write::check_whole`) and takes the lock only if
+//!   something has. It is told once, by the next `send_off`, `all_sent`, `release` or call without a future;
+//!   all that would send after that, and all that tell only of themselves, are told that they follow a cut.
 //!
 //! # What if
 //! - *The future is dropped* before it is ready: nothing is sent, and its place is given up. Afterwards there
@@ -88,7 +88,7 @@ pub(super) fn poll_turn(turn: &mut SendTurn<'_>, cx: &mut Context<'_>) -> Poll<i
 /// With the turn: tells what has become of those before, or submits.
 pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
     let shared = turn.shared();
-    poll_write::check(shared)?;
+    poll_write::check_whole(shared)?;
     if !buf.is_empty() {
         shared.off.store(true, Ordering::Relaxed);
         turn.leave_to_op();
@@ -111,10 +111,10 @@ pub(super) fn begin(shared: &Shared) -> bool {
 /// Submits a message that is not empty, on a core whose ring takes ops, after [`begin`].
 ///
 /// # Errors
-/// What was given, if what was sent before has failed and nobody was told. [`give_up`] comes next.
+/// What was given, if what was sent before was cut. [`give_up`] comes next.
 #[inline]
 pub(super) fn go_on<B: IoBuf>(shared: Arc<Shared>, buf: B) -> Result<(), (Arc<Shared>, B)> {
-    if poll_write::has_failed(&shared) {
+    if shared.is_torn() {
         return Err((shared, buf));
     }
     send_promised(shared, buf, over);

@@ -44,8 +44,8 @@ pub struct Shared {
     pub(super) written: AtomicU8,
     /// A message that was sent off is in flight (send_off.rs).
     pub(super) off: AtomicBool,
-    /// A send whose future was dropped, or one without a future, did not leave whole. Written before the turn
-    /// passes and read with the turn, so the turnstile orders it.
+    /// A send whose future was dropped, or one without a future, did not leave whole: nothing follows it.
+    /// Written before the turn passes and read with the turn, so the turnstile orders it.
     torn: AtomicBool,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
@@ -174,9 +174,33 @@ impl Shared {
     }
 
     /// Whether a message before was cut with nobody there to be told. For who has the turn.
-    #[cfg(feature = "tls")]
+    #[inline]
     pub(super) fn is_torn(&self) -> bool {
         self.torn.load(Ordering::Relaxed)
+    }
+
+    /// Before something is sent, by who has the turn.
+    ///
+    /// # Errors
+    /// If it would follow a message that was cut, which the peer would take for whole.
+    #[inline]
+    pub(super) fn check_whole(&self) -> io::Result<()> {
+        if self.is_torn() { Err(follows_a_cut()) } else { Ok(()) }
+    }
+
+    /// Closes the send direction. For who has the turn.
+    ///
+    /// # Errors
+    /// As [`check_whole`](Self::check_whole): the end would say that this was all. ENOTCONN if there is no
+    /// connection any more.
+    pub(super) fn end_sending(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.fd);
+        // A direction that takes nothing more has been closed, or is gone with the connection.
+        let takes_more = || socket.peer_addr().is_ok() && sys::io::send_now(self.fd(), &[]).is_ok();
+        if self.is_torn() && takes_more() {
+            return Err(follows_a_cut());
+        }
+        socket.shutdown(Shutdown::Write)
     }
 
     /// Closes the send direction, behind the send in flight if there is one.
@@ -188,6 +212,10 @@ impl Shared {
     /// What comes after a turn was passed on.
     pub(super) fn close_write_if_asked(&self) {
         if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() {
+            // The end must not say that a part of a message was all. A Unix socket cannot be reset.
+            if self.is_torn() && sys::io::reset(self.fd()).is_ok() {
+                return;
+            }
             // A connection that is gone already has no direction to close.
             let _ = SockRef::from(&self.fd).shutdown(Shutdown::Write);
         }
@@ -257,6 +285,12 @@ impl Shared {
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.fd.try_clone()
     }
+}
+
+/// What is told to who would send behind a message that was cut.
+#[cold]
+pub(super) fn follows_a_cut() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "an earlier message was cut and nothing can follow it")
 }
 
 /// The mark that a call for bytes would be in vain: the waker of who called last is stored with the receive

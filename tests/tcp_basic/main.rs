@@ -1,6 +1,7 @@
 //! TCP as a user sees it: bytes and their order, halves, listeners, stopping, handing the socket over.
 
 mod beside_files;
+mod cut;
 mod halves;
 mod handover;
 mod headed_files;

@@ -4,7 +4,7 @@ use crate::support::{LIMIT, assert_pattern, pattern, runtime, within};
 use crate::{OwnPath, everywhere};
 use futures_util::poll;
 use ringwork::net::{UnixListener, UnixStream};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::task::Poll;
 
 #[test]
@@ -82,5 +82,44 @@ fn ops_in_flight_fail_when_the_runtime_goes_down_and_the_peer_sees_the_end() {
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         let outcome = futures_executor::block_on(async { (waiting.0.await, waiting.1.await) });
         assert!(outcome.0.is_err() && outcome.1.is_err(), "{outcome:?}");
+    });
+}
+
+#[test]
+fn nothing_follows_a_message_that_its_runtime_cut_and_each_call_says_so() {
+    within(LIMIT, || {
+        for off in [false, true] {
+            let first = runtime(1);
+            let (one, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+            let stream = UnixStream::from_std(one).unwrap();
+            first.block_on(async {
+                // More than the socket takes.
+                if off {
+                    stream.send_off(vec![1; 2_000_000]).await.unwrap();
+                } else {
+                    assert!(poll!(Box::pin(stream.send(vec![1; 2_000_000]))).is_pending());
+                }
+            });
+            let _ = first.shutdown_timeout(std::time::Duration::from_millis(200));
+            let second = runtime(1);
+            second.block_on(async {
+                let mut results = Vec::new();
+                for _ in 0..2 {
+                    results.push(stream.send_all("next").await.0);
+                    results.push(stream.send("next").await.0.map(drop));
+                    results.push(stream.send_vectored(vec!["next"]).await.0.map(drop));
+                    results.push(stream.shutdown_write().await);
+                }
+                for result in results {
+                    assert_eq!(result.unwrap_err().kind(), ErrorKind::BrokenPipe, "sent off: {off}");
+                }
+                assert_eq!(stream.all_sent().await.unwrap_err().kind(), ErrorKind::NotConnected);
+                assert_eq!(stream.send_off("next").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            });
+            drop(stream);
+            let mut bytes = Vec::new();
+            peer.read_to_end(&mut bytes).unwrap();
+            assert!(bytes.len() < 2_000_000 && bytes.iter().all(|byte| *byte == 1), "sent off: {off}");
+        }
     });
 }

@@ -1,0 +1,121 @@
+//! What follows a message that was cut with nobody there to be told: nothing, and whoever tries is told so.
+
+use crate::support::{LIMIT, half_std_pair, on_cores, runtime, within};
+use futures_util::poll;
+use ringwork::fs::File;
+use ringwork::net::{ForwardError, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
+
+/// More than a socket takes whose peer does not read.
+const LONG: usize = 8 << 20;
+
+/// A stream of which the runtime ended in the middle of a message whose future was gone, and its peer.
+fn cut() -> (TcpStream, std::net::TcpStream) {
+    let first = runtime(1);
+    let (stream, peer) = half_std_pair();
+    let stream = first.block_on(first.handle().spawn_on(0, move || async move {
+        assert!(poll!(Box::pin(stream.send(vec![1; LONG]))).is_pending());
+        stream
+    }));
+    assert!(first.shutdown_timeout(Duration::from_secs(10)).is_clean());
+    (stream.unwrap(), peer)
+}
+
+/// What comes until the end, or until the connection is reset.
+fn all_of(mut peer: std::net::TcpStream) -> (Vec<u8>, std::io::Result<usize>) {
+    let mut bytes = Vec::new();
+    let ended = peer.read_to_end(&mut bytes);
+    (bytes, ended)
+}
+
+fn assert_broken<T: std::fmt::Debug>(what: &str, result: std::io::Result<T>) {
+    assert_eq!(result.expect_err(what).kind(), ErrorKind::BrokenPipe, "{what}");
+}
+
+#[test]
+fn nothing_follows_a_message_that_was_cut_with_its_future_gone_and_each_send_says_so() {
+    within(LIMIT, || {
+        let (stream, peer) = cut();
+        let second = runtime(1);
+        second.block_on(async {
+            for _ in 0..2 {
+                let (result, buf) = stream.send_all("next").await;
+                assert_broken("send_all", result);
+                assert_eq!(buf, "next", "it comes back");
+                assert_broken("send", stream.send("next").await.0);
+                assert_broken("send_vectored", stream.send_vectored(vec!["next", "one"]).await.0);
+                let file = File::open("Cargo.toml").await.unwrap();
+                assert_broken("send_file", stream.send_file(&file, 0, 9).await);
+                let (result, head) = stream.send_file_with_head("next", &file, 0, 9).await;
+                assert_broken("send_file_with_head", result);
+                assert_eq!(head, "next");
+                assert_broken("shutdown_write", stream.shutdown_write().await);
+            }
+            // What became of the message itself is told once.
+            assert_eq!(stream.send_off("next").await.unwrap_err().kind(), ErrorKind::NotConnected);
+            assert_broken("send_off", stream.send_off("next").await);
+            stream.all_sent().await.unwrap();
+        });
+        drop(stream);
+        let (bytes, _) = all_of(peer);
+        assert!(bytes.len() < LONG && bytes.iter().all(|byte| *byte == 1), "a part, and nothing else");
+    });
+}
+
+#[test]
+fn nothing_is_forwarded_behind_a_message_that_was_cut() {
+    within(LIMIT, || {
+        let (stream, peer) = cut();
+        let second = runtime(1);
+        second.block_on(async {
+            let (from, mut writes) = half_std_pair();
+            writes.write_all(b"next").unwrap();
+            for kind in [ErrorKind::NotConnected, ErrorKind::BrokenPipe] {
+                let Err(ForwardError::Send { error, sent: 0 }) = from.forward_to(&stream).await else {
+                    panic!("it was sent on");
+                };
+                assert_eq!(error.kind(), kind);
+            }
+            assert_eq!(&from.recv_pooled().await.unwrap()[..], b"next", "it stays with its stream");
+        });
+        drop(stream);
+        assert!(all_of(peer).0.iter().all(|byte| *byte == 1));
+    });
+}
+
+#[test]
+fn a_stream_with_a_message_that_was_cut_is_not_handed_over_before_that_was_told() {
+    within(LIMIT, || {
+        let (stream, _peer) = cut();
+        let second = runtime(1);
+        let stream = stream.into_std().expect_err("nobody was told");
+        assert_eq!(second.block_on(stream.release()).unwrap_err().kind(), ErrorKind::NotConnected);
+    });
+}
+
+#[test]
+fn a_send_half_that_goes_behind_a_message_that_was_cut_does_not_say_that_this_was_all() {
+    within(LIMIT, || {
+        let (stream, peer) = cut();
+        let (receives, sends) = stream.into_split();
+        drop(sends);
+        let (bytes, ended) = all_of(peer);
+        assert!(bytes.len() < LONG);
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        drop(receives);
+    });
+}
+
+#[test]
+fn nothing_follows_the_head_of_a_file_that_was_cut_when_its_future_was_dropped() {
+    on_cores(1, |_| async {
+        let (stream, peer) = half_std_pair();
+        let file = File::open("Cargo.toml").await.unwrap();
+        assert!(poll!(Box::pin(stream.send_file_with_head(vec![1; LONG], &file, 0, 0))).is_pending());
+        assert_broken("send_all", stream.send_all("next").await.0);
+        drop(stream);
+        let (bytes, _) = all_of(peer);
+        assert!(bytes.len() < LONG && bytes.iter().all(|byte| *byte == 1));
+    });
+}
