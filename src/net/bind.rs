@@ -10,6 +10,7 @@ use super::permit::Permits;
 use super::refusals::Hook;
 use super::waiting::Ticket;
 use crate::sys;
+use crate::sys::fork;
 use crate::task::yield_now;
 use socket2::{SockAddr, SockRef, Socket};
 use std::fmt;
@@ -323,8 +324,8 @@ fn ends_a_drain(refused: &io::Error) -> bool {
 impl Drop for TcpListener {
     fn drop(&mut self) {
         // The descriptor closes when the accept in flight has ended; the port is free from here on. A socket
-        // that was adopted may be listened on elsewhere too.
-        if self.ours {
+        // that was adopted may be listened on elsewhere too, and in a child of fork the parent listens.
+        if self.ours && !fork::is_child() {
             let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
         }
         self.shared.disarm();

@@ -211,7 +211,8 @@ impl Shared {
 
     /// What comes after a turn was passed on.
     pub(super) fn close_write_if_asked(&self) {
-        if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() {
+        // In a child of fork the direction is the parent's, too.
+        if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() && !sys::fork::is_child() {
             // The end must not say that a part of a message was all. A Unix socket cannot be reset.
             if self.is_torn() && sys::io::reset(self.fd()).is_ok() {
                 return;

@@ -9,6 +9,7 @@ use super::session::Session;
 use super::state::Inner;
 use crate::buf::{self, IoBuf, IoBufMut};
 use crate::net::{self, TcpStream};
+use crate::sys::fork;
 use socket2::SockRef;
 use std::fmt;
 use std::io;
@@ -206,8 +207,9 @@ impl TlsStream {
 impl Drop for TlsStream {
     fn drop(&mut self) {
         // A long message that goes on without its future holds the stream too. It ends with the last
-        // handle.
-        if Arc::strong_count(&self.inner) > 1 && !self.inner.handed_over.load(Ordering::Relaxed) {
+        // handle. In a child of fork the connection is the parent's.
+        let goes_on = Arc::strong_count(&self.inner) > 1 && !self.inner.handed_over.load(Ordering::Relaxed);
+        if goes_on && !fork::is_child() {
             // A connection that is gone already has nothing to close.
             let _ = SockRef::from(&self.inner.tcp).shutdown(Shutdown::Both);
         }

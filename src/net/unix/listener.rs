@@ -7,6 +7,7 @@ use super::{SocketAddr, UnixStream};
 use crate::net::bind::BACKLOG;
 use crate::net::listener::{Accept, Shared};
 use crate::net::refusals::Hook;
+use crate::sys::fork;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::io;
@@ -116,8 +117,8 @@ impl UnixListener {
 impl Drop for UnixListener {
     fn drop(&mut self) {
         // The descriptor closes when the accept in flight has ended; nobody connects from here on. A socket
-        // that was adopted may be listened on elsewhere too.
-        if self.ours {
+        // that was adopted may be listened on elsewhere too, and in a child of fork the parent listens.
+        if self.ours && !fork::is_child() {
             let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
         }
         self.shared.disarm();
