@@ -28,7 +28,7 @@ use crate::task::yield_now;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Bytes of a round that cost a unit of the task's budget: some microseconds of the core.
 const UNIT: usize = 16 * 1024;
@@ -47,8 +47,13 @@ pub(super) enum End {
 /// Sends on what comes, for as long as it is bulk, and counts it in `all`.
 pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) -> Result<End, ForwardError> {
     let mut load = Load { from, place: Place::Outside, pipe: None };
-    poll_fn(|cx| from.recv_turn.poll_enter(&mut load.place, cx)).await;
-    poll_fn(|cx| poll_idle(from, cx)).await.map_err(|error| ForwardError::Recv { error, sent: *all })?;
+    let idle = poll_fn(|cx| {
+        // Each time: in a child of fork the end of what is in flight does not come.
+        fork::check()?;
+        ready!(from.recv_turn.poll_enter(&mut load.place, cx));
+        poll_idle(from, cx)
+    });
+    idle.await.map_err(|error| ForwardError::Recv { error, sent: *all })?;
     {
         let mut side = from.recv();
         if !side.is_bulk_and_idle() {
@@ -88,10 +93,6 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
 
 /// Ends a receive in flight, unless somebody waits for one. For who has the turn.
 fn poll_idle(from: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    // Each time: in a child of fork the end of what is in flight does not come.
-    if fork::is_child() {
-        return Poll::Ready(Err(fork::error()));
-    }
     if from.recv_turn.has_waiting() {
         return Poll::Ready(Ok(()));
     }

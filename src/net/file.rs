@@ -21,7 +21,7 @@ use crate::io::Read;
 use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Op;
 use crate::ring::transfer::{Inward, Outward, is_of_the_moment};
-use crate::sys;
+use crate::sys::{self, fork};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -34,6 +34,15 @@ const INLINE_PIECE: u64 = 256 * 1024;
 /// Bytes per read when the page cache does not hold the piece: bounds the memory of a connection.
 const RING_PIECE: usize = 128 * 1024;
 
+/// The turn of who may send.
+async fn take_turn(shared: &Arc<Shared>) -> io::Result<SendTurn<'_>> {
+    let turn = SendTurn::take(shared).await?;
+    // System calls on the spot need no ring to do what is for the parent to do.
+    fork::check()?;
+    shared.check_whole()?;
+    Ok(turn)
+}
+
 /// Sends `len` bytes of `file` from `offset`; fewer if the file ends before.
 pub(super) async fn send_file(
     shared: &Arc<Shared>,
@@ -41,8 +50,7 @@ pub(super) async fn send_file(
     offset: u64,
     len: u64,
 ) -> io::Result<u64> {
-    let mut turn = SendTurn::take(shared).await;
-    shared.check_whole()?;
+    let mut turn = take_turn(shared).await?;
     pieces(&mut turn, file, offset, len, false).await
 }
 
@@ -54,10 +62,10 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     offset: u64,
     len: u64,
 ) -> (io::Result<u64>, B) {
-    let mut turn = SendTurn::take(shared).await;
-    if let Err(error) = shared.check_whole() {
-        return (Err(error), head);
-    }
+    let mut turn = match take_turn(shared).await {
+        Ok(turn) => turn,
+        Err(error) => return (Err(error), head),
+    };
     let first = len.min(INLINE_PIECE);
     // Then the first piece follows in this very poll, and both leave together. Where the disk is asked
     // first, the peer has the head meanwhile.
@@ -111,6 +119,7 @@ async fn pieces(
 
 async fn inline(turn: &SendTurn<'_>, file: &OwnedFd, at: u64, piece: u64) -> io::Result<u64> {
     loop {
+        fork::check()?;
         turn.shared().set_nonblocking()?;
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -156,6 +156,7 @@ fn poll_take(
         };
         drop(replaced);
         return Poll::Ready(match found {
+            Found::Others if fork::is_child() => Err(fork::error()),
             Found::Others if shared.recv_turn.stand_by(cx.waker()) => return Poll::Pending,
             Found::Others => continue,
             Found::Nothing if fork::is_child() => Err(fork::error()),

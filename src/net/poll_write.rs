@@ -48,7 +48,8 @@
 //!   A Unix socket cannot be reset: its peer reads the end behind what it got.
 //! - *The process is a forked child*: the op completes with an error at once, before [`poll_write`] returns;
 //!   the next call tells it. An op that the parent had in flight at the fork is the parent's: in the child's
-//!   copy of the stream it never ends, so each call fails.
+//!   copy of the stream it never ends, so each call fails. So does shutdown, whose end the peer would take
+//!   for the parent's.
 //!
 //! # Locks
 //! The send side's lock is held while bytes are copied, or made ([`poll_put`]), and around the turnstile's;
@@ -168,7 +169,7 @@ pub(crate) fn poll_put<R>(
     if let Err(replaced) = shared.send_turn.try_enter(cx.waker()) {
         drop(side);
         drop(replaced);
-        return Poll::Pending;
+        return stands_by();
     }
     let turn = Visit(shared);
     if let Err(error) = shared.check_whole() {
@@ -266,7 +267,7 @@ pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Po
     ready!(poll_flush(stream, cx))?;
     let shared = stream.shared();
     if shared.send_turn.try_enter(cx.waker()).is_err() {
-        return Poll::Pending;
+        return stands_by();
     }
     let _turn = Visit(shared);
     Poll::Ready(match shared.end_sending() {
@@ -403,6 +404,14 @@ pub(super) fn keep(shared: &Shared, failure: io::Error) {
 /// Sends the bytes. The turn is theirs until [`sent`], which a send on the spot calls at once.
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
     send_promised(Arc::clone(shared), bytes, sent);
+}
+
+/// The lane is taken. In a child of fork it never comes free where the parent has an op in flight.
+fn stands_by<T>() -> Poll<io::Result<T>> {
+    match fork::check() {
+        Ok(()) => Poll::Pending,
+        Err(error) => Poll::Ready(Err(error)),
+    }
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {

@@ -15,6 +15,7 @@ use crate::ring::multi;
 use crate::ring::op::Op;
 use crate::ring::transfer::Inward;
 use crate::ring::{Ring, with_current};
+use crate::sys::fork;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -47,10 +48,15 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
 
     /// The turn, then the next step.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
+        if self.shared.recv_turn.poll_enter(&mut self.place, cx).is_pending() {
+            return match waits() {
+                Next::Wait => Poll::Pending,
+                told => Poll::Ready(told),
+            };
+        }
         // A forwarding has more to say than that it waits.
         if !self.relays && self.shared.in_vain().is_for_reader(cx.waker()) {
-            return Poll::Ready(Next::Wait);
+            return Poll::Ready(waits());
         }
         let Step { next, replaced, .. } = {
             let mut side = self.shared.recv();
@@ -63,7 +69,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
         if let Some(replaced) = replaced {
             replaced.wake();
         }
-        Poll::Ready(next)
+        Poll::Ready(if let Next::Wait = next { waits() } else { next })
     }
 
     fn start(&mut self, buf: B) {
@@ -101,6 +107,16 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
             }
         }
         self.done();
+    }
+}
+
+/// What a receiver does that has to wait: in a child of fork, where what the parent has in flight never ends,
+/// it is told.
+#[inline]
+fn waits() -> Next {
+    match fork::check() {
+        Ok(()) => Next::Wait,
+        Err(error) => Next::End(Err(error)),
     }
 }
 

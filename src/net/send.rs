@@ -13,6 +13,7 @@ use crate::base::coop;
 use crate::buf::IoBuf;
 use crate::io::{Stop, explain, stoppable, stopped};
 use crate::ring::op::{Op, Operation};
+use crate::sys::fork;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -54,7 +55,13 @@ impl<'a, P: Operation> Sender<'a, P> {
         make: impl FnOnce(io::Result<Arc<Shared>>) -> Result<P, P::Output>,
     ) -> Poll<P::Output> {
         if self.op.is_none() {
-            ready!(self.shared.send_turn.poll_enter(&mut self.place, cx));
+            if self.shared.send_turn.poll_enter(&mut self.place, cx).is_pending() {
+                // In a child of fork the turn of an op that the parent has never passes.
+                return match fork::check() {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(self.refuse(error, make)),
+                };
+            }
             if let Err(error) = self.shared.check_whole() {
                 return Poll::Ready(self.refuse(error, make));
             }

@@ -62,7 +62,7 @@ impl<'a, B: IoBuf> SendOff<'a, B> {
 /// If it cannot, because there is no runtime.
 pub(super) fn may_send() -> io::Result<()> {
     assert_reach();
-    if fork::is_child() { Err(fork::error()) } else { Ok(()) }
+    fork::check()
 }
 
 /// Waits for the turn, for who submits an op with it.
@@ -158,9 +158,7 @@ impl<B: IoBuf> Future for SendOff<'_, B> {
 
 /// Waits for the turn, behind all that was sent, and tells what has become of it.
 pub(super) async fn all_sent(shared: &Arc<Shared>) -> io::Result<()> {
-    if fork::is_child() {
-        return Err(fork::error());
-    }
-    let _turn = SendTurn::take(shared).await;
+    fork::check()?;
+    let _turn = SendTurn::take(shared).await?;
     poll_write::check(shared)
 }

@@ -191,9 +191,10 @@ impl Shared {
     /// Closes the send direction. For who has the turn.
     ///
     /// # Errors
-    /// As [`check_whole`](Self::check_whole): the end would say that this was all. ENOTCONN if there is no
-    /// connection any more.
+    /// As [`check_whole`](Self::check_whole): the end would say that this was all. In a child of fork, because
+    /// the direction is the parent's, too. ENOTCONN if there is no connection any more.
     pub(super) fn end_sending(&self) -> io::Result<()> {
+        sys::fork::check()?;
         let socket = SockRef::from(&self.fd);
         // A direction that takes nothing more has been closed, or is gone with the connection.
         let takes_more = || socket.peer_addr().is_ok() && sys::io::send_now(self.fd(), &[]).is_ok();

@@ -24,8 +24,10 @@
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
+use crate::sys::fork;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -300,10 +302,17 @@ impl<'a> SendTurn<'a> {
     }
 
     /// Waits for the turn.
-    pub(super) async fn take(shared: &'a Arc<Shared>) -> Self {
+    ///
+    /// # Errors
+    /// If it would wait in a child of fork, where the turn of an op that the parent has never passes.
+    pub(super) async fn take(shared: &'a Arc<Shared>) -> io::Result<Self> {
         let mut turn = Self::new(shared);
-        poll_fn(|cx| turn.poll(cx)).await;
-        turn
+        poll_fn(|cx| match turn.poll(cx) {
+            Poll::Pending if fork::is_child() => Poll::Ready(Err(fork::error())),
+            polled => polled.map(Ok),
+        })
+        .await?;
+        Ok(turn)
     }
 
     /// Takes the turn, or waits for it.

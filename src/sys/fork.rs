@@ -1,29 +1,26 @@
 //! Am I a forked child? One word that the kernel wipes on fork.
 //!
 //! A ring belongs to the process that made it: in a child every op fails with [`error`] and dropping a
-//! runtime touches no ring memory (kernel-notes/fork.md). Reading the word costs a load.
+//! runtime touches no ring memory (kernel-notes/fork.md). Reading the word costs two loads.
 
 use super::map::Map;
 use std::io;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// A page that reads 1 in the process that made it and 0 in its children.
-struct Page(*const AtomicU32);
+/// The word of a process without rings: it is no child of one that has any.
+static NO_RINGS: AtomicU32 = AtomicU32::new(1);
 
-// SAFETY: the page is written once, before it is published through the `OnceLock`, and lives for ever.
-unsafe impl Send for Page {}
-// SAFETY: as above; later accesses are atomic loads.
-unsafe impl Sync for Page {}
-
-static PAGE: OnceLock<Page> = OnceLock::new();
+/// A word that reads 1 in the process that made it and 0 in its children. It lives for ever.
+static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NO_RINGS).cast_mut());
 
 /// Marks this process as the one that owns rings. Called before the first ring is made.
 pub(crate) fn mark() -> io::Result<()> {
     if is_child() {
         return Err(error());
     }
-    if PAGE.get().is_some() {
+    let none = (&raw const NO_RINGS).cast_mut();
+    if !ptr::eq(WORD.load(Ordering::Acquire), none) {
         return Ok(());
     }
     let map = Map::new(4096)?;
@@ -37,19 +34,28 @@ pub(crate) fn mark() -> io::Result<()> {
     if wiped == -1 {
         return Err(io::Error::last_os_error());
     }
-    let word = start.cast_const().cast::<AtomicU32>();
+    let word = start.cast::<AtomicU32>();
     // SAFETY: the page is aligned, zeroed and not published yet.
     unsafe { (*word).store(1, Ordering::Release) };
     std::mem::forget(map);
-    let _ = PAGE.set(Page(word));
+    // Of two threads that come here at once one leaves a page that nobody reads.
+    let _ = WORD.compare_exchange(none, word, Ordering::AcqRel, Ordering::Relaxed);
     Ok(())
 }
 
 /// Whether this process is a child of the one that made the rings.
 #[inline]
 pub(crate) fn is_child() -> bool {
-    // SAFETY: a published page lives for ever.
-    PAGE.get().is_some_and(|page| unsafe { (*page.0).load(Ordering::Relaxed) } == 0)
+    // SAFETY: what is published lives for ever.
+    unsafe { (*WORD.load(Ordering::Acquire)).load(Ordering::Relaxed) == 0 }
+}
+
+/// Before a call touches what is the parent's, or waits for it.
+///
+/// # Errors
+/// In a child.
+pub(crate) fn check() -> io::Result<()> {
+    if is_child() { Err(error()) } else { Ok(()) }
 }
 
 /// What an op answers in a forked child.

@@ -12,6 +12,7 @@ use crate::net::turn::Place;
 use crate::ring::Ring;
 use crate::ring::message::{Arrived, Incoming};
 use crate::ring::op::{Op, Operation};
+use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe, opcode};
 use std::future::Future;
 use std::io;
@@ -141,7 +142,12 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
                 self.leave();
                 return Poll::Ready((Err(full), self.take_buf()));
             }
-            ready!(self.shared.turn.poll_enter(&mut self.place, cx));
+            if self.shared.turn.poll_enter(&mut self.place, cx).is_pending() {
+                // In a child of fork the turn of an op that the parent has never passes.
+                let Err(error) = fork::check() else { return Poll::Pending };
+                self.leave();
+                return Poll::Ready((Err(error), self.take_buf()));
+            }
             if let Some(found) = self.take_kept() {
                 self.leave();
                 budget.made_progress();

@@ -34,3 +34,40 @@ fn a_child_forked_while_a_stream_is_sending_is_told_and_does_not_wait() {
         assert!(polled.is_pending());
     });
 }
+
+#[test]
+fn a_child_forked_while_a_future_sends_is_told_and_does_not_wait() {
+    on_cores(1, |_| async move {
+        for off in [true, false] {
+            let (mut stream, _peer) = half_std_pair();
+            // More than the socket takes.
+            if off {
+                stream.send_off(vec![0; 64 << 20]).await.unwrap();
+            } else {
+                let sent = futures_lite::future::poll_once(stream.send(vec![0; 64 << 20])).await;
+                assert!(sent.is_none());
+            }
+            let code = in_child(|| {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert_forked("write", Pin::new(&mut stream).poll_write(&mut cx, b"x"));
+                assert_forked("shutdown", Pin::new(&mut stream).poll_shutdown(&mut cx));
+            });
+            assert_eq!(code, 0, "sent off: {off}");
+        }
+    });
+}
+
+#[test]
+fn a_child_does_not_close_the_direction_in_which_the_parent_sends() {
+    on_cores(1, |_| async move {
+        let (mut stream, mut peer) = half_std_pair();
+        let code = in_child(|| {
+            let mut cx = Context::from_waker(Waker::noop());
+            assert_forked("shutdown", Pin::new(&mut stream).poll_shutdown(&mut cx));
+        });
+        assert_eq!(code, 0);
+        stream.send_all("alive").await.0.unwrap();
+        let mut bytes = [0; 5];
+        std::io::Read::read_exact(&mut peer, &mut bytes).unwrap();
+    });
+}
