@@ -18,7 +18,8 @@ pub trait Stop: Future + Unpin {
 /// An op with a time limit; made by its `timeout` method.
 ///
 /// When the limit passes, the op is cancelled and its final completion awaited: bytes that won the race are
-/// returned as success, else the error is [`io::ErrorKind::TimedOut`]. The buffer comes back in every case.
+/// returned as success, else the error is [`io::ErrorKind::TimedOut`]. An op that is for all or nothing, as
+/// `send_all` is, has the error also if a part was sent. The buffer comes back in every case.
 #[must_use = "an op does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Timeout<F> {
@@ -52,7 +53,8 @@ impl<F: Stop> Future for Timeout<F> {
 /// An op that is being stopped; made by its `cancel` method.
 ///
 /// Resolves when the kernel has let go of the buffer: with what the op had achieved, else with an error whose
-/// errno is ECANCELED. The buffer comes back in every case.
+/// errno is ECANCELED; so also if a part of an op for all or nothing was done. The buffer comes back in every
+/// case.
 #[must_use = "an op does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct Cancel<F>(F);

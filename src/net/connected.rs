@@ -184,10 +184,10 @@ macro_rules! stream_calls {
                 Send::new(self.shared(), buf)
             }
 
-            /// Sends the whole buffer or fails.
+            /// Sends the whole buffer or fails; a part may have left then.
             ///
             /// # Errors
-            /// [`io::ErrorKind::WriteZero`] if only a part could be sent; as [`send`](Self::send).
+            /// As [`send`](Self::send), also if a part had left before.
             pub fn send_all<B: IoBuf>(&self, buf: B) -> SendAll<'_, B> {
                 SendAll::new(self.shared(), buf)
             }

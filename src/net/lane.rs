@@ -116,10 +116,10 @@ impl TcpStream {
 }
 
 /// A part of a message. Unlike [`SendWhole`] it leaves the turn to the caller, unless the caller is gone.
-struct SendPart<B>(SendWhole<B>);
+struct SendPart<B>(SendWhole<B, true>);
 
 impl<B: IoBuf> Operation for SendPart<B> {
-    const OPCODE: u8 = SendWhole::<B>::OPCODE;
+    const OPCODE: u8 = SendWhole::<B, true>::OPCODE;
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, ring: &Ring) -> Sqe {
@@ -132,7 +132,7 @@ impl<B: IoBuf> Operation for SendPart<B> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
-        self.0.from.sum(cqe)
+        self.0.from.all(cqe)
     }
 
     fn orphaned(self, cqe: Cqe) {

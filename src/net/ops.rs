@@ -18,7 +18,7 @@
 //! All parts are one op to everybody above (`Operation::goes_on`): it has one cell, so a cancel reaches
 //! whichever part is in flight; the home core submits the next one, whether a future waits, is not polled, or
 //! is gone; and the turn stays with the op. What was sent is the sum of the parts, or the error if there is
-//! nothing to sum up. An op that ends short with its future gone marks the stream as torn: nothing follows it,
+//! nothing to sum up, or if the caller asked for all or nothing. An op that ends short with its future gone marks the stream as torn: nothing follows it,
 //! and what became of it is kept for whoever asks (`poll_write::lost`).
 //!
 //! # On the spot
@@ -204,13 +204,13 @@ fn describe_part<B: IoBuf>(from: &mut Outward<B>, shared: &Shared) -> Sqe {
     from.describe_part(Sqe::new(opcode::SEND, shared.fd()), PART).op_flags(SEND_FLAGS as u32)
 }
 
-/// A send of a whole message.
-pub(crate) struct SendWhole<B> {
+/// A send of a whole message. If an error cuts it, the send is told that (`ALL`), or how much has left.
+pub(crate) struct SendWhole<B, const ALL: bool> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Outward<B>,
 }
 
-impl<B: IoBuf> SendWhole<B> {
+impl<B: IoBuf, const ALL: bool> SendWhole<B, ALL> {
     /// For who has the send turn: the op that has to move the message, or what is left of it.
     ///
     /// # Errors
@@ -234,7 +234,7 @@ impl<B: IoBuf> SendWhole<B> {
     }
 }
 
-impl<B: IoBuf> Operation for SendWhole<B> {
+impl<B: IoBuf, const ALL: bool> Operation for SendWhole<B, ALL> {
     const OPCODE: u8 = opcode::SEND;
     type Output = (io::Result<usize>, B);
 
@@ -249,7 +249,7 @@ impl<B: IoBuf> Operation for SendWhole<B> {
 
     fn finish(self, cqe: Cqe) -> Self::Output {
         self.shared.sent();
-        self.from.sum(cqe)
+        if ALL { self.from.all(cqe) } else { self.from.sum(cqe) }
     }
 
     fn orphaned(self, cqe: Cqe) {
@@ -420,7 +420,7 @@ impl<B: IoBuf> Operation for SendPiece<B> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
-        self.from.sum(cqe)
+        self.from.all(cqe)
     }
 
     fn orphaned(self, cqe: Cqe) {

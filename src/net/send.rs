@@ -113,16 +113,47 @@ impl<P: Operation> Drop for Sender<'_, P> {
     }
 }
 
+/// Drives the send of one buffer. `ALL` is that of [`SendWhole`].
+struct Sending<'a, B: IoBuf, const ALL: bool> {
+    sender: Sender<'a, SendWhole<B, ALL>>,
+    buf: Option<B>,
+}
+
+impl<'a, B: IoBuf, const ALL: bool> Sending<'a, B, ALL> {
+    fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
+        Self { sender: Sender::new(shared), buf: Some(buf) }
+    }
+
+    #[inline]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, B)> {
+        let budget = ready!(coop::poll_proceed(cx));
+        if let (Some(why), Some(_)) = (self.sender.stopped_early(), &self.buf) {
+            self.sender.leave();
+            return Poll::Ready((Err(stopped(why)), self.buf.take().expect("just seen")));
+        }
+        let buf = &mut self.buf;
+        let polled = self.sender.poll(cx, |shared| {
+            let buf = buf.take().expect("polled after completion");
+            match shared {
+                Ok(shared) => SendWhole::begin(shared, buf),
+                Err(error) => Err((Err(error), buf)),
+            }
+        });
+        let (result, buf) = ready!(polled);
+        budget.made_progress();
+        Poll::Ready((explain(result, self.sender.why()), buf))
+    }
+}
+
 /// The future of [`TcpStream::send`](super::TcpStream::send).
 #[must_use = "a send does nothing unless it is awaited"]
 pub struct Send<'a, B: IoBuf> {
-    sender: Sender<'a, SendWhole<B>>,
-    buf: Option<B>,
+    sending: Sending<'a, B, false>,
 }
 
 impl<'a, B: IoBuf> Send<'a, B> {
     pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
-        Self { sender: Sender::new(shared), buf: Some(buf) }
+        Self { sending: Sending::new(shared, buf) }
     }
 }
 
@@ -133,29 +164,13 @@ impl<B: IoBuf> Future for Send<'_, B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let budget = ready!(coop::poll_proceed(cx));
-        if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.buf) {
-            this.sender.leave();
-            return Poll::Ready((Err(stopped(why)), this.buf.take().expect("just seen")));
-        }
-        let buf = &mut this.buf;
-        let polled = this.sender.poll(cx, |shared| {
-            let buf = buf.take().expect("polled after completion");
-            match shared {
-                Ok(shared) => SendWhole::begin(shared, buf),
-                Err(error) => Err((Err(error), buf)),
-            }
-        });
-        let (result, buf) = ready!(polled);
-        budget.made_progress();
-        Poll::Ready((explain(result, this.sender.why()), buf))
+        self.sending.poll(cx)
     }
 }
 
 impl<B: IoBuf> Stop for Send<'_, B> {
     fn stop(&mut self, why: io::ErrorKind) {
-        self.sender.stop(why);
+        self.sending.sender.stop(why);
     }
 }
 
@@ -164,23 +179,26 @@ stoppable!(Send<'a, B: IoBuf>);
 /// The future of [`TcpStream::send_all`](super::TcpStream::send_all).
 #[must_use = "a send does nothing unless it is awaited"]
 pub struct SendAll<'a, B: IoBuf> {
-    send: Send<'a, B>,
+    sending: Sending<'a, B, true>,
 }
 
 impl<'a, B: IoBuf> SendAll<'a, B> {
     pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
-        Self { send: Send::new(shared, buf) }
+        Self { sending: Sending::new(shared, buf) }
     }
 }
+
+// As for `Send`.
+impl<B: IoBuf> Unpin for SendAll<'_, B> {}
 
 impl<B: IoBuf> Future for SendAll<'_, B> {
     type Output = (io::Result<()>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (result, buf) = ready!(Pin::new(&mut self.send).poll(cx));
+        let (result, buf) = ready!(self.sending.poll(cx));
         let result = result.and_then(|n| match n == buf.len() {
             true => Ok(()),
-            // The kernel reports a part when an error cut a message short; the next op names the error.
+            // The kernel took nothing more and named no error.
             false => Err(io::ErrorKind::WriteZero.into()),
         });
         Poll::Ready((result, buf))
@@ -189,7 +207,7 @@ impl<B: IoBuf> Future for SendAll<'_, B> {
 
 impl<B: IoBuf> Stop for SendAll<'_, B> {
     fn stop(&mut self, why: io::ErrorKind) {
-        self.send.stop(why);
+        self.sending.sender.stop(why);
     }
 }
 

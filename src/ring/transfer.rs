@@ -143,6 +143,14 @@ impl<B: IoBuf> Outward<B> {
         (result, self.buf)
     }
 
+    /// As [`sum`](Self::sum), for who asks for all or nothing: the error of the last op comes before what was
+    /// moved, because a socket tells an error once.
+    #[inline]
+    pub(crate) fn all(self, cqe: Cqe) -> (io::Result<usize>, B) {
+        let done = self.buf.len() - self.left;
+        (cqe.result().map(|_| done), self.buf)
+    }
+
     /// The result of a single op and the buffer.
     #[inline(always)]
     pub(crate) fn finish(self, cqe: Cqe) -> (io::Result<usize>, B) {

@@ -1,10 +1,12 @@
 //! Bytes in and out: every kind of receive and send, and every kind of buffer.
 
-use crate::support::{LIMIT, assert_pattern, half_std_pair, on_cores, pair, pattern, within};
+use crate::support::{LIMIT, assert_pattern, everywhere, half_std_pair, on_cores, pair, pattern, within};
 use bytes::{Bytes, BytesMut};
 use ringwork::buf::{AlignedBuf, IoBuf, IoBufMut};
+use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use std::io::{ErrorKind, Read, Write};
+use std::pin::pin;
 use std::time::Duration;
 
 #[test]
@@ -334,5 +336,30 @@ fn addresses_and_options_are_the_sockets() {
         assert_eq!(socket.ttl_v4().unwrap(), 42);
         assert!(one.take_error().unwrap().is_none());
         assert!(format!("{one:?}").contains(&one.peer_addr().unwrap().to_string()));
+    });
+}
+
+#[test]
+fn a_message_that_a_reset_cuts_tells_of_the_reset() {
+    everywhere(|_| async {
+        let file = File::open("/dev/zero").await.unwrap();
+        for of_file in [false, true] {
+            let (stream, mut peer) = half_std_pair();
+            let sending = pin!(async {
+                if of_file {
+                    stream.send_file(&file, 0, 64 << 20).await.map(drop)
+                } else {
+                    stream.send_all(vec![7; 64 << 20]).await.0
+                }
+            });
+            let reading = ringwork::spawn_blocking(move || {
+                peer.read_exact(&mut [0; 300_000]).unwrap();
+                socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(peer);
+            });
+            let (sent, read) = futures_util::join!(sending, reading);
+            read.unwrap();
+            assert_eq!(sent.unwrap_err().kind(), ErrorKind::ConnectionReset, "of a file: {of_file}");
+        }
     });
 }
