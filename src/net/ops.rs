@@ -72,13 +72,25 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
     }
 
     fn orphaned(self, cqe: Cqe) {
-        let (asked, start) = (self.into.room(), self.into.lands_at());
-        let (result, buf) = self.into.finish(cqe);
-        let n = result.unwrap_or(0);
-        let bytes = buf.as_slice();
-        self.shared.change_recv(|side| {
-            side.keep(&bytes[start..start + n]);
-            side.keep_end(cqe, asked);
+        let Self { shared, into, .. } = self;
+        let mut kept = None;
+        // The buffer may be foreign code, and nobody but this says that the receive is over.
+        contained(|| {
+            let (asked, start) = (into.room(), into.lands_at());
+            let (result, buf) = into.finish(cqe);
+            let n = result.unwrap_or(0);
+            kept = Some((PooledBuf::copied(&buf.as_slice()[start..start + n]), asked));
+        });
+        shared.change_recv(|side| {
+            match kept {
+                Some((bytes, asked)) => {
+                    side.keep(bytes);
+                    side.keep_end(cqe, asked);
+                }
+                // Its bytes are lost.
+                None if cqe.res > 0 => side.keep_end(Cqe::made_up(-libc::EFAULT), 0),
+                None => side.keep_end(cqe, 0),
+            }
             side.single_done(cqe)
         });
     }
@@ -279,19 +291,19 @@ impl<B: IoBuf> SendPromised<B> {
     }
 }
 
-/// Sends bytes that were promised to leave, on the spot or by an op. The turn is the send's from here on, and
-/// `over` is called when it has ended, which may be before this returns.
+/// Sends bytes that were promised to leave, of which there are some, on the spot or by an op. The turn is the
+/// send's from here on, and `over` is called when it has ended, which may be before this returns. So from
+/// here on nothing foreign may run that is not contained.
 #[inline]
-pub(super) fn send_promised<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>) {
-    if leaves_on_the_spot(buf.len()) {
-        return send_promised_now(shared, buf, over);
+pub(super) fn send_promised<B: IoBuf>(shared: Arc<Shared>, from: Outward<B>, over: Over<B>) {
+    if leaves_on_the_spot(from.left()) {
+        return send_promised_now(shared, from, over);
     }
-    submit_orphan(SendPromised::new(shared, Outward::new(buf), over));
+    submit_orphan(SendPromised::new(shared, from, over));
 }
 
 #[inline(never)]
-fn send_promised_now<B: IoBuf>(shared: Arc<Shared>, buf: B, over: Over<B>) {
-    let mut from = Outward::new(buf);
+fn send_promised_now<B: IoBuf>(shared: Arc<Shared>, mut from: Outward<B>, over: Over<B>) {
     match send_now(|| from.send_now(shared.fd())) {
         Some(result) => over(&shared, result, from.into_inner()),
         None => submit_orphan(SendPromised::new(shared, from, over)),

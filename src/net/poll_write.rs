@@ -64,6 +64,7 @@ use super::shared::{SendSide, Shared, follows_a_cut};
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::spare;
+use crate::ring::transfer::Outward;
 use crate::sys::sqe::Cqe;
 use crate::sys::{self, fork};
 use socket2::SockRef;
@@ -336,9 +337,8 @@ pub(super) fn abandoned(shared: &Shared) {
 /// What was submitted is over: its op has had its final CQE, on its home core unless it never got there; or
 /// it has left on the spot, within the call that has brought it.
 fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
-    let all = bytes.len();
     spare::give_back(bytes);
-    let failure = failure_of(result, all);
+    let failure = failure_of(result);
     if failure.is_some() {
         // Before the turn passes.
         shared.note_torn();
@@ -375,10 +375,10 @@ fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     }
 }
 
-/// What has gone wrong with an op for `asked` bytes.
-pub(super) fn failure_of(result: io::Result<usize>, asked: usize) -> Option<io::Error> {
+/// What has gone wrong with an op that had bytes to move.
+pub(super) fn failure_of(result: io::Result<usize>) -> Option<io::Error> {
     match result {
-        Ok(n) if n > 0 || asked == 0 => None,
+        Ok(1..) => None,
         Ok(_) => Some(io::ErrorKind::WriteZero.into()),
         Err(error) => Some(error),
     }
@@ -387,7 +387,7 @@ pub(super) fn failure_of(result: io::Result<usize>, asked: usize) -> Option<io::
 /// A message whose future is gone ended so, and is not whole. Before its turn passes.
 #[cold]
 pub(super) fn lost(shared: &Shared, cqe: Cqe) {
-    if let Some(failure) = failure_of(cqe.result().and(Ok(0)), 1) {
+    if let Some(failure) = failure_of(cqe.result().and(Ok(0))) {
         keep(shared, failure);
     }
 }
@@ -403,7 +403,7 @@ pub(super) fn keep(shared: &Shared, failure: io::Error) {
 
 /// Sends the bytes. The turn is theirs until [`sent`], which a send on the spot calls at once.
 fn submit(shared: &Arc<Shared>, bytes: Vec<u8>) {
-    send_promised(Arc::clone(shared), bytes, sent);
+    send_promised(Arc::clone(shared), Outward::new(bytes), sent);
 }
 
 /// The lane is taken. In a child of fork it never comes free where the parent has an op in flight.

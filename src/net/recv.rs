@@ -327,9 +327,9 @@ impl RecvSide {
     }
 
     /// Bytes of an orphaned one-shot receive stay with the stream.
-    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+    pub(crate) fn keep(&mut self, bytes: PooledBuf) {
         if !bytes.is_empty() {
-            self.queue.push_back(PooledBuf::copied(bytes));
+            self.queue.push_back(bytes);
         }
     }
 

@@ -33,7 +33,8 @@ use super::poll_write;
 use super::shared::Shared;
 use super::turn::SendTurn;
 use crate::base::coop;
-use crate::buf::IoBuf;
+use crate::buf::{IoBuf, PooledBuf};
+use crate::ring::transfer::Outward;
 use crate::sys::fork;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -89,10 +90,12 @@ pub(super) fn poll_turn(turn: &mut SendTurn<'_>, cx: &mut Context<'_>) -> Poll<i
 pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
     let shared = turn.shared();
     poll_write::check_whole(shared)?;
-    if !buf.is_empty() {
+    // Asks for the length, once: a foreign buffer may panic, and that must not be with the turn given away.
+    let from = Outward::new(buf);
+    if !from.is_whole() {
         shared.off.store(true, Ordering::Relaxed);
         turn.leave_to_op();
-        send_promised(Arc::clone(shared), buf, over);
+        send_promised(Arc::clone(shared), from, over);
     }
     Ok(())
 }
@@ -113,11 +116,11 @@ pub(super) fn begin(shared: &Shared) -> bool {
 /// # Errors
 /// What was given, if what was sent before was cut. [`give_up`] comes next.
 #[inline]
-pub(super) fn go_on<B: IoBuf>(shared: Arc<Shared>, buf: B) -> Result<(), (Arc<Shared>, B)> {
+pub(super) fn go_on(shared: Arc<Shared>, buf: PooledBuf) -> Result<(), (Arc<Shared>, PooledBuf)> {
     if shared.is_torn() {
         return Err((shared, buf));
     }
-    send_promised(shared, buf, over);
+    send_promised(shared, Outward::new(buf), over);
     Ok(())
 }
 
@@ -130,11 +133,12 @@ pub(super) fn give_up(shared: &Shared) {
 /// The message is over: its op has had its final CQE, on its home core unless it never got there; or it has
 /// left on the spot.
 fn over<B: IoBuf>(shared: &Arc<Shared>, result: io::Result<usize>, buf: B) {
-    if let Some(failure) = poll_write::failure_of(result, buf.len()) {
+    if let Some(failure) = poll_write::failure_of(result) {
         poll_write::keep(shared, failure);
     }
     shared.off.store(false, Ordering::Relaxed);
     shared.sent();
+    drop(buf);
 }
 
 // The buffer moves into the op's cell before the kernel sees it: nothing in the future is pointed at.

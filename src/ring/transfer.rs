@@ -130,6 +130,12 @@ impl<B: IoBuf> Outward<B> {
         goes_on(&mut self.left, cqe)
     }
 
+    /// Bytes that were not noted as moved.
+    #[inline]
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
+
     /// Whether all of the buffer was noted as moved.
     pub(crate) fn is_whole(&self) -> bool {
         self.left == 0

@@ -5,12 +5,16 @@ use crate::support::{
     LIMIT, assert_pattern, everywhere, half_std_pair, on_cores, pair, pattern, runtime, within,
 };
 use futures_util::poll;
+use ringwork::buf::IoBuf;
 use ringwork::net::TcpStream;
 use ringwork::runtime::Runtime;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 /// More than the loopback's socket buffers take while nobody reads.
@@ -208,4 +212,37 @@ fn a_runtime_that_goes_down_resets_what_nobody_reads() {
 fn with_no_runtime_in_reach_it_says_what_to_do() {
     let (stream, _peer) = half_std_pair();
     let _ = pin!(stream.send_off("x")).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+}
+
+/// A buffer that panics when it is asked for its length once more than so often.
+struct Moody(AtomicUsize);
+
+// SAFETY: it has as many bytes as it says, always the same, if it says something.
+unsafe impl IoBuf for Moody {
+    fn as_ptr(&self) -> *const u8 {
+        b"moody".as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map(|_| 5).expect("a buffer that panics, on purpose")
+    }
+}
+
+#[test]
+fn a_buffer_that_panics_when_it_is_asked_again_does_not_keep_the_lane() {
+    everywhere(|_| async {
+        for answers in 0..8 {
+            let (stream, _peer) = half_std_pair();
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let sending = pin!(stream.send_off(Moody(AtomicUsize::new(answers))));
+                assert!(sending.poll(&mut cx).is_ready());
+            }));
+            // What became of it is told, and the turn passes.
+            let told = stream.all_sent().await;
+            let next = stream.send_all("next").await.0;
+            assert_eq!(told.is_err(), next.is_err(), "after {answers} answers: {told:?}, {next:?}");
+        }
+    });
 }

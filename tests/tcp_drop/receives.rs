@@ -1,8 +1,11 @@
 //! Dropped receives lose no byte and repeat none, on whatever core they were started and dropped.
 
 use crate::canary::{Canary, graves_are_quiet};
-use crate::support::{LIMIT, Levels, Random, alone, assert_pattern, half_std_pair, pattern, runtime, within};
+use crate::support::{
+    LIMIT, Levels, Random, alone, assert_pattern, everywhere, half_std_pair, pattern, runtime, within,
+};
 use futures_util::poll;
+use ringwork::buf::{IoBuf, IoBufMut};
 use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
 use ringwork::task::yield_now;
@@ -10,6 +13,8 @@ use ringwork::time::sleep;
 use std::io::Write;
 use std::net::Shutdown;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -115,4 +120,97 @@ async fn patiently<T>(random: &mut Random, times: u64, mut poll: impl AsyncFnMut
         }
     }
     None
+}
+
+/// A buffer that panics when it is asked for anything, once it was told to.
+struct Moody {
+    bytes: Box<[u8; 16]>,
+    panics: Arc<AtomicBool>,
+}
+
+impl Moody {
+    fn answers(&self) {
+        assert!(!self.panics.load(Ordering::Relaxed), "a buffer that panics, on purpose");
+    }
+}
+
+// SAFETY: the bytes are on the heap and initialised.
+unsafe impl IoBuf for Moody {
+    fn as_ptr(&self) -> *const u8 {
+        self.answers();
+        self.bytes.as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        self.answers();
+        self.bytes.len()
+    }
+}
+
+// SAFETY: all of them may be written.
+unsafe impl IoBufMut for Moody {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.answers();
+        self.bytes.as_mut_ptr()
+    }
+
+    fn capacity(&self) -> usize {
+        self.answers();
+        self.bytes.len()
+    }
+
+    fn fill_from(&self) -> usize {
+        self.answers();
+        0
+    }
+
+    unsafe fn assume_init(&mut self, _end: usize) {
+        self.answers();
+    }
+}
+
+#[test]
+fn a_dropped_receive_whose_buffer_panics_is_over_all_the_same() {
+    everywhere(|_| async {
+        let (stream, mut peer) = half_std_pair();
+        let panics = Arc::new(AtomicBool::new(false));
+        let mut receive = Box::pin(stream.recv(Moody { bytes: Box::default(), panics: Arc::clone(&panics) }));
+        assert!(poll!(receive.as_mut()).is_pending());
+        // By then the kernel has it.
+        sleep(Duration::from_millis(20)).await;
+        panics.store(true, Ordering::Relaxed);
+        drop(receive);
+        // It was cancelled before the bytes came.
+        stream.read_ahead(false);
+        let mut next = pin!(stream.recv([0; 4]));
+        assert!(poll!(next.as_mut()).is_pending());
+        sleep(Duration::from_millis(20)).await;
+        peer.write_all(b"next").unwrap();
+        let (n, bytes) = next.await;
+        assert_eq!((n.unwrap(), &bytes), (4, b"next"));
+    });
+}
+
+#[test]
+fn bytes_that_a_panicking_buffer_loses_are_not_lost_in_silence() {
+    everywhere(|_| async {
+        let (stream, mut peer) = half_std_pair();
+        let panics = Arc::new(AtomicBool::new(false));
+        let mut receive = Box::pin(stream.recv(Moody { bytes: Box::default(), panics: Arc::clone(&panics) }));
+        assert!(poll!(receive.as_mut()).is_pending());
+        peer.write_all(b"lost").unwrap();
+        // The bytes are in the buffer, and nobody asked for them.
+        sleep(Duration::from_millis(20)).await;
+        panics.store(true, Ordering::Relaxed);
+        drop(receive);
+        peer.write_all(b"next").unwrap();
+        // The receive that was dropped may have been cancelled before the bytes came.
+        let received = stream.recv([0; 4]).await;
+        if let Err(error) = received.0 {
+            assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+            assert_eq!(stream.recv([0; 4]).await.1, *b"next");
+        } else {
+            assert_eq!(received.1, *b"lost");
+        }
+    });
 }

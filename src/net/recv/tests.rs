@@ -109,7 +109,7 @@ fn a_message_is_sent_on_unless_something_stands_against_it_and_then_it_is_queued
     assert!(!is_sent_on(&mut side, &to, CQE_MORE, Group::Messages, true));
     // Something is unread.
     let mut side = forwarded(&to);
-    side.keep(b"before");
+    side.keep(PooledBuf::copied(b"before"));
     assert!(!is_sent_on(&mut side, &to, CQE_MORE, Group::Messages, true));
     // Somebody polls.
     let mut side = forwarded(&to);
