@@ -5,10 +5,11 @@
 //! spot: the kernel passes pages on, and nobody copies them (carry.rs).
 //!
 //! # The lanes
-//! The receive lane is the forwarding's until another receiver waits, and then until the piece at hand is on
-//! its way; the send lane is taken for each piece anew, so that another sender comes in between two pieces
-//! and not into one. Most messages do not come to the task at all: the completion that brings one sends it on
-//! (relay.rs).
+//! The receive lane is the forwarding's until another receiver waits with a place in it, and then until the
+//! piece at hand is on its way. Who polls without a future has no place (turn.rs): the turn passes for it
+//! between two messages, but not between two rounds of bulk, and the forwarding may be back first. The send
+//! lane is taken for each piece anew, so that another sender comes in between two pieces and not into one.
+//! Most messages do not come to the task at all: the completion that brings one sends it on (relay.rs).
 //!
 //! # What if
 //! - *The future is dropped*: what it had received and not sent goes back to the front of the receive side's

@@ -35,7 +35,9 @@
 //! for those whose bytes it sends on.
 //! A reader that has just taken the last bytes is stored as if it waited (`next`): it most often will.
 //!
-//! The lock is held for a handful of instructions and never across a system call, a wake or foreign code.
+//! The lock is held for a handful of instructions and never across a wake of who waits or foreign code. Nor
+//! across a system call, but for one: to tell a receive to end (`disarm`, `ahead_submitted`) may flush a
+//! submission queue that is full, or ring the doorbell of another core. Neither waits, or takes this lock.
 #![forbid(unsafe_code)]
 
 use super::chunks::Chunks;
