@@ -5,10 +5,14 @@
 //! does not hold what is asked for, the call comes back at once and the read goes through the ring
 //! (kernel-notes/read-nowait.md). Owns the decision whether to try: not for large reads, which would hold the
 //! core; seldom after a try in vain; never again on a file that cannot tell; and never past the page cache,
-//! where the call would wait for the disk.
+//! where the call would wait for the disk. Owns also what kind of file it is, as far as that matters here:
+//! a part that was read may be thrown away, to be read by the ring, only where it can be read again.
 #![forbid(unsafe_code)]
 
+use super::Metadata;
+use crate::sys::io::stat_fd;
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The largest read on the spot: some ten microseconds of copying.
@@ -18,20 +22,30 @@ pub(super) const MOST: usize = 64 * 1024;
 const SKIPPED: u8 = 15;
 const NEVER: u8 = u8::MAX;
 
+/// Not known whether the file gives the same bytes again.
+const UNKNOWN: u8 = 0;
+const GIVES_AGAIN: u8 = 1;
+const GIVES_ONCE: u8 = 2;
+
 /// What one handle of a file has learned. Plain loads and stores: what a race loses is a try more or less.
 #[derive(Debug, Default)]
-pub(super) struct Cached(AtomicU8);
+pub(super) struct Cached {
+    /// Reads to come that are not tried, or [`NEVER`].
+    skips: AtomicU8,
+    kind: AtomicU8,
+}
 
 impl Clone for Cached {
     fn clone(&self) -> Self {
-        Self(AtomicU8::new(self.0.load(Ordering::Relaxed)))
+        let copy = |of: &AtomicU8| AtomicU8::new(of.load(Ordering::Relaxed));
+        Self { skips: copy(&self.skips), kind: copy(&self.kind) }
     }
 }
 
 impl Cached {
     /// Whether reads are ever to be tried.
     pub(super) fn set(&self, on: bool) {
-        self.0.store(if on { 0 } else { NEVER }, Ordering::Relaxed);
+        self.skips.store(if on { 0 } else { NEVER }, Ordering::Relaxed);
     }
 
     /// Whether a read of `len` bytes is to be tried now.
@@ -40,21 +54,44 @@ impl Cached {
         if len == 0 || len > MOST {
             return false;
         }
-        match self.0.load(Ordering::Relaxed) {
+        match self.skips.load(Ordering::Relaxed) {
             0 => true,
             NEVER => false,
             skip => {
-                self.0.store(skip - 1, Ordering::Relaxed);
+                self.skips.store(skip - 1, Ordering::Relaxed);
                 false
             }
         }
+    }
+
+    /// Whether `file`, which is the one of this handle, gives the same bytes to whoever reads them again.
+    #[inline]
+    pub(super) fn gives_again(&self, file: RawFd) -> bool {
+        if self.kind.load(Ordering::Relaxed) == UNKNOWN {
+            self.find_kind(file);
+        }
+        self.kind.load(Ordering::Relaxed) == GIVES_AGAIN
+    }
+
+    #[cold]
+    fn find_kind(&self, file: RawFd) {
+        if let Ok(stat) = stat_fd(file) {
+            self.see(&Metadata::new(stat));
+        }
+    }
+
+    /// Notes what kind of file this handle is of.
+    pub(super) fn see(&self, metadata: &Metadata) {
+        let kind = metadata.file_type();
+        let kind = if kind.is_file() || kind.is_block_device() { GIVES_AGAIN } else { GIVES_ONCE };
+        self.kind.store(kind, Ordering::Relaxed);
     }
 
     /// A try was in vain.
     #[cold]
     pub(super) fn learn(&self, error: &io::Error) {
         let waits = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
-        self.0.store(if waits { SKIPPED } else { NEVER }, Ordering::Relaxed);
+        self.skips.store(if waits { SKIPPED } else { NEVER }, Ordering::Relaxed);
     }
 }
 

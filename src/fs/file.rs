@@ -211,7 +211,9 @@ impl File {
     /// # Errors
     /// The kernel's.
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        sys::io::stat_fd(self.fd.as_raw_fd()).map(Metadata::new)
+        let metadata = Metadata::new(sys::io::stat_fd(self.fd.as_raw_fd())?);
+        self.cached.see(&metadata);
+        Ok(metadata)
     }
 
     /// Cuts or extends the file.

@@ -102,7 +102,8 @@ impl<'a, B: IoBufMut> ReadAt<'a, B> {
         }
         with_current(|ring| {
             let ring = ring.filter(|ring| ring.refusal().is_none())?;
-            match transfer::read_now(self.file.as_raw_fd(), buf, self.offset) {
+            let file = self.file.as_raw_fd();
+            match transfer::read_now(file, buf, self.offset, || self.cached.gives_again(file)) {
                 Ok(n) => {
                     ring.counters().cached_reads.add(1);
                     Some(n)

@@ -63,16 +63,22 @@ impl<B: IoBufMut> Inward<B> {
 }
 
 /// Reads into `buf` on the spot, if the page cache holds all that there is room for, or the file ends before.
+/// After a part it asks once more which of the two it was, if `gives_again` says that the file gives the same
+/// bytes to whoever reads them again. One that does not (a tunnel's read takes a packet) has given a part.
 ///
 /// # Errors
 /// EAGAIN if it does not: the buffer is as it was, but for bytes behind those that it holds. Others of the
-/// kernel's.
-pub(crate) fn read_now<B: IoBufMut>(file: RawFd, buf: &mut B, offset: u64) -> io::Result<usize> {
+/// kernel's. Nothing was taken from a file that does not give it again.
+pub(crate) fn read_now<B: IoBufMut>(
+    file: RawFd,
+    buf: &mut B,
+    offset: u64,
+    gives_again: impl FnOnce() -> bool,
+) -> io::Result<usize> {
     let (start, room) = (buf::landing(buf), buf::room(buf));
     // SAFETY: `room` bytes may be written where a read lands.
     let mut n = unsafe { sys::io::read_now(file, start, room, offset) }?;
-    if n > 0 && n < room {
-        // A part: is that the end of the file, or of what the cache holds?
+    if n > 0 && n < room && gives_again() {
         // SAFETY: `n` of the `room` bytes are read.
         let rest =
             unsafe { sys::io::read_now(file, start.add(n), room - n, offset.saturating_add(n as u64)) };

@@ -6,6 +6,7 @@ mod kit;
 mod anywhere;
 mod confinement;
 mod content;
+mod devices;
 mod errors;
 mod fifo;
 mod leaks;
