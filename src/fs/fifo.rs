@@ -1,9 +1,18 @@
 //! The other end of a FIFO.
 //!
-//! Owns the open that waits for it, as `open(2)` does. The ring tries an open on the core first, with
-//! `O_NONBLOCK`, and takes any answer but EAGAIN for the open's where all names of the path are in the
-//! kernel's cache (`io_openat2` in `io_uring/openclose.c`). That opens a FIFO for reading although nobody
-//! writes, and fails for writing where nobody reads (`fifo(7)`).
+//! Owns the open that waits for it, as `open(2)` does. What a name leads to is not known before it is opened,
+//! and only an open on the core is one that cannot wait: the kernel gives those that create or empty a file,
+//! and those whose path it has not in its cache, to a helper thread, which waits
+//! (kernel-notes/io-wq-punts.md). So the first open of a name always says `O_NONBLOCK`. That opens a FIFO for
+//! reading although nobody writes, and fails for writing where nobody reads (`fifo(7)`), wherever it runs.
+//! What is opened then loses the flag again: reads and writes of it are to wait.
+//!
+//! Devices are opened with that flag as well, as the kernel does on its own with each open on the core: a
+//! serial line does not wait for its carrier. A file that another process has a lease on is not opened so
+//! (EAGAIN, `F_SETLEASE` in `fcntl(2)`), and an open that waits for the lease follows.
+//!
+//! Rejected: to ask what the name leads to first, which costs one more walk, for a new file by a helper
+//! thread, and where the path is not cached, before each open.
 //!
 //! # Who waits
 //! An open that waits keeps one of the four helper threads that a ring has for files
@@ -18,7 +27,7 @@ use super::open::c_path;
 use super::ops::Open;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
-use crate::sys::io::is_pipe;
+use crate::sys::io::{clear_nonblock, is_pipe};
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use crate::time::sleep;
 use std::future::{Future, poll_fn};
@@ -32,18 +41,33 @@ use std::time::Duration;
 
 /// Opens what `path` names; a FIFO once it has another end, unless `how` says not to wait.
 pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
-    let opened = by_ring(path, how, false)?.await;
     let flags = how.flags as libc::c_int;
-    if flags & libc::O_NONBLOCK != 0 {
-        return opened;
+    // `O_PATH` opens nothing, and takes no such flag.
+    if flags & (libc::O_NONBLOCK | libc::O_PATH) != 0 {
+        return by_ring(path, how, false)?.await;
     }
-    match opened {
+    match at_once(path, how).await {
         // A socket and a device without a driver answer so, too, and always will.
         Err(error) if is_nobody_there(&error) && is_fifo(path).await => opened_for_writing(path, how).await,
         Ok(fd) if flags & libc::O_ACCMODE == libc::O_RDONLY && is_pipe(fd.as_raw_fd()) => {
             opened_for_reading(fd, path, how).await
         }
         opened => opened,
+    }
+}
+
+/// Opens without waiting for another end. What is opened waits like any other.
+async fn at_once(path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
+    let mut without_waiting = how;
+    without_waiting.flags |= libc::O_NONBLOCK as u64;
+    match by_ring(path, without_waiting, false)?.await {
+        // Not of a FIFO: a lease, or a device that is taken.
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => by_ring(path, how, false)?.await,
+        opened => {
+            let fd = opened?;
+            clear_nonblock(fd.as_raw_fd())?;
+            Ok(fd)
+        }
     }
 }
 
@@ -91,7 +115,7 @@ async fn opened_for_writing(path: &Path, how: libc::open_how) -> io::Result<Owne
     }
     loop {
         sleep(BETWEEN_LOOKS).await;
-        match by_ring(path, how, false)?.await {
+        match at_once(path, how).await {
             Err(error) if is_nobody_there(&error) => {}
             opened => return opened,
         }

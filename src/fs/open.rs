@@ -129,7 +129,8 @@ impl OpenOptions {
     /// Opens the file. Dropping the future closes what was opened. A FIFO is opened once somebody has opened
     /// its other end, as with std; with `O_NONBLOCK` (see [`custom_flags`](Self::custom_flags)) it is not
     /// waited for. Where more than two of a process wait at a time, the others are told late: for reading
-    /// with the first byte or the end, for writing some 20 ms after a reader has come.
+    /// with the first byte or the end, for writing some 20 ms after a reader has come. A device is opened
+    /// without waiting (a serial line for its carrier); its reads and writes wait all the same.
     ///
     /// # Errors
     /// The kernel's; [`io::ErrorKind::InvalidInput`] for options that contradict each other.

@@ -287,13 +287,14 @@ pub(crate) fn empty_stat() -> libc::statx {
     unsafe { std::mem::zeroed() }
 }
 
-/// Puts a file that was opened with `O_NONBLOCK`, and no other flag that can be changed (`fcntl(2)`), back:
-/// ring reads on it must be allowed to wait for the disk.
+/// Takes `O_NONBLOCK` off a file and leaves its other flags: ring reads on it must be allowed to wait for the
+/// disk.
 ///
 /// # Errors
 /// The kernel's.
 pub(crate) fn clear_nonblock(fd: RawFd) -> io::Result<()> {
-    syscall!(fcntl(fd, libc::F_SETFL, 0)).map(|_| ())
+    let on: libc::c_int = 0;
+    syscall!(ioctl(fd, libc::FIONBIO, &raw const on)).map(|_| ())
 }
 
 /// Takes the descriptor that a completion carries.

@@ -183,6 +183,28 @@ fn a_file_that_somebody_has_a_lease_on_is_opened_once_it_is_given_back() {
 }
 
 #[test]
+fn a_lease_is_waited_for_by_who_opens_by_name_as_well() {
+    process::alone(|| {
+        bounded(|| {
+            let runtime = runtime(1);
+            let folder = Folder::new();
+            let path = folder.file("file", "content");
+            for options in [File::options().read(true), File::options().write(true).create(true)] {
+                let lease = Lease::take(&path);
+                let mut opening = Box::pin(options.open(&path));
+                runtime.block_on(async {
+                    while !lease.is_wanted_back() {
+                        assert!(poll_once(&mut opening).await.is_pending(), "{options:?}");
+                    }
+                    lease.give_back();
+                    opening.await.unwrap_or_else(|error| panic!("{options:?}: {error}"));
+                });
+            }
+        });
+    });
+}
+
+#[test]
 fn an_open_that_is_dropped_while_somebody_keeps_a_lease_leaves_nothing_open() {
     process::alone(|| {
         bounded(|| {

@@ -6,6 +6,7 @@ use crate::leaks::leaves_no_descriptor;
 use crate::names::everywhere;
 use ringwork::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -34,6 +35,11 @@ fn reading(path: &Path) -> Opening {
 fn writing(path: &Path) -> Opening {
     let path = path.to_owned();
     Box::pin(async move { OpenOptions::new().write(true).open(path).await })
+}
+
+fn creating(path: &Path) -> Opening {
+    let path = path.to_owned();
+    Box::pin(async move { File::create(path).await })
 }
 
 /// Polls for many more turns of the ring than an open that does not wait would take.
@@ -103,6 +109,76 @@ fn however_many_opens_wait_files_and_the_other_ends_are_opened() {
             let (read, bytes) = opening.await.unwrap().read_at(Vec::with_capacity(64), 0).await;
             assert_eq!((read.unwrap(), &bytes[..]), (11, &b"to somebody"[..]));
         }
+    });
+}
+
+/// An open that creates or empties is not tried on the core: the kernel gives it to a helper thread.
+#[test]
+fn however_many_creating_opens_wait_names_are_changed() {
+    everywhere(|folder| async move {
+        let paths: Vec<_> = (0..4).map(|_| fifo(&folder)).collect();
+        let mut openings: Vec<_> = paths.iter().map(|path| creating(path)).collect();
+        for opening in &mut openings {
+            assert_waits(opening).await;
+        }
+        let file = folder.file("file", "content");
+        fs::rename(&file, folder.join("renamed")).await.unwrap();
+        for (path, opening) in paths.iter().zip(openings) {
+            let mut reader = at_once(std::fs::OpenOptions::new().read(true), path).unwrap();
+            opening.await.unwrap().write_all_at("to somebody", 0).await.0.unwrap();
+            let mut read = String::new();
+            reader.read_to_string(&mut read).unwrap();
+            assert_eq!(read, "to somebody");
+        }
+    });
+}
+
+/// Nor is one of a path that leads through a link which the kernel has to make up: the cache never holds it.
+#[test]
+fn however_many_opens_of_uncached_paths_wait_names_are_changed() {
+    everywhere(|folder| async move {
+        let paths: Vec<_> = (0..4).map(|_| fifo(&folder)).collect();
+        let uncached = |path: &PathBuf| Path::new("/proc/self/root").join(path.strip_prefix("/").unwrap());
+        let mut openings: Vec<_> = paths.iter().map(|path| reading(&uncached(path))).collect();
+        for opening in &mut openings {
+            assert_waits(opening).await;
+        }
+        let file = folder.file("file", "content");
+        fs::rename(&file, folder.join("renamed")).await.unwrap();
+        for (path, opening) in paths.iter().zip(openings) {
+            fs::write(path, "to somebody").await.unwrap();
+            let (read, bytes) = opening.await.unwrap().read_at(Vec::with_capacity(64), 0).await;
+            assert_eq!((read.unwrap(), &bytes[..]), (11, &b"to somebody"[..]));
+        }
+    });
+}
+
+/// The flag with which an open does not wait is not left behind.
+#[test]
+fn what_was_opened_has_the_flags_that_were_asked_for() {
+    everywhere(|folder| async move {
+        let flags = |fd: &File| {
+            // SAFETY: a system call without memory.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+            flags & (libc::O_NONBLOCK | libc::O_APPEND | libc::O_ACCMODE)
+        };
+        let file = folder.join("file");
+        assert_eq!(flags(&File::create(&file).await.unwrap()), libc::O_WRONLY);
+        assert_eq!(flags(&File::open(&file).await.unwrap()), libc::O_RDONLY);
+        let log = OpenOptions::new().append(true).open(&file).await.unwrap();
+        assert_eq!(flags(&log), libc::O_WRONLY | libc::O_APPEND);
+        let path = fifo(&folder);
+        let both = OpenOptions::new().read(true).write(true).open(&path).await.unwrap();
+        assert_eq!(flags(&both), libc::O_RDWR);
+        // Others may wait on the helper threads; then it is told of a writer by what he has written.
+        both.write_all_at("content", 0).await.0.unwrap();
+        assert_eq!(flags(&File::open(&path).await.unwrap()), libc::O_RDONLY);
+        assert_eq!(flags(&File::create(&path).await.unwrap()), libc::O_WRONLY);
+        let now = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).await.unwrap();
+        assert_eq!(flags(&now), libc::O_RDONLY | libc::O_NONBLOCK);
+        assert_eq!(flags(&File::create("/dev/null").await.unwrap()), libc::O_WRONLY);
+        // Nothing but a name, which is no file to be read.
+        OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&path).await.unwrap();
     });
 }
 

@@ -1,9 +1,10 @@
 //! Where io-wq workers run, how many there may be, and how both are changed.
-//! It promises to read the answer from the threads' own status files. Which ops need a worker: `io-wq-punts`.
+//! It promises to read the answer from the threads' own status files, and shows how an open of a FIFO is kept
+//! from holding one. Which ops need a worker: `io-wq-punts`.
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::thread;
 
 use io_uring::opcode;
@@ -120,9 +121,54 @@ fn limits(report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens a FIFO that nobody else has open, on a worker. The answer, if it comes while that is so, and whether
+/// the descriptor has O_NONBLOCK.
+fn open_alone(scratch: &Scratch, flags: i32) -> io::Result<Option<Result<bool, i32>>> {
+    let path = scratch.c_path("fifo");
+    let mode = if flags & libc::O_CREAT == 0 { 0 } else { 0o600 };
+    let how = OpenHow::new().flags(flags as u64).mode(mode);
+    let mut lab = Lab::new(8, 64)?;
+    let open = opcode::OpenAt2::new(Fd(libc::AT_FDCWD), path.as_ptr(), &how).build();
+    // SAFETY: path and how live until the completion has come, which is waited for.
+    unsafe { lab.push(open)? };
+    let early = lab.wait(1, QUIET)?.first().map(|cqe| cqe.res);
+    let res = match early {
+        Some(res) => res,
+        None => {
+            let _ends = OpenOptions::new().read(true).write(true).open(scratch.path("fifo"))?;
+            lab.next(LONG)?.res
+        }
+    };
+    if res < 0 {
+        return Ok(early.map(|res| Err(-res)));
+    }
+    // SAFETY: a successful open hands over a new descriptor, which nobody else owns.
+    let fd = unsafe { OwnedFd::from_raw_fd(res) };
+    // SAFETY: no memory is involved.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    Ok(early.map(|_| Ok(flags & libc::O_NONBLOCK != 0)))
+}
+
+/// O_CREAT sends an open to a worker, as a name that is not cached does.
+fn fifos(report: &mut Report) -> io::Result<()> {
+    let scratch = Scratch::new("workers-fifo")?;
+    scratch.fifo("fifo")?;
+    let (read, write) = (libc::O_RDONLY | libc::O_CREAT, libc::O_WRONLY | libc::O_CREAT);
+    let waits = open_alone(&scratch, read)?.is_none() && open_alone(&scratch, write)?.is_none();
+    report.holds("a FIFO, O_CREAT: waits for its other end", waits);
+    let writer = open_alone(&scratch, write | libc::O_NONBLOCK)?;
+    report.holds("O_CREAT and O_NONBLOCK, for writing: ENXIO", writer == Some(Err(libc::ENXIO)));
+    let reader = open_alone(&scratch, read | libc::O_NONBLOCK)?;
+    report.holds("O_CREAT and O_NONBLOCK, for reading: opened, and keeps the flag", reader == Some(Ok(true)));
+    let inline = open_alone(&scratch, libc::O_RDONLY)?;
+    report.holds("inline, for reading: opened, without the flag", inline == Some(Ok(false)));
+    Ok(())
+}
+
 fn main() -> Outcome {
     let mut report = Report::new();
     affinity(&mut report)?;
     limits(&mut report)?;
+    fifos(&mut report)?;
     Ok(report.finish())
 }
