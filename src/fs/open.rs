@@ -109,13 +109,15 @@ impl OpenOptions {
             (false, false) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let changes = self.truncate || self.create || self.create_new;
-        if changes && !(self.write || self.append) || self.truncate && self.append {
+        // A file that is new has nothing to empty.
+        let empties = self.truncate && !self.create_new;
+        if changes && !(self.write || self.append) || empties && self.append {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let mut flags = access | libc::O_CLOEXEC | (self.flags & !libc::O_ACCMODE);
         for (wanted, flag) in [
             (self.append, libc::O_APPEND),
-            (self.truncate && !self.create_new, libc::O_TRUNC),
+            (empties, libc::O_TRUNC),
             (self.create, libc::O_CREAT),
             (self.create_new, libc::O_CREAT | libc::O_EXCL),
         ] {

@@ -81,6 +81,9 @@ fn options_that_contradict_each_other_are_refused() {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{options:?}");
         }
         assert_eq!(std::fs::read(&file).unwrap(), b"x");
+        // There is nothing to empty in a file that is new.
+        let log = OpenOptions::new().append(true).truncate(true).create_new(true);
+        runtime.block_on(log.open(folder.join("new"))).unwrap();
     });
 }
 
