@@ -93,5 +93,12 @@ pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()>
 /// Outside of a runtime.
 pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
     let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
-    blocking::run(move || std::fs::copy(from, to)).await?
+    blocking::run(move || {
+        // A FIFO that nobody writes to would keep the thread, and nothing ends it there.
+        if !std::fs::metadata(&from)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        std::fs::copy(from, to)
+    })
+    .await?
 }
