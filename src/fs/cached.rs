@@ -90,14 +90,18 @@ impl Cached {
     /// A try was in vain.
     #[cold]
     pub(super) fn learn(&self, error: &io::Error) {
-        let waits = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
-        self.skips.store(if waits { SKIPPED } else { NEVER }, Ordering::Relaxed);
+        // The last two, and none, are of an offset that no file has.
+        let of_this_read = [libc::EAGAIN, libc::EINTR, libc::EINVAL, libc::EOVERFLOW];
+        let is_of_this_read = error.raw_os_error().is_none_or(|errno| of_this_read.contains(&errno));
+        self.skips.store(if is_of_this_read { SKIPPED } else { NEVER }, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::transfer::read_now;
+    use std::os::fd::AsRawFd;
 
     fn tries(cached: &Cached, reads: usize) -> usize {
         (0..reads).filter(|_| cached.is_worth_a_try(4096)).count()
@@ -110,6 +114,20 @@ mod tests {
         cached.learn(&io::Error::from_raw_os_error(libc::EAGAIN));
         assert_eq!(tries(&cached, usize::from(SKIPPED)), 0);
         assert_eq!(tries(&cached, 100), 100);
+    }
+
+    #[test]
+    fn a_read_at_an_offset_that_no_file_has_says_nothing_of_the_next_ones() {
+        let file = std::fs::File::open("Cargo.toml").unwrap();
+        for offset in [1 << 63, u64::MAX, i64::MAX as u64] {
+            let cached = Cached::default();
+            let (mut buf, gives_again) = (Vec::with_capacity(4096), || true);
+            match read_now(file.as_raw_fd(), &mut buf, offset, gives_again) {
+                Ok(read) => assert_eq!(read, 0),
+                Err(error) => cached.learn(&error),
+            }
+            assert!(tries(&cached, 1_000) > 900, "{offset}");
+        }
     }
 
     #[test]
