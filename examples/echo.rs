@@ -8,6 +8,7 @@ mod serving;
 use ringwork::net::TcpStream;
 use ringwork::{Balance, Serve, runtime};
 use serving::{Stop, cannot_listen, complain, listen_options};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,7 +62,7 @@ fn balance(way: &str) -> Result<Balance, &'static str> {
 }
 
 /// Serves one connection until the peer has sent all it wants to.
-async fn echo(stream: TcpStream) -> std::io::Result<()> {
+async fn echo(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
         let received = stream.recv_pooled().await?;
@@ -81,7 +82,9 @@ async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
     let serving = Serve::new(listen).options(listen_options("echo")).balance(balance);
     let server = serving.start(handler).await;
     let server = server.map_err(|error| cannot_listen(listen, "--listen", &error))?;
-    println!("listening on {}", server.local_addr());
+    // Whoever waits for this line may be at the other end of a pipe, and gone.
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
     stop.asked().await?;
     stop.or_at_once(server.stop(Duration::from_secs(4))).await;
     Ok(())

@@ -161,6 +161,22 @@ fn a_server_starts_or_says_what_to_do_however_few_descriptors_it_may_have() {
 }
 
 #[test]
+fn a_server_that_cannot_say_where_it_listens_serves_all_the_same() {
+    for name in ["echo", "tcp_proxy", "file_server"] {
+        let upstream = upstream();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = command(name, &upstream);
+        command.args(["--listen", &address.to_string()]);
+        let server = Server::start_unheard(command, address);
+        server.signal(libc::SIGTERM);
+        drop(upstream);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(0), "{name}: {said}");
+        assert!(said.ends_with(&programs::stopping(name)), "{name}: {said}");
+    }
+}
+
+#[test]
 fn a_server_whose_port_is_taken_says_so_and_how_to_take_another_one() {
     for name in ["echo", "tcp_proxy", "file_server"] {
         let taken = upstream();

@@ -3,8 +3,9 @@
 //! Owns finding a built example, waiting for the line that says where it listens, and ending it however the
 //! test ends. It does not build: `cargo test` has built the examples before it runs a test.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -121,6 +122,15 @@ impl Server {
         }
         let _ = stderr.read_to_string(&mut line);
         Err(line)
+    }
+
+    /// Starts it where nobody takes its lines, and waits until it accepts at `address`.
+    pub(crate) fn start_unheard(mut command: Command, address: SocketAddr) -> Self {
+        let full = File::options().write(true).open("/dev/full").expect("a device that takes nothing");
+        let mut child = Guarded(command.stdout(full).spawn().expect("the program starts"));
+        let stderr = BufReader::new(child.0.stderr.take().expect("stderr is piped"));
+        wait_until("the server accepts", || TcpStream::connect(address).is_ok());
+        Self { child, address, stderr }
     }
 
     /// Where it listens.
