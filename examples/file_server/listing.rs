@@ -190,7 +190,9 @@ fn row(html: &mut String, entry: &Entry) {
 fn summary(html: &mut String, entries: &[Entry], complete: bool) {
     let folders = entries.iter().filter(|entry| entry.kind == Kind::Folder).count();
     let others = entries.len() - folders;
-    let total: u64 = entries.iter().filter(|entry| entry.kind == Kind::File).map(|entry| entry.len).sum();
+    let files = entries.iter().filter(|entry| entry.kind == Kind::File);
+    // Files with holes may claim more than a number holds.
+    let total = files.fold(0_u64, |total, entry| total.saturating_add(entry.len));
     html.push_str("<footer>");
     let _ = match (entries.len(), complete) {
         (0, _) => write!(html, "This folder is empty."),

@@ -100,6 +100,13 @@ fn sizes_read_well() {
 }
 
 #[test]
+fn files_with_holes_may_claim_more_than_a_number_holds() {
+    let most = i64::MAX as u64;
+    let entries = [b"a", b"b", b"c"].map(|name| entry(name, Kind::File, most));
+    assert!(render(&place("/"), &entries, true).contains("3 files, 16 EiB"));
+}
+
+#[test]
 fn names_are_escaped_where_shown_and_encoded_where_linked() {
     let nasty = entry(b"<a href=\"x\">&'\n\xff", Kind::File, 1);
     let html = render(&place("/"), &[nasty], true);
