@@ -26,6 +26,14 @@ const PIECE: u64 = 256 * 1024;
 /// How long one piece may take. With [`PIECE`] it makes the slowest client allowed: 8.5 KiB a second.
 const PIECE_TIME: Duration = Duration::from_secs(30);
 
+/// What has become of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Whole,
+    /// The file could not be read, and the head that speaks of it has not left: another answer can.
+    Nothing,
+}
+
 /// Sends `head`, then `part` of `file`. A small answer is only on its way when this returns, and the next one
 /// waits for it. After an error nothing more may be sent: the client cannot tell where the next answer would
 /// start.
@@ -33,22 +41,25 @@ pub(crate) async fn send(
     stream: &TcpStream,
     head: Vec<u8>,
     file: Option<(&File, Range<u64>)>,
-) -> io::Result<()> {
+) -> io::Result<Sent> {
     match file {
-        None => send_off(stream, head).await,
+        None => send_off(stream, head).await?,
         Some((file, part)) if part.end - part.start <= SMALL_MAX => {
             let announced = head.len() + (part.end - part.start) as usize;
-            let bytes = read_behind(head, file, part).await?;
+            let Ok(bytes) = read_behind(head, file, part).await else { return Ok(Sent::Nothing) };
             let complete = bytes.len() == announced;
             send_off(stream, bytes).await?;
-            if complete { Ok(()) } else { Err(shrunk()) }
+            if !complete {
+                return Err(shrunk());
+            }
         }
         Some((file, part)) => {
             // In a box: a task is as large as its largest wait, and this one would make idle connections
             // larger.
-            Box::pin(send_pieces(stream, head, file, part)).await
+            Box::pin(send_pieces(stream, head, file, part)).await?;
         }
     }
+    Ok(Sent::Whole)
 }
 
 /// Waits until all that was sent has been handed to the kernel. A client that does not read puts that off.

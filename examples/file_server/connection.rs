@@ -17,9 +17,9 @@ use ringwork::buf::PooledBuf;
 use ringwork::net::TcpStream;
 use ringwork::time::timeout;
 
-use crate::body;
+use crate::body::{self, Sent};
 use crate::inbound::Inbound;
-use crate::request::{Parser, Refusal};
+use crate::request::{Parser, Refusal, begins_as_head};
 use crate::response::{Persistence, Status};
 use crate::server::Server;
 use crate::stop::Guest;
@@ -43,7 +43,7 @@ pub(crate) async fn serve(stream: TcpStream, server: Rc<Server>) {
     let guest = server.stop.enter();
     let connection = Connection { stream, server, guest };
     let ended = match connection.run().await {
-        Ok(End::Refuse(status)) => connection.refuse(status).await,
+        Ok(End::Refuse { status, head_only }) => connection.refuse(status, head_only).await,
         Ok(End::Announced) => connection.linger().await,
         Ok(End::Silent) => Ok(()),
         Err(error) => Err(error),
@@ -64,8 +64,12 @@ enum End {
     Silent,
     /// The last answer said that it is the last.
     Announced,
-    /// What the client sent is no request, and it has to be told so.
-    Refuse(Status),
+    /// What the client sent is no request, or cannot be served, and it has to be told so.
+    Refuse {
+        status: Status,
+        /// It was HEAD: fields only.
+        head_only: bool,
+    },
 }
 
 /// What came of waiting for bytes.
@@ -86,7 +90,7 @@ impl Connection {
             let answered = match parser.parse(inbound.bytes()) {
                 Ok(Some(request)) => Some((request.length, self.server.answer(&request).await)),
                 Ok(None) => None,
-                Err(Refusal(status)) => return Ok(End::Refuse(status)),
+                Err(Refusal(status)) => return Ok(refuse(status, inbound.bytes())),
             };
             if let Some((length, (answer, file))) = answered {
                 inbound.consume(length);
@@ -96,7 +100,9 @@ impl Connection {
                     // Sending a file may take long, and others may need the pooled buffer.
                     inbound.release();
                 }
-                body::send(&self.stream, answer.bytes, part).await?;
+                if body::send(&self.stream, answer.bytes, part).await? == Sent::Nothing {
+                    return Ok(End::Refuse { status: Status::InternalServerError, head_only: false });
+                }
                 if answer.persistence == Persistence::Close {
                     return Ok(End::Announced);
                 }
@@ -111,7 +117,7 @@ impl Connection {
             match received {
                 Received::Bytes(bytes) => inbound.push(bytes),
                 Received::TooLate if !inbound.bytes().is_empty() => {
-                    return Ok(End::Refuse(Status::RequestTimeout));
+                    return Ok(refuse(Status::RequestTimeout, inbound.bytes()));
                 }
                 Received::TooLate | Received::End => return Ok(End::Silent),
             }
@@ -142,9 +148,9 @@ impl Connection {
         }
     }
 
-    /// Answers something that is no request, and ends the connection.
-    async fn refuse(&self, status: Status) -> io::Result<()> {
-        let refusal = self.server.refuse(status);
+    /// Answers something that is not served, and ends the connection.
+    async fn refuse(&self, status: Status, head_only: bool) -> io::Result<()> {
+        let refusal = self.server.refuse(status, head_only);
         body::send(&self.stream, refusal.bytes, None).await?;
         self.linger().await
     }
@@ -164,4 +170,9 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The end that says `status` to what was `received`.
+fn refuse(status: Status, received: &[u8]) -> End {
+    End::Refuse { status, head_only: begins_as_head(received) }
 }

@@ -66,6 +66,12 @@ pub(crate) struct Request<'b> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) Status);
 
+/// Whether what was received begins as a HEAD does: its answer has no body, also where it is a refusal
+/// (RFC 9110, section 9.3.2).
+pub(crate) fn begins_as_head(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"HEAD ")
+}
+
 /// Reads one request after the other from a growing buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {

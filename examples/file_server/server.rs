@@ -55,9 +55,9 @@ impl Server {
         })
     }
 
-    /// The answer to something that is no request; the connection ends behind it.
-    pub(crate) fn refuse(&self, status: Status) -> Answer {
-        self.reply(Instant::now(), false, Persistence::Close, |reply, out| reply.error(out, status))
+    /// The answer to something that is not served; the connection ends behind it.
+    pub(crate) fn refuse(&self, status: Status, head_only: bool) -> Answer {
+        self.reply(Instant::now(), head_only, Persistence::Close, |reply, out| reply.error(out, status))
     }
 
     async fn find(&self, target: &Target<'_>, now: Instant) -> Result<Outcome, Status> {

@@ -119,7 +119,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn answer_to(&mut self, method: &str) -> Answer {
+    pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
         let mut answer = self.head();
         if method == "HEAD" || matches!(answer.status, 204 | 304) {
             return answer;

@@ -2,8 +2,9 @@
 
 use crate::data;
 use crate::http::{Client, get, last_answer, once, request};
-use crate::programs::Server;
+use crate::programs::{self, Server};
 use crate::site::Site;
+use std::path::Path;
 
 fn site() -> Site {
     let site = Site::new();
@@ -124,6 +125,38 @@ fn what_breaks_the_rules_is_400() {
     ] {
         assert_eq!(last_answer(&server, bytes).status, 400, "{bytes:?}");
     }
+}
+
+#[test]
+fn a_head_that_is_refused_has_no_body_either() {
+    let server = site().serve(&[]);
+    for (status, bytes) in [
+        (400, "HEAD / HTTP/1.1\r\n\r\n"),
+        (413, "HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n"),
+        (501, "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (505, "\r\nHEAD / HTTP/1.9\r\nHost: a\r\n\r\n"),
+    ] {
+        let mut client = Client::connect(&server);
+        client.send(bytes);
+        let answer = client.answer_to("HEAD");
+        assert_eq!((answer.status, answer.the("Connection")), (status, "close"), "{bytes:?}");
+        assert!(answer.len() > 0);
+        client.end_sending();
+        client.assert_ended();
+    }
+}
+
+/// The speed of a network device that has none is such a file.
+#[test]
+fn a_file_that_cannot_be_read_is_500() {
+    let folder = Path::new("/sys/devices/virtual/net/lo");
+    if !folder.join("speed").exists() || std::fs::read(folder.join("speed")).is_ok() {
+        return println!("skipped: {} has no such file", folder.display());
+    }
+    let mut command = programs::command("file_server");
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1", "--root"]).arg(folder);
+    let answer = get(&Server::start(command), "/speed");
+    assert_eq!((answer.status, answer.the("Connection")), (500, "close"));
 }
 
 #[test]
