@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::Metadata;
-use crate::sys::io::stat_fd;
+use crate::sys::io::gives_again;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -75,16 +75,14 @@ impl Cached {
 
     #[cold]
     fn find_kind(&self, file: RawFd) {
-        if let Ok(stat) = stat_fd(file) {
-            self.see(&Metadata::new(stat));
-        }
+        self.kind.store(if gives_again(file) { GIVES_AGAIN } else { GIVES_ONCE }, Ordering::Relaxed);
     }
 
-    /// Notes what kind of file this handle is of.
+    /// Notes what kind of file this handle is of, where that is known.
     pub(super) fn see(&self, metadata: &Metadata) {
-        let kind = metadata.file_type();
-        let kind = if kind.is_file() || kind.is_block_device() { GIVES_AGAIN } else { GIVES_ONCE };
-        self.kind.store(kind, Ordering::Relaxed);
+        if metadata.is_file() {
+            self.kind.store(GIVES_AGAIN, Ordering::Relaxed);
+        }
     }
 
     /// A try was in vain.

@@ -14,6 +14,7 @@ use crate::ring::lease::Leasable;
 use crate::ring::op::InFlight;
 use crate::ring::{begin_use, with_current};
 use crate::sys;
+use crate::sys::page_cache::PageCache;
 use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
@@ -43,6 +44,7 @@ use std::task::Poll;
 pub struct File {
     fd: Arc<Leasable<OwnedFd>>,
     cached: Cached,
+    page_cache: PageCache,
 }
 
 impl File {
@@ -50,7 +52,7 @@ impl File {
     pub(super) fn from_fd(fd: OwnedFd, direct: bool) -> Self {
         let cached = Cached::default();
         cached.set(!direct);
-        Self { fd: Leasable::new(fd), cached }
+        Self { fd: Leasable::new(fd), cached, page_cache: PageCache::default() }
     }
 
     /// Opens for reading.
@@ -308,6 +310,10 @@ impl sealed::Sealed for File {}
 impl FileSource for File {
     fn descriptor(&self) -> &Arc<Leasable<OwnedFd>> {
         &self.fd
+    }
+
+    fn page_cache(&self) -> &PageCache {
+        &self.page_cache
     }
 }
 

@@ -9,6 +9,7 @@ use crate::ring::Ring;
 use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Operation;
 use crate::ring::transfer::Inward;
+use crate::sys::page_cache::PageCache;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,6 +20,10 @@ pub trait FileSource: sealed::Sealed {
     /// The descriptor, shared with the ops that use it.
     #[doc(hidden)]
     fn descriptor(&self) -> &Arc<Leasable<OwnedFd>>;
+
+    /// How to ask whether the page cache holds a part of it.
+    #[doc(hidden)]
+    fn page_cache(&self) -> &PageCache;
 }
 
 pub(crate) mod sealed {

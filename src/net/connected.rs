@@ -299,7 +299,7 @@ macro_rules! stream_calls {
             /// # Errors
             /// The file's and the socket's.
             pub async fn send_file(&self, file: &impl FileSource, offset: u64, len: u64) -> io::Result<u64> {
-                $crate::net::file::send_file(self.shared(), file.descriptor(), offset, len).await
+                $crate::net::file::send_file(self.shared(), file, offset, len).await
             }
 
             /// Sends `head` and then `len` bytes of a file from `offset`, as [`send_file`](Self::send_file)
@@ -321,7 +321,6 @@ macro_rules! stream_calls {
                 offset: u64,
                 len: u64,
             ) -> (io::Result<u64>, B) {
-                let file = file.descriptor();
                 $crate::net::file::send_file_with_head(self.shared(), head, file, offset, len).await
             }
 

@@ -1,7 +1,7 @@
 //! A file into a socket.
 //!
 //! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
-//! piece (`cachestat(2)`, Linux 6.5) and the ring (read, then send) otherwise, so that a core never waits for
+//! piece (sys/page_cache.rs) and the ring (read, then send) otherwise, so that a core never waits for
 //! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is made non-blocking
 //! before each one, and stays so until somebody else gets it; ops of the ring wait all the same
 //! (kernel-notes/nonblocking-socket.md).
@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::turn::SendTurn;
 use crate::base::coop;
 use crate::buf::IoBuf;
-use crate::io::Read;
+use crate::io::{FileSource, Read};
 use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Op;
 use crate::ring::transfer::{Inward, Outward, is_of_the_moment};
@@ -46,7 +46,7 @@ async fn take_turn(shared: &Arc<Shared>) -> io::Result<SendTurn<'_>> {
 /// Sends `len` bytes of `file` from `offset`; fewer if the file ends before.
 pub(super) async fn send_file(
     shared: &Arc<Shared>,
-    file: &Arc<Leasable<OwnedFd>>,
+    file: &impl FileSource,
     offset: u64,
     len: u64,
 ) -> io::Result<u64> {
@@ -58,7 +58,7 @@ pub(super) async fn send_file(
 pub(super) async fn send_file_with_head<B: IoBuf>(
     shared: &Arc<Shared>,
     head: B,
-    file: &Arc<Leasable<OwnedFd>>,
+    file: &impl FileSource,
     offset: u64,
     len: u64,
 ) -> (io::Result<u64>, B) {
@@ -69,7 +69,7 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     let first = len.min(INLINE_PIECE);
     // Then the first piece follows in this very poll, and both leave together. Where the disk is asked
     // first, the peer has the head meanwhile.
-    let follows = first > 0 && sys::io::is_cached(file.as_raw_fd(), offset, first);
+    let follows = first > 0 && file.page_cache().holds(file.descriptor().as_raw_fd(), offset, first);
     let gone = match follows.then(|| sys::io::send_head_now(shared.fd(), head.as_slice())) {
         Some(Ok(gone)) => gone,
         Some(Err(error)) if !is_of_the_moment(&error) => return (Err(error), head),
@@ -94,16 +94,17 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
 /// Sends piece by piece; `is_cached` says that the page cache was seen to hold the first one just now.
 async fn pieces(
     turn: &mut SendTurn<'_>,
-    file: &Arc<Leasable<OwnedFd>>,
+    file: &impl FileSource,
     offset: u64,
     len: u64,
     mut is_cached: bool,
 ) -> io::Result<u64> {
+    let (file, page_cache) = (file.descriptor(), file.page_cache());
     let mut sent = 0;
     while sent < len {
         let at = offset.saturating_add(sent);
         let piece = (len - sent).min(INLINE_PIECE);
-        let n = if std::mem::take(&mut is_cached) || sys::io::is_cached(file.as_raw_fd(), at, piece) {
+        let n = if std::mem::take(&mut is_cached) || page_cache.holds(file.as_raw_fd(), at, piece) {
             inline(turn, file, at, piece).await?
         } else {
             through_the_ring(turn, file, at, piece as usize).await?

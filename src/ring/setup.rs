@@ -5,6 +5,7 @@
 //! retried for [`CHARGE_RETURN`], because the kernel gives the memory charge of a closed ring back late
 //! (kernel-notes/memlock.md). It does not turn errno into advice: that is `runtime::error`'s.
 
+use crate::sys::page_cache::page_size;
 use io_uring::IoUring;
 use std::io;
 use std::thread;
@@ -69,11 +70,6 @@ impl Sizes {
 
 /// What stands before the completions in their mapping: at most this much, and less than a page.
 const CQ_HEADER: u64 = 128;
-
-fn page_size() -> u64 {
-    // SAFETY: a system call without memory.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
-}
 
 /// The optional flags, newest first: each rung of the ladder leaves one more away.
 const RUNGS: usize = 3;

@@ -8,49 +8,6 @@ use std::ffi::CStr;
 use std::io::{self, IoSlice};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// `SYS_cachestat` (6.5): one number on all architectures we run on.
-const SYS_CACHESTAT: libc::c_long = 451;
-const PAGE: u64 = 4096;
-
-#[repr(C)]
-struct CachestatRange {
-    off: u64,
-    len: u64,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct Cachestat {
-    nr_cache: u64,
-    nr_dirty: u64,
-    nr_writeback: u64,
-    nr_evicted: u64,
-    nr_recently_evicted: u64,
-}
-
-static HAS_CACHESTAT: AtomicBool = AtomicBool::new(true);
-
-/// Whether the page cache holds all of `len` bytes from `offset`. False where the kernel cannot tell.
-pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
-    let Some(end) = offset.checked_add(len) else { return false };
-    if !HAS_CACHESTAT.load(Ordering::Relaxed) || len == 0 {
-        return false;
-    }
-    let range = CachestatRange { off: offset, len };
-    let mut stat = Cachestat::default();
-    // SAFETY: both structures are the kernel's and live for the call.
-    let answer = unsafe { libc::syscall(SYS_CACHESTAT, file, &raw const range, &raw mut stat, 0u32) };
-    if answer == -1 {
-        if io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
-            HAS_CACHESTAT.store(false, Ordering::Relaxed);
-        }
-        return false;
-    }
-    let pages = (end - 1) / PAGE - offset / PAGE + 1;
-    stat.nr_cache >= pages
-}
 
 /// `preadv2(2)` with `RWF_NOWAIT` (4.14): reads what the page cache holds, and answers EAGAIN, or a part,
 /// where it would have to wait.
@@ -61,15 +18,28 @@ pub(crate) fn is_cached(file: RawFd, offset: u64, len: u64) -> bool {
 /// # Safety
 /// `len` bytes at `into` may be written.
 pub(crate) unsafe fn read_now(file: RawFd, into: *mut u8, len: usize, offset: u64) -> io::Result<usize> {
-    let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let part = libc::iovec { iov_base: into.cast(), iov_len: len };
+    // SAFETY: the caller vouches for it.
+    unsafe { read_now_into(file, std::slice::from_ref(&part), offset) }
+}
+
+/// The same into several parts, one behind the other.
+///
+/// # Errors
+/// As there.
+///
+/// # Safety
+/// All of the parts may be written.
+#[inline]
+pub(super) unsafe fn read_now_into(file: RawFd, parts: &[libc::iovec], offset: u64) -> io::Result<usize> {
+    let at = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     // The offset goes in two halves; the kernel ignores the second where a register holds all of it
     // (`pos_from_hilo`).
     let (low, high) = (at as libc::c_long, (at >> 32) as libc::c_long);
     let read = bare_syscall!(SYS_preadv2(
         libc::c_long::from(file),
-        &raw const part,
-        1usize,
+        parts.as_ptr(),
+        parts.len(),
         low,
         high,
         libc::RWF_NOWAIT
@@ -251,6 +221,15 @@ pub(crate) fn stat_fd(fd: RawFd) -> io::Result<libc::statx> {
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     syscall!(statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut stat))?;
     Ok(stat)
+}
+
+/// Whether a file gives the same bytes to whoever reads them again, as regular files and block devices do.
+/// What kind of file it is has the kernel in memory, whatever the file system. False where it does not tell.
+pub(crate) fn gives_again(fd: RawFd) -> bool {
+    let mut stat = empty_stat();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let told = syscall!(statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut stat)).is_ok();
+    told && [libc::S_IFREG, libc::S_IFBLK].contains(&(libc::mode_t::from(stat.stx_mode) & libc::S_IFMT))
 }
 
 /// `statx(2)` of a name in a folder; a link is not followed. May wait for the disk.

@@ -12,6 +12,7 @@ pub(crate) mod io;
 pub(crate) mod join;
 pub(crate) mod limits;
 pub(crate) mod map;
+pub(crate) mod page_cache;
 pub(crate) mod signal;
 pub(crate) mod splice;
 pub(crate) mod sqe;

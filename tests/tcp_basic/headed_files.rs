@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// A file with these bytes, which is gone when it is closed.
-async fn file(name: &str, bytes: Vec<u8>) -> File {
+pub(crate) async fn file(name: &str, bytes: Vec<u8>) -> File {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("headed-{name}-{}", std::process::id()));
     std::fs::write(&path, bytes).unwrap();
     let file = File::open(&path).await.unwrap();
@@ -16,7 +16,7 @@ async fn file(name: &str, bytes: Vec<u8>) -> File {
 }
 
 /// Empties the page cache of the file, as far as it is on the disk.
-fn forget(file: &File) {
+pub(crate) fn forget(file: &File) {
     // SAFETY: no pointers; the descriptor is open.
     unsafe {
         libc::fsync(file.as_raw_fd());

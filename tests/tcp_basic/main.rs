@@ -5,6 +5,8 @@ mod cut;
 mod halves;
 mod handover;
 mod headed_files;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod lingering;
 mod listening;
 mod order;
@@ -15,4 +17,5 @@ mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod transfer;
+mod untold_files;
 mod vectored;
