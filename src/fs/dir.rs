@@ -44,6 +44,9 @@ impl Dir {
     /// ring. A FIFO or device is opened without waiting for its other end; a file that another process has a
     /// lease on is waited for (`F_SETLEASE`, `fcntl(2)`).
     ///
+    /// That the kernel has the path cached says nothing of the open itself: a file system of a network or of
+    /// FUSE may have to ask somebody, and the core waits.
+    ///
     /// # Errors
     /// EXDEV for a path that leads out; ENOENT, EACCES, ELOOP, …
     pub async fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {

@@ -2,8 +2,9 @@
 //!
 //! The ring gives every `statx` by name to a helper thread (kernel-notes/io-wq-punts.md), which costs many
 //! times the look-up itself. Where the kernel has all names of the path in its cache, and the file system is
-//! one that answers from memory, the answer is there on the spot. That it has the names is said by an open
-//! that needs no right and opens nothing (`O_PATH` with `RESOLVE_CACHED`, Linux 5.12;
+//! one that answers from memory, the answer is there on the spot. (Which one it is, is asked of the file
+//! system: one of a network, or of FUSE, may take its time, and the core waits.) That it has the names is
+//! said by an open that needs no right and opens nothing (`O_PATH` with `RESOLVE_CACHED`, Linux 5.12;
 //! kernel-notes/openat2-beneath.md). Else the ring walks the path.
 #![forbid(unsafe_code)]
 

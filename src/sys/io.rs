@@ -1,7 +1,9 @@
 //! System calls that bypass the ring because they are faster on the spot or have no op.
 //!
 //! Owns their unsafe edges. A backend that simulates the kernel would answer these too. None of them may
-//! block the core: each is non-blocking or works on memory the kernel already has.
+//! block the core: each is non-blocking or works on memory the kernel already has. On file systems that may
+//! have to ask somebody (of networks, FUSE) that does not hold for [`open_at`], [`stat_fd`] and
+//! [`is_on_local_file_system`]: their callers say so.
 
 use super::{bare_syscall, syscall};
 use std::ffi::CStr;
@@ -244,7 +246,8 @@ pub(crate) fn stat_in(folder: RawFd, name: &CStr) -> io::Result<libc::statx> {
 }
 
 /// Whether the file is on a file system that has what `statx(2)` tells in memory: on others, those of
-/// networks and of FUSE among them, the call may wait for somebody (`statfs(2)`).
+/// networks and of FUSE among them, the call may wait for somebody (`statfs(2)`). So may this one there: it
+/// is the file system that answers.
 pub(crate) fn is_on_local_file_system(fd: RawFd) -> bool {
     // SAFETY: an all-zero `statfs` is a valid value.
     let mut about: libc::statfs = unsafe { std::mem::zeroed() };
