@@ -81,8 +81,8 @@ pub unsafe trait IoBuf: Send + Sized + 'static {
 /// # Safety
 /// - `as_mut_ptr` points at `capacity()` writable bytes, the same as `as_ptr`, of which the first `len()` are
 ///   initialised, and `fill_from() <= len() <= capacity()`.
-/// - Stability as for [`IoBuf`]; a move changes neither `capacity()` nor `fill_from()`. `as_mut_ptr` changes no
-///   answer, `assume_init` makes `len()` no smaller.
+/// - Stability as for [`IoBuf`]; a move changes neither `capacity()` nor `fill_from()`. `as_mut_ptr` changes
+///   no answer, `assume_init` makes `len()` no smaller.
 #[diagnostic::on_unimplemented(
     note = "buffers are handed over and come back with the result: pass `Vec::with_capacity(n)` or an array",
     note = "borrowed slices work through tokio's and futures' traits: features `tokio-io`, `futures-io`"

@@ -37,8 +37,8 @@ pub(crate) trait Backend {
     /// error.
     fn enter(&mut self, wait: Wait) -> io::Result<usize>;
 
-    /// Copies the visible completions aside and makes room for more. Returns how many have been lost since the
-    /// start: those that are kept until there is room do not count.
+    /// Copies the visible completions aside and makes room for more. Returns how many have been lost since
+    /// the start: those that are kept until there is room do not count.
     fn reap(&mut self, into: &mut Vec<Cqe>) -> u32;
 
     /// Registers a ring of provided buffers under `group`.

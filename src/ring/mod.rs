@@ -20,13 +20,13 @@
 //!   target is still in flight is repeated ([`cancel`]).
 //! - An enter inside a poll ([`Ring::flush`]) only submits: it completes no slot and wakes nobody.
 //! - Reactions: EINTR: the turn goes on. EBUSY (completions overflowed): reap first, the entries stay queued.
-//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream and
-//!   the listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is
+//!   EAGAIN/ENOMEM: the entries stay queued and the next turn tries again. ENOBUFS, EMFILE: see the stream
+//!   and the listener. EBADR (a completion was lost) and anything else: a broken invariant, the process is
 //!   aborted.
 //! - No enter waits if it found an op on the backlog. One that is left there may use the room that the enter
 //!   itself makes, and nobody would be woken for it; to describe one runs foreign code, which may wake tasks.
-//! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`), and a core that goes on
-//!   there sleeps where it would wait.
+//! - A forked child owns no ring: its ops complete at once with an error (`sys::fork`), and a core that goes
+//!   on there sleeps where it would wait.
 //!
 //! Rejected: a slab index instead of an address in `user_data`. It needs the home thread (or a lock) to get
 //! from a future to its result; an address with a generation does not.
@@ -375,19 +375,18 @@ impl Ring {
                 let kernels = unsafe { KernelRef::from_user_data(cqe.user_data) };
                 if cqe.more() {
                     #[cfg(feature = "tracing")]
-                    self.watch.progressed(cqe);
+                    self.watch.has_result(cqe, true);
                     kernels.progress(cqe, self, wakers);
                     return kernels.stay();
                 }
                 kernels.set_flight(self, Flight::Final);
                 self.in_flight.set(self.in_flight.get() - 1);
-                if let Some(again) = kernels.complete(cqe, Some(self), wakers) {
-                    #[cfg(feature = "tracing")]
-                    self.watch.progressed(cqe);
-                    return self.go_on(again, wakers);
-                }
+                let again = kernels.complete(cqe, Some(self), wakers);
                 #[cfg(feature = "tracing")]
-                self.watch.completed(cqe);
+                self.watch.has_result(cqe, again.is_some());
+                if let Some(again) = again {
+                    self.go_on(again, wakers);
+                }
             }
             TAG_BELL => self.bell_armed.set(cqe.more() && self.bell_armed.get()),
             tag => debug_assert_eq!(tag, TAG_CANCEL, "no other tag is ever submitted"),

@@ -1,8 +1,8 @@
 //! The way of an op to the kernel: described into the submission queue, or onto the backlog until that has
 //! room.
 //!
-//! Describing an op runs foreign code, which may cancel and submit other ops. Those do not take the room that
-//! the op was described for: what is submitted waits on the backlog, and a cancel is sent with the next enter.
+//! Describing an op runs foreign code, which may cancel and submit other ops. Those do not take the room
+//! that the op is described for: what is submitted waits on the backlog, and a cancel for the next turn.
 //!
 //! Owns the order in which ops go out. When they go, with which enter, and what completes are
 //! [`super::Ring`]'s.
@@ -78,7 +78,7 @@ impl Ring {
     pub(super) fn end(&self, kernels: KernelRef, res: i32, wakers: &mut Vec<Waker>) {
         // The kernel may have had a part of it.
         #[cfg(feature = "tracing")]
-        self.watch.completed(Cqe { user_data: kernels.user_data(), ..Cqe::made_up(res) });
+        self.watch.has_result(Cqe { user_data: kernels.user_data(), ..Cqe::made_up(res) }, false);
         kernels.end(res, Some(self), wakers);
     }
 

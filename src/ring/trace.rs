@@ -54,21 +54,11 @@ impl Watch {
         }
     }
 
-    /// A result has come that is not the op's last.
+    /// A result has come, after which the op goes on or is over.
     #[inline]
-    pub(super) fn progressed(&self, cqe: Cqe) {
+    pub(super) fn has_result(&self, cqe: Cqe, goes_on: bool) {
         if !self.known.borrow().is_empty() {
-            let known = self.known.borrow().get(&cqe.user_data).copied();
-            self.tell(cqe, known, "progressed");
-        }
-    }
-
-    /// The op's last result has come.
-    #[inline]
-    pub(super) fn completed(&self, cqe: Cqe) {
-        if !self.known.borrow().is_empty() {
-            let known = self.known.borrow_mut().remove(&cqe.user_data);
-            self.tell(cqe, known, "completed");
+            self.tell(cqe, goes_on);
         }
     }
 
@@ -88,13 +78,19 @@ impl Watch {
     }
 
     #[cold]
-    fn tell(&self, cqe: Cqe, known: Option<Known>, message: &str) {
+    fn tell(&self, cqe: Cqe, goes_on: bool) {
+        let known = if goes_on {
+            self.known.borrow().get(&cqe.user_data).copied()
+        } else {
+            self.known.borrow_mut().remove(&cqe.user_data)
+        };
         let Some(Known { op, fd, since }) = known else { return };
         let us = since.elapsed().as_micros() as u64;
         let (result, error) = match cqe.result() {
             Ok(result) => (Some(result), None),
             Err(error) => (None, Some(field::display(error))),
         };
+        let message = if goes_on { "progressed" } else { "completed" };
         contained(|| {
             tracing::trace!(
                 target: "ringwork::op", op, op.id = cqe.user_data, fd, result, error, us, "{message}"
