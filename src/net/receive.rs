@@ -46,17 +46,13 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
         }))
     }
 
-    /// The turn, then the next step.
+    /// The turn, then the next step. To wait is an error in a child of fork, where what the parent has in
+    /// flight never ends.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        if self.shared.recv_turn.poll_enter(&mut self.place, cx).is_pending() {
-            return match waits() {
-                Next::Wait => Poll::Pending,
-                told => Poll::Ready(told),
-            };
-        }
+        ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
         // A forwarding has more to say than that it waits.
         if !self.relays && self.shared.in_vain().is_for_reader(cx.waker()) {
-            return Poll::Ready(waits());
+            return Poll::Ready(Next::Wait);
         }
         let Step { next, replaced, .. } = {
             let mut side = self.shared.recv();
@@ -69,7 +65,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
         if let Some(replaced) = replaced {
             replaced.wake();
         }
-        Poll::Ready(if let Next::Wait = next { waits() } else { next })
+        Poll::Ready(next)
     }
 
     fn start(&mut self, buf: B) {
@@ -107,16 +103,6 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
             }
         }
         self.done();
-    }
-}
-
-/// What a receiver does that has to wait: in a child of fork, where what the parent has in flight never ends,
-/// it is told.
-#[inline]
-fn waits() -> Next {
-    match fork::check() {
-        Ok(()) => Next::Wait,
-        Err(error) => Next::End(Err(error)),
     }
 }
 
@@ -167,20 +153,19 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
             if let Some(answer) = this.buf.as_ref().and_then(buf::without_room) {
                 return this.finish(answer);
             }
-            let next = match (this.receiver.poll_next(cx), this.receiver.why) {
-                (Poll::Pending | Poll::Ready(Next::Wait), Some(why)) => {
+            match (this.receiver.poll_next(cx), this.receiver.why) {
+                (Poll::Pending | Poll::Ready(Next::Wait | Next::Start), Some(why)) => {
                     return this.finish(Err(stopped(why)));
                 }
-                (Poll::Ready(Next::Start), Some(why)) => return this.finish(Err(stopped(why))),
-                (next, _) => ready!(next),
-            };
-            match next {
-                Next::Wait => return Poll::Pending,
-                Next::End(result) => {
+                (Poll::Pending | Poll::Ready(Next::Wait), None) => match fork::check() {
+                    Ok(()) => return Poll::Pending,
+                    Err(error) => return this.finish(Err(error)),
+                },
+                (Poll::Ready(Next::End(result)), _) => {
                     budget.made_progress();
                     return this.finish(result.map(|()| 0));
                 }
-                Next::Chunk(chunk) => {
+                (Poll::Ready(Next::Chunk(chunk)), _) => {
                     let (n, rest) = pour(chunk, this.buf.as_mut().expect("polled after completion"));
                     if let Some(rest) = rest {
                         this.receiver.shared.recv().put_back(rest);
@@ -188,7 +173,7 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
                     budget.made_progress();
                     return this.finish(Ok(n));
                 }
-                Next::Start => {
+                (Poll::Ready(Next::Start), None) => {
                     let buf = this.buf.take().expect("polled after completion");
                     this.receiver.start(buf);
                 }
@@ -275,23 +260,23 @@ impl RecvPooled<'_> {
                 budget.made_progress();
                 return Poll::Ready(result.map(|_| buf));
             }
-            let next = match (self.receiver.poll_next(cx), self.receiver.why) {
+            match (self.receiver.poll_next(cx), self.receiver.why) {
                 (Poll::Pending | Poll::Ready(Next::Wait | Next::Start), Some(why)) => {
                     return Poll::Ready(Err(stopped(why)));
                 }
-                (next, _) => ready!(next),
-            };
-            match next {
-                Next::Wait => return Poll::Pending,
-                Next::End(result) => {
+                (Poll::Pending | Poll::Ready(Next::Wait), None) => {
+                    fork::check()?;
+                    return Poll::Pending;
+                }
+                (Poll::Ready(Next::End(result)), _) => {
                     budget.made_progress();
                     return Poll::Ready(result.map(|()| PooledBuf::end_of_stream()));
                 }
-                Next::Chunk(chunk) => {
+                (Poll::Ready(Next::Chunk(chunk)), _) => {
                     budget.made_progress();
                     return Poll::Ready(Ok(chunk));
                 }
-                Next::Start => self.start()?,
+                (Poll::Ready(Next::Start), None) => self.start()?,
             }
         }
     }
