@@ -175,7 +175,8 @@ macro_rules! stream_calls {
             ///
             /// If the future is dropped while the message waits behind others, it does not leave; afterwards
             /// it leaves whole. Should it be cut all the same, because the runtime ends or by an error,
-            /// nothing follows it: each later send fails.
+            /// nothing follows it: each later send fails. If nothing of it has left, they fail until what
+            /// became of it is told ([`all_sent`](Self::all_sent)).
             ///
             /// # Errors
             /// The kernel's, for example EPIPE or ECONNRESET. SIGPIPE is not raised.
@@ -207,10 +208,11 @@ macro_rules! stream_calls {
             ///
             /// # Errors
             /// What has become of messages sent off before, once; this message is not sent then, and none
-            /// that comes behind a message that was cut ([`io::ErrorKind::BrokenPipe`]). The same is told by [`all_sent`](Self::all_sent), to be awaited where nothing is sent any more and it
-            /// matters, by [`release`](Self::release) and by the poll-shaped writes; not by
-            /// [`send`](Self::send), [`send_all`](Self::send_all), `send_file` or `shutdown_write`, which
-            /// tell what becomes of themselves.
+            /// that comes behind a message that was cut ([`io::ErrorKind::BrokenPipe`]). The same is told by
+            /// [`all_sent`](Self::all_sent), to be awaited where nothing is sent any more and it matters, by
+            /// [`release`](Self::release) and by the poll-shaped writes; not by [`send`](Self::send),
+            /// [`send_all`](Self::send_all), `send_file` or `shutdown_write`, which tell what becomes of
+            /// themselves, or that they are behind a message that was lost.
             ///
             /// # Panics
             /// On a thread that is no core and has entered no runtime.
@@ -360,8 +362,9 @@ macro_rules! stream_calls {
             ///
             /// # Errors
             /// - What became of bytes sent off, of those written through the traits of
-            ///   [`compat`](crate::compat) and of sends whose future was dropped, if no call was told; a reset that was received and of which no call told, because the socket
-            ///   does not tell it again. The connection is closed then, and unread bytes are gone with it.
+            ///   [`compat`](crate::compat) and of sends whose future was dropped, if no call was told; a
+            ///   reset that was received and of which no call told, because the socket does not tell it
+            ///   again. The connection is closed then, and unread bytes are gone with it.
             /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.
             pub async fn release(self) -> io::Result<(OwnedFd, Vec<u8>)> {
                 $crate::net::connected::release(self).await

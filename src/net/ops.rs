@@ -18,8 +18,9 @@
 //! All parts are one op to everybody above (`Operation::goes_on`): it has one cell, so a cancel reaches
 //! whichever part is in flight; the home core submits the next one, whether a future waits, is not polled, or
 //! is gone; and the turn stays with the op. What was sent is the sum of the parts, or the error if there is
-//! nothing to sum up, or if the caller asked for all or nothing. An op that ends short with its future gone marks the stream as torn: nothing follows it,
-//! and what became of it is kept for whoever asks (`poll_write::lost`).
+//! nothing to sum up, or if the caller asked for all or nothing. An op that ends short with its future gone
+//! marks the stream as torn: nothing follows it, and what became of it is kept for whoever asks
+//! (`poll_write::lost`).
 //!
 //! # On the spot
 //! A short message, of one buffer or of a few, goes out by a system call of its own, with the turn and before
@@ -266,7 +267,7 @@ impl<B: IoBuf, const ALL: bool> Operation for SendWhole<B, ALL> {
 
     fn orphaned(self, cqe: Cqe) {
         if !self.from.is_whole() {
-            poll_write::lost(&self.shared, cqe);
+            poll_write::lost(&self.shared, cqe, self.from.has_begun());
         }
         self.shared.orphan_sent();
     }
@@ -288,6 +289,18 @@ struct SendPromised<B> {
 impl<B: IoBuf> SendPromised<B> {
     fn new(shared: Arc<Shared>, from: Outward<B>, over: Over<B>) -> Self {
         Self { shared, from, over, owed: false }
+    }
+
+    #[cold]
+    fn has_failed(&self, res: i32) {
+        if self.from.has_begun() {
+            self.shared.note_cut();
+        }
+        if [RES_GONE, -libc::ECANCELED].contains(&res) && !sys::fork::is_child() {
+            // Bytes that were taken are lost for no fault of the connection's. Its FIN must not say that this
+            // was all.
+            let _ = sys::io::reset(self.shared.fd());
+        }
     }
 }
 
@@ -336,10 +349,8 @@ impl<B: IoBuf> Operation for SendPromised<B> {
     }
 
     fn orphaned(self, cqe: Cqe) {
-        if [RES_GONE, -libc::ECANCELED].contains(&cqe.res) && !sys::fork::is_child() {
-            // Bytes that were taken are lost for no fault of the connection's. Its FIN must not say that this
-            // was all.
-            let _ = sys::io::reset(self.shared.fd());
+        if cqe.res <= 0 {
+            self.has_failed(cqe.res);
         }
         let (result, bytes) = self.from.finish(cqe);
         (self.over)(&self.shared, result, bytes);
@@ -407,7 +418,7 @@ impl<B: IoBuf> Operation for SendGathered<B> {
 
     fn orphaned(self, cqe: Cqe) {
         if !self.from.is_whole() {
-            poll_write::lost(&self.shared, cqe);
+            poll_write::lost(&self.shared, cqe, self.from.has_begun());
         }
         self.shared.orphan_sent();
     }
@@ -437,7 +448,7 @@ impl<B: IoBuf> Operation for SendPiece<B> {
 
     fn orphaned(self, cqe: Cqe) {
         if !self.from.is_whole() {
-            poll_write::lost(&self.shared, cqe);
+            poll_write::lost(&self.shared, cqe, self.from.has_begun());
         }
         self.shared.orphan_sent();
     }
@@ -472,11 +483,6 @@ impl Operation for Ready {
     fn finish(self, cqe: Cqe) -> Self::Output {
         cqe.result().map(|_| ())
     }
-}
-
-/// A buffer for a pooled receive that cannot use the pool.
-pub(crate) fn heap_buffer(size: usize) -> PooledBuf {
-    PooledBuf::heap(size)
 }
 
 #[cfg(test)]

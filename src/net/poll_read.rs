@@ -38,7 +38,7 @@
 
 use super::Connected;
 use super::flow::{BULK_SIZE, HIGH_WATER};
-use super::ops::{RecvAhead, assert_reach, heap_buffer, launch};
+use super::ops::{RecvAhead, assert_reach, launch};
 use super::receive::arm;
 use super::recv::{Next, RecvSide};
 use super::shared::{Shape, Shared};
@@ -224,7 +224,7 @@ impl RecvSide {
 
     /// A buffer for a one-shot receive on behalf of a call with this much room.
     fn buffer(&self, room: usize) -> PooledBuf {
-        heap_buffer(if self.is_one_shot_only() { room.min(BULK_SIZE) } else { self.single_size() })
+        PooledBuf::heap(if self.is_one_shot_only() { room.min(BULK_SIZE) } else { self.single_size() })
     }
 }
 

@@ -103,6 +103,14 @@ pub(super) struct PollWrite {
 }
 
 impl PollWrite {
+    /// What has gone wrong, once. Under the lock, because another message may fail at any time.
+    fn tell(&mut self, shared: &Shared) -> Option<io::Error> {
+        let failure = self.failure.take()?;
+        shared.written.store(SETTLED, Ordering::Release);
+        shared.note_told();
+        Some(failure)
+    }
+
     /// Stores who waits; what was stored comes back, to be dropped without the lock.
     fn wait(&mut self, waker: &Waker) -> Option<Waker> {
         let same = self.writer.as_ref().is_some_and(|writer| writer.will_wake(waker));
@@ -148,8 +156,7 @@ pub(crate) fn poll_put<R>(
     let shared = stream.shared();
     let mut side = shared.send_side();
     let writer = side.polled.get_or_insert_default();
-    if let Some(failure) = writer.failure.take() {
-        shared.written.store(SETTLED, Ordering::Release);
+    if let Some(failure) = writer.tell(shared) {
         budget.made_progress();
         return Poll::Ready(Err(failure));
     }
@@ -236,8 +243,7 @@ pub(crate) fn poll_flush(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<
     }
     let mut side = shared.send_side();
     let Some(writer) = side.polled.as_mut() else { return Poll::Ready(Ok(())) };
-    if let Some(failure) = writer.failure.take() {
-        shared.written.store(SETTLED, Ordering::Release);
+    if let Some(failure) = writer.tell(shared) {
         return Poll::Ready(Err(failure));
     }
     if !writer.sending {
@@ -279,13 +285,7 @@ pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Po
 
 /// What has gone wrong with bytes that were taken, if nobody was told: for who takes the socket over.
 pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
-    // One lock for both: between them another message may fail.
-    let mut side = shared.send_side();
-    let failure = side.polled.as_mut()?.failure.take();
-    if failure.is_some() {
-        shared.written.store(SETTLED, Ordering::Release);
-    }
-    failure
+    shared.send_side().polled.as_mut()?.tell(shared)
 }
 
 /// What has gone wrong with bytes that were taken, if nobody was told.
@@ -339,11 +339,10 @@ pub(super) fn abandoned(shared: &Shared) {
 fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     spare::give_back(bytes);
     let failure = failure_of(result);
-    if failure.is_some() {
-        // Before the turn passes.
-        shared.note_torn();
-    }
     let mut side = shared.send_side();
+    if failure.is_some() {
+        shared.note_lost();
+    }
     let writer = side.polled.as_mut().expect("made by the write that submitted this op");
     debug_assert!(writer.sending, "an op was in flight");
     let next = std::mem::take(&mut writer.gathered);
@@ -386,7 +385,10 @@ pub(super) fn failure_of(result: io::Result<usize>) -> Option<io::Error> {
 
 /// A message whose future is gone ended so, and is not whole. Before its turn passes.
 #[cold]
-pub(super) fn lost(shared: &Shared, cqe: Cqe) {
+pub(super) fn lost(shared: &Shared, cqe: Cqe, has_begun: bool) {
+    if has_begun {
+        shared.note_cut();
+    }
     if let Some(failure) = failure_of(cqe.result().and(Ok(0))) {
         keep(shared, failure);
     }
@@ -395,8 +397,8 @@ pub(super) fn lost(shared: &Shared, cqe: Cqe) {
 /// Keeps what has gone wrong with a message that nobody waits for, for whichever call comes next. For who has
 /// the turn.
 pub(super) fn keep(shared: &Shared, failure: io::Error) {
-    shared.note_torn();
     let mut side = shared.send_side();
+    shared.note_lost();
     side.polled.get_or_insert_default().failure = Some(failure);
     shared.written.store(FAILED, Ordering::Release);
 }

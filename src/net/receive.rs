@@ -4,7 +4,7 @@
 //! one-shot op in flight is cancelled, and what it had received stays with the stream.
 #![forbid(unsafe_code)]
 
-use super::ops::{RecvOne, RecvPicked, heap_buffer};
+use super::ops::{RecvOne, RecvPicked};
 use super::recv::{Next, Step};
 use super::shared::{Shape, Shared};
 use super::turn::Place;
@@ -220,7 +220,7 @@ impl<'a> RecvPooled<'a> {
     fn start(&mut self) -> io::Result<()> {
         if !arm(self.receiver.shared)? {
             let size = self.receiver.shared.recv().single_size();
-            self.receiver.start(heap_buffer(size));
+            self.receiver.start(PooledBuf::heap(size));
         }
         Ok(())
     }

@@ -30,6 +30,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+/// Nothing is missing of what was taken to be sent.
+const WHOLE: u8 = 0;
+/// A message was lost of which nothing had left, and its failure is not told.
+const LOST: u8 = 1;
+/// A part of a message has left.
+const CUT: u8 = 2;
+
 /// The shared part of a stream.
 ///
 /// In this order, so that what a message needs lies together: sent by an op with a future, or sent off, what
@@ -44,9 +51,10 @@ pub struct Shared {
     pub(super) written: AtomicU8,
     /// A message that was sent off is in flight (send_off.rs).
     pub(super) off: AtomicBool,
-    /// A send whose future was dropped, or one without a future, did not leave whole: nothing follows it.
-    /// Written before the turn passes and read with the turn, so the turnstile orders it.
-    torn: AtomicBool,
+    /// A send whose future was dropped, or one without a future, did not leave whole: nothing follows it. One
+    /// of these: [`WHOLE`], [`LOST`], [`CUT`]. Written before the turn passes and read with the turn, so the
+    /// turnstile orders it; back from `LOST` under the send side's lock.
+    torn: AtomicU8,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
     /// The socket was made to answer EAGAIN to system calls (file.rs, carry.rs), and is to be put back before
@@ -83,7 +91,7 @@ impl Shared {
             fd,
             written: AtomicU8::new(poll_write::SETTLED),
             off: AtomicBool::new(false),
-            torn: AtomicBool::new(false),
+            torn: AtomicU8::new(WHOLE),
             close_write: AtomicBool::new(false),
             nonblocking: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
@@ -168,15 +176,27 @@ impl Shared {
         self.sent();
     }
 
-    /// A message was cut with nobody there to be told. Before its turn passes.
-    pub(super) fn note_torn(&self) {
-        self.torn.store(true, Ordering::Relaxed);
+    /// A part of a message has left, and the rest will not, with nobody there to be told. Before its turn
+    /// passes.
+    pub(super) fn note_cut(&self) {
+        self.torn.store(CUT, Ordering::Relaxed);
     }
 
-    /// Whether a message before was cut with nobody there to be told. For who has the turn.
+    /// The failure of a message that did not leave whole is kept. Under the send side's lock, before its turn
+    /// passes.
+    pub(super) fn note_lost(&self) {
+        let _ = self.torn.compare_exchange(WHOLE, LOST, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// It was told: something may follow if nothing was cut. Under the send side's lock.
+    pub(super) fn note_told(&self) {
+        let _ = self.torn.compare_exchange(LOST, WHOLE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether a message before was cut, or lost, with nobody there to be told. For who has the turn.
     #[inline]
     pub(super) fn is_torn(&self) -> bool {
-        self.torn.load(Ordering::Relaxed)
+        self.torn.load(Ordering::Relaxed) != WHOLE
     }
 
     /// Before something is sent, by who has the turn.
@@ -191,8 +211,8 @@ impl Shared {
     /// Closes the send direction. For who has the turn.
     ///
     /// # Errors
-    /// As [`check_whole`](Self::check_whole): the end would say that this was all. In a child of fork, because
-    /// the direction is the parent's, too. ENOTCONN if there is no connection any more.
+    /// As [`check_whole`](Self::check_whole): the end would say that this was all. In a child of fork,
+    /// because the direction is the parent's, too. ENOTCONN if there is no connection any more.
     pub(super) fn end_sending(&self) -> io::Result<()> {
         sys::fork::check()?;
         let socket = SockRef::from(&self.fd);

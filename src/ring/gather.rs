@@ -117,6 +117,12 @@ impl<B: IoBuf> Gathered<B> {
         goes_on(&mut self.left, cqe)
     }
 
+    /// Whether some of it was noted as moved.
+    #[cold]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.left < self.all
+    }
+
     /// Whether all of it was noted as moved.
     pub(crate) fn is_whole(&self) -> bool {
         self.left == 0

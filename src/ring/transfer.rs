@@ -4,6 +4,7 @@
 //! code. An [`Inward`] or [`Outward`] is part of an operation, moves into the cell with it, and is described
 //! there.
 
+use crate::base::guard::contained;
 use crate::buf::{self, IoBuf, IoBufMut};
 use crate::sys;
 use crate::sys::sqe::{Cqe, Sqe};
@@ -140,6 +141,14 @@ impl<B: IoBuf> Outward<B> {
     #[inline]
     pub(crate) fn left(&self) -> usize {
         self.left
+    }
+
+    /// Whether some of the buffer was noted as moved; also if the buffer does not say how long it is.
+    #[cold]
+    pub(crate) fn has_begun(&self) -> bool {
+        let mut begun = true;
+        contained(|| begun = self.left < self.buf.len());
+        begun
     }
 
     /// Whether all of the buffer was noted as moved.

@@ -171,6 +171,7 @@ unsafe impl IoBufMut for Moody {
 
 #[test]
 fn a_dropped_receive_whose_buffer_panics_is_over_all_the_same() {
+    let _alone = alone();
     everywhere(|_| async {
         let (stream, mut peer) = half_std_pair();
         let panics = Arc::new(AtomicBool::new(false));
@@ -193,6 +194,7 @@ fn a_dropped_receive_whose_buffer_panics_is_over_all_the_same() {
 
 #[test]
 fn bytes_that_a_panicking_buffer_loses_are_not_lost_in_silence() {
+    let _alone = alone();
     everywhere(|_| async {
         let (stream, mut peer) = half_std_pair();
         let panics = Arc::new(AtomicBool::new(false));
