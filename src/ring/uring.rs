@@ -187,14 +187,15 @@ impl Backend for Uring {
     }
 
     fn reap(&mut self, into: &mut Vec<Cqe>) -> u32 {
-        let mut completions = self.ring.completion();
-        into.extend(completions.by_ref().map(|cqe| Cqe {
+        let completions = self.ring.completion();
+        // The kernel counts here what it drops, and not what it keeps aside (kernel-notes/cq-overflow.md).
+        let lost = completions.overflow();
+        into.extend(completions.map(|cqe| Cqe {
             user_data: cqe.user_data(),
             res: cqe.result(),
             flags: cqe.flags(),
         }));
-        // The kernel counts here what it drops, and not what it keeps aside (kernel-notes/cq-overflow.md).
-        completions.overflow()
+        lost
     }
 
     fn register_buffers(&mut self, memory: NonNull<u8>, entries: u16, group: u16) -> io::Result<()> {

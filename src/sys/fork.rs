@@ -54,11 +54,13 @@ pub(crate) fn is_child() -> bool {
 ///
 /// # Errors
 /// In a child.
+#[inline]
 pub(crate) fn check() -> io::Result<()> {
     if is_child() { Err(error()) } else { Ok(()) }
 }
 
 /// What an op answers in a forked child.
+#[cold]
 pub(crate) fn error() -> io::Error {
     io::Error::other(
         "this process was forked from one that runs ringwork: its rings belong to the parent; \
