@@ -120,8 +120,8 @@ fn remarked(workloads: &[Workload]) -> String {
     if list.is_empty() { list } else { format!("\n{list}") }
 }
 
-/// Every ratio to somebody else's program that the run has shown to be a loss. A program with a blocked worker is
-/// set beside ours with a blocked core.
+/// Every ratio to somebody else's program that the run has shown to be a loss. A program with a blocked
+/// worker is set beside ours with a blocked core.
 fn losses(run: &Run) -> Table {
     let heading = ["workload", "peer", "in", &format!("{OURS} / peer")].map(str::to_owned);
     let mut rows = vec![heading.to_vec()];

@@ -83,8 +83,8 @@ fn pattern() -> Vec<u8> {
     bulk::pattern()
 }
 
-/// Starts the threads of a server, each of which is to `serve` from a seat of its own, and ends with the first
-/// that ends.
+/// Starts the threads of a server, each of which is to `serve` from a seat of its own, and ends with the
+/// first that ends.
 pub(crate) fn on_each_core(
     plan: &Plan,
     serve: impl Fn(Seat) -> io::Result<()> + Clone + Send + 'static,

@@ -184,7 +184,8 @@ fn pass(pair: &mut Pair, from: usize) -> io::Result<Turn> {
 fn splice(from: &impl AsFd, to: &impl AsFd, len: usize) -> io::Result<usize> {
     let (from, to) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
-    // SAFETY: both descriptors are open for as long as they are borrowed, and the call takes no memory of ours.
+    // SAFETY: both descriptors are open for as long as they are borrowed, and the call takes no memory of
+    // ours.
     let moved = unsafe { libc::splice(from, null_mut(), to, null_mut(), len, flags) };
     Ok(Errno::result(moved)? as usize)
 }
