@@ -9,6 +9,7 @@
 //! behind. So the question is asked again and again; at first without a pause, because mostly the end is some
 //! tens of microseconds away, and the shortest sleep takes longer.
 
+use super::syscall;
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::thread::{self, JoinHandle};
@@ -41,10 +42,18 @@ pub(crate) fn join_until(thread: JoinHandle<()>, deadline: Instant) -> bool {
         if now - begun < PROMPT {
             thread::yield_now();
         } else {
-            thread::sleep(pause.min(left));
+            doze(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+/// Sleeps for less than a second, or until the thread is interrupted. std's sleep goes on with what is left,
+/// to which the kernel adds its slack of 50 µs each time (`timerslack_ns`, `prctl(2)`): it never ends where
+/// signals come faster than that.
+fn doze(time: Duration) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: libc::c_long::from(time.subsec_nanos()) };
+    let _ = syscall!(nanosleep(&raw const time, ptr::null_mut()));
 }
 
 #[cfg(test)]
