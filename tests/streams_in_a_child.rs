@@ -108,6 +108,39 @@ fn assert_receives_fail(stream: &TcpStream, to: &TcpStream) {
 }
 
 #[test]
+fn what_has_come_to_the_parent_is_not_looked_at_in_a_child() {
+    let _alone = alone();
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let ((stream, mut peer), (to, _reads)) = (half_std_pair(), half_std_pair());
+            peer.write_all(b"parent").unwrap();
+            // It stays unread, in a buffer of the pool.
+            assert_eq!(stream.peek([0; 1]).await.0.unwrap(), 1);
+            assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
+            let mut stream = Some(stream);
+            assert_eq!(in_child(|| assert_forked("release", stream.take().unwrap().release())), 0);
+            assert_eq!(&stream.unwrap().recv_pooled().await.unwrap()[..], b"parent");
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn an_accept_of_a_child_fails_and_takes_no_connection() {
+    let _alone = alone();
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            assert!(poll!(Box::pin(listener.accept())).is_pending());
+            assert_eq!(in_child(|| assert_forked("accept", listener.accept())), 0);
+            let _one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            listener.accept().await.unwrap();
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
 fn a_receive_that_waited_when_the_process_forked_fails_in_the_child() {
     let _alone = alone();
     on_cores(1, |handle| async move {

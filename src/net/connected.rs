@@ -16,7 +16,6 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::Poll;
 
 /// A stream socket with the machinery of this room.
 pub(crate) trait Connected: AsFd + Sized {
@@ -54,14 +53,11 @@ pub(super) async fn recv_exact<B: IoBufMut>(shared: &Arc<Shared>, buf: B) -> (io
 
 /// Ends what is in flight, and takes the socket and the unread bytes out.
 pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<u8>)> {
+    // The connection is the parent's, and so is what has come.
+    fork::check()?;
     let shared = Arc::clone(stream.shared());
     let turn = SendTurn::take(&shared).await?;
-    poll_fn(|cx| match shared.poll_disarmed(cx.waker()) {
-        // The end of what the parent has in flight does not come.
-        Poll::Pending if fork::is_child() => Poll::Ready(Err(fork::error())),
-        polled => polled.map(Ok),
-    })
-    .await?;
+    poll_fn(|cx| shared.poll_disarmed(cx.waker())).await;
     let failure = poll_write::take_failure(&shared).or_else(|| shared.recv().take_failure());
     let mode = shared.set_blocking();
     drop(turn);
@@ -330,7 +326,8 @@ macro_rules! stream_calls {
             ///
             /// # Errors
             /// ENOTCONN if the connection is gone. [`io::ErrorKind::BrokenPipe`] if a message before was cut
-            /// when nobody waited for it: the end would say that this was all. Dropping the stream closes it.
+            /// when nobody waited for it: the end would say that this was all. Dropping the stream closes it
+            /// all the same.
             pub async fn shutdown_write(&self) -> io::Result<()> {
                 let _turn = $crate::net::turn::SendTurn::take(self.shared()).await?;
                 self.shared().end_sending()

@@ -51,7 +51,7 @@ pub(super) async fn send_file(
     len: u64,
 ) -> io::Result<u64> {
     let mut turn = take_turn(shared).await?;
-    pieces(&mut turn, file, offset, len, false).await
+    pieces(&mut turn, file, (offset, len), false, false).await
 }
 
 /// The same behind `head`, which comes back.
@@ -80,7 +80,7 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
         head
     } else {
         let all = head.len() - gone;
-        let (sent, rest) = Piece::new(&mut turn, head.slice(gone..)).await;
+        let (sent, rest) = Piece::new(&mut turn, head.slice(gone..), gone > 0).await;
         let head = rest.into_inner();
         match sent {
             Ok(n) if n == all => head,
@@ -88,15 +88,17 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
             Err(error) => return (Err(error), head),
         }
     };
-    (pieces(&mut turn, file, offset, len, follows && is_gone).await, head)
+    let has_head = !head.is_empty();
+    (pieces(&mut turn, file, (offset, len), has_head, follows && is_gone).await, head)
 }
 
-/// Sends piece by piece; `is_cached` says that the page cache was seen to hold the first one just now.
+/// Sends piece by piece, behind a head or not; `is_cached` says that the page cache was seen to hold the first
+/// one just now.
 async fn pieces(
     turn: &mut SendTurn<'_>,
     file: &impl FileSource,
-    offset: u64,
-    len: u64,
+    (offset, len): (u64, u64),
+    has_head: bool,
     mut is_cached: bool,
 ) -> io::Result<u64> {
     let (file, page_cache) = (file.descriptor(), file.page_cache());
@@ -107,7 +109,7 @@ async fn pieces(
         let n = if std::mem::take(&mut is_cached) || page_cache.holds(file.as_raw_fd(), at, piece) {
             inline(turn, file, at, piece).await?
         } else {
-            through_the_ring(turn, file, at, piece as usize).await?
+            through_the_ring(turn, file, at, piece as usize, has_head || sent > 0).await?
         };
         if n == 0 {
             break;
@@ -137,6 +139,7 @@ async fn through_the_ring(
     file: &Arc<Leasable<OwnedFd>>,
     at: u64,
     piece: usize,
+    begun: bool,
 ) -> io::Result<u64> {
     let into = Inward::new(Vec::with_capacity(piece.min(RING_PIECE)));
     let (read, bytes) = Op::new(Read { fd: Use::counted(file), into, offset: at }).await;
@@ -144,7 +147,7 @@ async fn through_the_ring(
         return Ok(0);
     }
     let all = bytes.len();
-    let (sent, _) = Piece::new(turn, bytes).await;
+    let (sent, _) = Piece::new(turn, bytes, begun).await;
     match sent? {
         n if n == all => Ok(n as u64),
         _ => Err(io::ErrorKind::WriteZero.into()),
@@ -158,8 +161,9 @@ struct Piece<'a, 't, B: IoBuf> {
 }
 
 impl<'a, 't, B: IoBuf> Piece<'a, 't, B> {
-    fn new(turn: &'a mut SendTurn<'t>, buf: B) -> Self {
-        let op = Op::new(SendPiece { shared: Arc::clone(turn.shared()), from: Outward::new(buf) });
+    /// `begun` says that a part of the whole has left.
+    fn new(turn: &'a mut SendTurn<'t>, buf: B, begun: bool) -> Self {
+        let op = Op::new(SendPiece { shared: Arc::clone(turn.shared()), from: Outward::new(buf), begun });
         Self { turn, op }
     }
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use super::ops::{SendWhole, assert_reach};
+use super::poll_write;
 use super::shared::Shared;
 use super::turn::Place;
 use super::{Connected, TcpStream};
@@ -136,7 +137,11 @@ impl<B: IoBuf> Operation for SendPart<B> {
     }
 
     fn orphaned(self, cqe: Cqe) {
-        self.0.orphaned(cqe);
+        if !self.0.from.is_whole() {
+            // Also if nothing of it has left: the next record has the number behind its own.
+            poll_write::lost(&self.0.shared, cqe, true);
+        }
+        self.0.shared.orphan_sent();
     }
 }
 

@@ -27,6 +27,7 @@ use crate::ring::Ring;
 use crate::ring::multi::{self, Armed, Handler};
 use crate::ring::op::{Op, Operation};
 use crate::ring::opened::descriptor;
+use crate::sys::fork;
 use crate::sys::sqe::{self, Cqe, RES_GONE, Sqe, opcode};
 use crate::time::{Sleep, sleep};
 use std::collections::VecDeque;
@@ -194,7 +195,7 @@ impl Handler for AcceptMany {
         }
         // All of them: one that goes before it has come for this would swallow a wake that is meant for
         // another.
-        wakers.extend(side.waiting.take());
+        side.waiting.hand_to(wakers);
     }
 }
 
@@ -390,6 +391,8 @@ impl Drop for Accepting<'_> {
 impl Accepting<'_> {
     /// Nothing was queued: makes sure that an accept is in flight and that this future is woken.
     fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<Wait> {
+        // What the parent has in flight never ends here.
+        fork::check()?;
         let mut side = self.shared.side();
         // A socket that has come since that look woke those who waited by then, and not this future.
         if !side.queue.is_empty() {

@@ -79,13 +79,14 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
         contained(|| {
             let (asked, start) = (into.room(), into.lands_at());
             let (result, buf) = into.finish(cqe);
-            let n = result.unwrap_or(0);
-            kept = Some((PooledBuf::copied(&buf.as_slice()[start..start + n]), asked));
+            let bytes = result.ok().filter(|n| *n > 0);
+            let bytes = bytes.map(|n| PooledBuf::copied(&buf.as_slice()[start..start + n]));
+            kept = Some((bytes, asked));
         });
         shared.change_recv(|side| {
             match kept {
                 Some((bytes, asked)) => {
-                    side.keep(bytes);
+                    bytes.into_iter().for_each(|bytes| side.keep(bytes));
                     side.keep_end(cqe, asked);
                 }
                 // Its bytes are lost.
@@ -428,6 +429,8 @@ impl<B: IoBuf> Operation for SendGathered<B> {
 pub(crate) struct SendPiece<B> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) from: Outward<B>,
+    /// A part of what this is a piece of has left.
+    pub(crate) begun: bool,
 }
 
 impl<B: IoBuf> Operation for SendPiece<B> {
@@ -448,7 +451,7 @@ impl<B: IoBuf> Operation for SendPiece<B> {
 
     fn orphaned(self, cqe: Cqe) {
         if !self.from.is_whole() {
-            poll_write::lost(&self.shared, cqe, self.from.has_begun());
+            poll_write::lost(&self.shared, cqe, self.begun || self.from.has_begun());
         }
         self.shared.orphan_sent();
     }

@@ -19,7 +19,8 @@
 //! | Sending | final CQE, bytes gathered | Sending | the home core submits them as the next op |
 //! | Sending | final CQE, nothing gathered | Idle | the turn passes on |
 //! | Sending | final CQE, an error | Idle | what is gathered is dropped, the error kept, the turn passes on |
-//! | Idle | write, shutdown, behind a message that was cut | Idle | refused, each time |
+//! | Idle | write, behind a message that was cut | Idle | refused, each time |
+//! | Idle | shutdown, the same, where more could be sent | Idle | refused, each time |
 //!
 //! What leaves on the spot (ops.rs) goes on as behind a final CQE, before the write returns.
 //! Each final CQE wakes the writer that is stored; one with an error also who polls for bytes to read. An
@@ -388,6 +389,9 @@ pub(super) fn failure_of(result: io::Result<usize>) -> Option<io::Error> {
 pub(super) fn lost(shared: &Shared, cqe: Cqe, has_begun: bool) {
     if has_begun {
         shared.note_cut();
+    } else if cqe.res == -libc::ECANCELED {
+        // Who sent it has stopped it before anything left, and did not wait to be told. Nothing is missing.
+        return;
     }
     if let Some(failure) = failure_of(cqe.result().and(Ok(0))) {
         keep(shared, failure);

@@ -49,6 +49,7 @@ use crate::buf::PooledBuf;
 use crate::ring::cell::CellRef;
 use crate::ring::group::Group;
 use crate::ring::multi::Armed;
+use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_GONE};
 use std::io;
 use std::task::Waker;
@@ -156,6 +157,11 @@ impl RecvSide {
     /// What a reader does next.
     pub(super) fn look(&mut self) -> Next {
         if let Some(chunk) = self.queue.pop_front() {
+            if fork::is_child() {
+                // The memory of a pool is not there.
+                self.queue.push_front(chunk);
+                return Next::End(Err(fork::error()));
+            }
             return Next::Chunk(chunk);
         }
         match self.end {

@@ -24,8 +24,8 @@ use super::connected::Connected;
 use super::listener::{Gate, Shared};
 use crate::base::coop;
 use crate::ring::op::Op;
-use crate::sys;
 use crate::sys::sqe::Cqe;
+use crate::sys::{self, fork};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -58,6 +58,8 @@ impl Together {
                     return Poll::Ready(Err(Cqe::error(res)));
                 }
             }
+            // The system call needs no ring, and what waits is the parent's.
+            fork::check()?;
             // What waits may be many.
             let unit = ready!(coop::poll_proceed(cx));
             ready!(gate.poll_open(shared, cx));

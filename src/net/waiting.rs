@@ -53,6 +53,11 @@ impl Waiting {
         at.map(|at| self.wakers.remove(at).1)
     }
 
+    /// Hands all of them on, to be woken without the lock.
+    pub(super) fn hand_to(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.wakers.drain(..).map(|(_, waker)| waker));
+    }
+
     /// All of them, to be woken without the lock.
     #[must_use = "they sleep until they are woken"]
     pub(super) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {

@@ -119,3 +119,47 @@ fn nothing_follows_the_head_of_a_file_that_was_cut_when_its_future_was_dropped()
         assert!(bytes.len() < LONG && bytes.iter().all(|byte| *byte == 1));
     });
 }
+
+/// Has nobody's bytes on its way, and takes none: its peer does not read.
+fn full() -> (TcpStream, std::net::TcpStream) {
+    let (stream, peer) = half_std_pair();
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_nonblocking(true).unwrap();
+    while socket.send(&[1; 1 << 16]).is_ok() {}
+    while socket.send(&[1]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
+    (stream, peer)
+}
+
+#[test]
+fn nothing_follows_a_head_that_was_cut_although_the_op_behind_its_beginning_sent_nothing() {
+    on_cores(1, |_| async {
+        std::fs::read("Cargo.toml").unwrap();
+        let file = File::open("Cargo.toml").await.unwrap();
+        let (stream, peer) = half_std_pair();
+        // The socket takes a part on the spot, and is full.
+        assert!(poll!(Box::pin(stream.send_file_with_head(vec![1; LONG], &file, 0, 9))).is_pending());
+        let _ = stream.all_sent().await;
+        assert_broken("send_all", stream.send_all("next").await.0);
+        drop(stream);
+        assert!(all_of(peer).0.iter().all(|byte| *byte == 1));
+    });
+}
+
+#[test]
+fn a_send_that_its_caller_stopped_before_anything_left_stands_in_nobodys_way() {
+    on_cores(1, |_| async {
+        let (stream, peer) = full();
+        let mut send = stream.send(vec![2; 100]);
+        assert!(poll!(&mut send).is_pending());
+        // Stopped, and not waited for.
+        drop(send.cancel());
+        stream.all_sent().await.unwrap();
+        let read = ringwork::spawn_blocking(move || all_of(peer).0);
+        stream.send_all("next").await.0.unwrap();
+        stream.shutdown_write().await.unwrap();
+        let bytes = read.await.unwrap();
+        let before = bytes.strip_suffix(b"next").expect("it has come");
+        assert!(before.iter().all(|byte| *byte == 1));
+    });
+}

@@ -359,7 +359,10 @@ fn a_message_that_a_reset_cuts_tells_of_the_reset() {
             });
             let (sent, read) = futures_util::join!(sending, reading);
             read.unwrap();
-            assert_eq!(sent.unwrap_err().kind(), ErrorKind::ConnectionReset, "of a file: {of_file}");
+            // The kernel keeps the first error to itself if it comes behind a part of the same op.
+            let kind = sent.unwrap_err().kind();
+            let is_of_the_socket = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&kind);
+            assert!(is_of_the_socket, "of a file: {of_file}: {kind}");
         }
     });
 }

@@ -45,6 +45,39 @@ fn nothing_follows_a_dropped_message_that_the_end_of_its_runtime_cut() {
 }
 
 #[test]
+fn nothing_follows_a_record_of_which_nothing_has_left_although_that_was_told() {
+    let (keep, kept) = channel();
+    on_cores(1, move |_| async move {
+        let (ours, theirs) = half_std_pair();
+        let authority = Authority::new();
+        let client = peer::client(Arc::new(authority.client_config()), theirs, |mut client| {
+            client.flush().unwrap();
+            client
+        });
+        let acceptor = Acceptor::new(Arc::new(authority.server_config()));
+        let stream = acceptor.accept(ours).await.unwrap();
+        let client = ringwork::spawn_blocking(move || client.join().unwrap()).await.unwrap();
+        // The socket takes nothing more.
+        let socket = socket2::SockRef::from(stream.tcp());
+        socket.set_nonblocking(true).unwrap();
+        while socket.send(&[0; 1 << 16]).is_ok() {}
+        while socket.send(&[0]).is_ok() {}
+        socket.set_nonblocking(false).unwrap();
+        let mut send = stream.send_all("record");
+        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut send).poll(cx))).await.is_pending());
+        drop(send);
+        keep.send((stream, client)).unwrap();
+    });
+    on_cores(1, move |_| async move {
+        let (stream, _client) = kept.recv().unwrap();
+        assert_eq!(stream.tcp().all_sent().await.unwrap_err().kind(), ErrorKind::NotConnected);
+        // Its number is used: what comes behind it would be a record too early.
+        let (sent, _) = stream.send_all("next").await;
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
 fn a_message_that_is_refused_behind_the_close_cuts_nothing() {
     // The close is complete, or its future was dropped once it had begun.
     for dropped in [false, true] {
