@@ -92,8 +92,8 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     (pieces(&mut turn, file, (offset, len), has_head, follows && is_gone).await, head)
 }
 
-/// Sends piece by piece, behind a head or not; `is_cached` says that the page cache was seen to hold the first
-/// one just now.
+/// Sends piece by piece, behind a head or not; `is_cached` says that the page cache was seen to hold the
+/// first one just now.
 async fn pieces(
     turn: &mut SendTurn<'_>,
     file: &impl FileSource,

@@ -79,9 +79,8 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
         contained(|| {
             let (asked, start) = (into.room(), into.lands_at());
             let (result, buf) = into.finish(cqe);
-            let bytes = result.ok().filter(|n| *n > 0);
-            let bytes = bytes.map(|n| PooledBuf::copied(&buf.as_slice()[start..start + n]));
-            kept = Some((bytes, asked));
+            let read = result.ok().filter(|n| *n > 0);
+            kept = Some((read.map(|n| PooledBuf::copied(&buf.as_slice()[start..start + n])), asked));
         });
         shared.change_recv(|side| {
             match kept {

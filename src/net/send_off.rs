@@ -17,8 +17,8 @@
 //! - What has gone wrong: the failure of poll_write.rs, kept under the send side's lock before the turn
 //!   passes. A call with the turn looks at one atomic (`poll_write::check_whole`) and takes the lock only if
 //!   something has. It is told once, by the next `send_off`, `all_sent`, `release` or call without a future.
-//!   Until then what tells only of itself is refused, and if a part of the message has left, all is that would
-//!   follow it.
+//!   Until then what tells only of itself is refused, and if a part of the message has left, all is that
+//!   would follow it.
 //!
 //! # What if
 //! - *The future is dropped* before it is ready: nothing is sent, and its place is given up. Afterwards there

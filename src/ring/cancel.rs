@@ -144,6 +144,10 @@ impl Ring {
 
     /// How long the ring may be left alone while cancels are unconfirmed.
     pub(crate) fn cancel_patience(&self) -> Option<Duration> {
+        if fork::is_child() {
+            // Nothing is confirmed here.
+            return None;
+        }
         let cancels = self.cancels.borrow();
         if !cancels.withdrawn.is_empty() {
             return Some(Duration::ZERO);

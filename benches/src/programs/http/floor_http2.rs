@@ -12,6 +12,7 @@ use slab::Slab;
 use super::{HELLO, listener};
 use crate::frames::{self, Frame, PREFACE, Pieces};
 use crate::plan::Plan;
+use crate::programs::net::on_a_thread;
 use crate::raw::{BufPool, Lanes, Tag};
 
 const ACCEPT: u8 = 0;
@@ -20,13 +21,15 @@ const SEND: u8 = 2;
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let lanes = Lanes::new(1024, 8192)?;
-    let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
-    let (listener, connections) = (listener(plan)?, Slab::new());
-    let mut floor = Floor { lanes, pool, listener, connections, block: header_block() };
-    let result = floor.serve();
-    std::mem::forget(floor);
-    result
+    let listener = listener(plan)?;
+    on_a_thread(move || {
+        let lanes = Lanes::new(1024, 8192)?;
+        let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
+        let mut floor = Floor { lanes, pool, listener, connections: Slab::new(), block: header_block() };
+        let result = floor.serve();
+        std::mem::forget(floor);
+        result
+    })
 }
 
 /// The header of each answer: the status from the static table, the fields as literals without a name in it.

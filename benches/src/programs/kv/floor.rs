@@ -13,6 +13,7 @@ use super::BUFFER;
 use super::store::{Map, Unread};
 use crate::plan::Plan;
 use crate::programs::http::listener;
+use crate::programs::net::on_a_thread;
 use crate::raw::{BufPool, Lanes, Tag};
 
 const ACCEPT: u8 = 0;
@@ -21,13 +22,15 @@ const SEND: u8 = 2;
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let lanes = Lanes::new(1024, 8192)?;
-    let pool = BufPool::new(&lanes, 0, 1024, BUFFER as u32)?;
-    let (listener, map, connections) = (listener(plan)?, Map::default(), Slab::new());
-    let mut floor = Floor { lanes, pool, listener, map, connections };
-    let result = floor.serve();
-    std::mem::forget(floor);
-    result
+    let listener = listener(plan)?;
+    on_a_thread(move || {
+        let lanes = Lanes::new(1024, 8192)?;
+        let pool = BufPool::new(&lanes, 0, 1024, BUFFER as u32)?;
+        let mut floor = Floor { lanes, pool, listener, map: Map::default(), connections: Slab::new() };
+        let result = floor.serve();
+        std::mem::forget(floor);
+        result
+    })
 }
 
 struct Connection {

@@ -19,6 +19,7 @@ pub(crate) mod tokio_multi;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -101,7 +102,9 @@ pub(crate) fn on_each_core(
         let seat = Seat { socket, cpu, waiting: waiting.clone(), connections };
         let (serve, end) = (serve.clone(), end.clone());
         start(core, move || {
-            let served = cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| serve(seat));
+            let serve = || cpu.map_or(Ok(()), |cpu| cpus::pin(&[cpu])).and_then(|()| serve(seat));
+            // One that panics ends the server as well.
+            let served = catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|_| Err(panicked()));
             // Nobody listens any more if another core has ended before.
             let _ = end.send(served);
         })?;

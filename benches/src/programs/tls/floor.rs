@@ -12,6 +12,7 @@ use slab::Slab;
 
 use crate::plan::Plan;
 use crate::programs::http::listener;
+use crate::programs::net::on_a_thread;
 use crate::raw::{BufPool, Lanes, Tag};
 use crate::tls::{self, Records};
 
@@ -21,13 +22,15 @@ const SEND: u8 = 2;
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let lanes = Lanes::new(1024, 8192)?;
-    let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
-    let config = Arc::new(tls::server_config()?);
-    let mut floor = Floor { lanes, pool, listener: listener(plan)?, config, connections: Slab::new() };
-    let result = floor.serve();
-    std::mem::forget(floor);
-    result
+    let (listener, config) = (listener(plan)?, Arc::new(tls::server_config()?));
+    on_a_thread(move || {
+        let lanes = Lanes::new(1024, 8192)?;
+        let pool = BufPool::new(&lanes, 0, 1024, 4096)?;
+        let mut floor = Floor { lanes, pool, listener, config, connections: Slab::new() };
+        let result = floor.serve();
+        std::mem::forget(floor);
+        result
+    })
 }
 
 struct Connection {
