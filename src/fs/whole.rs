@@ -73,7 +73,7 @@ pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()>
 /// (`copy_file_range(2)`). Not synced to the device.
 ///
 /// A copy that has been polled once goes on to its end although the future be dropped. Symbolic links are
-/// followed on both sides.
+/// followed on both sides. If `to` is a FIFO, a thread of the pool waits until somebody reads from it.
 ///
 /// ```
 /// # #[ringwork::main(cores = 1)]
