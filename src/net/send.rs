@@ -20,80 +20,77 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Drives one send op through its lane. `P` is the op; `make` builds it when the turn has come, or has done
-/// without, or is told why there can be none.
-pub(super) struct Sender<'a, P: Operation> {
+/// Drives the send of one message through its lane. `M` is the message, `P` the op that moves it.
+struct Sender<'a, P: Operation, M> {
     shared: &'a Arc<Shared>,
     place: Place,
+    /// Until it is the op's.
+    message: Option<M>,
     op: Option<Op<P>>,
     why: Option<io::ErrorKind>,
 }
 
-impl<'a, P: Operation> Sender<'a, P> {
-    pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, place: Place::Outside, op: None, why: None }
+impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
+    fn new(shared: &'a Arc<Shared>, message: M) -> Self {
+        Self { shared, place: Place::Outside, message: Some(message), op: None, why: None }
     }
 
-    /// The reason for a stop, if the send was told to stop before it had an op.
-    pub(super) fn stopped_early(&self) -> Option<io::ErrorKind> {
-        self.why.filter(|_| self.op.is_none())
-    }
-
-    /// Gives the place in the lane up: nothing of this caller's is in flight.
-    pub(super) fn leave(&mut self) {
-        self.shared.leave_send(std::mem::take(&mut self.place));
-    }
-
-    /// Why the send was stopped.
-    pub(super) fn why(&self) -> Option<io::ErrorKind> {
-        self.why
-    }
-
-    pub(super) fn poll(
+    /// `begin` makes the op when the turn has come, or has done without.
+    #[inline]
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        make: impl FnOnce(io::Result<Arc<Shared>>) -> Result<P, P::Output>,
+        begin: impl FnOnce(Arc<Shared>, M) -> Result<P, P::Output>,
     ) -> Poll<P::Output> {
+        let budget = ready!(coop::poll_proceed(cx));
         if self.op.is_none() {
+            if let Some(why) = self.why {
+                return Poll::Ready(self.refuse(stopped(why)));
+            }
             if self.shared.send_turn.poll_enter(&mut self.place, cx).is_pending() {
                 // In a child of fork the turn of an op that the parent has never passes.
                 return match fork::check() {
                     Ok(()) => Poll::Pending,
-                    Err(error) => Poll::Ready(self.refuse(error, make)),
+                    Err(error) => Poll::Ready(self.refuse(error)),
                 };
             }
             if let Err(error) = self.shared.check_whole() {
-                return Poll::Ready(self.refuse(error, make));
+                return Poll::Ready(self.refuse(error));
             }
-            match make(Ok(Arc::clone(self.shared))) {
+            let message = self.message.take().expect(POLLED_AGAIN);
+            match begin(Arc::clone(self.shared), message) {
                 Ok(operation) => self.op = Some(Op::new(operation).detach()),
                 Err(output) => {
                     self.place = Place::Outside;
                     self.shared.sent();
+                    budget.made_progress();
                     return Poll::Ready(output);
                 }
             }
         }
         let op = self.op.as_mut().expect("made above");
-        let output = ready!(Pin::new(op).poll(cx));
+        let (result, message) = ready!(Pin::new(op).poll(cx));
         self.op = None;
         // The op passed the turn on when it finished.
         self.place = Place::Outside;
-        Poll::Ready(output)
+        budget.made_progress();
+        Poll::Ready((explain(result, self.why), message))
     }
 
-    /// Gives the place up, and what was to be sent back.
+    /// Gives the place in the lane up, and the message back: nothing of it is in flight.
     #[cold]
-    fn refuse(
-        &mut self,
-        error: io::Error,
-        make: impl FnOnce(io::Result<Arc<Shared>>) -> Result<P, P::Output>,
-    ) -> P::Output {
+    fn refuse(&mut self, error: io::Error) -> P::Output {
         self.leave();
-        make(Err(error)).err().expect("there is no stream to make an op for")
+        (Err(error), self.message.take().expect(POLLED_AGAIN))
+    }
+}
+
+impl<P: Operation, M> Sender<'_, P, M> {
+    fn leave(&mut self) {
+        self.shared.leave_send(std::mem::take(&mut self.place));
     }
 
-    pub(super) fn stop(&mut self, why: io::ErrorKind) {
+    fn stop(&mut self, why: io::ErrorKind) {
         self.why = Some(why);
         if let Some(op) = &self.op {
             op.cancel();
@@ -101,7 +98,9 @@ impl<'a, P: Operation> Sender<'a, P> {
     }
 }
 
-impl<P: Operation> Drop for Sender<'_, P> {
+const POLLED_AGAIN: &str = "polled after completion";
+
+impl<P: Operation, M> Drop for Sender<'_, P, M> {
     fn drop(&mut self) {
         match self.op.take() {
             Some(op) if op.cell().is_some() => {
@@ -113,47 +112,15 @@ impl<P: Operation> Drop for Sender<'_, P> {
     }
 }
 
-/// Drives the send of one buffer. `ALL` is that of [`SendWhole`].
-struct Sending<'a, B: IoBuf, const ALL: bool> {
-    sender: Sender<'a, SendWhole<B, ALL>>,
-    buf: Option<B>,
-}
-
-impl<'a, B: IoBuf, const ALL: bool> Sending<'a, B, ALL> {
-    fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
-        Self { sender: Sender::new(shared), buf: Some(buf) }
-    }
-
-    #[inline]
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, B)> {
-        let budget = ready!(coop::poll_proceed(cx));
-        if let (Some(why), Some(_)) = (self.sender.stopped_early(), &self.buf) {
-            self.sender.leave();
-            return Poll::Ready((Err(stopped(why)), self.buf.take().expect("just seen")));
-        }
-        let buf = &mut self.buf;
-        let polled = self.sender.poll(cx, |shared| {
-            let buf = buf.take().expect("polled after completion");
-            match shared {
-                Ok(shared) => SendWhole::begin(shared, buf),
-                Err(error) => Err((Err(error), buf)),
-            }
-        });
-        let (result, buf) = ready!(polled);
-        budget.made_progress();
-        Poll::Ready((explain(result, self.sender.why()), buf))
-    }
-}
-
 /// The future of [`TcpStream::send`](super::TcpStream::send).
 #[must_use = "a send does nothing unless it is awaited"]
 pub struct Send<'a, B: IoBuf> {
-    sending: Sending<'a, B, false>,
+    sender: Sender<'a, SendWhole<B, false>, B>,
 }
 
 impl<'a, B: IoBuf> Send<'a, B> {
     pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
-        Self { sending: Sending::new(shared, buf) }
+        Self { sender: Sender::new(shared, buf) }
     }
 }
 
@@ -164,13 +131,13 @@ impl<B: IoBuf> Future for Send<'_, B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.sending.poll(cx)
+        self.sender.poll(cx, SendWhole::begin)
     }
 }
 
 impl<B: IoBuf> Stop for Send<'_, B> {
     fn stop(&mut self, why: io::ErrorKind) {
-        self.sending.sender.stop(why);
+        self.sender.stop(why);
     }
 }
 
@@ -179,12 +146,12 @@ stoppable!(Send<'a, B: IoBuf>);
 /// The future of [`TcpStream::send_all`](super::TcpStream::send_all).
 #[must_use = "a send does nothing unless it is awaited"]
 pub struct SendAll<'a, B: IoBuf> {
-    sending: Sending<'a, B, true>,
+    sender: Sender<'a, SendWhole<B, true>, B>,
 }
 
 impl<'a, B: IoBuf> SendAll<'a, B> {
     pub(crate) fn new(shared: &'a Arc<Shared>, buf: B) -> Self {
-        Self { sending: Sending::new(shared, buf) }
+        Self { sender: Sender::new(shared, buf) }
     }
 }
 
@@ -195,7 +162,7 @@ impl<B: IoBuf> Future for SendAll<'_, B> {
     type Output = (io::Result<()>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (result, buf) = ready!(self.sending.poll(cx));
+        let (result, buf) = ready!(self.sender.poll(cx, SendWhole::begin));
         let result = result.and_then(|n| match n == buf.len() {
             true => Ok(()),
             // The kernel took nothing more and named no error.
@@ -207,7 +174,7 @@ impl<B: IoBuf> Future for SendAll<'_, B> {
 
 impl<B: IoBuf> Stop for SendAll<'_, B> {
     fn stop(&mut self, why: io::ErrorKind) {
-        self.sending.sender.stop(why);
+        self.sender.stop(why);
     }
 }
 
@@ -216,13 +183,12 @@ stoppable!(SendAll<'a, B: IoBuf>);
 /// The future of [`TcpStream::send_vectored`](super::TcpStream::send_vectored).
 #[must_use = "a send does nothing unless it is awaited"]
 pub struct SendVectored<'a, B: IoBuf> {
-    sender: Sender<'a, SendGathered<B>>,
-    bufs: Option<Vec<B>>,
+    sender: Sender<'a, SendGathered<B>, Vec<B>>,
 }
 
 impl<'a, B: IoBuf> SendVectored<'a, B> {
     pub(crate) fn new(shared: &'a Arc<Shared>, bufs: Vec<B>) -> Self {
-        Self { sender: Sender::new(shared), bufs: Some(bufs) }
+        Self { sender: Sender::new(shared, bufs) }
     }
 }
 
@@ -233,23 +199,7 @@ impl<B: IoBuf> Future for SendVectored<'_, B> {
     type Output = (io::Result<usize>, Vec<B>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let budget = ready!(coop::poll_proceed(cx));
-        if let (Some(why), Some(_)) = (this.sender.stopped_early(), &this.bufs) {
-            this.sender.leave();
-            return Poll::Ready((Err(stopped(why)), this.bufs.take().expect("just seen")));
-        }
-        let bufs = &mut this.bufs;
-        let polled = this.sender.poll(cx, |shared| {
-            let bufs = bufs.take().expect("polled after completion");
-            match shared {
-                Ok(shared) => SendGathered::begin(shared, bufs),
-                Err(error) => Err((Err(error), bufs)),
-            }
-        });
-        let (result, bufs) = ready!(polled);
-        budget.made_progress();
-        Poll::Ready((explain(result, this.sender.why()), bufs))
+        self.sender.poll(cx, SendGathered::begin)
     }
 }
 
