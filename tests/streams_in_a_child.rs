@@ -5,11 +5,17 @@ mod support;
 
 use futures_util::poll;
 use ringwork::fs::File;
-use ringwork::net::{ForwardError, TcpListener, TcpStream, UnixListener, UnixStream};
+use ringwork::net::{ForwardError, ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream};
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use support::{alone, half_std_pair, in_child, on_cores};
+
+/// Runs the test on a core, where ops are the ring's of the thread that forks.
+fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
+    let _alone = alone();
+    on_cores(1, |handle| async move { handle.spawn_on(0, test).await.unwrap() });
+}
 
 /// What the call answers at once.
 fn answer<T>(what: &str, call: impl Future<Output = T>) -> T {
@@ -67,30 +73,26 @@ fn handles_that_a_child_drops_close_nothing_of_the_parents() {
 
 #[test]
 fn receives_of_a_child_fail_where_the_parent_has_one_in_flight() {
-    let _alone = alone();
-    on_cores(1, |handle| async move {
-        let ran = handle.spawn_on(0, || async {
-            for pooled in [true, false] {
-                let ((stream, mut peer), (to, _reads)) = (half_std_pair(), half_std_pair());
-                let mut others = pin!(async {
-                    if pooled {
-                        drop(stream.recv_pooled().await);
-                    } else {
-                        drop(stream.recv([0; 8]).await);
-                    }
-                });
-                // With a place behind which others wait, and then without.
-                assert!(poll!(others.as_mut()).is_pending());
-                assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
-                peer.write_all(b"1").unwrap();
-                others.await;
-                assert!(poll!(stream.recv_pooled()).is_pending());
-                assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
-                peer.write_all(b"2").unwrap();
-                assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"2");
-            }
-        });
-        ran.await.unwrap();
+    on_core(|| async {
+        for pooled in [true, false] {
+            let ((stream, mut peer), (to, _reads)) = (half_std_pair(), half_std_pair());
+            let mut others = pin!(async {
+                if pooled {
+                    drop(stream.recv_pooled().await);
+                } else {
+                    drop(stream.recv([0; 8]).await);
+                }
+            });
+            // With a place behind which others wait, and then without.
+            assert!(poll!(others.as_mut()).is_pending());
+            assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
+            peer.write_all(b"1").unwrap();
+            others.await;
+            assert!(poll!(stream.recv_pooled()).is_pending());
+            assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
+            peer.write_all(b"2").unwrap();
+            assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"2");
+        }
     });
 }
 
@@ -109,72 +111,65 @@ fn assert_receives_fail(stream: &TcpStream, to: &TcpStream) {
 
 #[test]
 fn what_has_come_to_the_parent_is_not_looked_at_in_a_child() {
-    let _alone = alone();
-    on_cores(1, |handle| async move {
-        let ran = handle.spawn_on(0, || async {
-            let ((stream, mut peer), (to, _reads)) = (half_std_pair(), half_std_pair());
-            peer.write_all(b"parent").unwrap();
-            // It stays unread, in a buffer of the pool.
-            assert_eq!(stream.peek([0; 1]).await.0.unwrap(), 1);
-            assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
-            let mut stream = Some(stream);
-            assert_eq!(in_child(|| assert_forked("release", stream.take().unwrap().release())), 0);
-            assert_eq!(&stream.unwrap().recv_pooled().await.unwrap()[..], b"parent");
-        });
-        ran.await.unwrap();
+    on_core(|| async {
+        let ((stream, mut peer), (to, _reads)) = (half_std_pair(), half_std_pair());
+        peer.write_all(b"parent").unwrap();
+        // It stays unread, in a buffer of the pool.
+        assert_eq!(stream.peek([0; 1]).await.0.unwrap(), 1);
+        assert_eq!(in_child(|| assert_receives_fail(&stream, &to)), 0);
+        let mut stream = Some(stream);
+        assert_eq!(in_child(|| assert_forked("release", stream.take().unwrap().release())), 0);
+        assert_eq!(&stream.unwrap().recv_pooled().await.unwrap()[..], b"parent");
     });
 }
 
 #[test]
 fn an_accept_of_a_child_fails_and_takes_no_connection() {
-    let _alone = alone();
-    on_cores(1, |handle| async move {
-        let ran = handle.spawn_on(0, || async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    on_core(|| async {
+        for limited in [false, true] {
+            let options = ListenOptions::new();
+            let options = if limited { options.max_connections(3) } else { options };
+            let listener = options.bind("127.0.0.1:0").await.unwrap();
             assert!(poll!(Box::pin(listener.accept())).is_pending());
             assert_eq!(in_child(|| assert_forked("accept", listener.accept())), 0);
-            let _one = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            listener.accept().await.unwrap();
-        });
-        ran.await.unwrap();
+            let clients =
+                [(); 2].map(|()| std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let _first = listener.accept().await.unwrap();
+            // The second one has come, and is queued or about to be.
+            assert_eq!(in_child(|| assert_forked("accept", listener.accept())), 0);
+            let (second, _) = listener.accept().await.unwrap();
+            assert_eq!(second.peer_addr().unwrap(), clients[1].local_addr().unwrap());
+        }
     });
 }
 
 #[test]
 fn a_receive_that_waited_when_the_process_forked_fails_in_the_child() {
-    let _alone = alone();
-    on_cores(1, |handle| async move {
-        let ran = handle.spawn_on(0, || async {
-            let (stream, mut peer) = half_std_pair();
-            let mut receive = Box::pin(stream.recv_pooled());
-            let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let cx = &mut Context::from_waker(&waker);
-            assert!(receive.as_mut().poll(cx).is_pending());
-            let code = in_child(|| match receive.as_mut().poll(cx) {
-                Poll::Ready(Err(error)) => assert!(error.to_string().contains("forked"), "{error}"),
-                _ => panic!("it waits, or has bytes"),
-            });
-            assert_eq!(code, 0);
-            peer.write_all(b"parent").unwrap();
-            assert_eq!(&receive.await.unwrap()[..], b"parent");
+    on_core(|| async {
+        let (stream, mut peer) = half_std_pair();
+        let mut receive = Box::pin(stream.recv_pooled());
+        let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let cx = &mut Context::from_waker(&waker);
+        assert!(receive.as_mut().poll(cx).is_pending());
+        let code = in_child(|| match receive.as_mut().poll(cx) {
+            Poll::Ready(Err(error)) => assert!(error.to_string().contains("forked"), "{error}"),
+            _ => panic!("it waits, or has bytes"),
         });
-        ran.await.unwrap();
+        assert_eq!(code, 0);
+        peer.write_all(b"parent").unwrap();
+        assert_eq!(&receive.await.unwrap()[..], b"parent");
     });
 }
 
 #[test]
 fn sends_of_a_child_fail_and_send_nothing() {
-    let _alone = alone();
-    on_cores(1, |handle| async move {
-        let ran = handle.spawn_on(0, || async {
-            let (file, (stream, mut peer)) = (cached().await, half_std_pair());
-            // On the spot, where an op would cost more.
-            ringwork::task::yield_now().await;
-            assert_eq!(in_child(|| assert_sends_fail(&stream, &file)), 0);
-            peer.set_nonblocking(true).unwrap();
-            assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "the child has sent");
-        });
-        ran.await.unwrap();
+    on_core(|| async {
+        let (file, (stream, mut peer)) = (cached().await, half_std_pair());
+        // On the spot, where an op would cost more.
+        ringwork::task::yield_now().await;
+        assert_eq!(in_child(|| assert_sends_fail(&stream, &file)), 0);
+        peer.set_nonblocking(true).unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "the child has sent");
     });
 }
 
@@ -207,17 +202,13 @@ fn sends_of_a_child_fail_where_the_parent_has_one_in_flight() {
 
 #[test]
 fn a_child_cannot_release_a_stream_that_the_parent_receives_from() {
-    let _alone = alone();
-    on_cores(1, |handle| async move {
-        let ran = handle.spawn_on(0, || async {
-            let (stream, mut peer) = half_std_pair();
-            assert!(poll!(stream.recv_pooled()).is_pending());
-            let mut stream = Some(stream);
-            let code = in_child(|| assert_forked("release", stream.take().unwrap().release()));
-            assert_eq!(code, 0);
-            peer.write_all(b"parent").unwrap();
-            assert_eq!(&stream.unwrap().recv_pooled().await.unwrap()[..], b"parent");
-        });
-        ran.await.unwrap();
+    on_core(|| async {
+        let (stream, mut peer) = half_std_pair();
+        assert!(poll!(stream.recv_pooled()).is_pending());
+        let mut stream = Some(stream);
+        let code = in_child(|| assert_forked("release", stream.take().unwrap().release()));
+        assert_eq!(code, 0);
+        peer.write_all(b"parent").unwrap();
+        assert_eq!(&stream.unwrap().recv_pooled().await.unwrap()[..], b"parent");
     });
 }

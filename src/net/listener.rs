@@ -391,8 +391,6 @@ impl Drop for Accepting<'_> {
 impl Accepting<'_> {
     /// Nothing was queued: makes sure that an accept is in flight and that this future is woken.
     fn wait(&mut self, cx: &mut Context<'_>) -> io::Result<Wait> {
-        // What the parent has in flight never ends here.
-        fork::check()?;
         let mut side = self.shared.side();
         // A socket that has come since that look woke those who waited by then, and not this future.
         if !side.queue.is_empty() {
@@ -456,6 +454,8 @@ impl Accepting<'_> {
         if this.shared.shares_its_limit() {
             return this.together.poll_accept(&mut this.gate, this.shared, cx);
         }
+        // What has come is the parent's, and what the parent has in flight never ends here.
+        fork::check()?;
         loop {
             ready!(this.gate.poll_open(this.shared, cx));
             let claimed = match this.shared.claim_queued(&mut this.ticket) {
