@@ -65,7 +65,10 @@ impl PageCache {
         }
         if self.0.load(Ordering::Relaxed) == BY_COUNT {
             match cached_pages(file, offset, len) {
-                Ok(pages) => return pages >= end.div_ceil(page_size()) - offset / page_size(),
+                Ok(pages) => {
+                    let size = page_size();
+                    return pages >= end.div_ceil(size) - offset / size;
+                }
                 Err(error) => self.learn(&error, file),
             }
         }

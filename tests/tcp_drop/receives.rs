@@ -6,7 +6,7 @@ use crate::support::{
 };
 use futures_util::poll;
 use ringwork::buf::{IoBuf, IoBufMut};
-use ringwork::net::TcpStream;
+use ringwork::net::{Recv, TcpStream};
 use ringwork::runtime::Handle;
 use ringwork::task::yield_now;
 use ringwork::time::sleep;
@@ -134,6 +134,12 @@ impl Moody {
     }
 }
 
+/// A receive into such a buffer, and what tells it.
+fn moody(stream: &TcpStream) -> (Recv<'_, Moody>, Arc<AtomicBool>) {
+    let panics = Arc::new(AtomicBool::new(false));
+    (stream.recv(Moody { bytes: Box::default(), panics: Arc::clone(&panics) }), panics)
+}
+
 // SAFETY: the bytes are on the heap and initialised.
 unsafe impl IoBuf for Moody {
     fn as_ptr(&self) -> *const u8 {
@@ -174,9 +180,8 @@ fn a_dropped_receive_whose_buffer_panics_is_over_all_the_same() {
     let _alone = alone();
     everywhere(|_| async {
         let (stream, mut peer) = half_std_pair();
-        let panics = Arc::new(AtomicBool::new(false));
-        let mut receive = Box::pin(stream.recv(Moody { bytes: Box::default(), panics: Arc::clone(&panics) }));
-        assert!(poll!(receive.as_mut()).is_pending());
+        let (mut receive, panics) = moody(&stream);
+        assert!(poll!(&mut receive).is_pending());
         // By then the kernel has it.
         sleep(Duration::from_millis(20)).await;
         panics.store(true, Ordering::Relaxed);
@@ -197,9 +202,8 @@ fn bytes_that_a_panicking_buffer_loses_are_not_lost_in_silence() {
     let _alone = alone();
     everywhere(|_| async {
         let (stream, mut peer) = half_std_pair();
-        let panics = Arc::new(AtomicBool::new(false));
-        let mut receive = Box::pin(stream.recv(Moody { bytes: Box::default(), panics: Arc::clone(&panics) }));
-        assert!(poll!(receive.as_mut()).is_pending());
+        let (mut receive, panics) = moody(&stream);
+        assert!(poll!(&mut receive).is_pending());
         peer.write_all(b"lost").unwrap();
         // The bytes are in the buffer, and nobody asked for them.
         sleep(Duration::from_millis(20)).await;
