@@ -9,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::{ends_request, ready_answer};
 use crate::plan::Plan;
-use crate::programs::net::on_each_core;
+use crate::programs::net::{accept_waiting, on_each_core};
 use crate::raw::note_wait;
 
 /// Data of the listener's events; those of a connection carry its descriptor.
@@ -51,14 +51,7 @@ fn serve(listener: &TcpListener, answer: &[u8]) -> io::Result<()> {
 }
 
 fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Option<TcpStream>>) -> io::Result<()> {
-    loop {
-        let socket = match listener.accept() {
-            Ok((socket, _)) => socket,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(e) if e.kind() == ErrorKind::ConnectionAborted => continue,
-            Err(e) => return Err(e),
-        };
-        socket.set_nonblocking(true)?;
+    while let Some(socket) = accept_waiting(listener)? {
         let key = socket.as_raw_fd() as usize;
         epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, key as u64))?;
         if connections.len() <= key {
@@ -66,6 +59,7 @@ fn accept(listener: &TcpListener, epoll: &Epoll, connections: &mut Vec<Option<Tc
         }
         connections[key] = Some(socket);
     }
+    Ok(())
 }
 
 /// Reads once and answers a request; an error, or the end of the stream, ends the connection. A client with

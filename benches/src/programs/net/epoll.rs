@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::{Job, PerCore, Seat};
+use super::{Job, PerCore, Seat, accept_waiting};
 use crate::raw::note_wait;
 
 /// Data of the listener's events; those of a connection carry its descriptor.
@@ -63,14 +63,7 @@ fn accept(
     epoll: &Epoll,
     connections: &mut Vec<Option<Connection>>,
 ) -> io::Result<()> {
-    loop {
-        let socket = match listener.accept() {
-            Ok((socket, _)) => socket,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(e) if e.kind() == ErrorKind::ConnectionAborted => continue,
-            Err(e) => return Err(e),
-        };
-        socket.set_nonblocking(true)?;
+    while let Some(socket) = accept_waiting(listener)? {
         let key = socket.as_raw_fd() as usize;
         epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, key as u64))?;
         if connections.len() <= key {
@@ -78,6 +71,7 @@ fn accept(
         }
         connections[key] = Some(Connection { socket, unsent: Vec::new() });
     }
+    Ok(())
 }
 
 /// Reads once and sends it back; an error, or the end of the stream, ends the connection.

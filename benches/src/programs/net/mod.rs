@@ -17,8 +17,8 @@ pub(crate) mod splice;
 pub(crate) mod tokio;
 pub(crate) mod tokio_multi;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,6 +135,21 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = bind(address)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// A connection that waits at a listener that does not block, if one does; it does not block either.
+pub(crate) fn accept_waiting(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                socket.set_nonblocking(true)?;
+                return Ok(Some(socket));
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<Socket> {

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use slab::Slab;
 
-use super::{Job, PerCore, Seat};
+use super::{Job, PerCore, Seat, accept_waiting};
 use crate::raw::note_wait;
 
 /// Data of the listener's events; those of a socket carry its pair and which of the two it is.
@@ -104,26 +104,21 @@ fn accept(
     epoll: &Epoll,
     pairs: &mut Slab<Pair>,
 ) -> io::Result<()> {
-    loop {
-        let client = match listener.accept() {
-            Ok((socket, _)) => socket,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(e) if e.kind() == ErrorKind::ConnectionAborted => continue,
-            Err(e) => return Err(e),
-        };
+    while let Some(client) = accept_waiting(listener)? {
         // The client of an upstream that refuses learns it by the end.
         let Ok(server) = TcpStream::connect(upstream) else { continue };
         server.set_nodelay(true)?;
+        server.set_nonblocking(true)?;
         let ways = [Way::new()?, Way::new()?];
         let sockets = [client, server];
         let index = pairs.vacant_key();
         for (at, socket) in sockets.iter().enumerate() {
-            socket.set_nonblocking(true)?;
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
             epoll.add(socket, EpollEvent::new(flags, (2 * index + at) as u64))?;
         }
         pairs.insert(Pair { sockets, readable: [false; 2], writable: [false; 2], ways });
     }
+    Ok(())
 }
 
 /// What a turn of a pair, or of one of its ways, came to.
