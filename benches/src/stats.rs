@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Resamples per interval.
 const RESAMPLES: usize = 4000;
 
+/// Rounds whose range is a 95 % interval.
+pub(crate) const ENOUGH: usize = 5;
+
 /// A ratio and the interval that holds 95 % of its resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
@@ -39,17 +42,17 @@ fn middle(values: &mut [f64]) -> f64 {
 /// What the interval of [`ratio()`] is with that many rounds. With five and fewer it is their range, and that
 /// of five holds the true median with 94 %, of four with 88, of three with 75, of two with 50.
 pub(crate) fn interval(rounds: usize) -> &'static str {
-    if rounds < 5 { "range of the rounds" } else { "95 % interval" }
+    if rounds < ENOUGH { "range of the rounds" } else { "95 % interval" }
 }
 
 /// Median of `a[i] / b[i]` over the rounds both took part in. The rounds are resampled, not the two
-/// sides: what disturbed a round disturbed both.
+/// sides: what disturbed a round disturbed both. Not a number if fewer than five rounds say anything, or,
+/// of fewer than five, not all of them: their interval would not be what [`interval`] calls it.
 pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
     // A round in which one side has no such reading says nothing about the two.
     let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).filter(|ratio| ratio.is_finite()).collect();
-    if let [] | [_] = ratios[..] {
-        let only = ratios.first().copied().unwrap_or(f64::NAN);
-        return Ratio { median: only, low: only, high: only };
+    if ratios.is_empty() || ratios.len() < ENOUGH.min(a.len()) {
+        return Ratio { median: f64::NAN, low: f64::NAN, high: f64::NAN };
     }
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut pick = || {
@@ -100,9 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn a_round_without_a_reading_is_left_out() {
-        let r = ratio(&[2.0, f64::NAN, 4.0], &[1.0, 1.0, 2.0]);
+    fn a_round_without_a_reading_is_left_out_and_too_few_others_are_no_ratio() {
+        let mut ours = [2.0, f64::NAN, 2.0, 2.0, 2.0, 2.0];
+        let r = ratio(&ours, &[1.0; 6]);
         assert_eq!((r.median, r.low, r.high), (2.0, 2.0, 2.0));
+        ours[0] = f64::NAN;
+        assert!(ratio(&ours, &[1.0; 6]).median.is_nan());
+        assert!(ratio(&[2.0, f64::NAN], &[1.0; 2]).median.is_nan());
         assert!(ratio(&[f64::NAN], &[1.0]).median.is_nan());
     }
 

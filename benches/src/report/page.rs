@@ -63,6 +63,14 @@ struct Interval {
     high: Option<f64>,
 }
 
+impl Workload {
+    /// The row of ours that `peer` is set beside: with a blocked worker, that with a blocked core.
+    fn beside(&self, peer: &Peer) -> Option<&Peer> {
+        let blocked = if peer.peer.ends_with(BLOCKED) { BLOCKED } else { "" };
+        self.peers.iter().find(|ours| ours.peer.strip_prefix(OURS) == Some(blocked))
+    }
+}
+
 /// A table: the cells of its rows, the headings first.
 type Table = Vec<Vec<String>>;
 
@@ -120,19 +128,16 @@ fn remarked(workloads: &[Workload]) -> String {
     if list.is_empty() { list } else { format!("\n{list}") }
 }
 
-/// Every ratio to somebody else's program that the run has shown to be a loss. A program with a blocked
-/// worker is set beside ours with a blocked core.
+/// Every ratio to somebody else's program that the run has shown to be a loss.
 fn losses(run: &Run) -> Table {
     let heading = ["workload", "peer", "in", &format!("{OURS} / peer")].map(str::to_owned);
     let mut rows = vec![heading.to_vec()];
     for workload in &run.workloads {
-        let named = |name: &str| workload.peers.iter().find(|peer| peer.peer == name);
         let others = workload.peers.iter().filter(|peer| !peer.peer.starts_with(OURS));
         for (peer, metric) in
             others.flat_map(|peer| workload.metrics.iter().map(move |metric| (peer, metric)))
         {
-            let ours = if peer.peer.ends_with(BLOCKED) { &format!("{OURS}{BLOCKED}") } else { OURS };
-            let found = named(ours).and_then(|ours| ours.ratios.get(metric)?.get(&peer.peer));
+            let found = workload.beside(peer).and_then(|ours| ours.ratios.get(metric)?.get(&peer.peer));
             if let Some(interval) = found.filter(|interval| interval.low.is_some_and(|low| low > NOT_WORSE)) {
                 rows.push(vec![
                     format!("`{}`", workload.name),
@@ -154,7 +159,8 @@ fn head(run: &Run) -> String {
          ```sh\ncargo run --release -p ringwork-bench -- {}\n```\n\n\
          {}; {}. {} of {:.2} s for each peer, each after at least {:.2} s of warm-up. Numbers are medians \
          of the rounds. *{OURS} / peer* is the median of the rounds' ratios of {OURS} to the peer of that \
-         row, with its {}: below 1, {OURS} needs less.\n\n",
+         row, with its {}: below 1, {OURS} needs less; of a program with a blocked worker it is \
+         that of `{OURS}{BLOCKED}`.\n\n",
         run.command,
         run.machine,
         run.date,
@@ -187,11 +193,10 @@ fn table(workloads: &[Workload]) -> Table {
     heading.extend(APART.map(|(heading, ..)| heading.to_owned()));
     let mut rows = vec![heading];
     for workload in workloads {
-        let ours = workload.peers.iter().find(|peer| peer.peer == OURS);
         for (at, peer) in workload.peers.iter().enumerate() {
             let name = if at == 0 { format!("`{}`", workload.name) } else { String::new() };
             let mut row = vec![name, peer.peer.clone()];
-            row.extend(cells(peer, ours, columns, metrics));
+            row.extend(cells(peer, workload.beside(peer), columns, metrics));
             rows.push(row);
         }
     }
@@ -396,6 +401,9 @@ mod tests {
         ];
         run.workloads[0].peers =
             peers.into_iter().map(|peer| serde_json::from_value(peer).expect("a peer")).collect();
+        let rows = table(&run.workloads[..1]);
+        let shown: Vec<&str> = rows[1..].iter().map(|row| row[3].as_str()).collect();
+        assert_eq!(shown, ["1.10 [1.10–1.10]", "1.50 [1.50–1.50]", "1", "1"]);
         let lost: Vec<_> = losses(&run)[1..].iter().map(|row| (row[1].clone(), row[3].clone())).collect();
         let expected = [(free, "1.10 [1.10–1.10]"), (stuck, "1.50 [1.50–1.50]")];
         assert_eq!(lost, expected.map(|(peer, ratio)| (peer.to_owned(), ratio.to_owned())));

@@ -15,14 +15,12 @@ use super::{Measured, readings, remarks};
 use crate::bench::Outcome;
 use crate::said::say;
 use crate::sample::P99_OF_A_TENTH;
-use crate::stats::{Ratio, median, ratio};
+use crate::stats::{ENOUGH, Ratio, median, ratio};
 
 /// "Not worse" is missed only beyond this.
 pub(super) const NOT_WORSE: f64 = 1.02;
 /// The least a goal may ask for, in relation to the floor.
 const ABOVE_FLOOR: f64 = 1.03;
-/// The fewest rounds whose interval a verdict may rest on.
-pub(super) const ROUNDS: usize = 5;
 /// Allocations per op that count as none: what a timer or a new connection needs in a short turn.
 const NONE: f64 = 0.001;
 
@@ -176,7 +174,7 @@ pub(crate) fn judge(measured: &[Measured]) -> Vec<Verdict> {
 }
 
 fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) {
-    let Some(ours) = workload.peer(OURS).filter(|ours| ours.samples.len() >= ROUNDS) else { return };
+    let Some(ours) = workload.peer(OURS).filter(|ours| ours.samples.len() >= ENOUGH) else { return };
     let mut say = |peer: &str, ratio: Ratio, finding, others_busy| {
         verdicts.push(Verdict {
             workload: workload.name.clone(),
@@ -280,7 +278,7 @@ impl Word {
 
 /// What is said instead of verdicts where there were too few rounds.
 pub(super) fn too_few(rounds: usize) -> Option<String> {
-    (rounds < ROUNDS).then(|| format!("too few rounds for a verdict on any goal: at least {ROUNDS}"))
+    (rounds < ENOUGH).then(|| format!("too few rounds for a verdict on any goal: at least {ENOUGH}"))
 }
 
 /// Prints the list of verdicts and a line that sums it up.
