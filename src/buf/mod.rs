@@ -13,6 +13,7 @@ mod aligned;
 pub(crate) mod heap;
 mod impls;
 pub(crate) mod pooled;
+mod returns;
 mod slice;
 pub(crate) mod spare;
 

@@ -1,7 +1,7 @@
 //! The buffer that the kernel picked, and its way home.
 //!
-//! Owns [`PooledBuf`] and the part of a core's buffer pool that outlives the core: the memory and the stack
-//! of returned buffers. The ring side (which buffers the kernel has) is `ring::pool`.
+//! Owns [`PooledBuf`] and the part of a core's buffer pool that outlives the core: the memory and the ways
+//! home. The ring side (which buffers the kernel has) is `ring::pool`.
 //!
 //! # Protocol
 //! - A buffer is in exactly one place: with the kernel's ring, in a `PooledBuf`, on the core's [`Desk`], or
@@ -9,15 +9,12 @@
 //! - The home core returns over its desk, a thread-local: the buffer's number, and the reference to the pool
 //!   that it had, for the next one to be picked. So a buffer that is used and dropped at home costs no
 //!   read-modify-write. The core takes what is there before each enter, and so before it sleeps.
-//! - Any other thread returns: (R1) push the id onto the stack by compare-exchange; (R2) if `starved` is set,
-//!   send the pool's parcel to the home inbox (which rings a parked core).
-//! - The home core takes: (T1) swap the stack's head for empty; and before it may sleep without buffers: (S1)
-//!   set `starved`, (S2) take once more.
-//!
-//! R1, R2, S1, S2 are SeqCst: if S2 missed a push then S1 precedes R2, so the pusher sees `starved` and
-//! rings. The stack is push and take-all, so it has no ABA.
+//! - Any other thread puts the number on the returns stack, which has a protocol of its own (returns.rs). A
+//!   core that has too few buffers says so there before it sleeps: the next return then sends the pool's
+//!   parcel to its inbox, which rings it.
 
 use super::heap::Block;
+use super::returns::Returns;
 use super::{IoBuf, IoBufMut};
 use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
@@ -28,9 +25,6 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-
-const NONE: u32 = u32::MAX;
 
 /// Bytes between two buffers. Buffers of a power of two would all begin in the same set of the CPU's cache,
 /// of which a request uses little more than the beginning.
@@ -79,9 +73,7 @@ pub(crate) struct Origin {
     _memory: Map,
     /// Of each buffer; who has the buffer has this.
     heads: Box<[UnsafeCell<Head>]>,
-    head: AtomicU32,
-    next: Box<[AtomicU32]>,
-    starved: AtomicBool,
+    returns: Returns,
     home: Arc<Inbox>,
     parcel: Arc<Parcel<Comeback>>,
 }
@@ -93,7 +85,7 @@ unsafe impl Sync for Origin {}
 unsafe impl Send for Origin {}
 
 /// The message that says "buffers came home". Being delivered is all it does: the turn that follows refills,
-/// and says whether the next return is to ring, too ([`Origin::fed`]).
+/// and says whether the next return is to ring, too ([`Returns::fed`]).
 #[derive(Debug)]
 struct Comeback;
 
@@ -116,16 +108,8 @@ impl Origin {
             UnsafeCell::new(Head { id, ..Head::of_heap(start, size) })
         });
         let heads: Box<[_]> = heads.collect();
-        let next = heads.iter().map(|_| AtomicU32::new(NONE)).collect();
-        Arc::new(Self {
-            _memory: memory,
-            heads,
-            head: AtomicU32::new(NONE),
-            next,
-            starved: AtomicBool::new(false),
-            home,
-            parcel: Parcel::new(Comeback),
-        })
+        let returns = Returns::new(heads.len());
+        Arc::new(Self { _memory: memory, heads, returns, home, parcel: Parcel::new(Comeback) })
     }
 
     /// Bytes that buffers of these kinds take.
@@ -161,48 +145,17 @@ impl Origin {
         }
     }
 
-    /// Any thread: buffer `id` is free (R1, R2).
+    /// Any other thread: buffer `id` is free.
     fn send_back(&self, id: u16) {
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            self.next[usize::from(id)].store(head, Ordering::Relaxed);
-            match self.head.compare_exchange_weak(head, u32::from(id), Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => head = now,
-            }
-        }
-        if self.starved.load(Ordering::SeqCst) {
+        if self.returns.push(id) {
             self.parcel.request(&self.home, 1);
         }
     }
 
-    /// Home core: whether other threads have returned any. SeqCst, because after `starve` this is S2.
+    /// The buffers that other threads return; for the home core.
     #[inline]
-    pub(crate) fn has_returned(&self) -> bool {
-        self.head.load(Ordering::SeqCst) != NONE
-    }
-
-    /// Home core: takes all that other threads have returned (T1).
-    pub(crate) fn take_returned(&self, mut each: impl FnMut(u16)) {
-        let mut at = self.head.swap(NONE, Ordering::SeqCst);
-        while at != NONE {
-            // Read before the buffer is handed out: from then on its link may be written by a return.
-            let next = self.next[at as usize].load(Ordering::Relaxed);
-            each(at as u16);
-            at = next;
-        }
-    }
-
-    /// Home core: from now on a return sends a message (S1). Take once more afterwards (S2).
-    pub(crate) fn starve(&self) {
-        self.starved.store(true, Ordering::SeqCst);
-    }
-
-    /// Home core: returns need no message any more.
-    pub(crate) fn fed(&self) {
-        if self.starved.load(Ordering::Relaxed) {
-            self.starved.store(false, Ordering::SeqCst);
-        }
+    pub(crate) fn returns(&self) -> &Returns {
+        &self.returns
     }
 }
 
@@ -452,15 +405,15 @@ mod tests {
         home.take_returned(|id| returned.push(id));
         home.take_returned(|id| returned.push(id));
         assert_eq!(returned, [0]);
-        assert!(!origin.has_returned());
+        assert!(!origin.returns().has_any());
         // SAFETY: as above.
         let again = unsafe { home.picked(2, 1) };
         assert_eq!(Arc::strong_count(&origin), references, "it has the reference of the first one");
         std::thread::spawn(move || drop(there)).join().unwrap();
         home.take_returned(|id| panic!("{id} has not come over the desk"));
         let mut returned = Vec::new();
-        origin.take_returned(|id| returned.push(id));
-        assert_eq!((returned, origin.has_returned()), (vec![1], false));
+        origin.returns().take_all(|id| returned.push(id));
+        assert_eq!((returned, origin.returns().has_any()), (vec![1], false));
         drop((again, home));
         assert_eq!(Arc::strong_count(&origin), 1);
     }
@@ -475,6 +428,6 @@ mod tests {
         let home = Home::of(&own, 4);
         drop(buffer);
         home.take_returned(|id| panic!("{id} is none of this pool's"));
-        assert!(other.has_returned());
+        assert!(other.returns().has_any());
     }
 }

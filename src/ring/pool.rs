@@ -72,14 +72,14 @@ impl Pool {
         let Self { origin, home, messages, spare, .. } = self;
         let before = messages.mark();
         home.take_returned(|id| Self::take_home(origin, messages, spare, id));
-        if origin.has_returned() {
-            origin.take_returned(|id| Self::take_home(origin, messages, spare, id));
+        if origin.returns().has_any() {
+            origin.returns().take_all(|id| Self::take_home(origin, messages, spare, id));
         }
         if self.messages.mark() != before {
             self.messages.publish();
         }
         if self.messages.available() > ARM_FLOOR {
-            self.origin.fed();
+            self.origin.returns().fed();
         }
         self.refill_bulk();
     }
@@ -127,7 +127,7 @@ impl Pool {
     /// The kernel found no buffer.
     fn starved(&mut self, group: Group) {
         match group {
-            Group::Messages => self.origin.starve(),
+            Group::Messages => self.origin.returns().starve(),
             Group::Bulk => self.window = (self.window + 1).min(BULK.count),
         }
     }
@@ -187,7 +187,7 @@ impl Ring {
             pool.refill();
         }
         if pool.available(group) < floor && group == Group::Messages {
-            pool.origin.starve();
+            pool.origin.returns().starve();
             pool.refill();
         }
         pool.available(group) >= floor

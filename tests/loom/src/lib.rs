@@ -29,6 +29,12 @@ mod base {
     pub(crate) mod sync;
 }
 
+#[path = "../../../src/buf"]
+mod buf {
+    //! What of the buffers is shared between threads.
+    pub(crate) mod returns;
+}
+
 mod ring {
     //! Cells and ops, over memory and a ring of the models' own.
     mod bench;

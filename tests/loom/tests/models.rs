@@ -64,6 +64,14 @@ models!(lease:
     deep:
 );
 
+models!(returns:
+    a_core_without_buffers_sleeps_through_no_return
+    a_buffer_is_in_one_place
+    a_buffer_that_is_handed_on_may_come_back_at_once;
+    deep:
+    a_core_without_buffers_sleeps_through_no_return_deep
+);
+
 models!(slot:
     a_waiting_task_is_woken
     the_last_waker_is_woken

@@ -10,6 +10,7 @@ pub mod inbox;
 pub mod lease;
 pub mod local;
 pub mod queue;
+pub mod returns;
 pub mod slot;
 pub mod task;
 
