@@ -41,7 +41,7 @@
 //! Models: `tests/loom` (`inbox_*`). The inbox is not a channel of values: it owns no memory.
 
 use super::spin;
-use super::sync::{AtomicPtr, AtomicU32, Ordering, UnsafeCell};
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, UnsafeCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
@@ -278,7 +278,7 @@ pub(crate) struct Inbox {
     pinned: Lane,
     send: Lane,
     word: AtomicU32,
-    rung: AtomicU32,
+    rung: AtomicU64,
     bell: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -295,7 +295,7 @@ impl Inbox {
             pinned: Lane::new(),
             send: Lane::new(),
             word: AtomicU32::new(AWAKE),
-            rung: AtomicU32::new(0),
+            rung: AtomicU64::new(0),
             bell,
         }
     }
@@ -387,7 +387,7 @@ impl Inbox {
     }
 
     /// How often the doorbell was rung.
-    pub(crate) fn times_rung(&self) -> u32 {
+    pub(crate) fn times_rung(&self) -> u64 {
         self.rung.load(Ordering::Relaxed)
     }
 
@@ -427,6 +427,15 @@ mod tests {
             bell.fetch_add(1, Ordering::SeqCst);
         }));
         (inbox, count)
+    }
+
+    #[test]
+    fn rings_are_counted_beyond_what_32_bits_hold() {
+        let (inbox, _) = counting();
+        inbox.rung.store(u32::MAX.into(), Ordering::Relaxed);
+        inbox.park();
+        inbox.knock();
+        assert_eq!(inbox.times_rung(), 1 << 32);
     }
 
     #[test]

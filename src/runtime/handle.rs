@@ -271,7 +271,7 @@ impl Handle {
         let mut metrics = Metrics::default();
         for core in &self.shared.cores {
             let mut snapshot = core.counters.snapshot();
-            snapshot.doorbells = u64::from(core.inbox.times_rung());
+            snapshot.doorbells = core.inbox.times_rung();
             snapshot.tasks = core.owned.len() as u64;
             metrics.cores.push(snapshot);
         }
