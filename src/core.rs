@@ -126,8 +126,9 @@ macro_rules! core_local {
         $(
             $(#[$attr])*
             $vis static $name: $crate::core::CoreLocal<$type> = {
-                ::std::thread_local! { static VALUE: $type = $init; }
-                $crate::core::CoreLocal::new(&VALUE)
+                // Names of items are the user's as well: `$type` and `$init` must not find this one.
+                ::std::thread_local! { static __RINGWORK_VALUE: $type = $init; }
+                $crate::core::CoreLocal::new(&__RINGWORK_VALUE)
             };
         )+
     };

@@ -17,11 +17,27 @@ ringwork::core_local! {
     static NOTES: RefCell<Vec<Rc<str>>> = RefCell::new(Vec::new());
 }
 
+/// Has the name that comes to mind for what the macro declares.
+const VALUE: usize = 3;
+
+ringwork::core_local! {
+    static OF_A_CONSTANT: Cell<[usize; VALUE]> = Cell::new([VALUE; VALUE]);
+}
+
 fn count() -> usize {
     COUNT.with(|count| {
         count.set(count.get() + 1);
         count.get()
     })
+}
+
+#[test]
+fn a_value_of_a_core_may_be_made_from_a_constant_of_any_name() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let seen = runtime.handle().call(0, || OF_A_CONSTANT.with(Cell::get));
+        assert_eq!(runtime.block_on(seen).unwrap(), [3; 3]);
+    });
 }
 
 #[test]

@@ -324,11 +324,12 @@ macro_rules! task_local {
         $(
             $(#[$attr])*
             $vis static $name: $crate::task::LocalKey<$type> = {
+                // Names of items are the user's as well: `$type` must not find this one.
                 ::std::thread_local! {
-                    static CURRENT: ::std::cell::RefCell<::std::option::Option<$type>> =
+                    static __RINGWORK_CURRENT: ::std::cell::RefCell<::std::option::Option<$type>> =
                         const { ::std::cell::RefCell::new(::std::option::Option::None) };
                 }
-                $crate::task::LocalKey::new(&CURRENT)
+                $crate::task::LocalKey::new(&__RINGWORK_CURRENT)
             };
         )*
     };

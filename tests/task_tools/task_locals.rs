@@ -24,6 +24,18 @@ ringwork::task_local! {
 
 ringwork::task_local! {}
 
+/// Has the name that comes to mind for what the macro declares.
+const CURRENT: usize = 2;
+
+ringwork::task_local! {
+    static OF_A_CONSTANT: [u8; CURRENT]
+}
+
+#[test]
+fn the_type_of_a_value_may_name_a_constant_of_any_name() {
+    assert_eq!(OF_A_CONSTANT.sync_scope([1; CURRENT], || OF_A_CONSTANT.get()), [1; 2]);
+}
+
 #[test]
 fn a_value_is_there_after_every_await() {
     bounded(|| {
