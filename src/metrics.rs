@@ -109,9 +109,10 @@ counters! {
     hungry_wakes: Counter,
     /// Tasks moved to the injector because the steal queue was full.
     overflows: Counter,
-    /// Tasks spawned by this core for itself.
+    /// Tasks that began here and were spawned by this core, or were made for it: by `spawn_on`, by
+    /// `Handle::call`, as `main`.
     spawns: Counter,
-    /// Tasks spawned for this core by other threads.
+    /// `Send` tasks that other threads spawned and this core was given.
     spawns_remote: SharedCounter,
     /// Tasks alive that were spawned here (a level).
     tasks: Counter,

@@ -66,10 +66,10 @@ where
 /// As [`spawn`], for who waits for the result and nothing else.
 ///
 /// # Errors
-/// As there, and if the job was cancelled.
+/// As there, and if the call panicked or the job was cancelled.
 ///
 /// # Panics
-/// As there, and in the task that waits if the call did.
+/// As there.
 #[track_caller]
 pub(crate) fn run<F, T>(call: F) -> impl Future<Output = io::Result<T>>
 where

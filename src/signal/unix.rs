@@ -1,7 +1,7 @@
 //! Signals one by one, under the names that tokio gives them.
 //!
-//! Owns nothing: a [`Signal`] here is one of the module above for a single kind, and cannot fail while it
-//! waits.
+//! Owns nothing: a [`Signal`] here is one of the module above for a single kind, which says `None` where that
+//! says an error.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -33,8 +33,11 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
 pub struct Signal(super::Signal);
 
 impl Signal {
-    /// Waits until the signal has come since the last call. Several deliveries may be seen as one; `None`
-    /// says that the runtime is going down. Dropping the future loses no delivery.
+    /// Waits until the signal has come since the last call. Several deliveries may be seen as one. Dropping
+    /// the future loses no delivery.
+    ///
+    /// `None` says that none will come: the runtime is going down, or, in a forked child, there was no
+    /// descriptor left ([`Signal::recv`](super::Signal::recv) says which).
     pub async fn recv(&mut self) -> Option<()> {
         self.0.recv().await.ok()
     }

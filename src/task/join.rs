@@ -116,7 +116,8 @@ impl<T> JoinHandle<T> {
         AbortHandle { task: Reference::clone(&self.task) }
     }
 
-    /// Whether the task is over: the next poll of the handle is ready.
+    /// Whether the task is over: the next poll of the handle is ready, unless the task that polls has spent
+    /// its [budget](crate::task::coop) and has to yield first.
     #[must_use = "the answer is the only effect"]
     pub fn is_finished(&self) -> bool {
         self.task.header().state.is_complete()

@@ -7,7 +7,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Goes to the back of the queue once: other tasks of the core, and what the kernel has for them, come first.
+/// Goes to the back of its queue once: other tasks that wait in it come first.
+///
+/// What the kernel, timers and other threads have for the core comes with its next turn: after 128 polls or
+/// 500 µs at most, and not with each yield.
 ///
 /// ```
 /// # let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();

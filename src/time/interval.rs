@@ -83,7 +83,8 @@ pub enum MissedTickBehavior {
     /// All missed ticks follow at once, until the interval has caught up: there are as many ticks as periods.
     #[default]
     Burst,
-    /// The next tick is due one period after the late one was taken: ticks are never closer than the period.
+    /// The next tick is due one period after the late one was taken: ticks are closer than the period by no
+    /// more than the five milliseconds that do not count as late.
     Delay,
     /// Missed ticks are left out: the next one is due at the next multiple of the period since the start.
     Skip,

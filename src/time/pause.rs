@@ -96,7 +96,9 @@ pub fn resume() {
 ///
 /// When this returns, the timers that are due by then have fired, in the order of their deadlines, and the
 /// tasks that wait for them have been woken; they have run no further than the core's queue allowed
-/// meanwhile. `Instant::now()` is later by exactly `duration`.
+/// meanwhile. `Instant::now()` is later by exactly `duration`. Timers are due at whole milliseconds of the
+/// runtime's clock, deadlines between them at the next one: what was set for half a millisecond from now has
+/// not fired after half a millisecond.
 ///
 /// The clock moves when the future is first polled. Dropping the future after that does not move it back.
 ///
