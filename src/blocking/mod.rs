@@ -20,6 +20,7 @@ mod sleeper;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod threads;
 
 pub(crate) use current::{Entered, enter, run, spawn};
 pub(crate) use pool::{Config, Pool};

@@ -19,9 +19,11 @@
 use super::line::{Lane, Line, Summons};
 use super::queue::Turn;
 use super::thread::works_for;
+use super::threads::Threads;
 use crate::base::{coop, spin};
 use crate::metrics::LaneMetrics;
 use crate::sys::fork;
+use crate::sys::join::LAST_WORD;
 use crate::task::{
     self, Attributes, Header, JoinHandle, Notified, OnPanic, Request, Schedule, TaskPanic, TaskRef,
 };
@@ -122,7 +124,7 @@ impl Pool {
         assert!(config.short_max > 0 && config.heavy_max > 0, "a pool needs a thread for each lane");
         let books = Books {
             line: Line::new(config.short_max, config.heavy_max),
-            alive: 0,
+            threads: Threads::default(),
             stack_bytes: config.stack_bytes,
         };
         let shared = Shared { config, books: Mutex::new(books), gone: Condvar::new() };
@@ -190,8 +192,9 @@ impl Pool {
         jobs.into_iter().for_each(Turn::shutdown);
     }
 
-    /// Closes the pool and waits until its threads are gone, or until `deadline`. Returns how many are still
-    /// at work: they are left behind and end with their job.
+    /// Closes the pool and waits until its threads are gone, their thread-local values dropped, or until
+    /// `deadline`; those that have no job any more have a moment more. Returns how many are not gone: they
+    /// are left behind.
     ///
     /// Called by a job of this pool, it does not wait for that job's thread, but counts it.
     pub(crate) fn shutdown(&self, deadline: Instant) -> usize {
@@ -200,15 +203,21 @@ impl Pool {
         }
         self.close();
         let own = usize::from(self.is_own_thread());
+        let until = deadline.max(Instant::now()) + LAST_WORD;
         let mut books = self.shared.lock();
         while books.present() > own {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let are_all_at_work = books.present() <= books.line.running();
+            let end = if are_all_at_work { deadline } else { until };
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             books = self.shared.gone.wait_timeout(books, left).expect(POISONED).0;
         }
-        books.line.running()
+        let (at_work, ending) = (books.present(), books.threads.take_left());
+        drop(books);
+        let others = ending.into_iter().filter(|thread| !thread.is_this_thread());
+        at_work + others.filter_map(|thread| (!thread.join_until(until)).then_some(())).count()
     }
 
     /// What the pool is doing now. In a child of fork nothing: its threads are the parent's.
@@ -269,22 +278,21 @@ impl Drop for Pool {
 pub(super) struct Shared {
     pub(super) config: Config,
     books: Mutex<Books>,
-    /// A thread has ended.
+    /// A thread has left, or is known.
     pub(super) gone: Condvar,
 }
 
 #[derive(Debug)]
 pub(super) struct Books {
     pub(super) line: Line,
-    /// Threads that have not ended: also those that have left the line and are dropping what they hold.
-    pub(super) alive: usize,
+    pub(super) threads: Threads,
     stack_bytes: Option<usize>,
 }
 
 impl Books {
-    /// Threads that have been promised or have not ended.
+    /// Threads that have been promised or have not left.
     fn present(&self) -> usize {
-        self.alive.max(self.line.threads())
+        self.threads.present().max(self.line.threads())
     }
 }
 
@@ -324,10 +332,9 @@ impl Shared {
     }
 
     fn start(self: &Arc<Self>, number: usize) -> Result<(), NoThread> {
-        let stack_bytes = {
+        let (id, stack_bytes) = {
             let mut books = self.lock();
-            books.alive += 1;
-            books.stack_bytes
+            (books.threads.promise(), books.stack_bytes)
         };
         let shared = Arc::clone(self);
         // Short: the kernel keeps 15 bytes.
@@ -335,9 +342,16 @@ impl Shared {
         if let Some(bytes) = stack_bytes {
             builder = builder.stack_size(bytes);
         }
-        let Err(error) = builder.spawn(move || shared.work(number)) else { return Ok(()) };
+        let error = match builder.spawn(move || shared.work(number, id)) {
+            Ok(thread) => {
+                self.lock().threads.started(id, thread);
+                self.gone.notify_all();
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         let mut books = self.lock();
-        books.alive -= 1;
+        books.threads.refused(id);
         let summons = books.line.start_failed();
         let stranded = if books.line.threads() == 0 { books.line.drain() } else { Vec::new() };
         drop(books);

@@ -16,9 +16,9 @@ use std::thread;
 use std::time::Instant;
 
 impl Shared {
-    /// A thread of the pool.
-    pub(super) fn work(self: &Arc<Self>, number: usize) {
-        let _ended = Ended(self);
+    /// A thread of the pool: `number` in the line, `id` of all that there were.
+    pub(super) fn work(self: &Arc<Self>, number: usize, id: u64) {
+        let _left = Left { pool: self, id };
         WORKS_FOR.set(self.address());
         let mut has_served = false;
         contained(|| {
@@ -115,13 +115,16 @@ struct Bed {
     spin: Spin,
 }
 
-/// Says that a thread of the pool has ended, however it did.
-struct Ended<'a>(&'a Shared);
+/// Says that a thread of the pool leaves, however it does.
+struct Left<'a> {
+    pool: &'a Shared,
+    id: u64,
+}
 
-impl Drop for Ended<'_> {
+impl Drop for Left<'_> {
     fn drop(&mut self) {
-        self.0.lock().alive -= 1;
-        self.0.gone.notify_all();
+        self.pool.lock().threads.leaves(self.id);
+        self.pool.gone.notify_all();
     }
 }
 

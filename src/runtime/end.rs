@@ -21,7 +21,7 @@ use super::report::{AliveTask, ShutdownReport};
 use crate::sched::{ALIVE_LISTED, Alive, Shared};
 use crate::sys::cpu;
 use crate::sys::fork;
-use crate::sys::join::join_until;
+use crate::sys::join::{Joinable, LAST_WORD};
 use crate::time;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, PoisonError};
@@ -30,8 +30,6 @@ use std::time::{Duration, Instant};
 
 /// What the end may take after a drain: enough for the kernel to give back what is in flight.
 const AFTER_DRAIN: Duration = Duration::from_secs(1);
-/// How long a core that has come to its end may take to say so, and the threads of all to be gone.
-const LAST_WORD: Duration = Duration::from_millis(100);
 
 /// What runs a runtime.
 #[derive(Default)]
@@ -193,7 +191,8 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
         }
     }
     let until = deadline.max(Instant::now()) + LAST_WORD;
-    let late = ending.into_iter().filter_map(|(index, thread)| (!join_until(thread, until)).then_some(index));
+    let is_late = |thread| !Joinable::from(thread).join_until(until);
+    let late = ending.into_iter().filter_map(|(index, thread)| is_late(thread).then_some(index));
     report.stuck_cores.extend(late);
     report.stuck_cores.sort_unstable();
     for core in report.stuck_cores.clone() {

@@ -9,7 +9,7 @@ use crate::sched::Shared;
 use crate::sched::monitor::Monitor;
 use crate::sched::watchdog::Watchdog;
 use crate::sys::cpu;
-use crate::sys::join::join_until;
+use crate::sys::join::Joinable;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle, ThreadId};
@@ -57,7 +57,7 @@ impl MonitorThread {
     pub(super) fn join(self) {
         if self.ended.recv_timeout(PATIENCE).is_ok() {
             // The callback may have made thread-local values.
-            let _ = join_until(self.thread, Instant::now() + PATIENCE);
+            let _ = Joinable::from(self.thread).join_until(Instant::now() + PATIENCE);
         }
     }
 }

@@ -15,7 +15,8 @@ pub struct ShutdownReport {
     pub stuck_cores: Vec<usize>,
     /// Ops that had no final completion in time, leaked with their ring.
     pub leaked_ops: usize,
-    /// Threads of the blocking pool still at work: they end with their job.
+    /// Threads of the blocking pool that did not come to the end in time: they are in a job, with which they
+    /// end, or in the destructor of a thread-local value.
     pub busy_blocking_threads: usize,
     /// Tasks that were alive when the end began; all but those of a stuck core have been dropped since.
     pub tasks_alive: usize,

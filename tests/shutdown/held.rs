@@ -2,7 +2,10 @@
 
 use crate::kit::{Event, OnDrop, bounded, runtime, wait_for};
 use futures_executor::block_on;
+use ringwork::runtime::Runtime;
 use ringwork::time::{Duration, sleep};
+use std::any::Any;
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -102,6 +105,50 @@ fn no_thread_of_the_pool_is_counted_after_the_end() {
         drop(runtime);
         let after = handle.metrics();
         assert_eq!((after.blocking_threads, after.blocking_idle, after.blocking_queued), (0, 0, 0));
+    });
+}
+
+thread_local! {
+    static LEFT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
+
+/// Has a job of the pool leave a value with its thread, which calls `when_dropped` at the end of that.
+fn leave_with_a_thread(runtime: &Runtime, when_dropped: impl FnMut() + Send + 'static) {
+    let value = OnDrop(when_dropped);
+    let job = runtime.handle().spawn_blocking(|| LEFT.set(Some(Box::new(value))));
+    runtime.block_on(job).unwrap();
+}
+
+#[test]
+fn what_a_job_left_with_its_thread_is_dropped_before_the_end_is_told() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let dropped = Event::default();
+        let tell = dropped.clone();
+        leave_with_a_thread(&runtime, move || {
+            // Some work.
+            thread::sleep(Duration::from_millis(30));
+            tell.set();
+        });
+        assert!(runtime.shutdown_timeout(Duration::from_secs(50)).is_clean());
+        assert!(dropped.is_set());
+    });
+}
+
+#[test]
+fn a_thread_of_the_pool_that_does_not_come_to_its_end_is_left_behind_and_reported() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let (begun, gate) = (Event::default(), Event::default());
+        let (begin, wait) = (begun.clone(), gate.clone());
+        leave_with_a_thread(&runtime, move || {
+            begin.set();
+            wait.wait_blocking();
+        });
+        let report = runtime.shutdown_timeout(Duration::from_millis(1));
+        assert_eq!(report.busy_blocking_threads, 1);
+        gate.set();
+        begun.wait_blocking();
     });
 }
 

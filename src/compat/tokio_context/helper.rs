@@ -9,18 +9,15 @@ use super::died;
 use super::until::{Kept, Until};
 use crate::runtime::companion::{Companion, Inside};
 use crate::sys::cpu;
-use crate::sys::join::join_until;
+use crate::sys::join::{Joinable, LAST_WORD};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::runtime::{Builder, Handle, Runtime};
-
-/// How long a helper that has come to its end may take to say so, and its thread to be gone.
-const LAST_WORD: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// The helper that this thread belongs to (the address of what it waits for; 0 is none).
@@ -104,7 +101,7 @@ impl Companion for Helper {
         if thread.ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected) {
             // A panic there has been reported, and there is nobody to hand it to. tokio's tasks may have left
             // values in their thread.
-            let _ = join_until(join, deadline.max(Instant::now()) + LAST_WORD);
+            let _ = Joinable::from(join).join_until(deadline.max(Instant::now()) + LAST_WORD);
         }
     }
 }
