@@ -6,6 +6,7 @@
 
 mod cross;
 mod disk;
+mod epoll_loop;
 mod even;
 mod files;
 mod foreign;

@@ -1,0 +1,172 @@
+//! The epoll loop of servers that answer requests: level triggered, connections in a table by their
+//! descriptors, one call of the service for each event. It owns what could not be sent at once: until that
+//! has gone the connection waits for room, and nothing of it is read. An error ends the connection that it
+//! belongs to and nothing else. What a connection says and hears is the service's.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::SockRef;
+
+use super::net::accept_waiting;
+use crate::raw::note_wait;
+
+/// Data of the listener's events; those of a connection carry its descriptor.
+const LISTENER: u64 = u64::MAX;
+
+/// What is served over each connection.
+pub(super) trait Service {
+    /// What is kept of one.
+    type State: Default;
+
+    /// Does what can be done now, and says what has to happen before there is more. It is called when
+    /// something has come, and when there is room again after a send found none.
+    ///
+    /// # Errors
+    /// If the connection has ended or is to end.
+    fn serve(&mut self, stream: &mut Stream, state: &mut Self::State) -> io::Result<Next>;
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Something comes in.
+    Readable,
+    /// The socket has room.
+    Writable,
+}
+
+impl Next {
+    fn flags(self) -> EpollFlags {
+        match self {
+            Next::Readable => EpollFlags::EPOLLIN,
+            Next::Writable => EpollFlags::EPOLLOUT,
+        }
+    }
+}
+
+/// A socket, and what it had no room for.
+pub(super) struct Stream {
+    socket: TcpStream,
+    unsent: Vec<u8>,
+}
+
+impl Stream {
+    /// Reads once; none if there is nothing. The end of the stream is an error: nobody waits for an answer.
+    pub(super) fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match self.socket.read(buffer) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(None),
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => Ok(Some(&buffer[..n])),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends `bytes` and keeps what there is no room for; all that was kept before has gone.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<Next> {
+        debug_assert!(self.unsent.is_empty(), "the loop calls nobody before");
+        let sent = send_some(&self.socket, bytes, 0)?;
+        if sent == bytes.len() {
+            return Ok(Next::Readable);
+        }
+        self.unsent.extend_from_slice(&bytes[sent..]);
+        Ok(Next::Writable)
+    }
+
+    /// Sends what was kept, as far as there is room now.
+    fn flush(&mut self) -> io::Result<Next> {
+        if self.unsent.is_empty() {
+            return Ok(Next::Readable);
+        }
+        let sent = send_some(&self.socket, &self.unsent, 0)?;
+        self.unsent.drain(..sent);
+        Ok(if self.unsent.is_empty() { Next::Readable } else { Next::Writable })
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// How many bytes the socket takes now.
+fn send_some(socket: &TcpStream, bytes: &[u8], flags: i32) -> io::Result<usize> {
+    match SockRef::from(socket).send_with_flags(bytes, flags | libc::MSG_NOSIGNAL) {
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
+struct Connection<S> {
+    stream: Stream,
+    state: S,
+    /// What the kernel was asked to tell of.
+    next: Next,
+}
+
+/// Serves what comes to `listener`, until killed or until the loop itself fails.
+pub(super) fn serve<S: Service>(listener: &TcpListener, mut service: S) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    let mut connections: Vec<Option<Connection<S::State>>> = Vec::new();
+    let mut events = vec![EpollEvent::empty(); 1024];
+    loop {
+        note_wait();
+        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            result => result?,
+        };
+        for event in &events[..count] {
+            if event.data() == LISTENER {
+                accept(listener, &epoll, &mut connections)?;
+                continue;
+            }
+            let slot = &mut connections[event.data() as usize];
+            let Some(connection) = slot else { continue };
+            if turn(connection, &mut service, &epoll, event.data()).is_err() {
+                *slot = None;
+            }
+        }
+    }
+}
+
+fn accept<S: Default>(
+    listener: &TcpListener,
+    epoll: &Epoll,
+    connections: &mut Vec<Option<Connection<S>>>,
+) -> io::Result<()> {
+    while let Some(socket) = accept_waiting(listener)? {
+        let (key, next) = (socket.as_raw_fd() as usize, Next::Readable);
+        epoll.add(&socket, EpollEvent::new(next.flags(), key as u64))?;
+        if connections.len() <= key {
+            connections.resize_with(key + 1, || None);
+        }
+        let stream = Stream { socket, unsent: Vec::new() };
+        connections[key] = Some(Connection { stream, state: S::default(), next });
+    }
+    Ok(())
+}
+
+/// Serves a connection of which there is news, and asks for the news that it needs next.
+fn turn<S: Service>(
+    connection: &mut Connection<S::State>,
+    service: &mut S,
+    epoll: &Epoll,
+    key: u64,
+) -> io::Result<()> {
+    let Connection { stream, state, next } = connection;
+    let now = match stream.flush()? {
+        Next::Writable => Next::Writable,
+        Next::Readable => service.serve(stream, state)?,
+    };
+    if now != *next {
+        epoll.modify(&stream.socket, &mut EpollEvent::new(now.flags(), key))?;
+        *next = now;
+    }
+    Ok(())
+}
