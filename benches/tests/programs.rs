@@ -41,6 +41,7 @@ const PROXIES: &[&str] = &[
 ];
 const STORES: &[&str] = &[
     "floor_kv",
+    "epoll_kv",
     "tokio_kv",
     "tokio-multi_kv",
     "monoio_kv",
@@ -74,6 +75,15 @@ impl Server {
     fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.0.id())).expect("it runs").count()
     }
+
+    /// Fails unless it soon has no more than so many.
+    fn has_at_most(&self, descriptors: usize, program: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.descriptors() > descriptors {
+            assert!(Instant::now() < deadline, "{program}: {} descriptors", self.descriptors());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Server {
@@ -102,14 +112,19 @@ fn ping(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes everything and ends the stream; reads slowly, through a small window, until the end comes back,
-/// so that the program has to hold back what it was sent.
-fn there_and_back(address: SocketAddr) -> Vec<u8> {
+/// A connection on which little can be under way to its client.
+fn connect_with_a_small_window(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a descriptor");
     socket.set_recv_buffer_size(32 << 10).expect("a valid size");
     socket.set_read_timeout(Some(PATIENCE)).expect("a valid time");
     socket.connect(&address.into()).expect("it listens");
-    let mut reader = TcpStream::from(socket);
+    socket.into()
+}
+
+/// Writes everything and ends the stream; reads slowly, through a small window, until the end comes back,
+/// so that the program has to hold back what it was sent.
+fn there_and_back(address: SocketAddr) -> Vec<u8> {
+    let mut reader = connect_with_a_small_window(address);
     let mut writer = reader.try_clone().expect("a descriptor");
     let sending = thread::spawn(move || {
         writer.write_all(&pattern(LENGTH))?;
@@ -183,11 +198,7 @@ fn echo_keeps_no_descriptor_of_a_connection_that_was_reset() {
             SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a valid option");
         }
         ping(address).unwrap_or_else(|e| panic!("{program}: {e}"));
-        let deadline = Instant::now() + PATIENCE;
-        while server.descriptors() > at_first {
-            assert!(Instant::now() < deadline, "{program}: {} descriptors", server.descriptors());
-            thread::sleep(Duration::from_millis(5));
-        }
+        server.has_at_most(at_first, program);
     }
 }
 
@@ -222,10 +233,31 @@ fn stores_answer_in_order_however_the_commands_are_cut() {
         // An end or a reset: either says that nothing more will come.
         assert!(!matches!(wrong.read(&mut heard), Ok(1..)), "{program}");
         drop((stream, wrong));
-        let deadline = Instant::now() + PATIENCE;
-        while server.descriptors() >= with_one {
-            assert!(Instant::now() < deadline, "{program}: {} descriptors", server.descriptors());
-            thread::sleep(Duration::from_millis(5));
+        server.has_at_most(with_one - 1, program);
+    }
+}
+
+#[test]
+fn stores_answer_a_client_that_asks_for_more_than_it_reads() {
+    let value = pattern(300 << 10);
+    let mut ask = format!("*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n${}\r\n", value.len()).into_bytes();
+    ask.extend_from_slice(&value);
+    ask.extend_from_slice(b"\r\n");
+    let (ask, get) = (ask, b"*2\r\n$3\r\nGET\r\n$4\r\nlong\r\n");
+    let answer = [format!("${}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat();
+    for program in STORES {
+        let (_server, address) = Server::start(program, &[]);
+        let mut stream = connect_with_a_small_window(address);
+        stream.write_all(&ask).unwrap_or_else(|e| panic!("{program}: {e}"));
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).unwrap_or_else(|e| panic!("{program}: {e}"));
+        assert_eq!(&heard, b"+OK\r\n", "{program}");
+        let times = LENGTH / value.len();
+        stream.write_all(&get.repeat(times)).unwrap_or_else(|e| panic!("{program}: {e}"));
+        for time in 0..times {
+            let mut heard = vec![0; answer.len()];
+            stream.read_exact(&mut heard).unwrap_or_else(|e| panic!("{program}, {time}: {e}"));
+            assert!(heard == answer, "{program} changed bytes of {time}");
         }
     }
 }

@@ -168,6 +168,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     #[cfg(feature = "ringwork")]
     own("ringwork-tokio-rustls", "tls", tls::ringwork::tokio_rustls),
     own("floor", "kv", kv::floor::run),
+    own("epoll", "kv", kv::epoll::run),
     own("tokio", "kv", kv::tokio::current_thread),
     own("tokio-multi", "kv", kv::tokio::multi_thread),
     own("monoio", "kv", kv::monoio::run),
