@@ -67,8 +67,17 @@ impl Stream {
 
     /// Sends `bytes` and keeps what there is no room for; all that was kept before has gone.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<Next> {
+        self.send_with(bytes, 0)
+    }
+
+    /// The same for bytes that more follow at once: no packet goes for them alone.
+    pub(super) fn send_before_more(&mut self, bytes: &[u8]) -> io::Result<Next> {
+        self.send_with(bytes, libc::MSG_MORE)
+    }
+
+    fn send_with(&mut self, bytes: &[u8], flags: i32) -> io::Result<Next> {
         debug_assert!(self.unsent.is_empty(), "the loop calls nobody before");
-        let sent = send_some(&self.socket, bytes, 0)?;
+        let sent = send_some(&self.socket, bytes, flags)?;
         if sent == bytes.len() {
             return Ok(Next::Readable);
         }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 
-use super::{Files, SMALL, ends_request, write_header};
+use super::{Files, SMALL, ends_request, name_in, send_file_now, write_header};
 use crate::plan::Plan;
 use crate::programs::net::{Seat, on_each_core};
 use crate::raw::{BufPool, Lanes, Tag};
@@ -254,11 +254,7 @@ fn body(path: &Path) -> io::Result<Body> {
 
 /// The file that a request names.
 fn asked_for(files: &Files, request: &[u8]) -> io::Result<Body> {
-    let mut headers = [httparse::EMPTY_HEADER; 16];
-    let mut parsed = httparse::Request::new(&mut headers);
-    parsed.parse(request).map_err(io::Error::other)?;
-    let name = parsed.path.and_then(|path| path.strip_prefix('/')).unwrap_or_default();
-    body(&files.root.join(name))
+    body(&files.root.join(name_in(request)?))
 }
 
 fn send_now(fd: i32, bytes: &[u8]) -> io::Result<usize> {
@@ -266,14 +262,4 @@ fn send_now(fd: i32, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the call reads `bytes` and returns before they can go away.
     let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-}
-
-fn send_file_now(fd: i32, file: &File, from: u64, length: u64) -> io::Result<u64> {
-    let mut offset = from as libc::off_t;
-    // SAFETY: both descriptors are open for the time of the call, which writes `offset` and nothing else.
-    let sent = unsafe { libc::sendfile(fd, file.as_raw_fd(), &raw mut offset, length as usize) };
-    match sent {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        sent => u64::try_from(sent).map_err(|_| io::Error::last_os_error()),
-    }
 }

@@ -1,13 +1,19 @@
-//! Servers of one static file over HTTP: raw floors and ringwork's own calls, without a web server around
-//! them. Whole servers are in `foreign/`. A request is taken for whole when it ends with an empty line, as
-//! the load generator sends it: one request under way per connection.
+//! Servers of one static file over HTTP: raw floors, an epoll loop and ringwork's own calls, without a web
+//! server around them. Whole servers are in `foreign/`. A request is taken for whole when it ends with an
+//! empty line, as the load generator sends it: one request under way per connection.
 
+pub(crate) mod epoll;
 pub(crate) mod floor;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
 
 use crate::plan::Plan;
 
@@ -21,22 +27,57 @@ struct Files {
     name: String,
     /// The file stays open; else it is opened and asked for its length for each request. Each floor does one
     /// of the two.
-    #[cfg(feature = "ringwork")]
     cache: bool,
 }
 
 impl Files {
     fn of(plan: &Plan) -> io::Result<Files> {
-        Ok(Files {
-            root: plan.need("root")?,
-            name: plan.need("name")?,
-            #[cfg(feature = "ringwork")]
-            cache: plan.is_set("cache")?,
-        })
+        Ok(Files { root: plan.need("root")?, name: plan.need("name")?, cache: plan.is_set("cache")? })
     }
 
     fn path(&self) -> PathBuf {
         self.root.join(&self.name)
+    }
+
+    fn folder(&self) -> io::Result<Folder> {
+        Ok(Folder(File::open(&self.root)?.into()))
+    }
+}
+
+/// The folder that is served.
+struct Folder(OwnedFd);
+
+/// A file that is being served.
+struct Served {
+    file: File,
+    length: u64,
+}
+
+impl Folder {
+    /// Opens a file in it and asks for its length.
+    fn open(&self, name: &str) -> io::Result<Served> {
+        let file = File::from(openat(&self.0, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
+        let length = fstat(&file)?.st_size as u64;
+        Ok(Served { file, length })
+    }
+}
+
+/// The name of the file that a request asks for.
+fn name_in(request: &[u8]) -> io::Result<&str> {
+    let mut headers = [httparse::EMPTY_HEADER; 16];
+    let mut parsed = httparse::Request::new(&mut headers);
+    parsed.parse(request).map_err(io::Error::other)?;
+    Ok(parsed.path.and_then(|path| path.strip_prefix('/')).unwrap_or_default())
+}
+
+/// Sends of a file what there is room for; nothing of what was asked for is an error.
+fn send_file_now(fd: i32, file: &File, from: u64, length: u64) -> io::Result<u64> {
+    let mut offset = from as libc::off_t;
+    // SAFETY: both descriptors are open for the time of the call, which writes `offset` and nothing else.
+    let sent = unsafe { libc::sendfile(fd, file.as_raw_fd(), &raw mut offset, length as usize) };
+    match sent {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        sent => u64::try_from(sent).map_err(|_| io::Error::last_os_error()),
     }
 }
 
