@@ -3,18 +3,16 @@
 //! as a server without a cache must. Short bodies are read behind their header and sent with it, long ones go
 //! by `sendfile(2)` at once and, where the socket is full, when the ring says that it is not.
 
-use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::rc::Rc;
 
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 
-use super::{Files, SMALL, ends_request, name_in, send_file_now, write_header};
+use super::{Files, Folder, SMALL, Served, ends_request, name_in, send_file_now, write_header};
 use crate::plan::Plan;
 use crate::programs::net::{Seat, on_each_core};
 use crate::raw::{BufPool, Lanes, Tag};
@@ -37,18 +35,11 @@ pub(crate) fn parsing(plan: &Plan) -> io::Result<()> {
 fn run(plan: &Plan, parses: bool) -> io::Result<()> {
     let files = Files::of(plan)?;
     on_each_core(plan, move |seat| {
-        let mut floor = Floor::new(seat, files.clone(), parses)?;
+        let mut floor = Floor::new(seat, &files, parses)?;
         let result = floor.serve();
         std::mem::forget(floor);
         result
     })
-}
-
-/// A file that is being served.
-#[derive(Clone)]
-struct Body {
-    file: Rc<File>,
-    length: u64,
 }
 
 struct Connection {
@@ -62,29 +53,30 @@ struct Connection {
     answer: Vec<u8>,
     sent: usize,
     /// What follows by `sendfile`, and how much of it has gone.
-    body: Option<(Body, u64)>,
+    body: Option<(Rc<Served>, u64)>,
 }
 
 struct Floor {
     lanes: Lanes,
     pool: BufPool,
     listener: TcpListener,
-    files: Files,
+    folder: Folder,
     parses: bool,
-    open: Body,
+    open: Rc<Served>,
     /// The header that goes with it.
     open_header: Vec<u8>,
     connections: Slab<Connection>,
 }
 
 impl Floor {
-    fn new(seat: Seat, files: Files, parses: bool) -> io::Result<Floor> {
+    fn new(seat: Seat, files: &Files, parses: bool) -> io::Result<Floor> {
         let listener = seat.listen_near()?;
         let lanes = Lanes::new(1024, 4096)?;
         let pool = BufPool::new(&lanes, 0, 1024, 1024)?;
-        let (open, mut open_header) = (body(&files.path())?, Vec::new());
+        let (folder, mut open_header) = (files.folder()?, Vec::new());
+        let open = Rc::new(folder.open(&files.name)?);
         write_header(&mut open_header, open.length);
-        Ok(Floor { lanes, pool, listener, files, parses, open, open_header, connections: Slab::new() })
+        Ok(Floor { lanes, pool, listener, folder, parses, open, open_header, connections: Slab::new() })
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -139,7 +131,7 @@ impl Floor {
             let body = match (ends_request(request), self.parses) {
                 (false, _) => None,
                 (true, false) => Some(self.open.clone()),
-                (true, true) => Some(asked_for(&self.files, request)?),
+                (true, true) => Some(Rc::new(self.folder.open(name_in(request)?)?)),
             };
             self.pool.give_back(bid);
             if let Some(body) = body {
@@ -158,7 +150,7 @@ impl Floor {
         }
     }
 
-    fn answer(&mut self, index: usize, body: Body) -> io::Result<()> {
+    fn answer(&mut self, index: usize, body: Rc<Served>) -> io::Result<()> {
         let connection = &mut self.connections[index];
         connection.answer.clear();
         if self.parses {
@@ -243,18 +235,6 @@ impl Floor {
         // for nothing new, so its answer is not touched, while one is under way. The pool is never freed.
         unsafe { self.lanes.push(&entry) }
     }
-}
-
-/// Opens a file and asks for its length.
-fn body(path: &Path) -> io::Result<Body> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    Ok(Body { file: Rc::new(file), length })
-}
-
-/// The file that a request names.
-fn asked_for(files: &Files, request: &[u8]) -> io::Result<Body> {
-    body(&files.root.join(name_in(request)?))
 }
 
 fn send_now(fd: i32, bytes: &[u8]) -> io::Result<usize> {

@@ -35,10 +35,6 @@ impl Files {
         Ok(Files { root: plan.need("root")?, name: plan.need("name")?, cache: plan.is_set("cache")? })
     }
 
-    fn path(&self) -> PathBuf {
-        self.root.join(&self.name)
-    }
-
     fn folder(&self) -> io::Result<Folder> {
         Ok(Folder(File::open(&self.root)?.into()))
     }

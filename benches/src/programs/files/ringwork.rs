@@ -37,7 +37,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
 }
 
 async fn open(files: &Files) -> io::Result<(File, u64)> {
-    let file = File::open(files.path()).await?;
+    let file = File::open(files.root.join(&files.name)).await?;
     let length = file.metadata().await?.len();
     Ok((file, length))
 }
