@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 /// Peers of every workload that need nothing but this package.
 #[cfg(feature = "ringwork")]
-const NO_FOREIGN: &str = "floor,floor-splice,epoll,pread,tokio,tokio-multi,monoio,glommio,compio,\
-     compio-managed,smol,ringwork,ringwork-bare";
+const NO_FOREIGN: &str = "floor,floor-splice,epoll,pread,pwrite,tokio,tokio-multi,monoio,glommio,\
+     compio,compio-managed,smol,ringwork,ringwork-bare";
 #[cfg(not(feature = "ringwork"))]
 const NO_FOREIGN: &str =
-    "floor,floor-splice,epoll,pread,tokio,tokio-multi,monoio,glommio,compio,compio-managed,smol";
+    "floor,floor-splice,epoll,pread,pwrite,tokio,tokio-multi,monoio,glommio,compio,compio-managed,smol";
 
 #[test]
 fn comparison_prints_a_table_and_writes_json() {
@@ -191,7 +191,7 @@ fn idle_connections_and_sleeping_tasks_are_weighed_in_every_peer() {
 
 #[test]
 fn a_file_is_read_written_and_served_by_every_peer() {
-    let work = "read-4096x1,write-4096x32,log-x64,file-1k,file-64k-nocache,file-10m";
+    let work = "read-4096x1,write-4096x1,write-4096x32,log-x64,file-1k,file-64k-nocache,file-10m";
     let document = short_comparison(work, &["--peers", NO_FOREIGN, "--measure", "100"]);
     for (name, sample) in samples(&document) {
         // A turn this short may be too short for 10 MiB on a busy machine; what came was compared all the

@@ -110,6 +110,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     #[cfg(feature = "ringwork")]
     own("ringwork", "read", disk::read::<local::ringwork::Ringwork>),
     own("floor", "write", disk::floor::write),
+    own("pwrite", "write-one", disk::pwrite::random),
     own("tokio", "write", disk::write::<local::tokio::LocalRuntime>),
     own("monoio", "write", disk::write::<local::monoio::Monoio>),
     own("glommio", "write", disk::write::<local::glommio::Glommio>),
@@ -117,6 +118,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     #[cfg(feature = "ringwork")]
     own("ringwork", "write", disk::write::<local::ringwork::Ringwork>),
     own("floor", "log", disk::floor_log::run),
+    own("pwrite", "log", disk::pwrite::log),
     own("tokio", "log", disk::log::<local::tokio::LocalRuntime>),
     own("monoio", "log", disk::log::<local::monoio::Monoio>),
     own("glommio", "log", disk::log::<local::glommio::Glommio>),
@@ -242,6 +244,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("floor-parsing", "the floor of files that parses the request, opens, stats and closes the file"),
     ("epoll", "a hand-written epoll loop"),
     ("pread", "one thread of pread(2)"),
+    ("pwrite", "one thread of pwrite(2) past the page cache, in the log with fdatasync(2) behind it"),
     ("std", "one thread of the standard library's calls"),
     ("tokio", "tokio current_thread, one per core with SO_REUSEPORT"),
     ("tokio-near", "the same with listeners that ask for what arrives on their CPU, as ringwork's do"),

@@ -45,6 +45,11 @@ impl Work for Disk {
         }
     }
 
+    /// One thread that waits for each write where it stands has one under way.
+    fn special_role(&self) -> Option<&'static str> {
+        matches!(self, Disk::Write { tasks: 1 }).then_some("write-one")
+    }
+
     fn layout(&self) -> Layout {
         SERVING
     }

@@ -183,6 +183,7 @@ mod tests {
         for (peer, there, elsewhere) in [
             ("floor-splice", ["proxy-bulk-x1", "proxy-bulk-x16"], ["proxy-64x64", "proxy-64x64-all"]),
             ("compio-managed", ["echo-64x64", "idle-10k"], ["echo-64x64-all", "connect"]),
+            ("pwrite", ["write-4096x1", "log-x64"], ["write-4096x32", "read-4096x1"]),
         ] {
             assert!(there.into_iter().all(|name| takes_part(peer, name)), "{peer}");
             assert!(!elsewhere.into_iter().any(|name| takes_part(peer, name)), "{peer}");

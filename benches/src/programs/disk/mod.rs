@@ -11,6 +11,7 @@ pub(super) mod monoio;
 mod ops;
 mod page;
 pub(super) mod pread;
+pub(super) mod pwrite;
 #[cfg(feature = "ringwork")]
 pub(super) mod ringwork;
 pub(super) mod tokio;
