@@ -1,27 +1,39 @@
 //! A file with a position, for the poll-shaped traits.
 //!
-//! Owns the position and the one op in flight. A file's own reads and writes name their offset and may be in
-//! flight in any number; these traits have one position, so they have one op at a time.
+//! Owns the position, at most one read and at most one write in flight. A file's own reads and writes name
+//! their offset and may be in flight in any number; these traits have one position, so a read and a write
+//! are never both under way.
 //!
-//! | state | what there is | read | write | flush, seek |
+//! | read | what there is | a read | a write | a seek that moves |
 //! |---|---|---|---|---|
-//! | Idle | nothing | starts one, of no more than there is room for | copies, starts, is done | done |
-//! | Reading | a read in flight | waits | drops it, which cancels it, and writes | drops it |
-//! | Unread | bytes read and not taken, at the position | takes them | drops them, writes | drops them |
-//! | Writing | a write in flight, behind which the position is already | waits | waits | waits |
+//! | Idle | nothing | starts one, of no more than there is room for | starts | moves |
+//! | InFlight | a read in flight | waits | drops it, which cancels it, and wakes who reads | the same |
+//! | Unread | bytes read and not taken, at the position | takes them | drops them | drops them |
 //!
-//! A write that fails is told by the next call of any kind, once. Nothing is read ahead beyond what a call
-//! asked for, so what others write is seen.
+//! While a write is in flight the position is already behind it, the read is Idle, and all wait: reads,
+//! writes, seeks and flushes. A flush does nothing else. A write that fails is told once, by the next write,
+//! flush or seek. A read that finds it out keeps the error for those. Nothing is read ahead beyond what a
+//! call asked for, so what others write is seen.
+//!
+//! # Who is woken
+//! One task may read while another writes (`tokio::io::split`), so two may wait: the last who read, and the
+//! last who wrote, flushed or sought. For a read in flight only the first does; the read has its waker twice,
+//! because one that is dropped must wake it. For a write in flight both may, and an op knows one waker. So a
+//! write is polled with one that stands for both ([`Waiting`]). Rejected: to let each wake the other when it
+//! finds the write completed, because one of them may be gone and not look.
 #![forbid(unsafe_code)]
 
 use crate::base::coop;
+use crate::base::guard::contained;
 use crate::buf::{IoBuf, IoBufMut, Slice, spare};
 use crate::fs::{File, OwnedRead, OwnedWrite};
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, SeekFrom};
+use std::mem;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 /// Bytes per op: some page-cache copies' worth, and a bound for what a cursor holds.
 const MOST: usize = 64 * 1024;
@@ -30,25 +42,79 @@ const MOST: usize = 64 * 1024;
 ///
 /// Reads, writes and seeks go on at the position. Writes are taken when they are copied and go to the file in
 /// order; flush waits for them and tells what went wrong. Dropped before, the last one still goes to the
-/// file, unless the kernel takes only a part of it.
+/// file, unless the kernel takes only a part of it. One task may read while another one writes, as the halves
+/// of `tokio::io::split` do.
 ///
 /// A file opened for appending is written at its end, wherever the position is.
 pub struct FileCursor {
     file: File,
     at: u64,
-    state: State,
+    read: Read,
+    write: Option<Write>,
+    /// Of a write, and not told yet.
+    failed: Option<io::Error>,
+    waiting: Arc<Waiting>,
     /// Where a seek that has begun leads.
     #[cfg(feature = "tokio-io")]
     pub(super) seek: Option<SeekFrom>,
 }
 
-enum State {
+enum Read {
     Idle,
-    Reading(OwnedRead<Slice<Vec<u8>>>),
+    /// The read, and who waits for it.
+    InFlight(OwnedRead<Slice<Vec<u8>>>, Option<Waker>),
     /// The bytes, and how many of them were taken.
     Unread(Vec<u8>, usize),
-    /// The write, and where it goes.
-    Writing(OwnedWrite<Slice<Vec<u8>>>, u64),
+}
+
+struct Write {
+    op: OwnedWrite<Slice<Vec<u8>>>,
+    /// Where it goes.
+    offset: u64,
+}
+
+/// On whose behalf a cursor is polled.
+#[derive(Clone, Copy)]
+enum Side {
+    Reads,
+    Writes,
+}
+
+/// Who waits for the write in flight: one of each side.
+#[derive(Default)]
+struct Waiting(Mutex<[Option<Waker>; 2]>);
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, [Option<Waker>; 2]> {
+        // Nothing that could panic runs with it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, side: Side, waker: &Waker) {
+        let waker = waker.clone();
+        let before = self.lock()[side as usize].replace(waker);
+        // Foreign code, like the clone: not under the lock.
+        drop(before);
+    }
+
+    fn remove(&self, side: Side) {
+        let before = self.lock()[side as usize].take();
+        drop(before);
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let wakers = mem::take(&mut *self.lock());
+        for waker in wakers.into_iter().flatten() {
+            // Foreign code must not keep the other one asleep.
+            contained(|| waker.wake());
+        }
+    }
 }
 
 impl FileCursor {
@@ -58,7 +124,10 @@ impl FileCursor {
         Self {
             file,
             at: position,
-            state: State::Idle,
+            read: Read::Idle,
+            write: None,
+            failed: None,
+            waiting: Arc::default(),
             #[cfg(feature = "tokio-io")]
             seek: None,
         }
@@ -84,34 +153,35 @@ impl FileCursor {
         if room == 0 {
             return Poll::Ready(Ok(0));
         }
+        ready!(self.poll_written(cx, Side::Reads));
         loop {
-            match &mut self.state {
-                State::Writing(..) => ready!(self.poll_flush(cx))?,
-                State::Idle => {
+            match &mut self.read {
+                Read::Idle => {
                     let mut bytes = spare::take();
                     bytes.reserve(room.min(MOST));
                     let asked = bytes.slice_mut(..room.min(MOST));
-                    self.state = State::Reading(self.file.owned_read(asked, self.at));
+                    self.read = Read::InFlight(self.file.owned_read(asked, self.at), None);
                 }
-                State::Reading(op) => {
+                Read::InFlight(op, waits) => {
                     let unit = ready!(coop::poll_proceed(cx));
+                    *waits = Some(cx.waker().clone());
                     let (result, bytes) = ready!(Pin::new(op).poll(cx));
                     unit.made_progress();
-                    self.state = State::Idle;
+                    self.read = Read::Idle;
                     let n = result?;
-                    self.state = State::Unread(bytes.into_inner(), 0);
+                    self.read = Read::Unread(bytes.into_inner(), 0);
                     if n == 0 {
-                        self.forget_unread();
+                        self.drop_read();
                         return Poll::Ready(Ok(0));
                     }
                 }
-                State::Unread(bytes, taken) => {
+                Read::Unread(bytes, taken) => {
                     let n = room.min(bytes.len() - *taken);
                     put(&bytes[*taken..*taken + n]);
                     *taken += n;
                     self.at += n as u64;
                     if *taken == bytes.len() {
-                        self.forget_unread();
+                        self.drop_read();
                     }
                     return Poll::Ready(Ok(n));
                 }
@@ -136,47 +206,20 @@ impl FileCursor {
             spare::give_back(bytes);
             return Poll::Ready(Ok(0));
         }
-        let offset = self.at;
-        self.state = State::Writing(self.write(bytes.slice(..), offset), offset);
+        self.drop_read();
+        self.write = Some(self.write(bytes.slice(..), self.at));
         self.at += n as u64;
         // Submits it, whatever is left of the budget. What it comes to is for the next call, unless it is
-        // there already.
-        match coop::without_budget(|| self.poll_flush(cx)) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(n)),
-        }
+        // there already, so nobody waits for it yet.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let _ = coop::without_budget(|| self.poll_written(&mut nobody, Side::Writes));
+        Poll::Ready(self.told(n))
     }
 
-    /// Waits until the write in flight, if there is one, is with the kernel; drops what was read and not
-    /// taken.
+    /// Waits until the write in flight, if there is one, is with the kernel.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let State::Writing(op, offset) = &mut self.state {
-            let offset = *offset;
-            let unit = ready!(coop::poll_proceed(cx));
-            let (result, bytes) = ready!(Pin::new(op).poll(cx));
-            unit.made_progress();
-            self.state = State::Idle;
-            let all = bytes.len();
-            let moved = match result {
-                Ok(0) if all > 0 => Err(io::ErrorKind::WriteZero.into()),
-                moved => moved,
-            };
-            match moved {
-                Err(error) => {
-                    // What was not written is the caller's to write again, at the place where it belongs.
-                    self.at = offset;
-                    return Poll::Ready(Err(error));
-                }
-                Ok(n) if n == all => spare::give_back(bytes.into_inner()),
-                Ok(n) => {
-                    let (offset, begin) = (offset + n as u64, bytes.begin() + n);
-                    let rest = bytes.into_inner().slice(begin..);
-                    self.state = State::Writing(self.write(rest, offset), offset);
-                }
-            }
-        }
-        self.forget_unread();
-        Poll::Ready(Ok(()))
+        ready!(self.poll_written(cx, Side::Writes));
+        Poll::Ready(self.told(()))
     }
 
     /// Moves the position; what was written before is written first.
@@ -192,18 +235,69 @@ impl FileCursor {
             }
         };
         let before_the_start = || io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the start");
-        self.at = moved.ok_or_else(before_the_start)?;
-        Poll::Ready(Ok(self.at))
+        let at = moved.ok_or_else(before_the_start)?;
+        if at != self.at {
+            self.drop_read();
+            self.at = at;
+        }
+        Poll::Ready(Ok(at))
+    }
+
+    /// Waits for the write in flight, if there is one. What has failed is kept in `failed`.
+    fn poll_written(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<()> {
+        while let Some(Write { op, offset }) = &mut self.write {
+            let offset = *offset;
+            let unit = ready!(coop::poll_proceed(cx));
+            // First, so that a completion that this poll does not see finds it.
+            self.waiting.put(side, cx.waker());
+            let both = Waker::from(Arc::clone(&self.waiting));
+            let (result, bytes) = ready!(Pin::new(op).poll(&mut Context::from_waker(&both)));
+            unit.made_progress();
+            self.write = None;
+            self.waiting.remove(side);
+            both.wake();
+            let rest = match result {
+                Ok(n) if n == bytes.len() => {
+                    spare::give_back(bytes.into_inner());
+                    continue;
+                }
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                result => result,
+            };
+            match rest {
+                Ok(n) => {
+                    let begin = bytes.begin() + n;
+                    self.write = Some(self.write(bytes.into_inner().slice(begin..), offset + n as u64));
+                }
+                Err(error) => {
+                    // What was not written is the caller's to write again, at the place where it belongs.
+                    self.at = offset;
+                    self.failed = Some(error);
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// The error of a write that nobody was told, or else `value`.
+    fn told<T>(&mut self, value: T) -> io::Result<T> {
+        self.failed.take().map_or(Ok(value), Err)
     }
 
     /// A write that is finished also if the cursor is dropped.
-    fn write(&self, bytes: Slice<Vec<u8>>, offset: u64) -> OwnedWrite<Slice<Vec<u8>>> {
-        self.file.owned_write(bytes, offset)
+    fn write(&self, bytes: Slice<Vec<u8>>, offset: u64) -> Write {
+        Write { op: self.file.owned_write(bytes, offset), offset }
     }
 
-    fn forget_unread(&mut self) {
-        if let State::Unread(bytes, _) = std::mem::replace(&mut self.state, State::Idle) {
-            spare::give_back(bytes);
+    /// Drops what is being read, or was read and not taken. Who waits for it reads anew.
+    fn drop_read(&mut self) {
+        match mem::replace(&mut self.read, Read::Idle) {
+            Read::Idle => {}
+            Read::Unread(bytes, _) => spare::give_back(bytes),
+            Read::InFlight(op, waits) => {
+                drop(op);
+                waits.into_iter().for_each(Waker::wake);
+            }
         }
     }
 }

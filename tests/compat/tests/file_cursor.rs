@@ -5,8 +5,19 @@ mod support;
 
 use ringwork::compat::FileCursor;
 use ringwork::fs::File;
-use std::io::SeekFrom;
+use ringwork::runtime::Handle;
+use std::ffi::CString;
+use std::io::{Read, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 use support::{assert_pattern, on_cores, pattern};
 
 /// A file of its own for each test, removed afterwards.
@@ -21,11 +32,63 @@ impl Scratch {
         let options = File::options().read(true).write(true).create(true).truncate(true);
         FileCursor::new(options.open(&self.0).await.unwrap(), 0)
     }
+
+    /// A FIFO, whose cursor reads what it writes, and another descriptor of it, which waits for nothing.
+    async fn fifo(&self) -> (FileCursor, std::fs::File) {
+        let path = CString::new(self.0.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the path is a C string.
+        let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
+        assert_eq!(made, 0, "mkfifo: {}", std::io::Error::last_os_error());
+        let file = File::options().read(true).write(true).open(&self.0).await.unwrap();
+        let options = std::fs::File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).clone();
+        (FileCursor::new(file, 0), options.open(&self.0).unwrap())
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Count {
+    fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// Returns once somebody has been woken; the test's time limit bounds it.
+    async fn woken(&self) {
+        while self.0.load(Ordering::SeqCst) == 0 {
+            ringwork::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Keeps the only core of the runtime until what is returned is dropped: no op begins or completes.
+fn hold(handle: &Handle) -> Sender<()> {
+    let ((here, is_here), (holds, held)) = (channel(), channel());
+    drop(handle.spawn_on(0, move || async move {
+        here.send(()).unwrap();
+        let _let_go = held.recv();
+    }));
+    is_here.recv().unwrap();
+    holds
+}
+
+/// Returns when tasks that were woken before have run.
+async fn turns(handle: &Handle) {
+    for _ in 0..3 {
+        handle.spawn_on(0, || async {}).await.unwrap();
     }
 }
 
@@ -146,5 +209,115 @@ fn bytes_that_could_not_be_written_leave_the_position_where_they_belong() {
         };
         assert!(refused.is_err(), "it is open for reading only");
         assert_eq!(file.position(), 2);
+    });
+}
+
+#[test]
+fn a_read_of_one_half_goes_on_behind_a_write_and_a_flush_of_the_other() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    on_cores(1, |handle| async move {
+        let scratch = Scratch::new("halves");
+        let (mut reads, mut writes) = tokio::io::split(scratch.fifo().await.0);
+        let reading = handle.spawn(async move {
+            let mut byte = [0];
+            reads.read_exact(&mut byte).await.unwrap();
+            byte
+        });
+        turns(&handle).await;
+        writes.flush().await.unwrap();
+        turns(&handle).await;
+        writes.write_all(b"x").await.unwrap();
+        writes.flush().await.unwrap();
+        assert_eq!(reading.await.unwrap(), *b"x");
+    });
+}
+
+#[test]
+fn a_flush_of_one_half_returns_although_the_other_half_reads_meanwhile() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    on_cores(1, |handle| async move {
+        let scratch = Scratch::new("full");
+        let (cursor, mut other) = scratch.fifo().await;
+        // SAFETY: plain integers.
+        let size = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+        other.write_all(&pattern(0, size as usize)).unwrap();
+        let (mut reads, mut writes) = tokio::io::split(cursor);
+        let flushing = handle.spawn(async move {
+            writes.write_all(b"x").await.unwrap();
+            writes.flush().await.unwrap();
+        });
+        turns(&handle).await;
+        let reading = handle.spawn(async move { reads.read_exact(&mut [0]).await.unwrap() });
+        turns(&handle).await;
+        while !flushing.is_finished() {
+            let _ = other.read(&mut [0; 4096]);
+            turns(&handle).await;
+        }
+        flushing.await.unwrap();
+        // For a read that is still there.
+        other.write_all(b"y").unwrap();
+        reading.await.unwrap();
+    });
+}
+
+#[test]
+fn who_reads_and_who_flushes_are_both_woken_by_the_write_that_they_wait_for() {
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+    on_cores(1, |handle| async move {
+        let scratch = Scratch::new("both");
+        let (mut reads, mut writes) = tokio::io::split(scratch.open().await);
+        let [reader, writer]: [Arc<Count>; 2] = Default::default();
+        let (to_read, to_write) = (reader.waker(), writer.waker());
+        let holds = hold(&handle);
+        let (mut reading, mut writing) = (Context::from_waker(&to_read), Context::from_waker(&to_write));
+        assert!(Pin::new(&mut writes).poll_write(&mut writing, b"x").is_ready());
+        assert!(Pin::new(&mut writes).poll_flush(&mut writing).is_pending());
+        assert!(Pin::new(&mut reads).poll_read(&mut reading, &mut ReadBuf::new(&mut [0; 4])).is_pending());
+        drop(holds);
+        reader.woken().await;
+        writer.woken().await;
+        writes.flush().await.unwrap();
+        assert_eq!(reads.read(&mut [0; 4]).await.unwrap(), 0, "behind what was written is the end");
+    });
+}
+
+#[test]
+fn who_reads_is_woken_when_a_write_takes_its_place() {
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+    on_cores(1, |handle| async move {
+        let scratch = Scratch::new("place");
+        std::fs::write(&scratch.0, b"before").unwrap();
+        let file = File::options().read(true).write(true).open(&scratch.0).await.unwrap();
+        let (mut reads, mut writes) = tokio::io::split(FileCursor::new(file, 0));
+        let reader = Arc::new(Count::default());
+        let to_read = reader.waker();
+        let holds = hold(&handle);
+        let mut reading = Context::from_waker(&to_read);
+        assert!(Pin::new(&mut reads).poll_read(&mut reading, &mut ReadBuf::new(&mut [0; 4])).is_pending());
+        let mut writing = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut writes).poll_write(&mut writing, b"aft").is_ready());
+        drop(holds);
+        reader.woken().await;
+        let mut rest = String::new();
+        reads.read_to_string(&mut rest).await.unwrap();
+        writes.flush().await.unwrap();
+        assert_eq!((&rest[..], &std::fs::read(&scratch.0).unwrap()[..]), ("ore", &b"aftore"[..]));
+    });
+}
+
+#[test]
+fn the_error_of_a_write_is_not_told_to_who_reads() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    on_cores(1, |handle| async move {
+        let full = File::options().read(true).write(true).open("/dev/full").await.unwrap();
+        let (mut reads, mut writes) = tokio::io::split(FileCursor::new(full, 0));
+        let holds = hold(&handle);
+        assert_eq!(writes.write(b"x").await.unwrap(), 1);
+        drop(holds);
+        let mut byte = [1];
+        reads.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, [0]);
+        assert_eq!(writes.flush().await.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        writes.flush().await.unwrap();
     });
 }
