@@ -1,7 +1,11 @@
 //! A file with a position, for the poll-shaped traits.
 //!
 //! Owns the position, at most one read and at most one write in flight. A file's own reads and writes name
-//! their offset and may be in flight in any number; these traits have one position, so a read and a write
+//! their offset and may be in flight in any number; these traits have one position. Nothing is read ahead
+//! beyond what a call asked for, so what others write is seen.
+//!
+//! # Files that give their bytes again
+//! Regular files and block devices ([`File::gives_again`]). Here the position counts, so a read and a write
 //! are never both under way.
 //!
 //! | read | what there is | a read | a write | a seek that moves |
@@ -11,9 +15,17 @@
 //! | Unread | bytes read and not taken, at the position | takes them | drops them | drops them |
 //!
 //! While a write is in flight the position is already behind it, the read is Idle, and all wait: reads,
-//! writes, seeks and flushes. A flush does nothing else. A write that fails is told once, by the next write,
-//! flush or seek. A read that finds it out keeps the error for those. Nothing is read ahead beyond what a
-//! call asked for, so what others write is seen.
+//! writes, seeks and flushes.
+//!
+//! # Others
+//! FIFOs, terminals, most other devices: what was read is nowhere else. Here the two directions know nothing
+//! of each other. A read waits for no write, and a write leaves the read as it is, in flight or unread. The
+//! position only counts what has passed. A seek fails where the kernel has none, and else drops the read as
+//! above: who moves says where the next bytes are.
+//!
+//! # Flushes and errors
+//! A flush waits for the write in flight and leaves reads alone. A write that fails is told once, by the next
+//! write, flush or seek. A read that finds it out keeps the error for those.
 //!
 //! # Who is woken
 //! One task may read while another writes (`tokio::io::split`), so two may wait: the last who read, and the
@@ -45,7 +57,9 @@ const MOST: usize = 64 * 1024;
 /// file, unless the kernel takes only a part of it. One task may read while another one writes, as the halves
 /// of `tokio::io::split` do.
 ///
-/// A file opened for appending is written at its end, wherever the position is.
+/// A file opened for appending is written at its end, wherever the position is. What has no position, such as
+/// a FIFO or a terminal, is read and written as it comes: a read that was given up loses no bytes, whatever
+/// is written then, and a seek is an error.
 pub struct FileCursor {
     file: File,
     at: u64,
@@ -153,7 +167,9 @@ impl FileCursor {
         if room == 0 {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.poll_written(cx, Side::Reads));
+        if self.write.is_some() && self.file.gives_again() {
+            ready!(self.poll_written(cx, Side::Reads));
+        }
         loop {
             match &mut self.read {
                 Read::Idle => {
@@ -206,7 +222,9 @@ impl FileCursor {
             spare::give_back(bytes);
             return Poll::Ready(Ok(0));
         }
-        self.drop_read();
+        if self.file.gives_again() {
+            self.drop_read();
+        }
         self.write = Some(self.write(bytes.slice(..), self.at));
         self.at += n as u64;
         // Submits it, whatever is left of the budget. What it comes to is for the next call, unless it is
@@ -225,6 +243,9 @@ impl FileCursor {
     /// Moves the position; what was written before is written first.
     pub(super) fn poll_seek(&mut self, cx: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         ready!(self.poll_flush(cx))?;
+        if !self.file.has_position() {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(libc::ESPIPE)));
+        }
         let moved = match to {
             SeekFrom::Start(at) => Some(at),
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
@@ -271,7 +292,7 @@ impl FileCursor {
                 }
                 Err(error) => {
                     // What was not written is the caller's to write again, at the place where it belongs.
-                    self.at = offset;
+                    self.at -= bytes.len() as u64;
                     self.failed = Some(error);
                 }
             }

@@ -149,6 +149,18 @@ impl File {
         transfer::owned_write(&self.fd, buf, offset)
     }
 
+    /// Whether the same bytes are given to whoever reads them again, as by regular files and block devices.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn gives_again(&self) -> bool {
+        self.cached.gives_again(self.fd.as_raw_fd())
+    }
+
+    /// Whether it is one in which one may seek.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn has_position(&self) -> bool {
+        sys::io::has_position(self.fd.as_raw_fd())
+    }
+
     /// Reads at `offset` until the buffer is full: a `Vec` to its capacity, which may be more than was asked
     /// of it (`slice_mut(..n)` of it reads `n` bytes).
     ///

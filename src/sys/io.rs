@@ -234,6 +234,13 @@ pub(crate) fn gives_again(fd: RawFd) -> bool {
     told && [libc::S_IFREG, libc::S_IFBLK].contains(&(libc::mode_t::from(stat.stx_mode) & libc::S_IFMT))
 }
 
+/// Whether the descriptor has a position that may be moved: pipes, FIFOs, sockets and terminals have none
+/// (`lseek(2)`). It is not moved by that.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) fn has_position(fd: RawFd) -> bool {
+    !syscall!(lseek(fd, 0, libc::SEEK_CUR)).is_err_and(|error| error.raw_os_error() == Some(libc::ESPIPE))
+}
+
 /// `statx(2)` of a name in a folder; a link is not followed. May wait for the disk.
 ///
 /// # Errors

@@ -321,3 +321,62 @@ fn the_error_of_a_write_is_not_told_to_who_reads() {
         writes.flush().await.unwrap();
     });
 }
+
+#[test]
+fn what_a_read_of_a_fifo_that_was_given_up_brings_is_there_behind_a_flush_and_a_write() {
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, ReadBuf};
+    on_cores(1, |_| async {
+        let scratch = Scratch::new("once");
+        let (mut cursor, mut other) = scratch.fifo().await;
+        let reader = Arc::new(Count::default());
+        let waker = reader.waker();
+        let (mut reading, mut given_up) = (Context::from_waker(&waker), [0; 5]);
+        assert!(Pin::new(&mut cursor).poll_read(&mut reading, &mut ReadBuf::new(&mut given_up)).is_pending());
+        other.write_all(b"hello").unwrap();
+        reader.woken().await;
+        cursor.flush().await.unwrap();
+        cursor.write_all(b" again").await.unwrap();
+        cursor.flush().await.unwrap();
+        let refused = cursor.seek(SeekFrom::Start(9)).await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::ESPIPE));
+        let mut all = [0; 11];
+        cursor.read_exact(&mut all).await.unwrap();
+        assert_eq!(&all, b"hello again");
+    });
+}
+
+#[test]
+fn a_read_of_a_fifo_waits_for_no_write_and_a_write_lets_it_wait_on() {
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+    on_cores(1, |handle| async move {
+        let scratch = Scratch::new("independent");
+        let (cursor, mut other) = scratch.fifo().await;
+        let (mut reads, mut writes) = tokio::io::split(cursor);
+        let reader = Arc::new(Count::default());
+        let waker = reader.waker();
+        let mut bytes = [0; 4];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let mut reading = Context::from_waker(&waker);
+        let holds = hold(&handle);
+        assert!(Pin::new(&mut reads).poll_read(&mut reading, &mut buf).is_pending());
+        let mut writing = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut writes).poll_write(&mut writing, b"x").is_ready());
+        assert_eq!(reader.0.load(Ordering::SeqCst), 0, "nothing has become of the read");
+        drop(holds);
+        reader.woken().await;
+        assert!(Pin::new(&mut reads).poll_read(&mut reading, &mut buf).is_ready());
+        assert_eq!(buf.filled(), b"x");
+        // A write that has to wait.
+        writes.flush().await.unwrap();
+        // SAFETY: plain integers.
+        let size = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+        other.write_all(&pattern(0, size as usize)).unwrap();
+        writes.write_all(b"y").await.unwrap();
+        assert!(Pin::new(&mut writes).poll_flush(&mut writing).is_pending());
+        let mut all = vec![0; size as usize + 1];
+        reads.read_exact(&mut all).await.unwrap();
+        assert_pattern(0, &all[..size as usize]);
+        assert_eq!(all[size as usize], b'y');
+        writes.flush().await.unwrap();
+    });
+}
