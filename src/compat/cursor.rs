@@ -50,6 +50,14 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 /// Bytes per op: some page-cache copies' worth, and a bound for what a cursor holds.
 const MOST: usize = 64 * 1024;
 
+/// The last position that a file can have: in the kernel they are signed.
+const LAST: u64 = i64::MAX as u64;
+
+#[cold]
+fn beyond() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no file has such a position")
+}
+
 /// A [`File`] with a position, for code written for the traits of tokio or futures.
 ///
 /// Reads, writes and seeks go on at the position. Writes are taken when they are copied and go to the file in
@@ -132,7 +140,8 @@ impl Wake for Waiting {
 }
 
 impl FileCursor {
-    /// A cursor at `position`, in bytes from the start.
+    /// A cursor at `position`, in bytes from the start. At one that no file can have, above `i64::MAX`, reads
+    /// and writes fail.
     #[must_use]
     pub fn new(file: File, position: u64) -> Self {
         Self {
@@ -212,21 +221,21 @@ impl FileCursor {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(cx))?;
+        let n = bufs.iter().fold(0, |n: usize, buf| n.saturating_add(buf.len())).min(MOST);
+        if n == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let end = self.at.checked_add(n as u64).filter(|end| *end <= LAST).ok_or_else(beyond)?;
         let mut bytes = spare::take();
         for buf in bufs {
-            let n = buf.len().min(MOST - bytes.len());
-            bytes.extend_from_slice(&buf[..n]);
-        }
-        let n = bytes.len();
-        if n == 0 {
-            spare::give_back(bytes);
-            return Poll::Ready(Ok(0));
+            let room = MOST - bytes.len();
+            bytes.extend_from_slice(&buf[..buf.len().min(room)]);
         }
         if self.file.gives_again() {
             self.drop_read();
         }
         self.write = Some(self.write(bytes.slice(..), self.at));
-        self.at += n as u64;
+        self.at = end;
         // Submits it, whatever is left of the budget. What it comes to is for the next call, unless it is
         // there already, so nobody waits for it yet.
         let mut nobody = Context::from_waker(Waker::noop());
@@ -255,8 +264,7 @@ impl FileCursor {
                 metadata.len().checked_add_signed(by)
             }
         };
-        let before_the_start = || io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the start");
-        let at = moved.ok_or_else(before_the_start)?;
+        let at = moved.filter(|at| *at <= LAST).ok_or_else(beyond)?;
         if at != self.at {
             self.drop_read();
             self.at = at;

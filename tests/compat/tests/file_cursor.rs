@@ -380,3 +380,28 @@ fn a_read_of_a_fifo_waits_for_no_write_and_a_write_lets_it_wait_on() {
         writes.flush().await.unwrap();
     });
 }
+
+#[test]
+fn a_position_that_no_file_has_is_refused() {
+    use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+    on_cores(1, |_| async {
+        let scratch = Scratch::new("far");
+        let mut cursor = scratch.open().await;
+        let last = i64::MAX as u64;
+        assert_eq!(cursor.seek(SeekFrom::Start(last)).await.unwrap(), last);
+        for to in [SeekFrom::Start(u64::MAX), SeekFrom::Start(last + 1), SeekFrom::Current(1)] {
+            let refused = cursor.seek(to).await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{to:?}");
+        }
+        assert_eq!(cursor.position(), last);
+        for at in [u64::MAX, last + 1, last] {
+            let mut cursor = FileCursor::new(cursor.file().clone(), at);
+            let refused = cursor.write(b"ab").await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{at}");
+            assert_eq!(cursor.position(), at);
+        }
+        let refused = FileCursor::new(cursor.file().clone(), u64::MAX).read(&mut [0; 4]).await;
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(cursor.file().metadata().await.unwrap().len(), 0);
+    });
+}
