@@ -128,15 +128,17 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
             this.receiver.leave();
             return Poll::Ready((answer, into.take().expect("seen above")));
         }
+        // Taken before the first bytes land: a buffer need not say later where those end.
+        let start = into.as_ref().expect("seen above").fill_from();
         let mut n = 0;
         let ready = ready!(this.receiver.poll(cx, &mut |plain| {
-            let taken = append(into, n, plain);
+            let taken = put(into, start + n, plain);
             n += taken;
             taken
         }));
         let result = ready.map(|ready| {
             let Some(mut ready) = ready else { return n };
-            let n = append(into, 0, &ready);
+            let n = put(into, start, &ready);
             ready.advance(n);
             if !ready.is_empty() {
                 this.receiver.inner.state().put_back(ready);
@@ -148,17 +150,9 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
     }
 }
 
-/// Copies as much as fits behind the `n` bytes that this receive has already copied, and returns how much:
-/// a buffer of fixed length does not say itself where those end.
-fn append<B: IoBufMut>(buf: &mut Option<B>, n: usize, plain: &[u8]) -> usize {
-    let mut whole = buf.take().expect("there until the receive is over");
-    if n == 0 {
-        let taken = buf::fill(&mut whole, plain);
-        *buf = Some(whole);
-        return taken;
-    }
-    // A vector has grown by what was copied, others still begin where they began.
-    let at = if whole.fill_from() >= n { whole.fill_from() } else { n };
+/// Copies as much as fits to `at`, up to which the buffer is initialised, and returns how much.
+fn put<B: IoBufMut>(buf: &mut Option<B>, at: usize, plain: &[u8]) -> usize {
+    let whole = buf.take().expect("there until the receive is over");
     let mut part = whole.slice_mut(at..);
     let taken = buf::fill(&mut part, plain);
     *buf = Some(part.into_inner());
