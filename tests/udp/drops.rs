@@ -3,6 +3,7 @@
 use crate::support::{LIMIT, on_cores, runtime, within};
 use crate::{connected, everywhere, socket};
 use futures_util::poll;
+use ringwork::buf::{IoBuf, IoBufMut};
 use ringwork::net::UdpSocket;
 use std::io::ErrorKind;
 use std::pin::Pin;
@@ -176,5 +177,77 @@ fn receives_in_flight_fail_when_the_runtime_goes_down_and_later_ones_do_too() {
             assert!(n.is_err() && buf.capacity() == 9);
         }
         assert!(futures_executor::block_on(socket.send("x")).0.is_err());
+    });
+}
+
+/// A buffer that panics when it is told what has been read.
+struct Moody(Box<[u8; 9]>);
+
+// SAFETY: the bytes are on the heap, all of them are initialised, and nothing changes that.
+unsafe impl IoBuf for Moody {
+    fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+// SAFETY: all of them may be written.
+unsafe impl IoBufMut for Moody {
+    fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+
+    fn fill_from(&self) -> usize {
+        0
+    }
+
+    unsafe fn assume_init(&mut self, _end: usize) {
+        panic!("a buffer that panics, on purpose");
+    }
+}
+
+#[test]
+fn a_dropped_receive_whose_buffer_panics_is_over_all_the_same() {
+    on_cores(1, |handle| async move {
+        let (socket, address) = socket().await;
+        let (mark, mark_address) = crate::socket().await;
+        // Its datagram is there when it is dropped.
+        let mut dropped = Box::pin(socket.recv(Moody(Box::default())));
+        assert!(poll!(&mut dropped).is_pending());
+        socket.send_to("lost", address).await.0.unwrap();
+        arrived(&mark, mark_address).await;
+        drop(dropped);
+        socket.send_to("next", address).await.0.unwrap();
+        assert_eq!(socket.recv(Vec::with_capacity(9)).await.1, b"next");
+
+        // It is dropped before its datagram is looked at, and its core finds that out.
+        let mut dropped = Box::pin(socket.recv(Moody(Box::default())));
+        assert!(poll!(&mut dropped).is_pending());
+        arrived(&mark, mark_address).await;
+        let (here, is_here) = std::sync::mpsc::channel();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let holds = handle.spawn_on(0, move || async move {
+            here.send(()).unwrap();
+            let _let_go = held.recv();
+        });
+        is_here.recv().unwrap();
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"lost", address).unwrap();
+        drop(dropped);
+        drop(release);
+        holds.await.unwrap();
+        socket.send_to("next", address).await.0.unwrap();
+        let mut received = socket.recv(Vec::with_capacity(9)).await.1;
+        if received == b"lost" {
+            // The cancel was first.
+            received = socket.recv(Vec::with_capacity(9)).await.1;
+        }
+        assert_eq!(received, b"next");
     });
 }

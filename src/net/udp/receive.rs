@@ -6,6 +6,7 @@
 
 use super::socket::Shared;
 use crate::base::coop;
+use crate::base::guard::contained;
 use crate::buf::{self, IoBufMut};
 use crate::io::{Stop, explain, stoppable, stopped};
 use crate::net::turn::Place;
@@ -74,19 +75,23 @@ impl<B: IoBufMut> Operation for ReceiveOne<B> {
     }
 
     fn orphaned(self, cqe: Cqe) {
-        let start = self.message.lands_at();
-        let (result, buf) = self.message.finish(cqe);
-        let kept = match result {
-            // It is still in the kernel.
-            Ok(_) if self.peeks => None,
-            Ok(arrived) => Some(Kept::Bytes(buf.as_slice()[start..start + arrived.len].into(), arrived)),
-            Err(_) if is_of_the_op(cqe.res) => None,
-            Err(_) => Some(Kept::Error(cqe.res)),
-        };
+        let Self { shared, message, peeks } = self;
+        let is_told = cqe.res < 0 && !is_of_the_op(cqe.res);
+        let mut kept = is_told.then_some(Kept::Error(cqe.res));
+        // The buffer may be foreign code, and nobody but this says that the receive is over. If it panics its
+        // datagram is lost.
+        contained(|| {
+            let start = message.lands_at();
+            let (result, buf) = message.finish(cqe);
+            // After a peek it is still in the kernel.
+            if let (Ok(arrived), false) = (result, peeks) {
+                kept = Some(Kept::Bytes(buf.as_slice()[start..start + arrived.len].into(), arrived));
+            }
+        });
         if kept.is_some() {
-            *self.shared.kept() = kept;
+            *shared.kept() = kept;
         }
-        self.shared.turn.pass();
+        shared.turn.pass();
     }
 }
 
