@@ -198,16 +198,20 @@ pub(crate) fn is_of_the_moment(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM))
 }
 
+/// Whether an op came to nothing in a way that says nothing about the socket, and is worth another try.
+/// EAGAIN: the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md).
+/// EINTR and ERESTARTSYS: it was interrupted on a helper thread (kernel-notes/cancel-and-close.md); if it was
+/// cancelled it goes on no further (ring/mod.rs).
+#[inline]
+pub(crate) fn was_given_up(cqe: Cqe) -> bool {
+    [-EAGAIN, -EINTR, -512].contains(&cqe.res)
+}
+
 /// Takes what an op of a stream send has moved off what is `left`, and says whether the rest is worth another
-/// op: after an error it is not, but for those that say nothing about the socket. EAGAIN: the kernel gave up
-/// although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md). EINTR and ERESTARTSYS: it was
-/// interrupted on a helper thread (kernel-notes/cancel-and-close.md); if it was cancelled it goes on no
-/// further (ring/mod.rs).
+/// op: after an error it is not, but for those that say nothing about the socket.
 #[inline]
 pub(super) fn goes_on(left: &mut usize, cqe: Cqe) -> bool {
-    let Ok(moved) = usize::try_from(cqe.res) else {
-        return [-libc::EAGAIN, -libc::EINTR, -512].contains(&cqe.res) && *left > 0;
-    };
+    let Ok(moved) = usize::try_from(cqe.res) else { return was_given_up(cqe) && *left > 0 };
     *left = left.checked_sub(moved).expect("the kernel moves no more than was asked");
     moved > 0 && *left > 0
 }

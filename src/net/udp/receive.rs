@@ -1,7 +1,8 @@
 //! Receiving datagrams.
 //!
 //! Owns the driver of the receive lane: the turn, what is kept, one op. A dropped future cancels its op; the
-//! turn stays with the op until its final completion, which keeps what came all the same.
+//! turn stays with the op until its final completion, which keeps what came all the same. One that the kernel
+//! gave up without a reason is submitted again, with its turn.
 #![forbid(unsafe_code)]
 
 use super::socket::Shared;
@@ -13,6 +14,7 @@ use crate::net::turn::Place;
 use crate::ring::Ring;
 use crate::ring::message::{Arrived, Incoming};
 use crate::ring::op::{Op, Operation};
+use crate::ring::transfer::was_given_up;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe, opcode};
 use std::future::Future;
@@ -66,6 +68,10 @@ impl<B: IoBufMut> Operation for ReceiveOne<B> {
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         self.message.describe(self.shared.fd(), if self.peeks { libc::MSG_PEEK } else { 0 })
+    }
+
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_given_up(cqe)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -243,5 +249,24 @@ receives! {
     /// The future of [`UdpSocket::recv_datagram`](super::UdpSocket::recv_datagram).
     RecvDatagram -> Datagram, arrived => {
         Ok(Datagram { len: arrived.len, whole: arrived.whole, from: sender(&arrived)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::UdpSocket;
+
+    #[test]
+    fn a_receive_that_the_kernel_gave_up_goes_on_and_nobody_is_told() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let shared = UdpSocket::from_std(socket).unwrap().shared;
+        let mut op = ReceiveOne { shared, message: Incoming::new([0u8; 4]), peeks: false };
+        for res in [-libc::EAGAIN, -libc::EINTR] {
+            assert!(op.goes_on(Cqe::made_up(res)), "{res}");
+        }
+        for res in [0, 4, -libc::ECONNREFUSED, -libc::ECANCELED, RES_GONE, RES_FORKED] {
+            assert!(!op.goes_on(Cqe::made_up(res)), "{res}");
+        }
     }
 }

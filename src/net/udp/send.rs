@@ -1,4 +1,5 @@
-//! Sending datagrams: independent ops, each one datagram.
+//! Sending datagrams: independent ops, each one datagram. One that the kernel gave up without a reason is
+//! submitted again.
 #![forbid(unsafe_code)]
 
 use super::socket::Shared;
@@ -8,6 +9,7 @@ use crate::io::{Stop, explain, stoppable, stopped};
 use crate::ring::Ring;
 use crate::ring::message::Outgoing;
 use crate::ring::op::{Op, Operation};
+use crate::ring::transfer::was_given_up;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::future::Future;
 use std::io;
@@ -28,6 +30,10 @@ impl<B: IoBuf> Operation for SendOne<B> {
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         self.message.describe(self.shared.fd(), 0)
+    }
+
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_given_up(cqe)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -87,3 +93,23 @@ impl<B: IoBuf> Stop for Send<'_, B> {
 }
 
 stoppable!(Send<'a, B: IoBuf>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::UdpSocket;
+    use crate::sys::sqe::{RES_FORKED, RES_GONE};
+
+    #[test]
+    fn a_send_that_the_kernel_gave_up_goes_on_and_nobody_is_told() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let shared = UdpSocket::from_std(socket).unwrap().shared;
+        let mut op = SendOne { shared, message: Outgoing::new([0u8; 4], None) };
+        for res in [-libc::EAGAIN, -libc::EINTR] {
+            assert!(op.goes_on(Cqe::made_up(res)), "{res}");
+        }
+        for res in [0, 4, -libc::ECONNREFUSED, -libc::ECANCELED, RES_GONE, RES_FORKED] {
+            assert!(!op.goes_on(Cqe::made_up(res)), "{res}");
+        }
+    }
+}
