@@ -23,7 +23,8 @@
 //!
 //! # What the traits mean here
 //! - A write is taken when it is copied; it leaves without another poll, also if the stream is dropped. At
-//!   most 128 KiB of a stream are on their way like this; above it writes wait.
+//!   most 128 KiB of a stream are on their way like this, with TLS a record of 16 KiB more; above it writes
+//!   wait.
 //! - A flush is ready when all that was written is with the kernel. What goes wrong with bytes that were
 //!   taken is the result of the next write, flush or shutdown. hyper's flush does not wait, because hyper
 //!   flushes each message and its bytes leave anyway; who waits to read is woken when they cannot.

@@ -173,10 +173,11 @@ impl ListenOptions {
         socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Takes a listening std socket over.
+    /// Takes a listening std socket over; it is put into blocking mode. Accepts wait in either one
+    /// (kernel-notes/nonblocking-socket.md).
     ///
     /// # Errors
-    /// If it cannot be put into blocking mode, which ring ops need.
+    /// If the mode cannot be changed.
     pub fn from_std(&self, listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(false)?;
         Ok(self.adopt(listener.into(), self.permits(1), false))

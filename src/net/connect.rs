@@ -33,8 +33,8 @@ impl Operation for Connect {
     }
 }
 
-/// A blocking-mode, close-on-exec stream socket. Blocking mode, because a ring op on a non-blocking one
-/// answers EAGAIN instead of waiting.
+/// A blocking-mode, close-on-exec stream socket. Ops of a connection wait in either mode, but for a SENDMSG
+/// on a helper thread (kernel-notes/nonblocking-socket.md); a connect in the other one was not tried.
 pub(super) fn socket_for(address: SocketAddr) -> io::Result<Socket> {
     Socket::new_raw(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))
 }

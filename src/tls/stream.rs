@@ -153,7 +153,8 @@ impl TlsStream {
     /// next send.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] for TLS 1.2, which has no such message, and after a protocol error.
+    /// - [`io::ErrorKind::InvalidData`] for TLS 1.2, which has no such message, and after a protocol error.
+    /// - [`io::ErrorKind::BrokenPipe`] after [`TlsStream::shutdown_write`], or after a message was cut.
     ///
     /// # Panics
     /// On a thread that is no core and has entered no runtime.

@@ -90,7 +90,8 @@ impl UdpSocket {
     }
 
     fn bind_now(address: SocketAddr) -> io::Result<Self> {
-        // Blocking mode, because a ring op on a non-blocking socket answers EAGAIN instead of waiting.
+        // Blocking mode: ops wait in either one, but a RECVMSG or SENDMSG that has come to a helper thread
+        // looks at it (kernel-notes/nonblocking-socket.md).
         let kind = Type::DGRAM.cloexec();
         let socket = Socket::new_raw(Domain::for_address(address), kind, Some(Protocol::UDP))?;
         socket.bind(&SockAddr::from(address))?;
@@ -206,7 +207,8 @@ impl UdpSocket {
         Send::new(&self.shared, buf, None)
     }
 
-    /// Takes a bound std socket over; it is put into blocking mode, which ring ops need.
+    /// Takes a bound std socket over; it is put into blocking mode, in which an op waits also where
+    /// it has come to a helper thread (kernel-notes/nonblocking-socket.md).
     ///
     /// # Errors
     /// If the mode cannot be changed.

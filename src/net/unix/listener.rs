@@ -78,10 +78,11 @@ impl UnixListener {
         Self { shared: Arc::new(Shared::new(fd, None, Hook::NONE)), ours }
     }
 
-    /// Takes a listening std socket over.
+    /// Takes a listening std socket over; it is put into blocking mode. Accepts wait in either one
+    /// (kernel-notes/nonblocking-socket.md).
     ///
     /// # Errors
-    /// If it cannot be put into blocking mode, which ring ops need.
+    /// If the mode cannot be changed.
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
         listener.set_nonblocking(false)?;
         Ok(Self::adopt(listener.into(), false))
