@@ -204,7 +204,7 @@ impl FileCursor {
                     let n = room.min(bytes.len() - *taken);
                     put(&bytes[*taken..*taken + n]);
                     *taken += n;
-                    self.at += n as u64;
+                    self.at = self.at.saturating_add(n as u64);
                     if *taken == bytes.len() {
                         self.drop_read();
                     }
