@@ -2,21 +2,12 @@
 //! for what a slow reader leaves behind. It shows what an epoll runtime could reach at best.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::TcpStream;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::EpollFlags;
 
-use super::{Job, PerCore, Seat, accept_waiting};
-use crate::raw::note_wait;
-
-/// Data of the listener's events; those of a connection carry its descriptor.
-const LISTENER: u64 = u64::MAX;
-
-struct Connection {
-    socket: TcpStream,
-    unsent: Vec<u8>,
-}
+use super::ready::{self, Server, Turn, Watch};
+use super::{Job, PerCore, Seat};
 
 /// An epoll loop per core.
 pub(crate) struct EpollLoop;
@@ -26,78 +17,49 @@ impl PerCore for EpollLoop {
         let Job::Echo { buffer } = job else {
             return Err(io::Error::other("the hand-written epoll loop is an echo and nothing else"));
         };
-        let listener = seat.listen_near()?;
-        listener.set_nonblocking(true)?;
-        run(&listener, buffer)
+        ready::run(seat, &mut Echo { buffer: vec![0; buffer] })
     }
 }
 
-fn run(listener: &TcpListener, buffer: usize) -> io::Result<()> {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-    let mut connections: Vec<Option<Connection>> = Vec::new();
-    let mut events = vec![EpollEvent::empty(); 1024];
-    let mut buffer = vec![0; buffer];
-    loop {
-        note_wait();
-        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
-            Err(nix::errno::Errno::EINTR) => continue,
-            result => result?,
-        };
-        for event in &events[..count] {
-            if event.data() == LISTENER {
-                accept(listener, &epoll, &mut connections)?;
-                continue;
+struct Echo {
+    buffer: Vec<u8>,
+}
+
+struct Connection {
+    socket: TcpStream,
+    unsent: Vec<u8>,
+}
+
+impl Server for Echo {
+    type Connection = Connection;
+
+    fn begin(&mut self, socket: TcpStream, watch: Watch<'_>) -> io::Result<Connection> {
+        watch.add(&socket, 0, EpollFlags::EPOLLIN)?;
+        Ok(Connection { socket, unsent: Vec::new() })
+    }
+
+    /// Reads once and sends it back; the end of the stream ends the connection.
+    fn turn(&mut self, c: &mut Connection, watch: Watch<'_>) -> io::Result<Turn> {
+        if c.unsent.is_empty() {
+            let n = match c.socket.read(&mut self.buffer) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Turn::Waits),
+                Ok(0) => return Ok(Turn::Ended),
+                result => result?,
+            };
+            let sent = send(&mut c.socket, &self.buffer[..n])?;
+            if sent < n {
+                c.unsent.extend_from_slice(&self.buffer[sent..n]);
+                watch.change(&c.socket, 0, EpollFlags::EPOLLOUT)?;
             }
-            let slot = &mut connections[event.data() as usize];
-            let Some(connection) = slot else { continue };
-            if serve(connection, &epoll, event, &mut buffer).is_err() {
-                *slot = None;
+        } else {
+            let sent = send(&mut c.socket, &c.unsent)?;
+            c.unsent.drain(..sent);
+            if c.unsent.is_empty() {
+                watch.change(&c.socket, 0, EpollFlags::EPOLLIN)?;
             }
         }
+        Ok(Turn::Waits)
     }
-}
-
-fn accept(
-    listener: &TcpListener,
-    epoll: &Epoll,
-    connections: &mut Vec<Option<Connection>>,
-) -> io::Result<()> {
-    while let Some(socket) = accept_waiting(listener)? {
-        let key = socket.as_raw_fd() as usize;
-        epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, key as u64))?;
-        if connections.len() <= key {
-            connections.resize_with(key + 1, || None);
-        }
-        connections[key] = Some(Connection { socket, unsent: Vec::new() });
-    }
-    Ok(())
-}
-
-/// Reads once and sends it back; an error, or the end of the stream, ends the connection.
-fn serve(c: &mut Connection, epoll: &Epoll, event: &EpollEvent, buffer: &mut [u8]) -> io::Result<()> {
-    let mut pending = std::mem::take(&mut c.unsent);
-    if pending.is_empty() {
-        let n = match c.socket.read(buffer) {
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            result => result?,
-        };
-        let sent = send(&mut c.socket, &buffer[..n])?;
-        if sent == n {
-            return Ok(());
-        }
-        pending.extend_from_slice(&buffer[sent..n]);
-        epoll.modify(&c.socket, &mut EpollEvent::new(EpollFlags::EPOLLOUT, event.data()))?;
-    } else {
-        let sent = send(&mut c.socket, &pending)?;
-        pending.drain(..sent);
-        if pending.is_empty() {
-            epoll.modify(&c.socket, &mut EpollEvent::new(EpollFlags::EPOLLIN, event.data()))?;
-        }
-    }
-    c.unsent = pending;
-    Ok(())
 }
 
 fn send(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {

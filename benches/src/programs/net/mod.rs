@@ -9,6 +9,8 @@ pub(crate) mod epoll;
 pub(crate) mod floor;
 pub(crate) mod glommio;
 pub(crate) mod monoio;
+mod pair;
+pub(crate) mod ready;
 mod relay;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
@@ -138,7 +140,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A connection that waits at a listener that does not block, if one does; it does not block either.
-pub(crate) fn accept_waiting(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
+fn accept_waiting(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     loop {
         match listener.accept() {
             Ok((socket, _)) => {
