@@ -29,6 +29,7 @@ const ECHOES: &[&str] = &[
 const PROXIES: &[&str] = &[
     "floor_proxy",
     "floor-splice_proxy-bulk",
+    "epoll_proxy",
     "tokio_proxy",
     "tokio-multi_proxy",
     "monoio_proxy",
@@ -41,9 +42,21 @@ const PROXIES: &[&str] = &[
     "ringwork-hashed_proxy-all",
 ];
 /// Those that keep the state of a connection themselves.
-const RAW_PROXIES: &[&str] = &["floor_proxy", "floor-splice_proxy-bulk"];
+const RAW_PROXIES: &[&str] = &["floor_proxy", "floor-splice_proxy-bulk", "epoll_proxy"];
 /// Those of them that learn of a reset although they have nothing to read or write.
-const EPOLL_PROXIES: &[&str] = &["floor-splice_proxy-bulk"];
+const EPOLL_PROXIES: &[&str] = &["floor-splice_proxy-bulk", "epoll_proxy"];
+const SOURCES: &[&str] = &[
+    "floor_source",
+    "epoll_source",
+    "tokio_source",
+    "tokio-multi_source",
+    "monoio_source",
+    "glommio_source",
+    "compio_source",
+    "smol_source",
+    #[cfg(feature = "ringwork")]
+    "ringwork_source",
+];
 const STORES: &[&str] = &[
     "floor_kv",
     "epoll_kv",
@@ -265,6 +278,29 @@ fn proxy_forgets_a_client_that_is_reset_while_the_upstream_takes_nothing() {
         fill(&mut client, &pattern(1 << 20));
         SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a valid option");
         drop(client);
+        falls_to(&server, with_one, program);
+    }
+}
+
+#[test]
+fn source_sends_the_same_to_fast_and_slow_readers_and_forgets_those_that_leave() {
+    for program in SOURCES {
+        let (server, address) = Server::start(program, &[]);
+        let mut slow = connect(address);
+        let mut first = vec![0; 1];
+        slow.read_exact(&mut first).unwrap_or_else(|e| panic!("{program}: {e}"));
+        let with_one = server.descriptors();
+        let mut all = vec![0; LENGTH];
+        for _ in 0..2 {
+            // The other one has not read on: that must not hold this one up.
+            connect(address).read_exact(&mut all).unwrap_or_else(|e| panic!("{program}: {e}"));
+        }
+        let of_place = |at: usize| (at % 251) as u8 ^ (at >> 8) as u8;
+        let is_right = |(at, byte): (usize, &u8)| *byte == of_place(at % (64 << 10));
+        assert!(all.iter().enumerate().all(is_right), "{program} changed bytes");
+        first.resize(LENGTH, 0);
+        slow.read_exact(&mut first[1..]).unwrap_or_else(|e| panic!("{program}: {e}"));
+        assert!(first == all, "{program} sent others");
         falls_to(&server, with_one, program);
     }
 }

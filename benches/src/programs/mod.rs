@@ -77,6 +77,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("ringwork-hashed", "echo-all", net::ringwork::echo_hashed),
     own("floor", "proxy", net::proxy::<net::floor::Floor>),
     own("floor-splice", "proxy-bulk", net::proxy::<net::splice::Splicing>),
+    own("epoll", "proxy", net::proxy::<net::epoll::EpollLoop>),
     own("tokio", "proxy", net::proxy::<net::tokio::CurrentThread>),
     own("tokio-near", "proxy-all", net::proxy::<net::tokio::Near>),
     own("tokio-multi", "proxy", net::tokio_multi::proxy),
@@ -92,6 +93,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
     #[cfg(feature = "ringwork")]
     own("ringwork-hashed", "proxy-all", net::ringwork::proxy_hashed),
     own("floor", "source", net::source::<net::floor::Floor>),
+    own("epoll", "source", net::source::<net::epoll::EpollLoop>),
     own("tokio", "source", net::source::<net::tokio::CurrentThread>),
     own("tokio-multi", "source", net::tokio_multi::source),
     own("monoio", "source", net::source::<net::monoio::Monoio>),

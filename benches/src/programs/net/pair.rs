@@ -1,10 +1,10 @@
 //! A proxy in an epoll loop: a client and its upstream, and how bytes come from either to the other. Both
 //! sockets are registered once, edge triggered, for everything; whether they may be read and written is
 //! remembered here. A source is read only if the other side takes bytes and nothing waits for it, an end is
-//! passed on behind all that came before it, and an error of one of the sockets ends both. How bytes
-//! are carried is a [`Way`]'s.
+//! passed on behind all that came before it, and an error of one of the sockets ends both. Urgent bytes are
+//! not known. How bytes are carried is a [`Way`]'s: copied through a buffer here, spliced in `splice.rs`.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use nix::sys::epoll::EpollFlags;
@@ -38,13 +38,15 @@ pub(super) struct End {
     /// Not known to be empty, and not known to be full.
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// Behind what can be read now stands the end.
+    ending: bool,
 }
 
 impl End {
     fn register(socket: TcpStream, number: usize, watch: Watch<'_>) -> io::Result<End> {
-        let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        watch.add(&socket, number, events)?;
-        Ok(End { socket, readable: false, writable: false })
+        let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
+        watch.add(&socket, number, events | EpollFlags::EPOLLET)?;
+        Ok(End { socket, readable: false, writable: false, ending: false })
     }
 }
 
@@ -121,6 +123,7 @@ impl<W: Way> Server for Proxy<W> {
         let end = &mut pair.ends[at];
         end.readable |= ready.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP);
         end.writable |= ready.intersects(EpollFlags::EPOLLOUT | EpollFlags::EPOLLHUP);
+        end.ending |= ready.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
         pair.broken |= ready.contains(EpollFlags::EPOLLERR);
     }
 
@@ -157,5 +160,48 @@ pub(super) fn unless_blocked(result: io::Result<usize>, can: &mut bool) -> io::R
             Ok(None)
         }
         result => result.map(Some),
+    }
+}
+
+/// Through the one buffer of the core: what is read is written at once, from there.
+pub(super) struct Copying {
+    /// What the other side did not take, and how much of it has been written since.
+    unsent: Vec<u8>,
+    written: usize,
+}
+
+impl Way for Copying {
+    type Shared = Vec<u8>;
+
+    fn new() -> io::Result<Copying> {
+        Ok(Copying { unsent: Vec::new(), written: 0 })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    fn carry(&mut self, from: &mut End, to: &mut End, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let Some(n) = unless_blocked(from.socket.read(buffer), &mut from.readable)? else { return Ok(false) };
+        // What does not fill the buffer was all there was; what comes later, the end as well, has an event.
+        from.readable = n == buffer.len() || from.ending;
+        let sent = unless_blocked(to.socket.write(&buffer[..n]), &mut to.writable)?.unwrap_or(0);
+        if sent < n {
+            to.writable = false;
+            self.unsent.extend_from_slice(&buffer[sent..n]);
+        }
+        Ok(n == 0)
+    }
+
+    fn flush(&mut self, to: &mut End) -> io::Result<()> {
+        let rest = &self.unsent[self.written..];
+        let sent = unless_blocked(to.socket.write(rest), &mut to.writable)?.unwrap_or(0);
+        to.writable = sent == rest.len();
+        self.written += sent;
+        if to.writable {
+            self.unsent.clear();
+            self.written = 0;
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! The other floor of a proxy that carries bytes in bulk: an edge-triggered epoll loop that moves them from
 //! socket to socket through a pipe with `splice(2)` and copies nothing. A pipe takes more only when it is
-//! empty, because a full one answers like an empty socket. It knows no urgent bytes. Pairs and ends are
-//! those of `pair.rs`.
+//! empty, because a full one answers like an empty socket. All else is in `pair.rs`.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd};
