@@ -278,7 +278,7 @@ fn proxy_forgets_a_client_that_is_reset_while_the_upstream_takes_nothing() {
         fill(&mut client, &pattern(1 << 20));
         SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a valid option");
         drop(client);
-        falls_to(&server, with_one, program);
+        server.has_at_most(with_one, program);
     }
 }
 
@@ -301,16 +301,7 @@ fn source_sends_the_same_to_fast_and_slow_readers_and_forgets_those_that_leave()
         first.resize(LENGTH, 0);
         slow.read_exact(&mut first[1..]).unwrap_or_else(|e| panic!("{program}: {e}"));
         assert!(first == all, "{program} sent others");
-        falls_to(&server, with_one, program);
-    }
-}
-
-/// Waits until `server` has no more than so many descriptors.
-fn falls_to(server: &Server, descriptors: usize, program: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while server.descriptors() > descriptors {
-        assert!(Instant::now() < deadline, "{program}: {} descriptors", server.descriptors());
-        thread::sleep(Duration::from_millis(5));
+        server.has_at_most(with_one, program);
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod cross;
 mod disk;
-mod epoll_loop;
 mod even;
 mod files;
 mod foreign;
@@ -17,6 +16,7 @@ mod local;
 mod net;
 mod questions;
 mod send;
+mod service;
 mod tls;
 mod walk;
 

@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use super::{Files, Folder, SMALL, Served, ends_request, name_in, send_file_now, write_header};
 use crate::plan::Plan;
-use crate::programs::epoll_loop::{self, Next, Service, Stream};
 use crate::programs::net::on_each_core;
+use crate::programs::service::{self, Next, Service, Stream};
 
 /// The longest head of a request.
 const REQUEST: usize = 4096;
@@ -20,7 +20,7 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let files = Files::of(plan)?;
     on_each_core(plan, move |seat| {
         let server = Server::new(&files)?;
-        epoll_loop::serve(&seat.listen_near()?, server)
+        service::serve(&seat.listen_near()?, server)
     })
 }
 

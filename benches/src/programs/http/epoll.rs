@@ -5,15 +5,15 @@ use std::io;
 
 use super::{ends_request, ready_answer};
 use crate::plan::Plan;
-use crate::programs::epoll_loop::{self, Next, Service, Stream};
 use crate::programs::net::on_each_core;
+use crate::programs::service::{self, Next, Service, Stream};
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let answer = ready_answer(plan)?;
     on_each_core(plan, move |seat| {
         let listener = seat.listen_near()?;
-        epoll_loop::serve(&listener, Hello { answer: answer.clone(), buffer: vec![0; 4096] })
+        service::serve(&listener, Hello { answer: answer.clone(), buffer: vec![0; 4096] })
     })
 }
 

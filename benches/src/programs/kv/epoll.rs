@@ -6,16 +6,16 @@ use std::io;
 use super::BUFFER;
 use super::store::{Map, Unread};
 use crate::plan::Plan;
-use crate::programs::epoll_loop::{self, Next, Service, Stream};
 use crate::programs::http::listener;
 use crate::programs::net::on_a_thread;
+use crate::programs::service::{self, Next, Service, Stream};
 
 /// Serves until killed.
 pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let listener = listener(plan)?;
     on_a_thread(move || {
         let store = Store { map: Map::default(), buffer: vec![0; BUFFER], replies: Vec::new() };
-        epoll_loop::serve(&listener, store)
+        service::serve(&listener, store)
     })
 }
 

@@ -1,8 +1,8 @@
 //! Echo and source as hand-written epoll loops, which show what an epoll runtime could reach at best. The
-//! echo is level triggered, with one shared buffer and a second one for what a slow reader leaves behind.
-//! The source is edge triggered: it sends until a socket takes no more. The proxy is in `pair.rs`.
+//! echo is level triggered, with one buffer for all. The source is edge triggered: it sends until a socket
+//! takes no more. The proxy is in `pair.rs`.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 
 use nix::sys::epoll::EpollFlags;
@@ -10,18 +10,20 @@ use nix::sys::epoll::EpollFlags;
 use super::pair::{Copying, Proxy};
 use super::ready::{self, Server, Turn, Watch};
 use super::{Job, PerCore, Seat, pattern};
+use crate::programs::service::{self, Next, Service, Stream};
 
 /// An epoll loop per core.
 pub(crate) struct EpollLoop;
 
 impl PerCore for EpollLoop {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
+        let listener = seat.listen_near()?;
         match job {
-            Job::Echo { buffer } => ready::run(seat, &mut Echo { buffer: vec![0; buffer] }),
+            Job::Echo { buffer } => service::serve(&listener, Echo { buffer: vec![0; buffer] }),
             Job::Proxy { upstream, buffer } => {
-                ready::run(seat, &mut Proxy::<Copying>::new(upstream, vec![0; buffer]))
+                ready::run(&listener, &mut Proxy::<Copying>::new(upstream, vec![0; buffer]))
             }
-            Job::Source => ready::run(seat, &mut Source { pattern: pattern() }),
+            Job::Source => ready::run(&listener, &mut Source { pattern: pattern() }),
         }
     }
 }
@@ -30,40 +32,15 @@ struct Echo {
     buffer: Vec<u8>,
 }
 
-struct Connection {
-    socket: TcpStream,
-    unsent: Vec<u8>,
-}
+impl Service for Echo {
+    type State = ();
 
-impl Server for Echo {
-    type Connection = Connection;
-
-    fn begin(&mut self, socket: TcpStream, watch: Watch<'_>) -> io::Result<Connection> {
-        watch.add(&socket, 0, EpollFlags::EPOLLIN)?;
-        Ok(Connection { socket, unsent: Vec::new() })
-    }
-
-    /// Reads once and sends it back; the end of the stream ends the connection.
-    fn turn(&mut self, c: &mut Connection, watch: Watch<'_>) -> io::Result<Turn> {
-        if c.unsent.is_empty() {
-            let n = match c.socket.read(&mut self.buffer) {
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Turn::Waits),
-                Ok(0) => return Ok(Turn::Ended),
-                result => result?,
-            };
-            let sent = send(&mut c.socket, &self.buffer[..n])?;
-            if sent < n {
-                c.unsent.extend_from_slice(&self.buffer[sent..n]);
-                watch.change(&c.socket, 0, EpollFlags::EPOLLOUT)?;
-            }
-        } else {
-            let sent = send(&mut c.socket, &c.unsent)?;
-            c.unsent.drain(..sent);
-            if c.unsent.is_empty() {
-                watch.change(&c.socket, 0, EpollFlags::EPOLLIN)?;
-            }
+    /// Reads once and sends it back.
+    fn serve(&mut self, stream: &mut Stream, _: &mut ()) -> io::Result<Next> {
+        match stream.receive(&mut self.buffer)? {
+            Some(bytes) => stream.send(bytes),
+            None => Ok(Next::Readable),
         }
-        Ok(Turn::Waits)
     }
 }
 

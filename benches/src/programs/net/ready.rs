@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use slab::Slab;
 
-use super::{Seat, accept_waiting};
+use super::accept_waiting;
 use crate::raw::note_wait;
 
 /// Data of the listener's events; those of a socket carry its connection and which of its two it is.
@@ -77,12 +77,11 @@ struct Slot<C> {
     queued: bool,
 }
 
-/// Serves the connections that come to `seat` until killed.
-pub(crate) fn run<S: Server>(seat: Seat, server: &mut S) -> io::Result<()> {
-    let listener = seat.listen_near()?;
+/// Serves the connections that come to `listener` until killed.
+pub(crate) fn run<S: Server>(listener: &TcpListener, server: &mut S) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
     let mut slots: Slab<Slot<S::Connection>> = Slab::new();
     let mut events = vec![EpollEvent::empty(); EVENTS];
     // Connections whose turn it is, and those that had not come to an end when their turn was over.
@@ -98,7 +97,7 @@ pub(crate) fn run<S: Server>(seat: Seat, server: &mut S) -> io::Result<()> {
         // None is removed in here, so that no event is taken for one of a later connection.
         for event in &events[..count] {
             if event.data() == LISTENER {
-                accept(&listener, &epoll, &mut slots, server)?;
+                accept(listener, &epoll, &mut slots, server)?;
                 continue;
             }
             let (key, number) = ((event.data() / SOCKETS) as usize, (event.data() % SOCKETS) as usize);

@@ -22,7 +22,7 @@ impl PerCore for Splicing {
         let Job::Proxy { upstream, .. } = job else {
             return Err(io::Error::other("the floor that splices is a proxy and nothing else"));
         };
-        ready::run(seat, &mut Proxy::<Pipe>::new(upstream, ()))
+        ready::run(&seat.listen_near()?, &mut Proxy::<Pipe>::new(upstream, ()))
     }
 }
 

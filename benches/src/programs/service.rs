@@ -1,21 +1,15 @@
-//! The epoll loop of servers that answer requests: level triggered, connections in a table by their
-//! descriptors, one call of the service for each event. It owns what could not be sent at once: until that
-//! has gone the connection waits for room, and nothing of it is read. An error ends the connection that it
-//! belongs to and nothing else. What a connection says and hears is the service's.
+//! Servers that answer requests, over the epoll loop (`net/ready.rs`): level triggered, one call of the
+//! service for each event. It owns what could not be sent at once: until that has gone the connection waits
+//! for room, and nothing of it is read. What a connection says and hears is the service's.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::EpollFlags;
 use socket2::SockRef;
 
-use super::net::accept_waiting;
-use crate::raw::note_wait;
-
-/// Data of the listener's events; those of a connection carry its descriptor.
-const LISTENER: u64 = u64::MAX;
+use super::net::ready::{self, Server, Turn, Watch};
 
 /// What is served over each connection.
 pub(super) trait Service {
@@ -110,72 +104,42 @@ fn send_some(socket: &TcpStream, bytes: &[u8], flags: i32) -> io::Result<usize> 
     }
 }
 
-struct Connection<S> {
+/// Serves what comes to `listener`, until killed or until the loop itself fails.
+pub(super) fn serve<S: Service>(listener: &TcpListener, service: S) -> io::Result<()> {
+    ready::run(listener, &mut Serving(service))
+}
+
+/// A connection of a service.
+pub(super) struct Connection<S> {
     stream: Stream,
     state: S,
     /// What the kernel was asked to tell of.
     next: Next,
 }
 
-/// Serves what comes to `listener`, until killed or until the loop itself fails.
-pub(super) fn serve<S: Service>(listener: &TcpListener, mut service: S) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-    let mut connections: Vec<Option<Connection<S::State>>> = Vec::new();
-    let mut events = vec![EpollEvent::empty(); 1024];
-    loop {
-        note_wait();
-        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
-            Err(Errno::EINTR) => continue,
-            result => result?,
+/// A service as a server of the epoll loop.
+struct Serving<S>(S);
+
+impl<S: Service> Server for Serving<S> {
+    type Connection = Connection<S::State>;
+
+    fn begin(&mut self, socket: TcpStream, watch: Watch<'_>) -> io::Result<Self::Connection> {
+        let next = Next::Readable;
+        watch.add(&socket, 0, next.flags())?;
+        Ok(Connection { stream: Stream { socket, unsent: Vec::new() }, state: S::State::default(), next })
+    }
+
+    /// Serves the connection, of which there is news, and asks for the news that it needs next.
+    fn turn(&mut self, connection: &mut Self::Connection, watch: Watch<'_>) -> io::Result<Turn> {
+        let Connection { stream, state, next } = connection;
+        let now = match stream.flush()? {
+            Next::Writable => Next::Writable,
+            Next::Readable => self.0.serve(stream, state)?,
         };
-        for event in &events[..count] {
-            if event.data() == LISTENER {
-                accept(listener, &epoll, &mut connections)?;
-                continue;
-            }
-            let slot = &mut connections[event.data() as usize];
-            let Some(connection) = slot else { continue };
-            if turn(connection, &mut service, &epoll, event.data()).is_err() {
-                *slot = None;
-            }
+        if now != *next {
+            watch.change(&stream.socket, 0, now.flags())?;
+            *next = now;
         }
+        Ok(Turn::Waits)
     }
-}
-
-fn accept<S: Default>(
-    listener: &TcpListener,
-    epoll: &Epoll,
-    connections: &mut Vec<Option<Connection<S>>>,
-) -> io::Result<()> {
-    while let Some(socket) = accept_waiting(listener)? {
-        let (key, next) = (socket.as_raw_fd() as usize, Next::Readable);
-        epoll.add(&socket, EpollEvent::new(next.flags(), key as u64))?;
-        if connections.len() <= key {
-            connections.resize_with(key + 1, || None);
-        }
-        let stream = Stream { socket, unsent: Vec::new() };
-        connections[key] = Some(Connection { stream, state: S::default(), next });
-    }
-    Ok(())
-}
-
-/// Serves a connection of which there is news, and asks for the news that it needs next.
-fn turn<S: Service>(
-    connection: &mut Connection<S::State>,
-    service: &mut S,
-    epoll: &Epoll,
-    key: u64,
-) -> io::Result<()> {
-    let Connection { stream, state, next } = connection;
-    let now = match stream.flush()? {
-        Next::Writable => Next::Writable,
-        Next::Readable => service.serve(stream, state)?,
-    };
-    if now != *next {
-        epoll.modify(&stream.socket, &mut EpollEvent::new(now.flags(), key))?;
-        *next = now;
-    }
-    Ok(())
 }
