@@ -19,9 +19,9 @@
 //!
 //! # Others
 //! FIFOs, terminals, most other devices: what was read is nowhere else. Here the two directions know nothing
-//! of each other. A read waits for no write, and a write leaves the read as it is, in flight or unread. The
-//! position only counts what has passed. A seek fails where the kernel has none, and else drops the read as
-//! above: who moves says where the next bytes are.
+//! of each other. A read waits for no write, which goes on by itself. A write leaves the read as it is, in
+//! flight or unread. The position only counts what has passed. A seek fails where the kernel has none, and
+//! else drops the read as above: who moves says where the next bytes are.
 //!
 //! # Flushes and errors
 //! A flush waits for the write in flight and leaves reads alone. A write that fails is told once, by the next
@@ -62,8 +62,7 @@ fn beyond() -> io::Error {
 ///
 /// Reads, writes and seeks go on at the position. Writes are taken when they are copied and go to the file in
 /// order; flush waits for them and tells what went wrong. Dropped before, the last one still goes to the
-/// file, unless the kernel takes only a part of it. One task may read while another one writes, as the halves
-/// of `tokio::io::split` do.
+/// file. One task may read while another one writes, as the halves of `tokio::io::split` do.
 ///
 /// A file opened for appending is written at its end, wherever the position is. What has no position, such as
 /// a FIFO or a terminal, is read and written as it comes: a read that was given up loses no bytes, whatever

@@ -6,6 +6,8 @@
 
 use crate::buf::IoBuf;
 use crate::ring::Ring;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use crate::ring::lease::Leasable;
 use crate::ring::lease::Use;
 use crate::ring::op::Operation;
 use crate::ring::opened::descriptor;
@@ -37,6 +39,36 @@ impl<B: IoBuf> Operation for Write<B> {
 
     fn finish(self, cqe: Cqe) -> Self::Output {
         self.from.finish(cqe)
+    }
+}
+
+/// `pwrite(2)`, and the next one behind it where the kernel takes a part. An error ends it, also one that
+/// another try might mend: a file in non-blocking mode would be tried without end.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) struct WriteOn<B> {
+    pub(super) fd: Arc<Leasable<OwnedFd>>,
+    pub(super) from: Outward<B>,
+    pub(super) offset: u64,
+}
+
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+impl<B: IoBuf> Operation for WriteOn<B> {
+    const OPCODE: u8 = opcode::WRITE;
+    type Output = (io::Result<usize>, B);
+
+    fn describe(&mut self, _ring: &Ring) -> Sqe {
+        self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).file_offset(self.offset)
+    }
+
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        let left = self.from.left();
+        let goes_on = cqe.res > 0 && self.from.goes_on(cqe);
+        self.offset = self.offset.saturating_add((left - self.from.left()) as u64);
+        goes_on
+    }
+
+    fn finish(self, cqe: Cqe) -> Self::Output {
+        self.from.sum(cqe)
     }
 }
 

@@ -7,6 +7,8 @@
 
 use super::cached::Cached;
 use super::ops::Write;
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+use super::ops::WriteOn;
 use crate::base::coop;
 use crate::buf::{self, IoBuf, IoBufMut};
 use crate::io::{Read, Stop, explain, stoppable, stopped};
@@ -63,9 +65,9 @@ impl<B, P: Operation> State<B, P> {
 /// A read that borrows nothing; to be had with [`owned_read`].
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) type OwnedRead<B> = Op<Read<B>>;
-/// A write that borrows nothing; to be had with [`owned_write`].
+/// A write that borrows nothing, and that does not end with a part; to be had with [`owned_write`].
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
-pub(crate) type OwnedWrite<B> = Op<Write<B>>;
+pub(crate) type OwnedWrite<B> = Op<WriteOn<B>>;
 
 /// A read that borrows nothing.
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
@@ -73,10 +75,11 @@ pub(super) fn owned_read<B: IoBufMut>(file: &Arc<Leasable<OwnedFd>>, buf: B, off
     Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset })
 }
 
-/// A write that borrows nothing, and that goes on when its future is dropped.
+/// A write that borrows nothing, and that goes on when its future is dropped. It ends short only before an
+/// error, which the next one finds.
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(super) fn owned_write<B: IoBuf>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedWrite<B> {
-    Op::new(Write { fd: Use::counted(file), from: Outward::new(buf), offset }).detach()
+    Op::new(WriteOn { fd: Arc::clone(file), from: Outward::new(buf), offset }).detach()
 }
 
 /// The future of [`File::read_at`](super::File::read_at). Dropping it cancels the read.

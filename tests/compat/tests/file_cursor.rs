@@ -382,6 +382,40 @@ fn a_read_of_a_fifo_waits_for_no_write_and_a_write_lets_it_wait_on() {
 }
 
 #[test]
+fn what_the_kernel_did_not_take_of_a_write_goes_on_by_itself() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    on_cores(1, |_| async {
+        let scratch = Scratch::new("rest");
+        let (mut cursor, mut other) = scratch.fifo().await;
+        // SAFETY: plain integers.
+        let size = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } as usize;
+        let mut all = pattern(0, 3 * size);
+        cursor.write_all(&all).await.unwrap();
+        all.fill(0);
+        cursor.read_exact(&mut all).await.unwrap();
+        assert_pattern(0, &all);
+        cursor.flush().await.unwrap();
+
+        // Also without its cursor.
+        cursor.write_all(&all).await.unwrap();
+        drop(cursor);
+        let mut at = 0;
+        while at < all.len() {
+            match other.read(&mut all[..size]) {
+                Ok(n) => {
+                    assert_pattern(at, &all[..n]);
+                    at += n;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                    ringwork::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
 fn a_position_that_no_file_has_is_refused() {
     use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
     on_cores(1, |_| async {
