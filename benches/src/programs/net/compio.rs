@@ -3,7 +3,6 @@
 use std::io;
 
 use compio::BufResult;
-use compio::buf::{IntoInner, IoBuf};
 use compio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::spawn;
@@ -71,10 +70,7 @@ async fn pass(mut from: TcpStream, mut to: TcpStream, buffer: usize) -> io::Resu
 }
 
 async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
-    let mut pattern = pattern();
     loop {
-        let BufResult(written, again) = stream.write_all(pattern.slice(..)).await;
-        written?;
-        pattern = again.into_inner();
+        stream.write_all(pattern()).await.0?;
     }
 }

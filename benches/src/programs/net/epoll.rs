@@ -23,7 +23,7 @@ impl PerCore for EpollLoop {
             Job::Proxy { upstream, buffer } => {
                 ready::run(&listener, &mut Proxy::<Copying>::new(upstream, vec![0; buffer]))
             }
-            Job::Source => ready::run(&listener, &mut Source { pattern: pattern() }),
+            Job::Source => ready::run(&listener, &mut Source),
         }
     }
 }
@@ -54,9 +54,7 @@ fn send(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
 /// Sends in one turn of a client, whose socket may never be full: then it is the others' turn.
 const SENDS: usize = 16;
 
-struct Source {
-    pattern: Vec<u8>,
-}
+struct Source;
 
 /// A client of the source, and where in the pattern it is.
 struct Client {
@@ -74,9 +72,9 @@ impl Server for Source {
 
     fn turn(&mut self, client: &mut Client, _watch: Watch<'_>) -> io::Result<Turn> {
         for _ in 0..SENDS {
-            let rest = &self.pattern[client.at..];
+            let rest = &pattern()[client.at..];
             let sent = send(&mut client.socket, rest)?;
-            client.at = (client.at + sent) % self.pattern.len();
+            client.at = (client.at + sent) % pattern().len();
             // What is not taken whole has filled the socket.
             if sent < rest.len() {
                 return Ok(Turn::Waits);

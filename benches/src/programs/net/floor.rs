@@ -38,8 +38,7 @@ struct Client {
 
 fn pour(listener: &TcpListener) -> io::Result<()> {
     let mut lanes = Lanes::new(256, 1024)?;
-    // Never freed, for sends may be under way whatever happens here.
-    let pattern: &'static [u8] = pattern().leak();
+    let pattern = pattern();
     let mut clients: Slab<Client> = Slab::new();
     let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
     let accept = accept.user_data(Tag { kind: ACCEPT, index: 0 }.pack());

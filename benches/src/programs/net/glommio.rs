@@ -69,8 +69,7 @@ async fn pass(
 }
 
 async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
-    let pattern = pattern();
     loop {
-        stream.write_all(&pattern).await?;
+        stream.write_all(pattern()).await?;
     }
 }

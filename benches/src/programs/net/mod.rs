@@ -22,9 +22,9 @@ pub(crate) mod tokio_multi;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -81,9 +81,10 @@ fn proxy_job(plan: &Plan) -> io::Result<Job> {
     Ok(Job::Proxy { upstream: plan.need("upstream")?, buffer: plan.buffer()? })
 }
 
-/// What a source sends; every connection of a thread sends from the same memory if its runtime can.
-fn pattern() -> Vec<u8> {
-    bulk::pattern()
+/// What a source sends, from the same memory over every connection.
+fn pattern() -> &'static [u8] {
+    static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(bulk::pattern);
+    &PATTERN
 }
 
 /// Starts the threads of a server, each of which is to `serve` from a seat of its own, and ends with the

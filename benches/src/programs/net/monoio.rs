@@ -72,10 +72,7 @@ async fn pass(from: &mut impl AsyncReadRent, to: &mut impl AsyncWriteRent, buffe
 }
 
 async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
-    let mut pattern = pattern();
     loop {
-        let (written, again) = stream.write_all(pattern).await;
-        written?;
-        pattern = again;
+        stream.write_all(pattern()).await.0?;
     }
 }

@@ -85,10 +85,7 @@ async fn pass(from: OwnedRecvHalf, to: OwnedSendHalf) -> io::Result<()> {
 }
 
 async fn send_pattern(stream: TcpStream) -> io::Result<()> {
-    let mut pattern = pattern();
     loop {
-        let (sent, again) = stream.send_all(pattern).await;
-        sent?;
-        pattern = again;
+        stream.send_all(pattern()).await.0?;
     }
 }

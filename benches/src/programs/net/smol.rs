@@ -63,8 +63,7 @@ async fn pass(mut from: &Async<TcpStream>, mut to: &Async<TcpStream>, buffer: us
 }
 
 async fn send_pattern(mut stream: Async<TcpStream>) -> io::Result<()> {
-    let pattern = pattern();
     loop {
-        stream.write_all(&pattern).await?;
+        stream.write_all(pattern()).await?;
     }
 }

@@ -67,8 +67,7 @@ pub(crate) async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()>
 }
 
 async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
-    let pattern = pattern();
     loop {
-        stream.write_all(&pattern).await?;
+        stream.write_all(pattern()).await?;
     }
 }
