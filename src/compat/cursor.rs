@@ -35,7 +35,7 @@
 //! finds the write completed, because one of them may be gone and not look.
 #![forbid(unsafe_code)]
 
-use crate::base::coop;
+use crate::base::coop::{self, RestoreOnPending};
 use crate::base::guard::contained;
 use crate::buf::{IoBuf, IoBufMut, Slice, spare};
 use crate::fs::{File, OwnedRead, OwnedWrite};
@@ -66,7 +66,8 @@ fn beyond() -> io::Error {
 ///
 /// A file opened for appending is written at its end, wherever the position is. What has no position, such as
 /// a FIFO or a terminal, is read and written as it comes: a read that was given up loses no bytes, whatever
-/// is written then, and a seek is an error.
+/// is written then, and a seek is an error. All other character devices count as such, too, but that one may
+/// seek in those that can; it drops what a read has brought that was given up.
 pub struct FileCursor {
     file: File,
     at: u64,
@@ -273,14 +274,18 @@ impl FileCursor {
 
     /// Waits for the write in flight, if there is one. What has failed is kept in `failed`.
     fn poll_written(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<()> {
+        if self.write.is_none() {
+            return Poll::Ready(());
+        }
+        // Once for all: the rest of a write that ended short is submitted at once.
+        let mut unit = Some(ready!(coop::poll_proceed(cx)));
         while let Some(Write { op, offset }) = &mut self.write {
             let offset = *offset;
-            let unit = ready!(coop::poll_proceed(cx));
             // First, so that a completion that this poll does not see finds it.
             self.waiting.put(side, cx.waker());
             let both = Waker::from(Arc::clone(&self.waiting));
             let (result, bytes) = ready!(Pin::new(op).poll(&mut Context::from_waker(&both)));
-            unit.made_progress();
+            unit.take().into_iter().for_each(RestoreOnPending::made_progress);
             self.write = None;
             self.waiting.remove(side);
             both.wake();

@@ -54,8 +54,9 @@ impl Runtime {
     /// left behind with its local tasks and its ring, and its other tasks are dropped by the thread that
     /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. A core
     /// whose thread is stuck at its very end, in the destructor of a [`core_local!`](crate::core_local) or
-    /// thread-local value, is left behind too. The report names the tasks that were alive when the end began.
-    /// It may come some tenths of a second after `patience`, for cores that are about to end.
+    /// thread-local value, is left behind too, and so is a thread of the blocking pool that is in one or in a
+    /// job. The report names the tasks that were alive when the end began. It may come some tenths of a
+    /// second after `patience`, for threads that are about to end.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.

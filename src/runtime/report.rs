@@ -42,8 +42,8 @@ pub struct AliveTask {
 }
 
 impl ShutdownReport {
-    /// Whether nothing was left behind: every core and blocking job ended, and every op. Tasks may have been
-    /// dropped for that.
+    /// Whether nothing was left behind: every core and every thread of the blocking pool ended, and every op.
+    /// Tasks may have been dropped for that.
     pub fn is_clean(&self) -> bool {
         self.stuck_cores.is_empty() && self.leaked_ops == 0 && self.busy_blocking_threads == 0
     }

@@ -64,9 +64,11 @@ struct Interval {
 }
 
 impl Workload {
-    /// The row of ours that `peer` is set beside: with a blocked worker, that with a blocked core.
+    /// The row of ours that `peer` is set beside: a program of others with a blocked worker, that with a
+    /// blocked core.
     fn beside(&self, peer: &Peer) -> Option<&Peer> {
-        let blocked = if peer.peer.ends_with(BLOCKED) { BLOCKED } else { "" };
+        let is_like_blocked = peer.peer.ends_with(BLOCKED) && !peer.peer.starts_with(OURS);
+        let blocked = if is_like_blocked { BLOCKED } else { "" };
         self.peers.iter().find(|ours| ours.peer.strip_prefix(OURS) == Some(blocked))
     }
 }
@@ -159,7 +161,7 @@ fn head(run: &Run) -> String {
          ```sh\ncargo run --release -p ringwork-bench -- {}\n```\n\n\
          {}; {}. {} of {:.2} s for each peer, each after at least {:.2} s of warm-up. Numbers are medians \
          of the rounds. *{OURS} / peer* is the median of the rounds' ratios of {OURS} to the peer of that \
-         row, with its {}: below 1, {OURS} needs less; of a program with a blocked worker it is \
+         row, with its {}: below 1, {OURS} needs less; of another program with a blocked worker it is \
          that of `{OURS}{BLOCKED}`.\n\n",
         run.command,
         run.machine,
@@ -396,14 +398,18 @@ mod tests {
         let peers = [
             peer(free, Some(2.5), json!({})),
             peer(stuck, Some(2.5), json!({})),
-            peer("ringwork", Some(2.5), json!({ free: interval(1.1), stuck: interval(0.2) })),
+            peer(
+                "ringwork",
+                Some(2.5),
+                json!({ free: interval(1.1), stuck: interval(0.2), "ringwork-stuck": interval(0.95) }),
+            ),
             peer("ringwork-stuck", Some(2.5), json!({ free: interval(9.0), stuck: interval(1.5) })),
         ];
         run.workloads[0].peers =
             peers.into_iter().map(|peer| serde_json::from_value(peer).expect("a peer")).collect();
         let rows = table(&run.workloads[..1]);
         let shown: Vec<&str> = rows[1..].iter().map(|row| row[3].as_str()).collect();
-        assert_eq!(shown, ["1.10 [1.10–1.10]", "1.50 [1.50–1.50]", "1", "1"]);
+        assert_eq!(shown, ["1.10 [1.10–1.10]", "1.50 [1.50–1.50]", "1", "0.95 [0.95–0.95]"]);
         let lost: Vec<_> = losses(&run)[1..].iter().map(|row| (row[1].clone(), row[3].clone())).collect();
         let expected = [(free, "1.10 [1.10–1.10]"), (stuck, "1.50 [1.50–1.50]")];
         assert_eq!(lost, expected.map(|(peer, ratio)| (peer.to_owned(), ratio.to_owned())));

@@ -19,14 +19,17 @@ pub(crate) mod splice;
 pub(crate) mod tokio;
 pub(crate) mod tokio_multi;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, accept4};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::questions::announce;
@@ -143,14 +146,12 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// A connection that waits at a listener that does not block, if one does; it does not block either.
 fn accept_waiting(listener: &TcpListener) -> io::Result<Option<TcpStream>> {
     loop {
-        match listener.accept() {
-            Ok((socket, _)) => {
-                socket.set_nonblocking(true)?;
-                return Ok(Some(socket));
-            }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
-            Err(e) => return Err(e),
+        match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK) {
+            // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+            Ok(fd) => return Ok(Some(unsafe { TcpStream::from_raw_fd(fd) })),
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::ECONNABORTED) => {}
+            Err(e) => return Err(e.into()),
         }
     }
 }
