@@ -11,7 +11,7 @@
 //!   number is handed on only after its link was read: from then on the next return may write that.
 //! - The home starves (S), before it may sleep without buffers: it sets STARVED, and takes what is there.
 //!
-//! All of these are read-modify-writes of the one word, so they have an order. What was returned before S is
+//! R, T and S are read-modify-writes of the one word, so they have an order. What was returned before S is
 //! there to be taken, what is returned after it finds STARVED and rings. The stack is push and take-all, so
 //! it has no ABA. R releases and T acquires: what the former holder did to the buffer comes before what the
 //! home does to it.
@@ -52,7 +52,8 @@ impl Returns {
         }
     }
 
-    /// Home core: whether there is any.
+    /// Home core: whether there is any. Behind [`starve`](Self::starve) it does not miss what came before:
+    /// what it reads is no older than what the same thread wrote.
     #[inline]
     pub(crate) fn has_any(&self) -> bool {
         self.top.load(Ordering::Relaxed) & NONE != NONE
