@@ -53,7 +53,7 @@ struct Idle {
 pub(super) enum Summons {
     /// All is well.
     None,
-    /// Start a thread with this number.
+    /// Start a thread with this number, which no other one has had.
     Start(usize),
     /// Wake this thread.
     Wake(Arc<Sleeper>),

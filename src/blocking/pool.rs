@@ -217,7 +217,7 @@ impl Pool {
         let (at_work, ending) = (books.present(), books.threads.take_left());
         drop(books);
         let others = ending.into_iter().filter(|thread| !thread.is_this_thread());
-        at_work + others.filter_map(|thread| (!thread.join_until(until)).then_some(())).count()
+        at_work + others.map(|thread| thread.join_until(until)).filter(|has_ended| !has_ended).count()
     }
 
     /// What the pool is doing now. In a child of fork nothing: its threads are the parent's.
@@ -332,9 +332,10 @@ impl Shared {
     }
 
     fn start(self: &Arc<Self>, number: usize) -> Result<(), NoThread> {
-        let (id, stack_bytes) = {
+        let stack_bytes = {
             let mut books = self.lock();
-            (books.threads.promise(), books.stack_bytes)
+            books.threads.promise(number);
+            books.stack_bytes
         };
         let shared = Arc::clone(self);
         // Short: the kernel keeps 15 bytes.
@@ -342,16 +343,16 @@ impl Shared {
         if let Some(bytes) = stack_bytes {
             builder = builder.stack_size(bytes);
         }
-        let error = match builder.spawn(move || shared.work(number, id)) {
+        let error = match builder.spawn(move || shared.work(number)) {
             Ok(thread) => {
-                self.lock().threads.started(id, thread);
+                self.lock().threads.started(number, thread);
                 self.gone.notify_all();
                 return Ok(());
             }
             Err(error) => error,
         };
         let mut books = self.lock();
-        books.threads.refused(id);
+        books.threads.refused(number);
         let summons = books.line.start_failed();
         let stranded = if books.line.threads() == 0 { books.line.drain() } else { Vec::new() };
         drop(books);

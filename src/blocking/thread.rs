@@ -16,9 +16,9 @@ use std::thread;
 use std::time::Instant;
 
 impl Shared {
-    /// A thread of the pool: `number` in the line, `id` of all that there were.
-    pub(super) fn work(self: &Arc<Self>, number: usize, id: u64) {
-        let _left = Left { pool: self, id };
+    /// A thread of the pool.
+    pub(super) fn work(self: &Arc<Self>, number: usize) {
+        let _left = Left { pool: self, number };
         WORKS_FOR.set(self.address());
         let mut has_served = false;
         contained(|| {
@@ -118,12 +118,12 @@ struct Bed {
 /// Says that a thread of the pool leaves, however it does.
 struct Left<'a> {
     pool: &'a Shared,
-    id: u64,
+    number: usize,
 }
 
 impl Drop for Left<'_> {
     fn drop(&mut self) {
-        self.pool.lock().threads.leaves(self.id);
+        self.pool.lock().threads.leaves(self.number);
         self.pool.gone.notify_all();
     }
 }

@@ -9,45 +9,40 @@
 use crate::sys::join::Joinable;
 use std::thread::JoinHandle;
 
-/// Threads that have not ended, as far as was looked.
+/// Threads that have not ended, as far as was looked, by the numbers that the line gave them.
 #[derive(Debug, Default)]
-pub(super) struct Threads {
-    all: Vec<Member>,
-    promised: u64,
-}
+pub(super) struct Threads(Vec<Member>);
 
 #[derive(Debug)]
 struct Member {
-    number: u64,
+    number: usize,
     has_left: bool,
     /// None before it is known to have started, which it may know earlier itself.
     thread: Option<Joinable>,
 }
 
 impl Threads {
-    /// A thread is about to be started. Gives its number.
-    pub(super) fn promise(&mut self) -> u64 {
-        self.promised += 1;
-        self.all.push(Member { number: self.promised, has_left: false, thread: None });
-        self.promised
+    /// Thread `number` is about to be started.
+    pub(super) fn promise(&mut self, number: usize) {
+        self.0.push(Member { number, has_left: false, thread: None });
     }
 
     /// Thread `number` has been started.
-    pub(super) fn started(&mut self, number: u64, thread: JoinHandle<()>) {
+    pub(super) fn started(&mut self, number: usize, thread: JoinHandle<()>) {
         if let Some(member) = self.find(number) {
             member.thread = Some(thread.into());
         }
     }
 
     /// Thread `number` was refused.
-    pub(super) fn refused(&mut self, number: u64) {
-        self.all.retain(|member| member.number != number);
+    pub(super) fn refused(&mut self, number: usize) {
+        self.0.retain(|member| member.number != number);
     }
 
     /// Thread `number` says that it leaves. Those that have ended since they said so are forgotten: there is
     /// little more than this one, unless their thread-local values take time.
-    pub(super) fn leaves(&mut self, number: u64) {
-        self.all.retain_mut(|member| !(member.has_left && member.has_ended()));
+    pub(super) fn leaves(&mut self, number: usize) {
+        self.0.retain_mut(|member| !(member.has_left && member.has_ended()));
         if let Some(member) = self.find(number) {
             member.has_left = true;
         }
@@ -56,17 +51,17 @@ impl Threads {
     /// How many there are whose end is not yet to be waited for: they have not left, or it is not known yet
     /// what to wait for.
     pub(super) fn present(&self) -> usize {
-        self.all.iter().filter(|member| !member.has_left || member.thread.is_none()).count()
+        self.0.iter().filter(|member| !member.has_left || member.thread.is_none()).count()
     }
 
     /// Those that have left, to be waited for.
     pub(super) fn take_left(&mut self) -> Vec<Joinable> {
-        let left = self.all.extract_if(.., |member| member.has_left && member.thread.is_some());
+        let left = self.0.extract_if(.., |member| member.has_left && member.thread.is_some());
         left.filter_map(|member| member.thread).collect()
     }
 
-    fn find(&mut self, number: u64) -> Option<&mut Member> {
-        self.all.iter_mut().find(|member| member.number == number)
+    fn find(&mut self, number: usize) -> Option<&mut Member> {
+        self.0.iter_mut().find(|member| member.number == number)
     }
 }
 

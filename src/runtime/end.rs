@@ -9,7 +9,8 @@
 //! thread drops its thread-local values, every `core_local!` among them: foreign code, which may wait for
 //! anything, even for what the caller does next. So both are waited for until the deadline, and a moment
 //! more: first for all cores' words, then for all threads, which end at the same time. A core that misses
-//! either is left behind and is reported as stuck.
+//! either is left behind and is reported as stuck. The threads of the blocking pool end in the same two
+//! steps, after the cores (`blocking::threads`).
 #![forbid(unsafe_code)]
 
 use super::builder::DROP_PATIENCE;

@@ -52,7 +52,8 @@ impl Joinable {
 
     /// Whether it is the calling thread, which cannot wait for itself.
     pub(crate) fn is_this_thread(&self) -> bool {
-        // SAFETY: it asks nothing of its caller; the two are numbers of living threads, or one is none.
+        // SAFETY: it asks nothing of its caller. A thread that has not been joined keeps its number, so no
+        // other one has it.
         self.thread.is_some_and(|thread| unsafe { libc::pthread_equal(thread, libc::pthread_self()) } != 0)
     }
 
