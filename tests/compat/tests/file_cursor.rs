@@ -3,6 +3,7 @@
 #[path = "../../support/mod.rs"]
 mod support;
 
+use futures_lite::future::poll_once;
 use ringwork::compat::FileCursor;
 use ringwork::fs::File;
 use ringwork::runtime::Handle;
@@ -14,11 +15,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use support::{assert_pattern, on_cores, pattern};
+use tokio::sync::Notify;
 
 /// A file of its own for each test, removed afterwards.
 struct Scratch(PathBuf);
@@ -51,26 +52,24 @@ impl Drop for Scratch {
     }
 }
 
-/// Counts its wakes.
+/// Somebody to be woken.
 #[derive(Default)]
-struct Count(AtomicUsize);
+struct Sleeper(Notify);
 
-impl Wake for Count {
+impl Wake for Sleeper {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.notify_one();
     }
 }
 
-impl Count {
+impl Sleeper {
     fn waker(self: &Arc<Self>) -> Waker {
         Waker::from(Arc::clone(self))
     }
 
-    /// Returns once somebody has been woken; the test's time limit bounds it.
+    /// Returns once it has been woken; the test's time limit bounds it.
     async fn woken(&self) {
-        while self.0.load(Ordering::SeqCst) == 0 {
-            ringwork::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.0.notified().await;
     }
 }
 
@@ -266,7 +265,7 @@ fn who_reads_and_who_flushes_are_both_woken_by_the_write_that_they_wait_for() {
     on_cores(1, |handle| async move {
         let scratch = Scratch::new("both");
         let (mut reads, mut writes) = tokio::io::split(scratch.open().await);
-        let [reader, writer]: [Arc<Count>; 2] = Default::default();
+        let [reader, writer]: [Arc<Sleeper>; 2] = Default::default();
         let (to_read, to_write) = (reader.waker(), writer.waker());
         let holds = hold(&handle);
         let (mut reading, mut writing) = (Context::from_waker(&to_read), Context::from_waker(&to_write));
@@ -289,7 +288,7 @@ fn who_reads_is_woken_when_a_write_takes_its_place() {
         std::fs::write(&scratch.0, b"before").unwrap();
         let file = File::options().read(true).write(true).open(&scratch.0).await.unwrap();
         let (mut reads, mut writes) = tokio::io::split(FileCursor::new(file, 0));
-        let reader = Arc::new(Count::default());
+        let reader = Arc::new(Sleeper::default());
         let to_read = reader.waker();
         let holds = hold(&handle);
         let mut reading = Context::from_waker(&to_read);
@@ -328,7 +327,7 @@ fn what_a_read_of_a_fifo_that_was_given_up_brings_is_there_behind_a_flush_and_a_
     on_cores(1, |_| async {
         let scratch = Scratch::new("once");
         let (mut cursor, mut other) = scratch.fifo().await;
-        let reader = Arc::new(Count::default());
+        let reader = Arc::new(Sleeper::default());
         let waker = reader.waker();
         let (mut reading, mut given_up) = (Context::from_waker(&waker), [0; 5]);
         assert!(Pin::new(&mut cursor).poll_read(&mut reading, &mut ReadBuf::new(&mut given_up)).is_pending());
@@ -352,7 +351,7 @@ fn a_read_of_a_fifo_waits_for_no_write_and_a_write_lets_it_wait_on() {
         let scratch = Scratch::new("independent");
         let (cursor, mut other) = scratch.fifo().await;
         let (mut reads, mut writes) = tokio::io::split(cursor);
-        let reader = Arc::new(Count::default());
+        let reader = Arc::new(Sleeper::default());
         let waker = reader.waker();
         let mut bytes = [0; 4];
         let mut buf = ReadBuf::new(&mut bytes);
@@ -361,7 +360,7 @@ fn a_read_of_a_fifo_waits_for_no_write_and_a_write_lets_it_wait_on() {
         assert!(Pin::new(&mut reads).poll_read(&mut reading, &mut buf).is_pending());
         let mut writing = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut writes).poll_write(&mut writing, b"x").is_ready());
-        assert_eq!(reader.0.load(Ordering::SeqCst), 0, "nothing has become of the read");
+        assert!(poll_once(reader.woken()).await.is_none(), "nothing has become of the read");
         drop(holds);
         reader.woken().await;
         assert!(Pin::new(&mut reads).poll_read(&mut reading, &mut buf).is_ready());
