@@ -44,7 +44,7 @@ async fn one_round(handle: Handle, round: u64, mut random: Random) {
     let (stream, mut peer) = half_std_pair();
     let stream = Arc::new(stream);
     // Longer than what is sent on the spot, without an op.
-    let own = tag("own", round).repeat(4_000);
+    let own = tag("own", round).repeat(20_000);
     let mut pending = start(&random.below(4), &stream, own.clone());
     let polled = futures_util::poll!(pending.as_mut());
     assert!(polled.is_pending(), "an op is not done before it is submitted");

@@ -23,11 +23,11 @@
 //! (`poll_write::lost`).
 //!
 //! # On the spot
-//! A short message, of one buffer or of a few, goes out by a system call of its own, with the turn and before
-//! there is an op, if its core has little to do ([`leaves_on_the_spot`]). The socket takes all of it: the
-//! send is over, as if its op had been. It takes a part, or nothing: an op moves the rest, and the sum
-//! includes that part. It has an error: that is the send's, because a socket tells an error once
-//! (kernel-notes/send-now.md).
+//! A message of up to [`ON_THE_SPOT`] bytes, of one buffer or of a few, goes out by a system call of its own,
+//! with the turn and before there is an op, if its core has little to do ([`leaves_on_the_spot`]). The socket
+//! takes all of it: the send is over, as if its op had been. It takes a part, or nothing: an op moves the
+//! rest, and the sum includes that part. It has an error: that is the send's, because a socket tells an error
+//! once (kernel-notes/send-now.md).
 #![forbid(unsafe_code)]
 
 use super::flow::{Picked, Start};
@@ -188,8 +188,8 @@ impl Handler for RecvPicked {
 const PART: usize = 128 * 1024;
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
-/// The most that is sent on the spot: some microseconds of copying.
-const ON_THE_SPOT: usize = 16 * 1024;
+/// The most that is sent on the spot: some ten microseconds of copying.
+const ON_THE_SPOT: usize = 64 * 1024;
 
 /// Whether a message of so many bytes is better sent on the spot ([`send_now`]): an op would cost a turn of
 /// its own (ring/lull.rs).

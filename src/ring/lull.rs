@@ -5,14 +5,17 @@
 //! that turn, and the call that submits them; where few do, each has a turn to itself, and a call on the spot
 //! spares it, the cell, and the way of the result back to its future.
 //!
-//! Owns how many such calls a turn may make: as many as completions are few, none if there were more.
+//! Owns how many such calls a turn may make: [`CALLS`] if completions are few, none if there were more. Tasks
+//! that stream have use for several; those that answer make as few as there are completions.
 //! Whether what is to be done can be done without waiting is not its business.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
 
-/// So many completions in a turn are few. What the number costs and brings is in `design`.
+/// So many completions in a turn are few. What this number and the next cost and bring is in `design`.
 pub(super) const FEW: usize = 2;
+/// The most calls of a turn: what such a turn has to say beyond that is worth a batch.
+const CALLS: usize = 8;
 
 /// Calls that the turn may still make.
 #[derive(Default)]
@@ -22,7 +25,7 @@ impl Lull {
     /// A turn begins, to which the kernel has brought so many completions.
     #[inline]
     pub(super) fn begin_turn(&self, completions: usize) {
-        self.0.set(if completions <= FEW { FEW } else { 0 });
+        self.0.set(if completions <= FEW { CALLS } else { 0 });
     }
 
     /// Whether a call is allowed.
@@ -47,7 +50,7 @@ mod tests {
         assert!(!lull.is_on());
         for few in 0..=FEW {
             lull.begin_turn(few);
-            for _ in 0..FEW {
+            for _ in 0..CALLS {
                 assert!(lull.is_on());
                 lull.take();
             }

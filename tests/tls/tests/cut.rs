@@ -101,7 +101,7 @@ fn a_message_that_is_refused_behind_the_close_cuts_nothing() {
                 let stream = Arc::clone(&stream);
                 async move {
                     // What the turn may send on the spot is sent.
-                    let others = [half_std_pair(), half_std_pair()];
+                    let others: [_; 16] = std::array::from_fn(|_| half_std_pair());
                     for (other, _) in &others {
                         other.send_off(".").await.unwrap();
                     }
