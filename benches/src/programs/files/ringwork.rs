@@ -7,7 +7,7 @@ use std::io;
 use std::rc::Rc;
 
 use ringwork::Serve;
-use ringwork::buf::SpareBuf;
+use ringwork::buf::{IoBufMut, SpareBuf};
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use ringwork::runtime::Builder;
@@ -62,11 +62,13 @@ async fn serve(stream: TcpStream, files: &Files) -> io::Result<()> {
         answer.reserve(SMALL as usize + 512);
         write_header(&mut answer, length);
         if length <= SMALL {
-            let (read, filled) = file.read_at(answer, 0).await;
+            let start = answer.len();
+            // A slice: a read that fills what it is given needs no second one to see where the file ends.
+            let (read, room) = file.read_at(answer.slice_mut(start..start + length as usize), 0).await;
             if read? as u64 != length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            answer = filled;
+            answer = room.into_inner();
         }
         if length > SMALL {
             stream.send_file_with_head(answer, &file, 0, length).await.0?;
