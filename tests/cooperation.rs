@@ -4,6 +4,7 @@ mod kit;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kit::{bounded, poll_once, runtime};
+use ringwork::fs::{Dir, File};
 use ringwork::net::TcpStream;
 use ringwork::task::coop::{consume_budget, cooperative, has_budget_remaining, unconstrained};
 use ringwork::task::yield_now;
@@ -72,6 +73,26 @@ fn ready_ops_of_ours_spend_budget() {
         }),
         10
     );
+}
+
+#[test]
+fn opens_of_a_cached_path_need_no_pause_but_those_of_the_budget() {
+    const OPENS: usize = 10 * BUDGET;
+    let by_name = polls_of(async {
+        for _ in 0..OPENS {
+            File::open("Cargo.toml").await.unwrap();
+        }
+    });
+    let beneath = polls_of(async {
+        let dir = Dir::open(".").await.unwrap();
+        for _ in 0..OPENS {
+            dir.open_file("Cargo.toml").await.unwrap();
+        }
+    });
+    for polls in [by_name, beneath] {
+        // The kernel may have had to look for the name, now and then.
+        assert!((OPENS / BUDGET..OPENS / 2).contains(&polls), "{polls}");
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::open::c_path;
+use super::open_cached::open_cached;
 use super::ops::Open;
 use super::{File, Metadata};
 use crate::ring::op::Op;
-use crate::sys::io::{clear_nonblock, open_at, open_how, stat_fd};
+use crate::sys::io::{clear_nonblock, open_how, stat_fd};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -40,9 +41,9 @@ impl Dir {
 
     /// Opens what `path` names beneath this directory, for reading; may be a directory.
     ///
-    /// If the kernel has the path cached it is opened on the spot (`RESOLVE_CACHED`, Linux 5.12), else by the
-    /// ring. A FIFO or device is opened without waiting for its other end; a file that another process has a
-    /// lease on is waited for (`F_SETLEASE`, `fcntl(2)`).
+    /// On a core, if the kernel has the path cached, it is opened on the spot (`RESOLVE_CACHED`, Linux 5.12),
+    /// else by the ring. A FIFO or device is opened without waiting for its other end; a file that another
+    /// process has a lease on is waited for (`F_SETLEASE`, `fcntl(2)`).
     ///
     /// That the kernel has the path cached says nothing of the open itself: a file system of a network or of
     /// FUSE may have to ask somebody, and the core waits.
@@ -53,10 +54,9 @@ impl Dir {
         let path = c_path(path.as_ref())?;
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
         let beneath = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
-        let cached = open_how(flags, 0, beneath | libc::RESOLVE_CACHED);
-        let fd = match open_at(self.fd.as_raw_fd(), &path, &cached) {
-            Err(error) if is_for_the_ring(&error) => self.walk(&path, flags, beneath).await?,
-            opened => opened?,
+        let fd = match open_cached(self.fd.as_raw_fd(), &path, open_how(flags, 0, beneath)).await {
+            Some(opened) => opened?,
+            None => self.walk(&path, flags, beneath).await?,
         };
         clear_nonblock(fd.as_raw_fd())?;
         Ok(File::from_fd(fd, false))
@@ -95,14 +95,6 @@ impl Dir {
     pub async fn metadata(&self) -> io::Result<Metadata> {
         stat_fd(self.fd.as_raw_fd()).map(Metadata::new)
     }
-}
-
-/// Whether an answer on the spot says nothing of the file: the path is not cached; a kernel before 5.12 does
-/// not know the flag; or a filter forbids the call, as those do that are older than it, and lets rings be
-/// used.
-fn is_for_the_ring(error: &io::Error) -> bool {
-    let errno = error.raw_os_error();
-    matches!(errno, Some(libc::EAGAIN | libc::EINVAL | libc::EPERM | libc::ENOSYS))
 }
 
 /// Opens the file that a walk has found, of which it is known that it is a regular one. By its descriptor:

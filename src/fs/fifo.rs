@@ -24,6 +24,7 @@
 
 use super::metadata;
 use super::open::c_path;
+use super::open_cached::open_cached;
 use super::ops::Open;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
@@ -60,7 +61,11 @@ pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result
 async fn at_once(path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
     let mut without_waiting = how;
     without_waiting.flags |= libc::O_NONBLOCK as u64;
-    match by_ring(path, without_waiting, false)?.await {
+    let opened = match open_cached(libc::AT_FDCWD, &c_path(path)?, without_waiting).await {
+        Some(opened) => opened,
+        None => by_ring(path, without_waiting, false)?.await,
+    };
+    match opened {
         // Not of a FIFO: a lease, or a device that is taken.
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => by_ring(path, how, false)?.await,
         opened => {

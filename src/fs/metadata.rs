@@ -10,11 +10,11 @@
 
 use super::FileType;
 use super::open::c_path;
+use super::open_cached::is_on_core;
 use super::ops::{Stat, start_of_walk};
 use crate::base::coop;
 use crate::blocking;
 use crate::ring::op::Op;
-use crate::ring::with_current;
 use crate::sys::io::{empty_stat, is_on_local_file_system, open_at, open_how, stat_fd};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -79,9 +79,9 @@ pub async fn set_permissions(path: impl AsRef<Path>, permissions: Permissions) -
 
 /// Metadata of what `path` names, from `dir` if it is relative; `flags` are `AT_*`.
 pub(super) async fn by_name(dir: Option<Arc<OwnedFd>>, path: CString, flags: i32) -> io::Result<Metadata> {
-    // On a thread that is no core, or whose ring takes nothing any more, it is as with every other op.
-    let on_core = with_current(|ring| ring.is_some_and(|ring| ring.refusal().is_none()));
-    if on_core && let Some(stat) = in_cache(start_of_walk(&dir), &path, flags) {
+    if is_on_core()
+        && let Some(stat) = in_cache(start_of_walk(&dir), &path, flags)
+    {
         coop::consume_budget().await;
         return Ok(Metadata::new(stat));
     }

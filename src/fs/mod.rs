@@ -23,6 +23,7 @@ mod file_type;
 mod metadata;
 mod names;
 mod open;
+mod open_cached;
 mod ops;
 mod paths;
 mod read_dir;
