@@ -219,9 +219,9 @@ fn http_and_tls_are_spoken_by_every_peer() {
     let document = short_comparison("hyper-hello,axum-json,hyper-http2,tls-echo", &["--measure", "300"]);
     let samples = samples(&document);
     let ours = usize::from(cfg!(feature = "ringwork"));
-    // Floor, epoll loop and tokio's two runtimes; of HTTP/2 and TLS only floor and current-thread runtime.
-    // TLS is spoken in three ways by ours.
-    assert_eq!(samples.len(), 4 + 4 + 2 + 2 + 6 * ours);
+    // Floor, epoll loop and tokio's two runtimes; of HTTP/2 and TLS only its current-thread runtime. TLS is
+    // spoken in three ways by ours.
+    assert_eq!(samples.len(), 4 + 4 + 3 + 3 + 6 * ours);
     for (name, sample) in samples {
         assert!(sample["ops"].as_u64() > Some(0), "{name}: {sample}");
     }

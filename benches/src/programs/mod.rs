@@ -4,6 +4,7 @@
 //! `send/`) the code is equal as well. A new peer is a file in the folder of its role and a row in
 //! [`PROGRAMS`].
 
+mod answers;
 mod cross;
 mod disk;
 mod even;
@@ -161,11 +162,13 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("tokio-multi", "axum", http::tokio_multi::axum),
     #[cfg(feature = "ringwork")]
     own("ringwork", "axum", http::ringwork::axum),
-    own("floor", "http2", http::floor_http2::run),
+    own("floor", "http2", http::raw_http2::ring),
+    own("epoll", "http2", http::raw_http2::epoll),
     own("tokio", "http2", http::tokio::http2),
     #[cfg(feature = "ringwork")]
     own("ringwork", "http2", http::ringwork::http2),
-    own("floor", "tls", tls::floor::run),
+    own("floor", "tls", tls::raw::ring),
+    own("epoll", "tls", tls::raw::epoll),
     own("tokio", "tls", tls::tokio::run),
     #[cfg(feature = "ringwork")]
     own("ringwork", "tls", tls::ringwork::own),
@@ -173,8 +176,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("ringwork-polled", "tls", tls::ringwork::polled),
     #[cfg(feature = "ringwork")]
     own("ringwork-tokio-rustls", "tls", tls::ringwork::tokio_rustls),
-    own("floor", "kv", kv::floor::run),
-    own("epoll", "kv", kv::epoll::run),
+    own("floor", "kv", kv::raw::ring),
+    own("epoll", "kv", kv::raw::epoll),
     own("tokio", "kv", kv::tokio::current_thread),
     own("tokio-multi", "kv", kv::tokio::multi_thread),
     own("monoio", "kv", kv::monoio::run),

@@ -14,7 +14,13 @@ use super::net::ready::{self, Server, Turn, Watch};
 /// What is served over each connection.
 pub(super) trait Service {
     /// What is kept of one.
-    type State: Default;
+    type State;
+
+    /// A client has come, over a socket that does not block.
+    ///
+    /// # Errors
+    /// It is not served.
+    fn begin(&mut self, socket: &mut TcpStream) -> io::Result<Self::State>;
 
     /// Does what can be done now, and says what has to happen before there is more. It is called when
     /// something has come, and when there is room again after a send found none.
@@ -123,10 +129,10 @@ struct Serving<S>(S);
 impl<S: Service> Server for Serving<S> {
     type Connection = Connection<S::State>;
 
-    fn begin(&mut self, socket: TcpStream, watch: Watch<'_>) -> io::Result<Self::Connection> {
-        let next = Next::Readable;
+    fn begin(&mut self, mut socket: TcpStream, watch: Watch<'_>) -> io::Result<Self::Connection> {
+        let (state, next) = (self.0.begin(&mut socket)?, Next::Readable);
         watch.add(&socket, 0, next.flags())?;
-        Ok(Connection { stream: Stream { socket, unsent: Vec::new() }, state: S::State::default(), next })
+        Ok(Connection { stream: Stream { socket, unsent: Vec::new() }, state, next })
     }
 
     /// Serves the connection, of which there is news, and asks for the news that it needs next.

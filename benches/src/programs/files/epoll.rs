@@ -4,6 +4,7 @@
 //! header and sent with it, long ones go by `sendfile(2)`.
 
 use std::io::{self, ErrorKind};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
@@ -106,6 +107,10 @@ fn either<'a>(opened: &'a Option<Served>, kept: &'a Option<Served>) -> &'a Serve
 
 impl Service for Server {
     type State = State;
+
+    fn begin(&mut self, _: &mut TcpStream) -> io::Result<State> {
+        Ok(State::default())
+    }
 
     fn serve(&mut self, stream: &mut Stream, state: &mut State) -> io::Result<Next> {
         if state.body.is_some() {

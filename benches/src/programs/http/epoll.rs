@@ -2,6 +2,7 @@
 //! is asked for. What an epoll runtime could reach at best.
 
 use std::io;
+use std::net::TcpStream;
 
 use super::{ends_request, ready_answer};
 use crate::plan::Plan;
@@ -24,6 +25,10 @@ struct Hello {
 
 impl Service for Hello {
     type State = ();
+
+    fn begin(&mut self, _: &mut TcpStream) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Reads once and answers a request.
     fn serve(&mut self, stream: &mut Stream, _: &mut ()) -> io::Result<Next> {

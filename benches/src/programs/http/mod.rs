@@ -5,7 +5,7 @@
 
 pub(crate) mod epoll;
 pub(crate) mod floor;
-pub(crate) mod floor_http2;
+pub(crate) mod raw_http2;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 pub(crate) mod tokio;

@@ -2,9 +2,8 @@
 //! are the same code for all peers of ours; a peer's file says how its runtime brings bytes to them. Below is
 //! the connection of a program written for tokio, which is served by three runtimes.
 
-pub(crate) mod epoll;
-pub(crate) mod floor;
 pub(crate) mod monoio;
+pub(crate) mod raw;
 mod resp;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;

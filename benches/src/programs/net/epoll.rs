@@ -35,6 +35,10 @@ struct Echo {
 impl Service for Echo {
     type State = ();
 
+    fn begin(&mut self, _: &mut TcpStream) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Reads once and sends it back.
     fn serve(&mut self, stream: &mut Stream, _: &mut ()) -> io::Result<Next> {
         match stream.receive(&mut self.buffer)? {

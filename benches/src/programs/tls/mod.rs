@@ -1,7 +1,7 @@
-//! TLS echoes of one core. All but the floor are rustls with the same configuration; a peer's file says how
-//! its runtime brings it to a stream, as the documentation of each recommends.
+//! TLS echoes of one core. All but the raw loops are rustls with the same configuration; a peer's file says
+//! how its runtime brings it to a stream, as the documentation of each recommends.
 
-pub(crate) mod floor;
+pub(crate) mod raw;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
 pub(crate) mod tokio;

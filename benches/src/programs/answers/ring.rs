@@ -1,6 +1,5 @@
-//! The floor of key-value servers: a raw ring, multishot receives into provided buffers, commands read where
-//! they came in. A connection has one send in the kernel; replies that come up meanwhile go together with the
-//! next one.
+//! A protocol on a raw ring: multishot receives into provided buffers, read where they came in. A connection
+//! has one send in the kernel; answers that come up meanwhile go together with the next one.
 
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,33 +8,27 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use io_uring::{cqueue, opcode, squeue, types};
 use slab::Slab;
 
-use super::BUFFER;
-use super::store::{Map, Unread};
-use crate::plan::Plan;
-use crate::programs::http::listener;
-use crate::programs::net::on_a_thread;
+use super::{BUFFER, Protocol};
 use crate::raw::{BufPool, Lanes, Tag};
 
 const ACCEPT: u8 = 0;
 const RECV: u8 = 1;
 const SEND: u8 = 2;
 
-/// Serves until killed.
-pub(crate) fn run(plan: &Plan) -> io::Result<()> {
-    let listener = listener(plan)?;
-    on_a_thread(move || {
-        let lanes = Lanes::new(1024, 8192)?;
-        let pool = BufPool::new(&lanes, 0, 1024, BUFFER as u32)?;
-        let mut floor = Floor { lanes, pool, listener, map: Map::default(), connections: Slab::new() };
-        let result = floor.serve();
-        std::mem::forget(floor);
-        result
-    })
+/// Serves what comes to `listener` until killed.
+pub(super) fn serve(listener: TcpListener, protocol: impl Protocol) -> io::Result<()> {
+    let lanes = Lanes::new(1024, 8192)?;
+    let pool = BufPool::new(&lanes, 0, 1024, BUFFER as u32)?;
+    let mut ring = Ring { lanes, pool, listener, protocol, connections: Slab::new() };
+    let result = ring.serve();
+    // The kernel may still hold ops that name what connections send.
+    std::mem::forget(ring);
+    result
 }
 
-struct Connection {
+struct Connection<S> {
     socket: TcpStream,
-    unread: Unread,
+    state: S,
     /// What the kernel sends, if `sending`, and what goes next.
     out: Vec<u8>,
     next: Vec<u8>,
@@ -45,15 +38,15 @@ struct Connection {
     gone: bool,
 }
 
-struct Floor {
+struct Ring<P: Protocol> {
     lanes: Lanes,
     pool: BufPool,
     listener: TcpListener,
-    map: Map,
-    connections: Slab<Connection>,
+    protocol: P,
+    connections: Slab<Connection<P::State>>,
 }
 
-impl Floor {
+impl<P: Protocol> Ring<P> {
     fn serve(&mut self) -> io::Result<()> {
         self.accept()?;
         loop {
@@ -79,15 +72,16 @@ impl Floor {
         if !cqueue::more(cqe.flags()) {
             self.accept()?;
         }
-        let socket = match cqe.result() {
+        let mut socket = match cqe.result() {
             // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
             fd if fd >= 0 => unsafe { TcpStream::from_raw_fd(fd) },
             error if error == -libc::ECONNABORTED => return Ok(()),
             error => return Err(io::Error::from_raw_os_error(-error)),
         };
-        let (unread, out, next) = (Unread::default(), Vec::new(), Vec::new());
+        let Ok(state) = self.protocol.begin(&mut socket) else { return Ok(()) };
+        let (out, next) = (Vec::new(), Vec::new());
         let (armed, sending, gone) = (false, false, false);
-        let connection = Connection { socket, unread, out, next, armed, sending, gone };
+        let connection = Connection { socket, state, out, next, armed, sending, gone };
         let index = self.connections.insert(connection);
         self.arm(index)
     }
@@ -104,9 +98,10 @@ impl Floor {
         if let Some(bid) = cqueue::buffer_select(cqe.flags()) {
             self.pool.taken();
             let piece = self.pool.bytes(bid, cqe.result().max(0) as usize);
-            if connection.unread.take(piece, &mut self.map, &mut connection.next).is_err() {
+            let Connection { socket, state, next, .. } = connection;
+            if self.protocol.take(state, piece, next).is_err() {
                 // The rest of a broken connection is not looked at: its end comes as a completion.
-                let _ = connection.socket.shutdown(Shutdown::Both);
+                let _ = socket.shutdown(Shutdown::Both);
             }
             self.pool.give_back(bid);
             self.send(index)?;
@@ -123,7 +118,7 @@ impl Floor {
         }
     }
 
-    /// Sends the replies that there are, unless a send is under way.
+    /// Sends the answers that there are, unless a send is under way.
     fn send(&mut self, index: usize) -> io::Result<()> {
         let connection = &mut self.connections[index];
         if connection.sending || connection.next.is_empty() {
