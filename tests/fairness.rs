@@ -4,10 +4,12 @@ mod kit;
 
 use futures_util::future::{Either, select};
 use kit::{Event, bounded, echo_server, poll_once, runtime, talk};
+use ringwork::fs::File;
 use ringwork::runtime::{Builder, Handle, Pin, Runtime, Steal};
 use ringwork::task::{coop, yield_now};
 use ringwork::time::{Duration, Instant, sleep};
 use std::future::{pending, poll_fn, ready};
+use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -120,7 +122,10 @@ fn files_and_blocking_jobs_come_back_amid_a_storm() {
     stormy(|runtime| {
         let work = runtime.spawn(async {
             for _ in 0..10 {
-                assert!(!ringwork::fs::read("Cargo.toml").await.unwrap().is_empty());
+                let file = File::open("Cargo.toml").await.unwrap();
+                // By an op.
+                file.cached_reads(false);
+                assert_ne!(file.read_at(Vec::with_capacity(64), 0).await.0.unwrap(), 0);
                 assert_eq!(ringwork::spawn_blocking(|| 1).await.unwrap(), 1);
             }
         });
@@ -405,5 +410,46 @@ fn a_select_of_ready_and_pending_lets_others_run() {
         });
         runtime.block_on(runtime.spawn(async move { over.store(true, Ordering::Relaxed) })).unwrap();
         runtime.block_on(selecting).unwrap();
+    });
+}
+
+#[test]
+fn completions_are_seen_while_a_core_lives_on_what_overflowed() {
+    const BURST: usize = 50_000;
+    /// The task that brings the completion about, far behind those that the queue holds.
+    const WRITES: usize = BURST / 2;
+    bounded(|| {
+        let runtime = runtime(1);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let stream = ringwork::net::TcpStream::from_std(stream).unwrap();
+        let task = runtime.spawn(async move {
+            let ran = Arc::new(AtomicUsize::new(0));
+            let counts = Arc::clone(&ran);
+            let mut reader = ringwork::spawn(async move {
+                stream.recv_pooled().await.unwrap();
+                counts.load(Ordering::Relaxed)
+            });
+            // It waits in the ring.
+            for _ in 0..100 {
+                assert!(poll_once(&mut reader).await.is_pending());
+                yield_now().await;
+            }
+            let mut peer = Some(peer);
+            for n in 0..BURST {
+                let (ran, peer) = (Arc::clone(&ran), peer.take_if(|_| n == WRITES));
+                drop(ringwork::spawn(async move {
+                    // What it writes has come before the next one runs.
+                    if let Some(mut peer) = peer {
+                        peer.write_all(b"x").unwrap();
+                    }
+                    ran.fetch_add(1, Ordering::Relaxed);
+                }));
+            }
+            reader.await.unwrap()
+        });
+        let ran = runtime.block_on(task).unwrap();
+        assert!(ran < WRITES + BURST / 10, "{ran} tasks ran before");
     });
 }

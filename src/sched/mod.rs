@@ -30,7 +30,8 @@
 //!    to run, or until a background task has had its poll.
 //! 3. Timers that are due fire.
 //! 4. If there is nothing to run, the core looks for work that is not its own. If there is none, it looks for
-//!    a moment whether it is called, if that pays, and parks.
+//!    a moment whether it is called, if that pays, and parks. What it takes from the injector does not stand
+//!    in for the enter that follows: the injector may be full for long.
 //! 5. One `io_uring_enter`, if there is something to hand over or to wait for. Completions are copied
 //!    aside, then acted on, and last the wakers are called.
 //!

@@ -319,6 +319,8 @@ impl Worker {
     fn find_work(&mut self, now: Instant) -> bool {
         self.polls_when_dry = self.polls;
         if Searcher::take_from_injector(&self.core) > 0 {
+            // The injector may be full for long, and each turn end here.
+            self.enter_if_wanted();
             return true;
         }
         let Some(appetite) = self.core.shared.config.appetite else { return false };
