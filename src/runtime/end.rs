@@ -11,10 +11,15 @@
 //! more: first for all cores' words, then for all threads, which end at the same time. A core that misses
 //! either is left behind and is reported as stuck. The threads of the blocking pool end in the same two
 //! steps, after the cores (`blocking::threads`).
+//!
+//! # What a stuck core leaves
+//! Its local tasks stay with it. The others may end on any thread, and do on a helper thread: their
+//! destructors are foreign code, and may wait for a lock that the stuck poll holds. It is waited for, too,
+//! and left to itself in the end.
 #![forbid(unsafe_code)]
 
 use super::builder::DROP_PATIENCE;
-use super::companion;
+use super::companion::{self, Companion};
 use super::core_thread::CoreThread;
 use super::handle::Runtime;
 use super::monitor::MonitorThread;
@@ -31,6 +36,9 @@ use std::time::{Duration, Instant};
 
 /// What the end may take after a drain: enough for the kernel to give back what is in flight.
 const AFTER_DRAIN: Duration = Duration::from_secs(1);
+
+/// How long the tasks that a stuck core leaves to others may take to be dropped, when the time is up.
+const AFTER_STUCK: Duration = Duration::from_secs(1);
 
 /// What runs a runtime.
 #[derive(Default)]
@@ -52,12 +60,13 @@ impl Runtime {
     /// Shuts the runtime down and waits for at most `patience`.
     ///
     /// Tasks are dropped on their cores, ops are cancelled and awaited. A core that is stuck in a poll is
-    /// left behind with its local tasks and its ring, and its other tasks are dropped by the thread that
-    /// waits; what the kernel has not finished is leaked, so that it never writes into freed memory. A core
+    /// left behind with its local tasks and its ring, and its other tasks are dropped by a helper thread;
+    /// what the kernel has not finished is leaked, so that it never writes into freed memory. A core
     /// whose thread is stuck at its very end, in the destructor of a [`core_local!`](crate::core_local) or
     /// thread-local value, is left behind too, and so is a thread of the blocking pool that is in one or in a
     /// job. The report names the tasks that were alive when the end began. It may come some tenths of a
-    /// second after `patience`, for threads that are about to end.
+    /// second after `patience`, for threads that are about to end, and a second after it if a core is stuck
+    /// and the destructors of its tasks take that long.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.
@@ -126,8 +135,7 @@ impl Runtime {
         let companion = self.handle().companion().cloned();
         self.handle().begin_end(deadline);
         let wait = move || {
-            let cores = || wait_for(threads.cores, &shared, deadline);
-            let mut report = companion::around(companion.as_ref(), cores);
+            let mut report = wait_for(threads.cores, &shared, companion.as_ref(), deadline);
             report.busy_blocking_threads = pool.shutdown(deadline);
             if let Some(companion) = companion {
                 companion.end(deadline);
@@ -167,7 +175,12 @@ fn deadline_in(patience: Duration) -> Instant {
     now.checked_add(patience).unwrap_or_else(|| now + time::FAR_FUTURE)
 }
 
-fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> ShutdownReport {
+fn wait_for(
+    cores: Vec<CoreThread>,
+    shared: &Arc<Shared>,
+    companion: Option<&Arc<dyn Companion>>,
+    deadline: Instant,
+) -> ShutdownReport {
     let mut report = ShutdownReport::default();
     let mut ending = Vec::new();
     // All have as long as the deadline says, and one moment to say that they ended.
@@ -181,16 +194,16 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
             }
             Err(RecvTimeoutError::Timeout) => {
                 report.stuck_cores.push(index);
-                let owned = &shared.cores[index].owned;
-                note(&mut report, &Alive::of(owned));
+                note(&mut report, &Alive::of(&shared.cores[index].owned));
                 // The others have closed their inboxes, or are about to. This one's nobody reads.
                 shared.reach.leave();
-                // Its local tasks stay with it; what may end on any thread ends here.
-                owned.close_and_shutdown();
             }
             // It ended before it began, which `build` has reported.
             Err(RecvTimeoutError::Disconnected) => ending.push((index, core.thread)),
         }
+    }
+    if !report.stuck_cores.is_empty() {
+        drop_what_is_left(report.stuck_cores.clone(), shared, companion);
     }
     let until = deadline.max(Instant::now()) + LAST_WORD;
     let is_late = |thread| !Joinable::from(thread).join_until(until);
@@ -201,6 +214,22 @@ fn wait_for(cores: Vec<CoreThread>, shared: &Shared, deadline: Instant) -> Shutd
         note_culprit(&mut report, shared, core);
     }
     report
+}
+
+/// Drops the tasks of stuck cores that may end on any thread, and waits for that, but not for ever.
+fn drop_what_is_left(stuck: Vec<usize>, shared: &Arc<Shared>, companion: Option<&Arc<dyn Companion>>) {
+    let (shared, companion) = (Arc::clone(shared), companion.cloned());
+    let drops = move || {
+        companion::around(companion.as_ref(), || {
+            stuck.iter().for_each(|&core| shared.cores[core].owned.close_and_shutdown());
+        });
+    };
+    let helper = thread::Builder::new().name("ringwork-last".to_owned());
+    match helper.spawn(drops.clone()) {
+        Ok(helper) => drop(Joinable::from(helper).join_until(Instant::now() + AFTER_STUCK)),
+        // Without a thread it is this one that may be kept.
+        Err(_) => drops(),
+    }
 }
 
 /// Adds the tasks of one core.

@@ -10,7 +10,7 @@ use ringwork::time::{Duration, Instant, sleep};
 use std::cell::RefCell;
 use std::net;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 fn in_flight(runtime: &Runtime) -> u64 {
     runtime.handle().metrics().cores.iter().map(|core| core.in_flight).sum()
@@ -398,5 +398,45 @@ fn a_job_that_does_not_end_is_counted() {
         assert!(report.stuck_cores.is_empty(), "{report}");
         drop(release);
         assert!(futures_executor::block_on(job).unwrap());
+    });
+}
+
+/// What the core is stuck in has what they wait for.
+#[test]
+fn destructors_of_tasks_that_a_stuck_core_left_do_not_keep_the_end_from_coming() {
+    struct Returns(Arc<Mutex<()>>);
+
+    impl Drop for Returns {
+        fn drop(&mut self) {
+            drop(self.0.lock());
+        }
+    }
+
+    bounded(|| {
+        let runtime = runtime(1);
+        let (lock, begun) = (Arc::new(Mutex::new(())), Event::default());
+        let returns: Vec<_> = (0..2)
+            .map(|_| {
+                let returned = Returns(Arc::clone(&lock));
+                runtime.spawn(async move {
+                    std::future::pending::<()>().await;
+                    drop(returned);
+                })
+            })
+            .collect();
+        let ((open, gate), begin, holds) = (mpsc::channel::<()>(), begun.clone(), Arc::clone(&lock));
+        drop(runtime.handle().call(0, move || {
+            let _held = holds.lock();
+            begin.set();
+            gate.recv().is_err()
+        }));
+        begun.wait_blocking();
+        let report = runtime.shutdown_timeout(Duration::from_millis(50));
+        assert_eq!(report.stuck_cores, [0], "{report}");
+        // With the lock they end after all.
+        drop(open);
+        for returned in returns {
+            assert!(futures_executor::block_on(returned).unwrap_err().is_cancelled());
+        }
     });
 }
