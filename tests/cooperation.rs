@@ -5,7 +5,7 @@ mod kit;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kit::{bounded, poll_once, runtime};
 use ringwork::fs::{Dir, File};
-use ringwork::net::TcpStream;
+use ringwork::net::{TcpStream, UnixStream};
 use ringwork::task::coop::{consume_budget, cooperative, has_budget_remaining, unconstrained};
 use ringwork::task::yield_now;
 use ringwork::time::{Instant, sleep_until};
@@ -92,6 +92,31 @@ fn opens_of_a_cached_path_need_no_pause_but_those_of_the_budget() {
     for polls in [by_name, beneath] {
         // The kernel may have had to look for the name, now and then.
         assert!((OPENS / BUDGET..OPENS / 2).contains(&polls), "{polls}");
+    }
+}
+
+#[test]
+fn what_is_answered_on_the_spot_spends_budget() {
+    const ASKED: usize = 10 * BUDGET;
+    let of_a_file = polls_of(async {
+        let file = File::open("Cargo.toml").await.unwrap();
+        for _ in 0..ASKED {
+            file.metadata().await.unwrap();
+        }
+    });
+    let of_a_folder = polls_of(async {
+        let dir = Dir::open(".").await.unwrap();
+        for _ in 0..ASKED {
+            dir.metadata().await.unwrap();
+        }
+    });
+    let refused = polls_of(async {
+        for _ in 0..ASKED {
+            UnixStream::connect("/nowhere").await.unwrap_err();
+        }
+    });
+    for polls in [of_a_file, of_a_folder, refused] {
+        assert!((ASKED / BUDGET..ASKED / 2).contains(&polls), "{polls}");
     }
 }
 

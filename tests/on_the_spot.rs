@@ -1,5 +1,5 @@
-//! Short messages of a core that has little to do: they leave by a call of their own, and are otherwise
-//! messages like any other.
+//! Messages of up to 64 KiB of a core that has little to do: they leave by a call of their own, and are
+//! otherwise messages like any other.
 
 mod support;
 
@@ -10,6 +10,8 @@ use socket2::SockRef;
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as StdStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 use support::{LIMIT, assert_pattern, half_std_pair, on_cores, pattern};
 
@@ -230,5 +232,74 @@ fn a_buffer_that_panics_fails_its_send_and_no_other() {
         peer.read_to_end(&mut all).unwrap();
         let whole = all.strip_suffix(b"whole").expect("it is the last");
         assert!(whole.iter().all(|byte| *byte == b'.'), "{whole:?}");
+    });
+}
+
+#[test]
+fn a_message_of_64_kib_leaves_on_the_spot_and_a_longer_one_does_not() {
+    for (longer, calls) in [(0, 1), (1, 0)] {
+        on_cores(1, move |handle| async move {
+            let (stream, mut peer) = half_std_pair();
+            SockRef::from(&stream).set_send_buffer_size(1 << 20).unwrap();
+            let there = handle.clone();
+            on_core(&handle, move || async move {
+                settle(&there, &stream).await;
+                let sent = || there.metrics().cores[0].sends_on_the_spot;
+                let before = sent();
+                stream.send_off(vec![b'.'; (64 << 10) + longer]).await.unwrap();
+                assert_eq!(sent() - before, calls);
+                stream.all_sent().await.unwrap();
+            })
+            .await;
+            peer.read_to_end(&mut Vec::new()).unwrap();
+        });
+    }
+}
+
+#[test]
+fn eight_messages_of_a_turn_leave_on_the_spot() {
+    on_cores(1, |handle| async move {
+        let there = handle.clone();
+        on_core(&handle, move || async move {
+            let (stream, _peer) = half_std_pair();
+            let others: [_; 20] = std::array::from_fn(|_| half_std_pair());
+            ringwork::task::yield_now().await;
+            settle(&there, &stream).await;
+            let sent = || there.metrics().cores[0].sends_on_the_spot;
+            let before = sent();
+            for (other, _) in &others {
+                other.send_off(".").await.unwrap();
+            }
+            assert_eq!(sent() - before, 7, "and the one before");
+        })
+        .await;
+    });
+}
+
+/// A waker that cannot be cloned.
+fn uncloneable() -> Waker {
+    const TABLE: RawWakerVTable =
+        RawWakerVTable::new(|_| panic!("it cannot be cloned"), |_| (), |_| (), |_| ());
+    // SAFETY: the table's functions look at no data.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &TABLE)) }
+}
+
+#[test]
+fn nothing_follows_a_part_that_left_on_the_spot_before_its_waker_panicked() {
+    on_cores(1, |handle| async move {
+        let (stream, peer) = narrow_pair();
+        let there = handle.clone();
+        on_core(&handle, move || async move {
+            let (other, _peer) = half_std_pair();
+            settle(&there, &other).await;
+            let waker = uncloneable();
+            let mut send = Box::pin(stream.send_all(vec![1; 60_000]));
+            let polled = AssertUnwindSafe(|| send.as_mut().poll(&mut Context::from_waker(&waker)));
+            assert!(catch_unwind(polled).is_err());
+            drop(send);
+            assert_eq!(stream.send_all("next").await.0.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        })
+        .await;
+        drop(peer);
     });
 }

@@ -152,6 +152,16 @@ pub async fn consume_budget() {
     .await;
 }
 
+/// Bytes that are moved for a unit: some microseconds of the core.
+const MOVED: u64 = 16 * 1024;
+
+/// Spends what moving so many bytes costs; yields whenever nothing is left.
+pub(crate) async fn consume_for(bytes: u64) {
+    for _ in 0..bytes.div_ceil(MOVED) {
+        consume_budget().await;
+    }
+}
+
 /// Lets `future` run without a budget: it is never made to yield.
 ///
 /// A future that is always ready then holds its core for as long as it likes.

@@ -5,6 +5,7 @@ use super::open::c_path;
 use super::open_cached::open_cached;
 use super::ops::Open;
 use super::{File, Metadata};
+use crate::base::coop;
 use crate::ring::op::Op;
 use crate::sys::io::{clear_nonblock, open_how, stat_fd};
 use std::ffi::{CStr, CString};
@@ -93,7 +94,9 @@ impl Dir {
     /// # Errors
     /// The kernel's.
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        stat_fd(self.fd.as_raw_fd()).map(Metadata::new)
+        let metadata = Metadata::new(stat_fd(self.fd.as_raw_fd())?);
+        coop::consume_budget().await;
+        Ok(metadata)
     }
 }
 

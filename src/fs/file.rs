@@ -7,6 +7,7 @@ use super::ops::{Allocate, Sync};
 use super::transfer::{self, OwnedRead, OwnedWrite};
 use super::transfer::{ReadAt, WriteAt};
 use super::{Metadata, OpenOptions};
+use crate::base::coop;
 use crate::blocking;
 use crate::buf::{self, IoBuf, IoBufMut};
 use crate::io::{FileSource, sealed};
@@ -227,6 +228,7 @@ impl File {
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let metadata = Metadata::new(sys::io::stat_fd(self.fd.as_raw_fd())?);
         self.cached.see(&metadata);
+        coop::consume_budget().await;
         Ok(metadata)
     }
 

@@ -43,9 +43,9 @@ pub(super) async fn open_cached(
 }
 
 /// Whether an answer on the spot says nothing of the file: the path is not cached, or the file has a lease on
-/// it; a kernel before 5.12 does not know the flag; or a filter forbids the call, as those do that are older
-/// than it, and lets rings be used.
+/// it; a signal came while somebody was asked; a kernel before 5.12 does not know the flag; or a filter
+/// forbids the call, as those do that are older than it, and lets rings be used.
 fn is_for_the_ring(error: &io::Error) -> bool {
     let errno = error.raw_os_error();
-    matches!(errno, Some(libc::EAGAIN | libc::EINVAL | libc::EPERM | libc::ENOSYS))
+    matches!(errno, Some(libc::EAGAIN | libc::EINTR | libc::EINVAL | libc::EPERM | libc::ENOSYS))
 }

@@ -73,7 +73,7 @@ impl ListenOptions {
 
     /// Accepts no more than this many connections at a time; the rest wait in the kernel, and are reset if
     /// they still do when the listener closes, also at the end of a server. A connection counts until its
-    /// socket closes.
+    /// socket closes or leaves the runtime (`into_std`, `release`).
     pub const fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = Some(most);
         self

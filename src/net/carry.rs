@@ -30,8 +30,6 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Bytes of a round that cost a unit of the task's budget: some microseconds of the core.
-const UNIT: usize = 16 * 1024;
 /// Bytes after which it pauses also without a budget: outside of tasks, two streams that pass the same bytes
 /// to each other would else hold their thread for ever.
 const UNBROKEN: usize = 4 << 20;
@@ -78,9 +76,7 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
             return Ok(End::Pipes);
         }
         small = if len < BUFFER_SIZE as usize { small + 1 } else { 0 };
-        for _ in 0..len.div_ceil(UNIT) {
-            coop::consume_budget().await;
-        }
+        coop::consume_for(len as u64).await;
         unbroken += len;
         if unbroken >= UNBROKEN {
             unbroken = 0;

@@ -239,7 +239,8 @@ macro_rules! stream_calls {
             /// For proxies: one call for each direction. Messages are received into the runtime's buffers and
             /// these are sent off, most of them without a poll of this future: while it waits on the core
             /// that receives, it is polled for one message of 16 in a row. Bulk passes through a pipe,
-            /// without being copied (`splice(2)`). Nothing is received while `to` takes nothing. The end is
+            /// without being copied (`splice(2)`). While `to` takes nothing, no more is received than for
+            /// somebody who does not read (`recv_pooled`). The end is
             /// not passed on: that is [`shutdown_write`](Self::shutdown_write), if it is to be. What was
             /// forwarded is on its way then, and [`all_sent`](Self::all_sent) of `to` says when the kernel
             /// has it.

@@ -115,7 +115,7 @@ async fn pieces(
             break;
         }
         sent += n;
-        coop::consume_budget().await;
+        coop::consume_for(n).await;
     }
     Ok(sent)
 }
@@ -158,13 +158,15 @@ async fn through_the_ring(
 struct Piece<'a, 't, B: IoBuf> {
     turn: &'a mut SendTurn<'t>,
     op: Op<SendPiece<B>>,
+    /// It follows a part that has left, and is not over.
+    follows: bool,
 }
 
 impl<'a, 't, B: IoBuf> Piece<'a, 't, B> {
     /// `begun` says that a part of the whole has left.
     fn new(turn: &'a mut SendTurn<'t>, buf: B, begun: bool) -> Self {
         let op = Op::new(SendPiece { shared: Arc::clone(turn.shared()), from: Outward::new(buf), begun });
-        Self { turn, op }
+        Self { turn, op, follows: begun }
     }
 }
 
@@ -172,7 +174,9 @@ impl<B: IoBuf> Future for Piece<'_, '_, B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(Pin::new(&mut self.op).poll(cx)))
+        let result = ready!(Pin::new(&mut self.op).poll(cx));
+        self.follows = false;
+        Poll::Ready(result)
     }
 }
 
@@ -181,6 +185,9 @@ impl<B: IoBuf> Drop for Piece<'_, '_, B> {
         // The op is dropped after this and cancels itself; its final completion passes the turn.
         if self.op.cell().is_some() {
             self.turn.leave_to_op();
+        } else if self.follows {
+            // It panicked before it had a cell, in a foreign waker.
+            self.turn.shared().note_cut();
         }
     }
 }

@@ -99,7 +99,13 @@ impl<B: IoBuf> Drop for LaneSend<'_, B> {
                 self.shared.note_orphan(op.cell().expect("just seen").clone());
                 drop(op);
             }
-            _ => self.shared.leave_send(std::mem::take(&mut self.place)),
+            sending => {
+                // It panicked before it had a cell, in a foreign waker: a part may have left on the spot.
+                if matches!(sending, Some(Sending::Op(_))) {
+                    self.shared.note_cut();
+                }
+                self.shared.leave_send(std::mem::take(&mut self.place));
+            }
         }
     }
 }

@@ -19,6 +19,12 @@ impl Reader {
         if same { None } else { self.0.replace(waker.clone()) }
     }
 
+    /// Whether the one that is stored has the words of `waker`. The clone of a foreign one may have others,
+    /// and those of `waker` may be somebody else's later.
+    pub(super) fn is(&self, waker: &Waker) -> bool {
+        self.0.as_ref().is_some_and(|reader| reader.will_wake(waker))
+    }
+
     pub(super) fn take(&mut self) -> Option<Waker> {
         self.0.take()
     }

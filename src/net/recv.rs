@@ -98,7 +98,7 @@ pub(crate) enum Next {
 #[must_use]
 pub(crate) struct Step {
     pub(crate) next: Next,
-    /// The reader's waker is stored, and looks with it are in vain until somebody takes the lock.
+    /// The reader's waker is stored as it is, and looks with it are in vain until somebody takes the lock.
     pub(crate) is_told: bool,
     /// The waker that this one replaces, to be woken without the lock (`Reader::store`).
     pub(crate) replaced: Option<Waker>,
@@ -142,11 +142,12 @@ impl RecvSide {
         if !expects {
             return Step { next, is_told: false, replaced: None };
         }
-        let is_told = self.is_armed_here();
+        let is_armed = self.is_armed_here();
         if relays && let Some(relay) = &mut self.relay {
-            relay.waits(is_told);
+            relay.waits(is_armed);
         }
-        Step { next, is_told, replaced: self.reader.store(waker) }
+        let replaced = self.reader.store(waker);
+        Step { next, is_told: is_armed && self.reader.is(waker), replaced }
     }
 
     /// Whether a receive of the stream's own brings bytes, and not to another core.

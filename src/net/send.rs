@@ -107,7 +107,13 @@ impl<P: Operation, M> Drop for Sender<'_, P, M> {
                 self.shared.note_orphan(op.cell().expect("just seen").clone());
                 drop(op);
             }
-            _ => self.leave(),
+            op => {
+                // It panicked before it had a cell, in a foreign waker: a part may have left on the spot.
+                if op.is_some() {
+                    self.shared.note_cut();
+                }
+                self.leave();
+            }
         }
     }
 }

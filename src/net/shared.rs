@@ -215,13 +215,16 @@ impl Shared {
     /// because the direction is the parent's, too. ENOTCONN if there is no connection any more.
     pub(super) fn end_sending(&self) -> io::Result<()> {
         sys::fork::check()?;
-        let socket = SockRef::from(&self.fd);
-        // A direction that takes nothing more has been closed, or is gone with the connection.
-        let takes_more = || socket.peer_addr().is_ok() && sys::io::send_now(self.fd(), &[]).is_ok();
-        if self.is_torn() && takes_more() {
+        if self.is_torn() && self.takes_more() {
             return Err(follows_a_cut());
         }
-        socket.shutdown(Shutdown::Write)
+        SockRef::from(&self.fd).shutdown(Shutdown::Write)
+    }
+
+    /// Whether its end has still to be told: a direction that takes nothing more has been closed, or is gone
+    /// with the connection. Asked in this order, an error that the socket has to tell stays with it.
+    fn takes_more(&self) -> bool {
+        SockRef::from(&self.fd).peer_addr().is_ok() && sys::io::send_now(self.fd(), &[]).is_ok()
     }
 
     /// Closes the send direction, behind the send in flight if there is one.
@@ -234,8 +237,9 @@ impl Shared {
     pub(super) fn close_write_if_asked(&self) {
         // In a child of fork the direction is the parent's, too.
         if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() && !sys::fork::is_child() {
-            // The end must not say that a part of a message was all. A Unix socket cannot be reset.
-            if self.is_torn() && sys::io::reset(self.fd()).is_ok() {
+            // The end must not say that a part of a message was all. One that has been told says nothing new,
+            // and a reset would take what the peer has sent before it went. A Unix socket cannot be reset.
+            if self.is_torn() && self.takes_more() && sys::io::reset(self.fd()).is_ok() {
                 return;
             }
             // A connection that is gone already has no direction to close.

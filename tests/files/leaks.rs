@@ -6,6 +6,7 @@ use crate::kit::{bounded, poll_once, runtime, wait_for};
 use ringwork::buf::IoBuf;
 use ringwork::fs::{Dir, File, OpenOptions};
 use ringwork::runtime::Runtime;
+use ringwork::task::coop;
 use ringwork::time::{Duration, sleep};
 use std::io::Write;
 
@@ -21,6 +22,18 @@ pub(crate) fn leaves_no_descriptor(body: impl FnOnce(&Runtime, &Folder) + Send +
         wait_for("all descriptors to close", || descriptors() == before);
         assert!(runtime.shutdown_timeout(Duration::from_secs(20)).is_clean());
     });
+}
+
+/// Opens by an op, also what could be opened on the spot.
+fn by_op() -> OpenOptions {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK)
+}
+
+/// Leaves nothing of the task's budget, and does not pause.
+async fn spend_budget() {
+    while coop::has_budget_remaining() {
+        coop::consume_budget().await;
+    }
 }
 
 #[test]
@@ -54,14 +67,13 @@ fn an_open_that_is_done_and_dropped_before_it_is_polled_again_closes() {
     alone(|| {
         leaves_no_descriptor(|runtime, folder| {
             let path = folder.file("file", "x");
+            let options = by_op();
             let task = runtime.spawn(async move {
                 for _ in 0..100 {
-                    let mut opening = Box::pin(File::open(&path));
-                    if poll_once(&mut opening).await.is_pending() {
-                        // A later op of the same ring: the open is done by then, or soon.
-                        ringwork::fs::metadata(&path).await.unwrap();
-                        sleep(Duration::from_millis(1)).await;
-                    }
+                    let mut opening = Box::pin(options.open(&path));
+                    assert!(poll_once(&mut opening).await.is_pending());
+                    // A later op of the same ring: the open is done by then.
+                    options.open(&path).await.unwrap();
                     drop(opening);
                 }
             });
@@ -80,11 +92,17 @@ fn thousands_of_opens_dropped_at_any_moment_leave_nothing() {
                 .map(|core| {
                     let (path, root) = (path.clone(), root.clone());
                     runtime.handle().spawn_on(core, move || async move {
-                        let dir = Dir::open(root).await.unwrap();
+                        let (dir, options) = (Dir::open(root).await.unwrap(), by_op());
                         for round in 0..1_000 {
-                            let mut opening = Box::pin(File::open(&path));
+                            let mut opening = Box::pin(options.open(&path));
+                            let mut cached = Box::pin(File::open(&path));
                             let mut beneath = Box::pin(dir.open_file("file"));
                             let _ = poll_once(&mut opening).await;
+                            if round % 2 == 0 {
+                                // Then what is opened on the spot waits for more.
+                                spend_budget().await;
+                                assert!(poll_once(&mut cached).await.is_pending());
+                            }
                             let _ = poll_once(&mut beneath).await;
                             for _ in 0..round % 4 {
                                 ringwork::task::yield_now().await;

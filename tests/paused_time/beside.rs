@@ -213,7 +213,11 @@ fn files_can_be_read_while_the_clock_stands() {
     on_the_core(|| async {
         let folder = crate::kit::Folder::new();
         let file = folder.file("words", "out of paper");
-        assert_eq!(ringwork::fs::read(&file).await.unwrap(), b"out of paper");
+        let file = ringwork::fs::File::open(&file).await.unwrap();
+        // By an op.
+        file.cached_reads(false);
+        let (read, words) = file.read_at(Vec::with_capacity(64), 0).await;
+        assert_eq!((read.unwrap(), &words[..]), (12, &b"out of paper"[..]));
     });
 }
 

@@ -163,3 +163,40 @@ fn a_send_that_its_caller_stopped_before_anything_left_stands_in_nobodys_way() {
         assert!(before.iter().all(|byte| *byte == 1));
     });
 }
+
+#[test]
+fn what_the_peer_said_before_it_went_is_received_behind_a_message_that_was_cut() {
+    on_cores(1, |_| async {
+        let (stream, mut peer) = half_std_pair();
+        let (receives, sends) = stream.into_split();
+        sends.send_off(vec![1; LONG]).await.unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+        peer.write_all(b"too large").unwrap();
+        // It has not read all, so this resets the connection.
+        drop(peer);
+        sends.all_sent().await.unwrap_err();
+        drop(sends);
+        let (received, bytes) = receives.recv_exact(Vec::with_capacity(9)).await;
+        received.unwrap();
+        assert_eq!(bytes, b"too large");
+    });
+}
+
+#[test]
+fn an_end_that_was_told_is_not_taken_back_for_what_was_sent_behind_it() {
+    on_cores(1, |handle| async move {
+        let (stream, mut peer) = half_std_pair();
+        let received = handle.spawn_on(0, move || async move {
+            let (receives, sends) = stream.into_split();
+            sends.shutdown_write().await.unwrap();
+            sends.send_off("behind").await.unwrap();
+            drop(sends);
+            receives.recv_exact(Vec::with_capacity(6)).await
+        });
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        peer.write_all(b"answer").unwrap();
+        let (result, bytes) = received.await.unwrap();
+        result.unwrap();
+        assert_eq!(bytes, b"answer");
+    });
+}

@@ -2,6 +2,7 @@
 
 mod beside_files;
 mod cut;
+mod foreign_wakers;
 mod halves;
 mod handover;
 mod headed_files;

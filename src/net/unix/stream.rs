@@ -8,6 +8,7 @@
 
 use super::addr::{from_kernel, of_path, to_kernel};
 use super::{SocketAddr, UCred};
+use crate::base::coop;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::FileSource;
 use crate::net::connected::stream_calls;
@@ -65,6 +66,20 @@ pub(super) fn socket() -> io::Result<Socket> {
     Socket::new_raw(Domain::UNIX, Type::STREAM.cloexec(), None)
 }
 
+/// Connects as soon as the backlog has room; the socket does not block.
+async fn connect_once_there_is_room(socket: &Socket, address: &SockAddr) -> io::Result<()> {
+    let mut pause = SHORTEST_PAUSE;
+    while let Err(error) = socket.connect(address) {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => sleep(pause).await,
+            io::ErrorKind::Interrupted => {}
+            _ => return Err(error),
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
 impl UnixStream {
     /// Connects to the socket at a path; one that begins with a zero byte is an abstract name (`unix(7)`).
     ///
@@ -103,16 +118,11 @@ impl UnixStream {
 
     async fn connect_at(address: SockAddr) -> io::Result<Self> {
         let socket = socket()?;
-        let mut pause = SHORTEST_PAUSE;
         socket.set_nonblocking(true)?;
-        while let Err(error) = socket.connect(&address) {
-            match error.kind() {
-                io::ErrorKind::WouldBlock => sleep(pause).await,
-                io::ErrorKind::Interrupted => {}
-                _ => return Err(error),
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        let connected = connect_once_there_is_room(&socket, &address).await;
+        // Who tries until somebody listens gives way to who is to.
+        coop::consume_budget().await;
+        connected?;
         socket.set_nonblocking(false)?;
         Ok(Self::from_handle(Handle::new(socket.into(), None)))
     }
