@@ -186,18 +186,22 @@ fn five_hundred_streams_keep_their_order_while_their_tasks_move_hundreds_of_time
                 .map(|end| handle.spawn(converse(end, Arc::clone(&gather), random.fork())))
                 .collect();
             let steering = handle.spawn(steer(handle.clone(), Arc::clone(&gather)));
-            let mut all = 0;
+            let (mut all, mut all_taken) = (0, 0);
             for task in tasks {
-                let moves = task.await.expect("every byte comes once and in order");
+                let (moves, taken) = task.await.expect("every byte comes once and in order");
                 assert!(moves >= MOVES_LEAST, "a task has moved {moves} times only");
                 all += moves;
+                all_taken += taken;
             }
             let took = begun.elapsed().as_secs_f64();
             steering.abort();
             let stolen = stolen(&handle);
             let each = all / (2 * STREAMS as u64);
-            println!("each task moved {each} times in {took:.1} s; {stolen} were stolen");
-            assert!(stolen > 0, "core 1 stole while all went to core 0");
+            println!(
+                "each task moved {each} times in {took:.1} s; {all_taken} were taken, {stolen} of them stolen"
+            );
+            // Others did not fit its queue and were in the injector.
+            assert!(all_taken > 0, "core 1 took some while all went to core 0");
             start.return_on(&handle).await;
         });
     });
@@ -221,14 +225,15 @@ async fn steer(handle: Handle, gather: Arc<AtomicBool>) {
 }
 
 /// Streams both ways at the same time in one task: it moves with a send in flight and a receive armed.
-/// Returns how often it found itself on another core than before.
-async fn converse(stream: TcpStream, gather: Arc<AtomicBool>, mut random: Random) -> u64 {
-    let walk = Walk { gather, last: AtomicU64::new(0), moves: AtomicU64::new(0) };
+/// Returns how often it found itself on another core than before, and how often without having asked to.
+async fn converse(stream: TcpStream, gather: Arc<AtomicBool>, mut random: Random) -> (u64, u64) {
+    let zero = || AtomicU64::new(0);
+    let walk = Walk { gather, last: zero(), moves: zero(), asked: zero(), taken: zero() };
     let sending = stream_out(&stream, &walk, random.fork());
     let receiving = stream_in(&stream, &walk, random.fork());
     let (sent, received) = futures_util::future::join(sending, receiving).await;
     assert_eq!((sent, received), (MESSAGES * MESSAGE, MESSAGES * MESSAGE));
-    walk.moves.load(Ordering::Relaxed)
+    (walk.moves.load(Ordering::Relaxed), walk.taken.load(Ordering::Relaxed))
 }
 
 /// The way of one task between the cores.
@@ -238,6 +243,10 @@ struct Walk {
     /// The core on which the task was last seen, plus one.
     last: AtomicU64,
     moves: AtomicU64,
+    /// The core that was last asked for, plus one.
+    asked: AtomicU64,
+    /// How many of the moves went elsewhere: to a core that had nothing to do.
+    taken: AtomicU64,
 }
 
 impl Walk {
@@ -247,6 +256,7 @@ impl Walk {
             let here = self.look();
             let there = if self.gather.load(Ordering::Relaxed) { 0 } else { 1 - here };
             if there != here {
+                self.asked.store(there as u64 + 1, Ordering::Relaxed);
                 move_to(there).await;
             }
             self.look();
@@ -258,6 +268,8 @@ impl Walk {
         let before = self.last.swap(here as u64 + 1, Ordering::Relaxed);
         if before != 0 && before != here as u64 + 1 {
             self.moves.fetch_add(1, Ordering::Relaxed);
+            let as_asked = self.asked.load(Ordering::Relaxed) == here as u64 + 1;
+            self.taken.fetch_add(u64::from(!as_asked), Ordering::Relaxed);
         }
         here
     }
