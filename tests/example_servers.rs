@@ -172,7 +172,8 @@ fn a_server_that_cannot_say_where_it_listens_serves_all_the_same() {
         drop(upstream);
         let (code, said) = server.end();
         assert_eq!(code, Some(0), "{name}: {said}");
-        assert!(said.ends_with(&programs::stopping(name)), "{name}: {said}");
+        // Behind it the proxy may say that its upstream went while a client was there.
+        assert!(said.contains(&programs::stopping(name)), "{name}: {said}");
     }
 }
 
