@@ -75,7 +75,8 @@ impl Runtime {
     }
 
     /// Lets all tasks and blocking jobs come to their end, for at most `patience`, and then shuts the runtime
-    /// down, which takes at most about a second more. The report names the tasks that had not ended:
+    /// down, which takes at most about a second more, and another one if the destructors of what a stuck core
+    /// leaves take that long. The report names the tasks that had not ended:
     /// [`is_drained`](ShutdownReport::is_drained) if there were none.
     ///
     /// Nothing is told to stop: tasks that go on for ever (the accept loops of a [`Server`](crate::Server)

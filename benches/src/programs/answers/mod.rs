@@ -1,6 +1,7 @@
 //! Protocols whose servers only answer, each written once and served by both raw loops: the floor's
-//! (`ring.rs`) and the epoll loop (`epoll.rs`). One core, for all of them. Where answers are the same bytes
-//! for everybody, or files, a floor is faster by itself (`http/floor.rs`, `files/floor.rs`).
+//! (`ring.rs`) and the epoll loop (`epoll.rs`). One core, for all of them. The floors whose answers are
+//! the same bytes for everybody, or files, copy none and have loops of their own (`http/floor.rs`,
+//! `files/floor.rs`).
 
 mod epoll;
 mod ring;
