@@ -186,16 +186,17 @@ fn what_the_peer_said_before_it_went_is_received_behind_a_message_that_was_cut()
 fn an_end_that_was_told_is_not_taken_back_for_what_was_sent_behind_it() {
     on_cores(1, |handle| async move {
         let (stream, mut peer) = half_std_pair();
-        let received = handle.spawn_on(0, move || async move {
+        let receives = handle.spawn_on(0, move || async move {
             let (receives, sends) = stream.into_split();
             sends.shutdown_write().await.unwrap();
             sends.send_off("behind").await.unwrap();
             drop(sends);
-            receives.recv_exact(Vec::with_capacity(6)).await
+            receives
         });
+        let receives = receives.await.unwrap();
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         peer.write_all(b"answer").unwrap();
-        let (result, bytes) = received.await.unwrap();
+        let (result, bytes) = receives.recv_exact(Vec::with_capacity(6)).await;
         result.unwrap();
         assert_eq!(bytes, b"answer");
     });
