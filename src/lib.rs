@@ -98,5 +98,5 @@ pub struct Readme;
 
 pub use metrics::{CoreMetrics, LaneMetrics, Metrics};
 pub use ringwork_macros::{main, test};
-pub use runtime::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};
+pub use runtime::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_local_eager, spawn_on};
 pub use serve::{Balance, Serve, Server, serve_per_core};

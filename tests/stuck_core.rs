@@ -295,6 +295,38 @@ fn the_watchdog_names_core_thread_task_and_place() {
 }
 
 #[test]
+fn the_watchdog_names_a_task_that_is_stuck_in_the_poll_that_spawned_it_and_then_its_spawner() {
+    bounded(|| {
+        let reports = Reports::default();
+        let runtime = watched(&reports);
+        let over = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
+        let stops = over.clone();
+        let spin = |stop: &AtomicBool| {
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        };
+        let named = |name| ringwork::task::Builder::new().name(name);
+        let outer = named("the spawner").spawn_on_with(runtime.handle(), 0, move || async move {
+            let [inner, outer] = stops;
+            let task = named("spawned").spawn_local_eager(async move { spin(&inner) });
+            spin(&outer);
+            (task.id(), ringwork::task::id())
+        });
+        let first = reports.wait_for(1)[0].clone();
+        over[0].store(true, Ordering::SeqCst);
+        wait_for("a report of the spawner", || {
+            reports.0.lock().unwrap().last().is_some_and(|last| last.task != first.task)
+        });
+        let last = reports.0.lock().unwrap().last().unwrap().clone();
+        over[1].store(true, Ordering::SeqCst);
+        let (inner, outer) = runtime.block_on(outer).unwrap();
+        assert_eq!((first.task, first.name.as_deref()), (Some(inner), Some("spawned")));
+        assert_eq!((last.task, last.name.as_deref()), (Some(outer), Some("the spawner")));
+    });
+}
+
+#[test]
 fn the_watchdog_reports_one_poll_at_doubling_ages() {
     bounded(|| {
         let reports = Reports::default();

@@ -52,6 +52,29 @@ pub(crate) fn with_budget<R>(poll: impl FnOnce() -> R) -> R {
     poll()
 }
 
+/// Runs `poll`, of a task that begins within the poll of another, with what is left of that one's budget, and
+/// takes what it spends from it. Where there is no limit it has its own.
+#[inline]
+pub(crate) fn with_rest_of_budget<R>(poll: impl FnOnce() -> R) -> R {
+    if LEFT.get().is_some() {
+        return poll();
+    }
+    with_budget(poll)
+}
+
+/// Spends a unit if one is left; false if not.
+#[inline]
+pub(crate) fn spend() -> bool {
+    match LEFT.get() {
+        None => true,
+        Some(0) => false,
+        Some(left) => {
+            LEFT.set(Some(left - 1));
+            true
+        }
+    }
+}
+
 /// Runs `call` without a limit.
 #[inline]
 pub(crate) fn without_budget<R>(call: impl FnOnce() -> R) -> R {

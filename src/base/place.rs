@@ -20,6 +20,7 @@ impl AtomicPlace {
     }
 
     /// The place published last.
+    #[inline]
     pub(crate) fn get(&self) -> Option<&'static Location<'static>> {
         // SAFETY: null, or what `set` was given: a reference that is valid for ever and never written
         // through.

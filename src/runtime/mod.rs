@@ -32,4 +32,4 @@ pub use error::StartError;
 pub use handle::{Handle, Runtime};
 pub use panic_policy::PanicPolicy;
 pub use report::{AliveTask, ShutdownReport};
-pub use spawn::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_on};
+pub use spawn::{spawn, spawn_blocking, spawn_heavy, spawn_local, spawn_local_eager, spawn_on};

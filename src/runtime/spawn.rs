@@ -3,7 +3,7 @@
 
 use super::{Handle, current};
 use crate::base::parcel::{Deliver, Parcel};
-use crate::sched::{adopt_here, counted, spawn_local_here, with_current};
+use crate::sched::{adopt_here, counted, spawn_local_eager_here, spawn_local_here, with_current};
 use crate::task::{Attributes, JoinHandle, Unborn};
 use std::future::Future;
 use std::io;
@@ -59,6 +59,56 @@ where
     F::Output: 'static,
 {
     local_here(future, Location::caller())
+}
+
+/// As [`spawn_local`], and polls the new task once before it returns: a task that has nothing to wait for is
+/// over then, and awaiting its handle gives the result at once. What is left to do goes on from the core's
+/// queue, as with any task. For many small tasks that mostly find what they need (a value in a cache, room in
+/// a buffer), and for those whose first step is to send something off: neither pays for a way through the
+/// queue and a wake.
+///
+/// **The first poll runs inside the caller**, so do not call this while holding a lock or a borrow
+/// (`RefCell`) that the task takes too: it would wait for itself, or panic. That is why [`spawn_local`] does
+/// not do it. The task has its own id and its own values of [`task_local!`](crate::task_local); of other
+/// thread-locals it sees in its first poll what the caller has set, such as a span of `tracing` that the
+/// caller has entered.
+///
+/// Each such poll takes a unit of the calling task's [budget](crate::task::coop), and the new task's own
+/// units come from there as well. The task is queued, as by [`spawn_local`], where that budget is spent; where
+/// each of the last eight was spawned by the one before in its first poll; in the background; and outside of
+/// a task's poll (in the destructor of a buffer that the kernel gives back). So do not rely on the poll.
+///
+/// A panic in the first poll is the task's, and comes with its handle.
+///
+/// # Panics
+/// On a thread that is no core: use [`spawn_on`].
+///
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() {
+/// let steps = Rc::new(Cell::new(0));
+/// let task = ringwork::spawn_local_eager({
+///     let steps = Rc::clone(&steps);
+///     async move {
+///         steps.set(1);
+///         ringwork::task::yield_now().await;
+///         steps.set(2);
+///     }
+/// });
+/// assert_eq!(steps.get(), 1);
+/// task.await.unwrap();
+/// assert_eq!(steps.get(), 2);
+/// # }
+/// ```
+#[track_caller]
+pub fn spawn_local_eager<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    eager_here(future, Location::caller())
 }
 
 /// Makes a future on core `core` and runs it there; it never moves and need not be `Send`.
@@ -135,6 +185,20 @@ where
 {
     let Some(task) = spawn_local_here(future, attributes) else {
         panic!("spawn_local needs a core to stay on, and this thread is none: use spawn_on(core, || future)")
+    };
+    task
+}
+
+#[track_caller]
+pub(super) fn eager_here<F>(future: F, attributes: impl Into<Attributes>) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let Some(task) = spawn_local_eager_here(future, attributes) else {
+        panic!(
+            "spawn_local_eager needs a core to stay on, and this thread is none: use spawn_on(core, || future)"
+        )
     };
     task
 }

@@ -73,6 +73,29 @@ impl Builder {
         spawn::local_here(future, self.attributes(Location::caller()))
     }
 
+    /// As [`spawn_local_eager`](crate::spawn_local_eager): a local task that is polled once before this
+    /// returns, unless it is a background task.
+    ///
+    /// # Panics
+    /// On a thread that is no core: use [`spawn_on`](Self::spawn_on).
+    ///
+    /// ```
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() {
+    /// let task = ringwork::task::Builder::new().name("at once").spawn_local_eager(async { 6 * 7 });
+    /// assert!(task.is_finished());
+    /// assert_eq!(task.await.unwrap(), 42);
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn spawn_local_eager<F>(self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        spawn::eager_here(future, self.attributes(Location::caller()))
+    }
+
     /// As [`spawn_on`](crate::spawn_on): makes a future on core `core` and runs it there; it never moves and
     /// need not be `Send`.
     ///

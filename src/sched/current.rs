@@ -74,7 +74,7 @@ impl Drop for Entered {
 
 /// This thread's core, if it is one.
 #[inline]
-fn here() -> Option<Rc<Core>> {
+pub(super) fn here() -> Option<Rc<Core>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }
 
@@ -249,7 +249,7 @@ impl Core {
 
     /// What a task with this future is made from, born on core `born`.
     #[inline(always)]
-    fn seat_for<F: Future>(&self, born: usize) -> Seat<Scheduler> {
+    pub(super) fn seat_for<F: Future>(&self, born: usize) -> Seat<Scheduler> {
         let class = const { Class::of::<F, Scheduler>() };
         if let Some(mut shell) = class.and_then(|class| self.shells.borrow_mut().take(class)) {
             shell.scheduler().born_at(born);
@@ -311,15 +311,20 @@ impl Core {
 
     /// Lists and queues a new local task; if the runtime is closing, the task ends at once.
     #[inline]
-    fn take_in(&self, owned: TaskRef, notified: Notified) {
+    pub(super) fn take_in(&self, owned: TaskRef, notified: Notified) {
         notified.header().set_home(self.index);
-        let block = &self.shared.cores[self.index];
-        if self.shared.refuses_tasks() || !block.owned.insert(owned) {
+        if self.shared.refuses_tasks() || !self.lists(owned) {
             notified.refuse();
             return;
         }
-        block.counters.spawns.add(1);
+        self.counters().spawns.add(1);
         self.queue(notified);
+    }
+
+    /// Lists a new local task, which is at home here; false if no more are.
+    #[inline]
+    pub(super) fn lists(&self, owned: TaskRef) -> bool {
+        self.shared.cores[self.index].owned.insert(owned)
     }
 
     /// Whether a `Send` task waits in the core's own queues.

@@ -178,6 +178,7 @@ mod beat;
 mod current;
 mod downfall;
 mod drain;
+mod eager;
 pub(crate) mod idle;
 mod injector;
 pub(crate) mod monitor;
@@ -200,5 +201,6 @@ pub(crate) use current::{
     Core, adopt_here, counted, current_index, go_on_at, is_cores_thread, spawn_local_here, with_current,
 };
 pub(crate) use downfall::{Cause, Downfall};
+pub(crate) use eager::spawn_local_eager_here;
 pub(crate) use shared::{Config, CoreShared, Shared};
 pub(crate) use shutdown::{ALIVE_LISTED, Alive, Ended};

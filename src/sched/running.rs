@@ -38,6 +38,15 @@ pub(crate) struct Poll {
     pub(crate) name: Option<String>,
 }
 
+/// A poll within which another one is going on.
+#[must_use = "the outer poll is to be shown again"]
+pub(crate) struct Outer {
+    task: u64,
+    spawned_at: Option<&'static Location<'static>>,
+    name: Option<[u64; NAME_BYTES / 8]>,
+    name_len: usize,
+}
+
 impl Running {
     /// Core: a turn begins.
     #[inline]
@@ -86,6 +95,44 @@ impl Running {
         let shown = &bytes[..self.name_len.load(Ordering::Relaxed).min(NAME_BYTES)];
         // A name that was cut within a character shows a replacement there.
         (!shown.is_empty()).then(|| String::from_utf8_lossy(shown).into_owned())
+    }
+
+    /// Core: a poll of `task` begins within the one that is going on, which is [shown again](Self::resumes)
+    /// after it.
+    #[inline]
+    pub(crate) fn begins_within(&self, task: &Header) -> Outer {
+        let outer = Outer {
+            task: self.task.load(Ordering::Relaxed),
+            spawned_at: self.spawned_at.get(),
+            name: (self.name_len.load(Ordering::Relaxed) > 0).then(|| self.name_words()),
+            name_len: self.name_len.load(Ordering::Relaxed),
+        };
+        self.begins(task);
+        outer
+    }
+
+    /// Core: the inner poll has ended, and the outer goes on.
+    #[inline]
+    pub(crate) fn resumes(&self, outer: Outer) {
+        self.task.store(outer.task, Ordering::Relaxed);
+        if let Some(place) = outer.spawned_at {
+            self.spawned_at.set(place);
+        }
+        if let Some(name) = outer.name {
+            self.name.iter().zip(name).for_each(|(word, was)| word.store(was, Ordering::Relaxed));
+        }
+        self.name_len.store(outer.name_len, Ordering::Relaxed);
+    }
+
+    /// Whether a poll is going on.
+    #[inline]
+    pub(crate) fn is_polling(&self) -> bool {
+        self.task.load(Ordering::Relaxed) != 0
+    }
+
+    #[cold]
+    fn name_words(&self) -> [u64; NAME_BYTES / 8] {
+        std::array::from_fn(|at| self.name[at].load(Ordering::Relaxed))
     }
 
     /// Core: the poll has ended.

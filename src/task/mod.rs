@@ -93,6 +93,7 @@
 //! | a handle polled before the end | 0 | 2 | the waker cloned, and published |
 //! | the end | 0 | 4 | the list's lock 2, the state word 2 (1 if nobody waits) |
 //! | a handle polled after the end, and dropped | 0 | 0 | |
+//! | all of a task that is over in the poll that spawns it (`newborn.rs`) | 0 | | |
 //!
 //! `tests/read_modify_writes` looks at every instruction that a core executes during the life of a task, and
 //! fails if one of these numbers changes; `cargo test --release --test read_modify_writes -- --nocapture`
@@ -144,6 +145,7 @@ mod id;
 mod join;
 mod join_set;
 mod mark;
+mod newborn;
 mod notified;
 mod owned;
 mod panic;
@@ -171,11 +173,14 @@ pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub(crate) use mark::Mark;
+pub(crate) use newborn::{depth, new_local_eager};
 pub(crate) use notified::{Notified, Request, TaskRef};
 pub(crate) use owned::{Entry, OwnedTasks};
 pub(crate) use panic::OnPanic;
 pub use panic::TaskPanic;
 pub(crate) use shell::{Class, Seat, Shell, Shells};
+#[doc(hidden)]
+pub use task_local::LocalValue;
 pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 #[cfg(feature = "tracing")]
 pub(crate) use trace::begin_block_on;

@@ -10,7 +10,7 @@ use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
 use super::shell::{self, Seat};
 use super::state::{Birth, State};
-use super::{Attributes, Cause, Notified, Schedule, TaskPanic, waker};
+use super::{Attributes, Cause, Notified, Schedule, TaskPanic, TaskRef, waker};
 use crate::base::coop;
 use crate::base::guard::contained;
 use crate::base::sync::UnsafeCell;
@@ -77,11 +77,12 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         self.0.cast()
     }
 
-    /// Polls the future; true if there is a result now, which is then in the stage.
+    /// Polls the future; true if there is a result now, which is then in the stage. `WITHIN` says that this is
+    /// within the poll of another task, whose budget is the one to spend.
     ///
     /// # Safety
     /// RUNNING is the caller's, on a thread that the mark admits.
-    unsafe fn poll(&self) -> bool {
+    unsafe fn poll<const WITHIN: bool>(&self) -> bool {
         // SAFETY: the runner's reference outlives the poll.
         let waker = unsafe { waker::lend(self.address()) };
         // The output leaves by the side: as a result it would be copied on its way out, `Pending` included.
@@ -94,9 +95,9 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                 };
                 // SAFETY: the cell never moves and the future is dropped in place.
                 let future = unsafe { Pin::new_unchecked(future) };
-                if let Poll::Ready(output) =
-                    coop::with_budget(|| future.poll(&mut Context::from_waker(&waker)))
-                {
+                let poll = || future.poll(&mut Context::from_waker(&waker));
+                let polled = if WITHIN { coop::with_rest_of_budget(poll) } else { coop::with_budget(poll) };
+                if let Poll::Ready(output) = polled {
                     ready = Some(output);
                 }
             });
@@ -170,6 +171,26 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         contained(|| cell.scheduler.panicked(&TaskPanic::new(&cell.header, panic)));
     }
 
+    /// The poll has returned `Pending`: the task waits, goes on, or ends after all.
+    ///
+    /// # Safety
+    /// RUNNING is the caller's, on a thread that the mark admits, and so is a reference, which is given up.
+    unsafe fn pause(&self) {
+        match self.cell().header.state.pause() {
+            Pause::Idle => {}
+            // SAFETY: the runner's reference has become the one of a `Notified`.
+            Pause::Again => unsafe { hand_over::<F, S>(self.address(), Cause::Yielded) },
+            // SAFETY: `Last` says that the caller's was the last reference.
+            Pause::Last => unsafe { free::<F, S>(self.address()) },
+            Pause::Cancel => {
+                // SAFETY: RUNNING is still the caller's.
+                unsafe { self.conclude(Err(Failure::Cancelled)) };
+                // SAFETY: the result is in its place; RUNNING and the reference are the caller's.
+                unsafe { self.complete() }
+            }
+        }
+    }
+
     /// The task is over: leaves the owner's list, publishes the output, wakes the joiner, gives up the
     /// references.
     ///
@@ -238,21 +259,50 @@ unsafe fn run<F: Future, S: Schedule>(task: NonNull<Header>) {
         Start::Cancel => unsafe { typed.conclude(Err(Failure::Cancelled)) },
         Start::Poll => {
             // SAFETY: as above.
-            let ready = unsafe { typed.poll() };
+            let ready = unsafe { typed.poll::<false>() };
             if !ready {
-                match header.state.pause() {
-                    Pause::Idle => return,
-                    // SAFETY: the runner's reference has become the one of a `Notified`.
-                    Pause::Again => return unsafe { hand_over::<F, S>(task, Cause::Yielded) },
-                    // SAFETY: `Last` says that ours was the last reference.
-                    Pause::Last => return unsafe { free::<F, S>(task) },
-                    // SAFETY: RUNNING is still ours.
-                    Pause::Cancel => unsafe { typed.conclude(Err(Failure::Cancelled)) },
-                }
+                // SAFETY: RUNNING and the reference are ours.
+                return unsafe { typed.pause() };
             }
         }
     }
     // SAFETY: the result is in its place, RUNNING and the reference are ours.
+    unsafe { typed.complete() }
+}
+
+/// The first turn of a task that was born RUNNING, within the poll of another one. If it has not ended it is
+/// listed by `list`, and refused where that says so.
+///
+/// # Safety
+/// `task` was made by `allocate::<F, S>` with `Birth::Running` of this thread, this is its first turn, and
+/// the caller gives up the runner's reference.
+#[inline]
+pub(super) unsafe fn run_first<F: Future, S: Schedule>(
+    task: NonNull<Header>,
+    list: impl FnOnce(TaskRef) -> bool,
+) {
+    // SAFETY: the caller passes a reference to a task of these types.
+    let typed = unsafe { Typed::<F, S>::new(task) };
+    let header = &typed.cell().header;
+    let _current = Current::enter(header.id());
+    // SAFETY: it was born RUNNING, for this turn, on this thread.
+    if unsafe { typed.poll::<true>() } {
+        if !header.state.complete_unseen() {
+            // SAFETY: the result is in its place, RUNNING and the reference are ours.
+            unsafe { typed.complete() }
+        }
+        return;
+    }
+    header.state.retain();
+    // SAFETY: the reference is the one just made, and there is no `TaskRef` yet.
+    if list(unsafe { TaskRef::from_raw(task) }) {
+        // SAFETY: RUNNING and the reference are still ours.
+        return unsafe { typed.pause() };
+    }
+    header.state.merge_at_end();
+    // SAFETY: as above.
+    unsafe { typed.conclude(Err(Failure::Cancelled)) };
+    // SAFETY: as above, and the result is in its place.
     unsafe { typed.complete() }
 }
 

@@ -56,6 +56,9 @@ const UNBORN: usize = 1 << 7;
 /// may be less than nothing; the rest is counted in the other word, and only the sum means anything.
 const REFERENCE: usize = 1 << 8;
 
+/// A task that is polled where it is born: the runner and the `JoinHandle` have a reference each.
+const RUNNING_FROM_BIRTH: usize = RUNNING | JOIN_INTEREST | (2 * REFERENCE);
+
 /// A copy of the word.
 #[derive(Clone, Copy)]
 struct Bits(usize);
@@ -117,6 +120,9 @@ pub(super) enum Birth {
     Listed(Mark),
     /// For a queue only, of any thread.
     Unlisted,
+    /// For the thread with this mark, which polls it at once: RUNNING, in no list and no queue, with one
+    /// reference for the runner.
+    Running(Mark),
     /// For the thread with this mark, which is another one: see [`UNBORN`].
     Elsewhere(Mark),
 }
@@ -138,12 +144,12 @@ impl State {
     /// A task that is to run for the first time: a `Notified` (or an `Unborn`) and a `JoinHandle` exist.
     #[inline(always)]
     pub(super) fn new(birth: Birth) -> Self {
-        let (references, mark, bits) = match birth {
-            Birth::Listed(mark) => (3, mark, 0),
-            Birth::Unlisted => (2, Mark::ANY, 0),
-            Birth::Elsewhere(mark) => (2, mark, UNBORN),
+        let (mark, word) = match birth {
+            Birth::Listed(mark) => (mark, NOTIFIED | JOIN_INTEREST | (3 * REFERENCE)),
+            Birth::Unlisted => (Mark::ANY, NOTIFIED | JOIN_INTEREST | (2 * REFERENCE)),
+            Birth::Running(mark) => (mark, RUNNING_FROM_BIRTH),
+            Birth::Elsewhere(mark) => (mark, NOTIFIED | JOIN_INTEREST | UNBORN | (2 * REFERENCE)),
         };
-        let word = NOTIFIED | JOIN_INTEREST | bits | (references * REFERENCE);
         Self { word: AtomicUsize::new(word), remote: Remote::new(), mark }
     }
 
@@ -299,6 +305,28 @@ impl State {
         })
     }
 
+    /// (4) In the turn that a task is born with: it is over, the output is in its place, and the runner's
+    /// reference is given up. False, and nothing has changed, if anybody else has come to know the task
+    /// meanwhile (a waker was cloned, it woke itself): then [`complete`](Self::complete) says what is to be
+    /// done.
+    #[inline]
+    pub(super) fn complete_unseen(&self) -> bool {
+        debug_assert_eq!(self.side(), Side::Home);
+        // Whoever has a reference elsewhere has left a trace in the other word, or has one that is counted
+        // here; with neither, nobody can come to have one.
+        let is_unseen = self.word.load(Ordering::Relaxed) == RUNNING_FROM_BIRTH && !self.remote.is_touched();
+        if is_unseen {
+            self.word.store(COMPLETE | JOIN_INTEREST | REFERENCE, Ordering::Release);
+        }
+        is_unseen
+    }
+
+    /// Instead of the turn that a task is born with: it is to wait for one in a queue, and in a list.
+    pub(super) fn queue_instead(&self) {
+        debug_assert_eq!(self.word.load(Ordering::Relaxed), RUNNING_FROM_BIRTH);
+        self.word.store(NOTIFIED | JOIN_INTEREST | (3 * REFERENCE), Ordering::Release);
+    }
+
     /// (5) A shutdown wants to end the task.
     #[inline]
     pub(super) fn claim(&self) -> Claim {
@@ -381,7 +409,8 @@ impl State {
     pub(super) fn leave(&self) -> Leave {
         self.step(|now| {
             if now.any(COMPLETE) {
-                (Leave::Output, None)
+                // The last one takes with it what is left, the output too.
+                (if now.references() == 1 { Leave::Last } else { Leave::Output }, None)
             } else if now.any(JOIN_WAKER | FAR_JOINER) {
                 let joined = now.any(JOIN_WAKER);
                 (Leave::Wakers { joined }, Some(now.without(JOIN_INTEREST | JOIN_WAKER)))

@@ -3,9 +3,11 @@
 //! Owns [`task_local!`](crate::task_local), [`LocalKey`] and [`TaskLocalFuture`]. A value lives with the
 //! future that it is for and is exchanged with a thread-local for the time of each poll, so it follows a task
 //! that moves to another core, and no other task sees it. Nothing here knows a scheduler: any executor will
-//! do. It is not inherited: what a task spawns has its own values.
+//! do. It is not inherited: what a task spawns has its own values. A task that is polled within the poll of
+//! another (newborn.rs) is kept from the other's by the depth that is noted beside a current value.
 #![forbid(unsafe_code)]
 
+use super::newborn::depth;
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
 use std::fmt;
@@ -14,6 +16,19 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
 
+/// What is current on a thread: a value, and in which of the polls within each other.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct LocalValue<T> {
+    value: Option<T>,
+    depth: u8,
+}
+
+impl<T> LocalValue<T> {
+    #[doc(hidden)]
+    pub const NONE: Self = Self { value: None, depth: 0 };
+}
+
 /// A value of which every task has its own; made by [`task_local!`](crate::task_local).
 ///
 /// The value is set by [`scope`](Self::scope) for one future, and by [`sync_scope`](Self::sync_scope) for a
@@ -21,12 +36,12 @@ use std::thread;
 /// or because its task was aborted. In other tasks, those that the future spawns and jobs of the blocking
 /// pool included, it is not set.
 pub struct LocalKey<T: 'static> {
-    current: &'static thread::LocalKey<RefCell<Option<T>>>,
+    current: &'static thread::LocalKey<RefCell<LocalValue<T>>>,
 }
 
 impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
-    pub const fn new(current: &'static thread::LocalKey<RefCell<Option<T>>>) -> Self {
+    pub const fn new(current: &'static thread::LocalKey<RefCell<LocalValue<T>>>) -> Self {
         Self { current }
     }
 
@@ -107,7 +122,10 @@ impl<T: 'static> LocalKey<T> {
     /// assert!(REQUEST.try_with(|_| ()).is_err());
     /// ```
     pub fn try_with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
-        let lent = self.current.try_with(|current| current.borrow().as_ref().map(use_it));
+        let lent = self.current.try_with(|current| {
+            let current = current.borrow();
+            current.value.as_ref().filter(|_| current.depth == depth()).map(use_it)
+        });
         lent.ok().flatten().ok_or(AccessError(()))
     }
 
@@ -152,16 +170,17 @@ impl<T: 'static> LocalKey<T> {
     /// Makes what is in `slot` the current value for one call, and what was current before is so again after
     /// it, also if the call panics.
     fn lend<R>(&'static self, slot: &mut Option<T>, call: impl FnOnce() -> R) -> Result<R, Refused> {
-        self.exchange(slot)?;
-        let _lent = Lent { key: self, slot };
+        let before = self.exchange(slot, depth())?;
+        let _lent = Lent { key: self, slot, before };
         Ok(call())
     }
 
-    fn exchange(&'static self, slot: &mut Option<T>) -> Result<(), Refused> {
+    /// Makes what is in `slot` current at `depth`, and the other way round; the depth is the answer.
+    fn exchange(&'static self, slot: &mut Option<T>, depth: u8) -> Result<u8, Refused> {
         let exchanged = self.current.try_with(|current| match current.try_borrow_mut() {
             Ok(mut current) => {
-                std::mem::swap(&mut *current, slot);
-                Ok(())
+                std::mem::swap(&mut current.value, slot);
+                Ok(std::mem::replace(&mut current.depth, depth))
             }
             Err(_) => Err(Refused::InUse),
         });
@@ -179,13 +198,15 @@ impl<T: 'static> fmt::Debug for LocalKey<T> {
 struct Lent<'a, T: 'static> {
     key: &'static LocalKey<T>,
     slot: &'a mut Option<T>,
+    /// The depth of what was current before.
+    before: u8,
 }
 
 impl<T: 'static> Drop for Lent<'_, T> {
     fn drop(&mut self) {
         // What lets the exchange in lets it out: a borrow ends with the call it was made in, and a destructor
         // of another thread-local that is running now ends before this one is destroyed.
-        let back = self.key.exchange(self.slot);
+        let back = self.key.exchange(self.slot, self.before);
         debug_assert!(back.is_ok(), "a task-local value was kept");
     }
 }
@@ -326,8 +347,8 @@ macro_rules! task_local {
             $vis static $name: $crate::task::LocalKey<$type> = {
                 // Names of items are the user's as well: `$type` must not find this one.
                 ::std::thread_local! {
-                    static __RINGWORK_CURRENT: ::std::cell::RefCell<::std::option::Option<$type>> =
-                        const { ::std::cell::RefCell::new(::std::option::Option::None) };
+                    static __RINGWORK_CURRENT: ::std::cell::RefCell<$crate::task::LocalValue<$type>> =
+                        const { ::std::cell::RefCell::new($crate::task::LocalValue::NONE) };
                 }
                 $crate::task::LocalKey::new(&__RINGWORK_CURRENT)
             };

@@ -5,6 +5,7 @@ mod kit;
 
 mod abort;
 mod birth;
+mod eager;
 mod join;
 mod panics;
 mod parking;

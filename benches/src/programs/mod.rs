@@ -193,6 +193,8 @@ pub(crate) const PROGRAMS: &[Program] = &[
     own("compio", "local", local::run::<local::compio::Compio>),
     #[cfg(feature = "ringwork")]
     own("ringwork", "local", local::run::<local::ringwork::Ringwork>),
+    #[cfg(feature = "ringwork")]
+    own("ringwork-eager", "local", local::run::<local::ringwork::Eager>),
     own("smol", "local", local::run::<local::smol::Smol>),
     own("tokio", "sleepers", local::sleepers::<local::tokio::LocalRuntime>),
     own("monoio", "sleepers", local::sleepers::<local::monoio::Monoio>),
@@ -271,6 +273,10 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     (
         "ringwork-hashed",
         "the same with Balance::Kernel: connections spread by a hash, as SO_REUSEPORT does by default",
+    ),
+    (
+        "ringwork-eager",
+        "the same with tasks that are polled when they are spawned, as glommio's: spawn_local_eager",
     ),
     ("ringwork-bare", "ringwork's calls without a web server around them"),
     ("ringwork-ported", "tokio's row, line for line, over ringwork's streams"),

@@ -135,7 +135,10 @@ models!(local:
     a_task_refused_behind_a_closed_door_is_counted_by_all
     an_unborn_task_that_is_cancelled_answers_its_handle
     a_task_made_elsewhere_is_born_and_joined
-    a_task_that_stays_at_home_needs_nobody;
+    a_task_that_stays_at_home_needs_nobody
+    a_newborn_that_ends_beside_a_wake_is_freed_once
+    a_newborn_that_is_woken_in_its_first_poll_goes_on
+    a_newborn_that_is_refused_behind_its_first_poll_is_counted_by_all;
     deep:
     two_remote_wakers_beside_a_run_deep
     everything_from_afar_beside_a_home_that_closes_deep

@@ -12,9 +12,12 @@ use crate::task::{self, Mark};
 use loom::sync::Arc;
 use loom::sync::atomic::Ordering;
 use loom::thread;
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 macro_rules! again {
     ($($name:ident)*) => {
@@ -258,5 +261,66 @@ pub fn a_task_that_stays_at_home_needs_nobody() {
             assert_eq!(*output(handle).unwrap(), 7);
             assert_eq!(Arc::strong_count(&core.0), 1);
         });
+    });
+}
+
+/// A task that is polled where it is made, and whose first poll gives its waker to another thread: it ends in
+/// that poll, while the waker is woken there.
+pub fn a_newborn_that_ends_beside_a_wake_is_freed_once() {
+    newborn(3, true);
+}
+
+/// The same where it ends only once it has been woken.
+pub fn a_newborn_that_is_woken_in_its_first_poll_goes_on() {
+    newborn(3, false);
+}
+
+fn newborn(preemptions: usize, ends_at_once: bool) {
+    explore(preemptions, move || {
+        let core = Core::new();
+        let (up, far) = (flag(), Rc::new(RefCell::new(None)));
+        let (mut first, waking) = (true, Rc::clone(&far));
+        let mut value = Some(Arc::new(7));
+        let future = poll_fn(move |cx| {
+            if std::mem::take(&mut first) {
+                *waking.borrow_mut() = Some(raise(&up, cx.waker().clone(), true));
+            }
+            if ends_at_once || up.load(Ordering::Relaxed) {
+                return Poll::Ready(value.take().expect("it ends once"));
+            }
+            Poll::Pending
+        });
+        let (newborn, handle) = task::new_local_eager(future, core.clone(), Location::caller());
+        newborn.run_within(|owned| core.0.owned.insert(owned));
+        assert!(handle.is_finished() || !ends_at_once);
+        let far = far.take().expect("the first poll has made it");
+        core.settle([far]);
+        assert_eq!(*output(handle).unwrap(), 7);
+        core.run();
+        assert_eq!((core.0.owned.len(), Arc::strong_count(&core.0)), (0, 1));
+    });
+}
+
+/// A task whose first poll finds that no more are listed: it is cancelled, whoever has its waker.
+pub fn a_newborn_that_is_refused_behind_its_first_poll_is_counted_by_all() {
+    explore(3, || {
+        let core = Core::behind_a_door();
+        let far = Rc::new(RefCell::new(None));
+        let (waking, value) = (Rc::clone(&far), Arc::new(7));
+        let future = poll_fn(move |cx| {
+            let (waker, value) = (cx.waker().clone(), &value);
+            assert_eq!(**value, 7);
+            *waking.borrow_mut() = Some(thread::spawn(move || waker.wake()));
+            Poll::<()>::Pending
+        });
+        let (newborn, handle) = task::new_local_eager(future, core.clone(), Location::caller());
+        newborn.run_within(|owned| {
+            drop(owned);
+            false
+        });
+        assert!(output(handle).unwrap_err().is_cancelled());
+        core.close();
+        far.take().expect("the first poll has made it").join().unwrap();
+        assert_eq!(Arc::strong_count(&core.0), 1);
     });
 }

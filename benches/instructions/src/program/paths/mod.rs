@@ -68,6 +68,12 @@ pub(crate) const ALL: &[Path] = &[
     path("send-off", 1, recv::send_off, "the same, and nobody waits until they have left"),
     path("spawn-blocking", 1, block::hand_over, "a call is handed to the pool, whose threads are busy"),
     path("spawn-blocking-idle", 1, block::summon, "a call is handed to a thread of the pool that sleeps"),
+    path(
+        "spawn-join-eager",
+        1,
+        spawn::join_eager,
+        "an empty local task is polled where it is spawned, and joined",
+    ),
     path("spawn-join-local", 2, spawn::join_local, "an empty local task is spawned and joined"),
     path("spawn-join-send", 2, spawn::join_send, "an empty Send task is spawned by another and joined"),
     path("spawn-local", 1, spawn::local, "a local task is spawned; no more"),

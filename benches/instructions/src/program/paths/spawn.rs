@@ -17,6 +17,10 @@ pub(super) fn join_local(runtime: &Runtime, rounds: usize) {
     on_core(runtime, move || joins(rounds, || ringwork::spawn_local(async {})));
 }
 
+pub(super) fn join_eager(runtime: &Runtime, rounds: usize) {
+    on_core(runtime, move || joins(rounds, || ringwork::spawn_local_eager(async {})));
+}
+
 pub(super) fn join_send(runtime: &Runtime, rounds: usize) {
     on_any(runtime, joins(rounds, || ringwork::spawn(async {})));
 }
