@@ -178,11 +178,18 @@ pub async fn consume_budget() {
 /// Bytes that are moved for a unit: some microseconds of the core.
 const MOVED: u64 = 16 * 1024;
 
-/// Spends what moving so many bytes costs; yields whenever nothing is left.
-pub(crate) async fn consume_for(bytes: u64) {
+/// Spends what moving so many bytes costs; yields whenever nothing is left, and says whether it has.
+pub(crate) async fn consume_for(bytes: u64) -> bool {
+    let mut has_yielded = false;
     for _ in 0..bytes.div_ceil(MOVED) {
-        consume_budget().await;
+        std::future::poll_fn(|cx| {
+            let unit = poll_proceed(cx);
+            has_yielded |= unit.is_pending();
+            unit.map(RestoreOnPending::made_progress)
+        })
+        .await;
     }
+    has_yielded
 }
 
 /// Lets `future` run without a budget: it is never made to yield.

@@ -3,8 +3,8 @@
 //! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
 //! piece (sys/page_cache.rs) and the ring (read, then send) otherwise, so that a core never waits for
 //! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is made non-blocking
-//! before each one, and stays so until somebody else gets it; ops of the ring wait all the same
-//! (kernel-notes/nonblocking-socket.md).
+//! before it, once for all pieces that go in one poll, and stays so until somebody else gets it; ops of the
+//! ring wait all the same (kernel-notes/nonblocking-socket.md).
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
 //!
 //! A head that is sent with the file goes the same way: if the first piece is cached it is sent on the spot
@@ -29,8 +29,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Bytes per `sendfile` call and per check of the page cache: some tens of microseconds on the core.
+/// Bytes per `sendfile` call: some tens of microseconds on the core.
 const INLINE_PIECE: u64 = 256 * 1024;
+/// Bytes per check of the page cache, which counts that much in a few microseconds.
+const CHECKED: u64 = 4 * INLINE_PIECE;
 /// Bytes per read when the page cache does not hold the piece: bounds the memory of a connection.
 const RING_PIECE: usize = 128 * 1024;
 
@@ -51,7 +53,7 @@ pub(super) async fn send_file(
     len: u64,
 ) -> io::Result<u64> {
     let mut turn = take_turn(shared).await?;
-    pieces(&mut turn, file, (offset, len), false, false).await
+    pieces(&mut turn, file, (offset, len), false, InThisPoll::default()).await
 }
 
 /// The same behind `head`, which comes back.
@@ -89,47 +91,90 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
         }
     };
     let has_head = !head.is_empty();
-    (pieces(&mut turn, file, (offset, len), has_head, follows && is_gone).await, head)
+    let cached_to = if follows && is_gone { offset + first } else { 0 };
+    let known = InThisPoll { cached_to, is_nonblocking: false };
+    (pieces(&mut turn, file, (offset, len), has_head, known).await, head)
 }
 
-/// Sends piece by piece, behind a head or not; `is_cached` says that the page cache was seen to hold the
-/// first one just now.
+/// What is so as long as nobody else has run on this core: true for one poll, and then looked for again.
+#[derive(Default)]
+struct InThisPoll {
+    /// The page cache was seen to hold the file from where it is read up to here.
+    cached_to: u64,
+    /// The socket was made non-blocking.
+    is_nonblocking: bool,
+}
+
+impl InThisPoll {
+    /// Whether the page cache holds the next `piece` of the `left` that are to be sent.
+    fn holds(&mut self, file: &impl FileSource, at: u64, piece: u64, left: u64) -> bool {
+        let Some(end) = at.checked_add(piece) else { return false };
+        let (page_cache, fd) = (file.page_cache(), file.descriptor().as_raw_fd());
+        let wide = left.min(CHECKED);
+        if end <= self.cached_to {
+            return true;
+        }
+        if wide > piece && page_cache.counts() && page_cache.holds(fd, at, wide) {
+            self.cached_to = at.saturating_add(wide);
+            return true;
+        }
+        page_cache.holds(fd, at, piece)
+    }
+}
+
+/// Sends piece by piece, behind a head or not; `known` is what the caller has found out just now.
 async fn pieces(
     turn: &mut SendTurn<'_>,
     file: &impl FileSource,
     (offset, len): (u64, u64),
     has_head: bool,
-    mut is_cached: bool,
+    mut known: InThisPoll,
 ) -> io::Result<u64> {
-    let (file, page_cache) = (file.descriptor(), file.page_cache());
     let mut sent = 0;
     while sent < len {
         let at = offset.saturating_add(sent);
         let piece = (len - sent).min(INLINE_PIECE);
-        let n = if std::mem::take(&mut is_cached) || page_cache.holds(file.as_raw_fd(), at, piece) {
-            inline(turn, file, at, piece).await?
+        let n = if known.holds(file, at, piece, len - sent) {
+            let Some(n) = inline(turn, file.descriptor(), at, piece, &mut known).await? else { continue };
+            n
         } else {
-            through_the_ring(turn, file, at, piece as usize, has_head || sent > 0).await?
+            known = InThisPoll::default();
+            through_the_ring(turn, file.descriptor(), at, piece as usize, has_head || sent > 0).await?
         };
         if n == 0 {
             break;
         }
         sent += n;
-        coop::consume_for(n).await;
+        if coop::consume_for(n).await {
+            known = InThisPoll::default();
+        }
     }
     Ok(sent)
 }
 
-async fn inline(turn: &SendTurn<'_>, file: &OwnedFd, at: u64, piece: u64) -> io::Result<u64> {
+/// Sends a cached piece, or as much of it as the socket takes. `None`: it took nothing, and now it will; what
+/// the page cache holds may be something else by then.
+async fn inline(
+    turn: &SendTurn<'_>,
+    file: &OwnedFd,
+    at: u64,
+    piece: u64,
+    known: &mut InThisPoll,
+) -> io::Result<Option<u64>> {
     loop {
         fork::check()?;
-        turn.shared().set_nonblocking()?;
+        if !known.is_nonblocking {
+            turn.shared().set_nonblocking()?;
+            known.is_nonblocking = true;
+        }
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                *known = InThisPoll::default();
                 Op::new(Ready::to_send(turn.shared())).await?;
+                return Ok(None);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done.map(|n| n as u64),
+            done => return done.map(|n| Some(n as u64)),
         }
     }
 }

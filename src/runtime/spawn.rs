@@ -74,9 +74,10 @@ where
 /// caller has entered.
 ///
 /// Each such poll takes a unit of the calling task's [budget](crate::task::coop), and the new task's own
-/// units come from there as well. The task is queued, as by [`spawn_local`], where that budget is spent; where
-/// each of the last eight was spawned by the one before in its first poll; in the background; and outside of
-/// a task's poll (in the destructor of a buffer that the kernel gives back). So do not rely on the poll.
+/// units come from there as well. The task is queued, as by [`spawn_local`], where that budget is spent;
+/// where each of the last eight was spawned by the one before in its first poll; in the background; and
+/// outside of a task's poll (in the destructor of a buffer that the kernel gives back). So do not rely on the
+/// poll.
 ///
 /// A panic in the first poll is the task's, and comes with its handle.
 ///
@@ -197,7 +198,8 @@ where
 {
     let Some(task) = spawn_local_eager_here(future, attributes) else {
         panic!(
-            "spawn_local_eager needs a core to stay on, and this thread is none: use spawn_on(core, || future)"
+            "spawn_local_eager needs a core to stay on, and this thread is none: use spawn_on(core, || \
+             future)"
         )
     };
     task

@@ -75,6 +75,12 @@ impl PageCache {
         self.0.load(Ordering::Relaxed) == BY_READING && can_be_read_now(file, offset, end)
     }
 
+    /// Whether a part that is larger costs little more to ask about: pages are counted and not read.
+    #[inline]
+    pub(crate) fn counts(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == BY_COUNT
+    }
+
     #[cold]
     fn learn(&self, error: &io::Error, file: RawFd) {
         match error.raw_os_error() {

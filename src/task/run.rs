@@ -77,8 +77,8 @@ impl<F: Future, S: Schedule> Typed<F, S> {
         self.0.cast()
     }
 
-    /// Polls the future; true if there is a result now, which is then in the stage. `WITHIN` says that this is
-    /// within the poll of another task, whose budget is the one to spend.
+    /// Polls the future; true if there is a result now, which is then in the stage. `WITHIN` says that this
+    /// is within the poll of another task, whose budget is the one to spend.
     ///
     /// # Safety
     /// RUNNING is the caller's, on a thread that the mark admits.
