@@ -33,6 +33,9 @@ pub(crate) trait Backend {
     /// Whether an `enter` would bring completions although none is visible yet (deferred work, overflow).
     fn has_deferred(&self) -> bool;
 
+    /// Whether completions are visible that have not been reaped. No system call.
+    fn has_visible(&mut self) -> bool;
+
     /// Hands over what is queued and waits as told. Returns the entries taken. An elapsed time is not an
     /// error.
     fn enter(&mut self, wait: Wait) -> io::Result<usize>;

@@ -268,7 +268,8 @@ impl Ring {
         }
     }
 
-    /// Whether an enter is worth its system call: something to hand over or to collect.
+    /// Whether an enter is worth its system call: something to hand over or to collect. What has completed
+    /// and is visible needs none ([`has_completions`](Self::has_completions)).
     pub(crate) fn wants_enter(&self) -> bool {
         if fork::is_child() {
             return false;
@@ -278,6 +279,13 @@ impl Ring {
             || backend.has_deferred()
             || !self.backlog.borrow().is_empty()
             || self.cancels.borrow().is_due()
+    }
+
+    /// Whether [`reap`](Self::reap) would find completions without an enter before it. The ring defers what
+    /// completes by itself, so only an enter makes any visible: a turn reaps after its own, and what is left
+    /// are ops that a [`flush`](Self::flush) inside a poll handed over and the kernel did at once.
+    pub(crate) fn has_completions(&self) -> bool {
+        !fork::is_child() && self.backend.borrow_mut().has_visible()
     }
 
     /// The enter of a turn: cancels, then the backlog, then one system call that submits and waits.

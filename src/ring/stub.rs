@@ -66,6 +66,10 @@ impl Backend for Stub {
         self.0.claims_work.get()
     }
 
+    fn has_visible(&mut self) -> bool {
+        !self.0.completed.borrow().is_empty()
+    }
+
     fn enter(&mut self, wait: Wait) -> io::Result<usize> {
         self.0.enters.borrow_mut().push(wait);
         let mut queued = self.0.queued.borrow_mut();

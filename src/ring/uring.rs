@@ -167,6 +167,10 @@ impl Backend for Uring {
         !self.flags.taskrun_flag || submission.taskrun() || submission.cq_overflow()
     }
 
+    fn has_visible(&mut self) -> bool {
+        !self.ring.completion().is_empty()
+    }
+
     fn enter(&mut self, wait: Wait) -> io::Result<usize> {
         let answer = match wait {
             Wait::SubmitOnly => self.enter_raw(0, 0, None),

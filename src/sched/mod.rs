@@ -79,8 +79,9 @@
 //! deferred work. If there is something: `inbox.unpark()` and go on, else park as above. Pusher: as ever; it
 //! finds a core that looks and rings nobody. What the kernel completes is no call and never makes a core
 //! look: waiting for it is what batches are made of. A core with something to submit does not look, because
-//! the park submits it. Some cores look at a time (idle.rs). A core that looks is not parked and never gets
-//! hungry, however little it has to do; so an old surplus (below) asks it, too.
+//! the park submits it; nor does one with completions that are visible, which it acts on at once (as below).
+//! Some cores look at a time (idle.rs). A core that looks is not parked and never gets hungry, however little
+//! it has to do; so an old surplus (below) asks it, too.
 //!
 //! # Hungry, and asked
 //! Hungry is computed, not entered (idle.rs): a core is hungry once it has been parked for the idle
@@ -104,11 +105,12 @@
 //! Having found something, whatever the reason, it goes on as if asked each time it runs dry, until a search
 //! fails. That last one counts as a request in vain: after a chain of steals the core's patience is 100 µs.
 //!
-//! The order is: the injector (a share of it, whatever the reason, and even without one); completions and
-//! submissions of its own that an enter would bring about; the others' steal queues; if it was asked, their
-//! Send lanes. A steal takes the older half of a queue, rounded up, if the thief has room for half a queue;
-//! a lane is taken whole. The first find ends the search. If that is more than the core runs next, it asks
-//! the next hungry core at once.
+//! The order is: the injector (a share of it, whatever the reason, and even without one); completions of its
+//! own that are visible, because the kernel did at once what a poll has submitted (also without a reason: the
+//! turn ends there); completions and submissions of its own that an enter would bring about; the others'
+//! steal queues; if it was asked, their Send lanes. A steal takes the older half of a queue, rounded up, if
+//! the thief has room for half a queue; a lane is taken whole. The first find ends the search. If that is
+//! more than the core runs next, it asks the next hungry core at once.
 //!
 //! Victims come by distance (victims.rs): SMT siblings, then those that share a last-level cache, then the
 //! same memory node, then the rest; inside a class in turn from a random start. Cores that are not pinned

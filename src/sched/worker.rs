@@ -314,12 +314,17 @@ impl Worker {
         !self.core.is_dry() || !self.core.shared.cores[self.core.index].inbox.is_empty()
     }
 
-    /// The core is dry: the injector always, the others only if this core was asked or has been dry for the
-    /// threshold.
+    /// The core is dry: the injector and completions that are visible always, the others only if this core
+    /// was asked or has been dry for the threshold.
     fn find_work(&mut self, now: Instant) -> bool {
         self.polls_when_dry = self.polls;
         if Searcher::take_from_injector(&self.core) > 0 {
             // The injector may be full for long, and each turn end here.
+            self.enter_if_wanted();
+            return true;
+        }
+        // What they wake could run already: to search, look or park first would only keep it waiting.
+        if self.ring.has_completions() {
             self.enter_if_wanted();
             return true;
         }

@@ -2,29 +2,107 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::ring::op::{Op, Operation};
+use crate::ring::setup::Sizes;
 use crate::ring::stub;
+use crate::ring::uring::Uring;
 use crate::sched::idle::Appetite;
+use crate::sched::queue::Owner;
+use crate::sched::shared::{Config, CoreShared, Shared};
 use crate::sched::single;
 use crate::sched::watchdog::{self, Watchdog};
+use crate::sys::eventfd::EventFd;
+use crate::sys::sqe::{Cqe, Sqe, opcode};
+use crate::sys::topology::Distance;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
+
+const HUNGRY_AT_ONCE: Appetite = Appetite { threshold: 0, surplus_young: 0, surplus_old: 0 };
+
+/// The loop of the only core there is.
+fn worker(shared: Arc<Shared>, queue: Owner<Notified>, ring: Rc<Ring>) -> Worker {
+    let clock = time::enter(time::Driver::new(Instant::now(), Arc::clone(&shared.cores[0].inbox)));
+    let core = Rc::new(Core::new(shared, 0, queue));
+    Worker::new(core, ring, clock, Victims::new(0, &[Distance::Far]))
+}
 
 #[test]
 fn a_kernel_that_claims_work_and_has_none_does_not_keep_a_core_awake() {
-    let hungry_at_once = Appetite { threshold: 0, surplus_young: 0, surplus_old: 0 };
     let quiet = watchdog::Config { what: Watchdog::Off, after: Duration::MAX };
-    let (shared, queue) = single::core(Some(hungry_at_once), quiet);
-    let inbox = Arc::clone(&shared.cores[0].inbox);
-    let (ring, kernel) = stub::ring(Arc::clone(&inbox));
+    let (shared, queue) = single::core(Some(HUNGRY_AT_ONCE), quiet);
+    let (ring, kernel) = stub::ring(Arc::clone(&shared.cores[0].inbox));
     kernel.claims_work.set(true);
-    let clock = time::enter(time::Driver::new(Instant::now(), inbox));
-    let core = Rc::new(Core::new(shared, 0, queue));
-    let mut worker = Worker::new(core, ring, clock, Victims::new(0, &[crate::sys::topology::Distance::Far]));
+    let mut worker = worker(shared, queue, ring);
     for _ in 0..3 {
         // It looks once before it searches, and sleeps then.
         worker.turn(Instant::now());
         worker.turn(Instant::now());
         let enters = kernel.enters.take();
         assert!(matches!(enters[..], [.., Wait::No, Wait::Until(_)]), "{enters:?}");
+    }
+}
+
+/// An op that the kernel completes while it takes it.
+struct Immediate;
+
+impl Operation for Immediate {
+    const OPCODE: u8 = opcode::NOP;
+    type Output = i32;
+
+    fn describe(&mut self, _: &Ring) -> Sqe {
+        Sqe::new(Self::OPCODE, -1)
+    }
+
+    fn finish(self, cqe: Cqe) -> i32 {
+        cqe.res
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn completions_that_a_flush_has_brought_are_seen_before_a_core_searches_or_looks_or_sleeps() {
+    for appetite in [Some(HUNGRY_AT_ONCE), None] {
+        let queue = Owner::new();
+        let block = CoreShared::new(None, queue.stealer(), || ());
+        // Two CPUs, so that a core may look for calls, and long enough to be seen.
+        let window = Duration::from_millis(1);
+        let config = Config { appetite, cpus: 2, spin_window: window, ..single::config() };
+        let shared = Shared::new(Box::new([block]), config);
+        let counters = Arc::clone(&shared.cores[0].counters);
+        let inbox = Arc::clone(&shared.cores[0].inbox);
+        let bell = Arc::new(EventFd::new().unwrap());
+        let uring = Box::new(Uring::new(Sizes::MIN).unwrap());
+        let ring = Rc::new(Ring::new(uring, inbox, bell, Arc::clone(&counters)));
+        let _ring = crate::ring::enter(Rc::clone(&ring));
+        let mut worker = worker(shared, queue, Rc::clone(&ring));
+        worker.spin.waited(Some(Duration::ZERO));
+        // The doorbell is watched.
+        ring.enter(Wait::No);
+        ring.reap(&mut Vec::new());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut op = Op::new(Immediate);
+        assert!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)).is_pending());
+        ring.flush();
+        assert!(!ring.wants_enter(), "an enter would bring nothing");
+        let enters = counters.enters.get();
+        worker.turn(Instant::now());
+        assert!(woken.0.load(Ordering::Relaxed));
+        let ways = [&counters.searches, &counters.spins, &counters.parks].map(|counter| counter.get());
+        assert_eq!(ways, [0; 3], "searches, looks, sleeps");
+        assert_eq!(counters.enters.get(), enters, "what is visible needs no system call");
+        assert_eq!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)), Poll::Ready(0));
     }
 }
