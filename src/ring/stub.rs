@@ -33,6 +33,8 @@ pub(crate) struct Kernel {
     pub(crate) refuses: Cell<Option<u16>>,
     pub(crate) taken: RefCell<Vec<Sqe>>,
     pub(crate) completed: RefCell<Vec<Cqe>>,
+    /// What completes with a later enter: the one that follows so many.
+    pub(crate) completes_after: Cell<Option<(usize, Cqe)>>,
     /// Every enter.
     pub(crate) enters: RefCell<Vec<Wait>>,
 }
@@ -76,6 +78,10 @@ impl Backend for Stub {
         let answer = self.0.answers.borrow_mut().pop_front().unwrap_or(Ok(queued.len()));
         let takes = answer.map_err(io::Error::from_raw_os_error)?;
         self.0.taken.borrow_mut().extend(queued.drain(..takes));
+        match self.0.completes_after.take() {
+            Some((0, cqe)) => self.0.completed.borrow_mut().push(cqe),
+            later => self.0.completes_after.set(later.map(|(enters, cqe)| (enters - 1, cqe))),
+        }
         Ok(takes)
     }
 

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// One step of waiting for the kernel in phase 3.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
-/// How long a core that never started waits for what its start hook has begun.
+/// How long a core that never started waits for what its start hook has begun, once its tasks are gone.
 const ABANDON_PATIENCE: Duration = Duration::from_millis(200);
 
 /// How many of the tasks that were alive are listed: more than a person reads, little to keep.
@@ -118,7 +118,7 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     let barriers = &core.shared.barriers;
     barriers.pass(deadline - half, |arrived| arrived.tasks_dropped += 1, |arrived| arrived.tasks_dropped);
 
-    drain(core, ring, wakers);
+    drain(core, ring, barriers.deadline(), wakers);
     barriers.pass(deadline, |arrived| arrived.drained += 1, |arrived| arrived.drained);
 
     // All local tasks are over; what is left of them is counted like everybody else's from here on.
@@ -134,11 +134,11 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
 
 /// The end of a core that never started, because another could not: nobody waits for anybody.
 pub(super) fn abandon(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
-    core.shared.barriers.set_deadline(Instant::now() + ABANDON_PATIENCE);
     let block = &core.shared.cores[core.index];
     let alive = Alive::of(&block.owned);
     drop_tasks(core);
-    drain(core, ring, wakers);
+    // Its own time: the one that could not start may have begun long ago, and the hooks of others go on.
+    drain(core, ring, Instant::now() + ABANDON_PATIENCE, wakers);
     Mark::retire();
     close_inbox(&block.inbox);
     wake(wakers);
@@ -169,9 +169,8 @@ fn drop_tasks(core: &Core) {
     }
 }
 
-fn drain(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) {
+fn drain(core: &Core, ring: &Ring, deadline: Instant, wakers: &mut Vec<Waker>) {
     let inbox = &core.shared.cores[core.index].inbox;
-    let deadline = core.shared.barriers.deadline();
     let grace = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
     let mut is_closed = false;
     loop {
