@@ -14,41 +14,46 @@ use std::task::{Context, Poll, ready};
 /// Ready results a task may take in one poll. 128 small operations stay well below a millisecond.
 const UNITS_PER_POLL: u8 = 128;
 
-/// Units left in the poll that is going on; `None` is no limit. A place of each thread.
-struct Left;
-
-const LEFT: Left = Left;
+/// What the poll that is going on may still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// No task is being polled: nothing is limited.
+    Outside,
+    /// One is, in a future that has opted out.
+    Unlimited,
+    Units(u8),
+}
 
 impl Left {
     #[inline]
-    fn get(&self) -> Option<u8> {
+    fn get() -> Self {
         with_budget_left(Cell::get)
     }
 
     #[inline]
-    fn set(&self, units: Option<u8>) {
-        with_budget_left(|left| left.set(units));
+    fn set(self) {
+        with_budget_left(|left| left.set(self));
     }
 
     #[inline]
-    fn replace(&self, units: Option<u8>) -> Option<u8> {
-        with_budget_left(|left| left.replace(units))
+    fn replace(self) -> Self {
+        with_budget_left(|left| left.replace(self))
     }
 }
 
 /// Puts the counter back as it was, also when the poll inside panics.
-struct Reset(Option<u8>);
+struct Reset(Left);
 
 impl Drop for Reset {
     fn drop(&mut self) {
-        LEFT.set(self.0);
+        self.0.set();
     }
 }
 
 /// Runs `poll` with a full budget (one poll of a task).
 #[inline]
 pub(crate) fn with_budget<R>(poll: impl FnOnce() -> R) -> R {
-    let _reset = Reset(LEFT.replace(Some(UNITS_PER_POLL)));
+    let _reset = Reset(Left::Units(UNITS_PER_POLL).replace());
     poll()
 }
 
@@ -56,20 +61,20 @@ pub(crate) fn with_budget<R>(poll: impl FnOnce() -> R) -> R {
 /// takes what it spends from it. Where there is no limit it has its own.
 #[inline]
 pub(crate) fn with_rest_of_budget<R>(poll: impl FnOnce() -> R) -> R {
-    if LEFT.get().is_some() {
+    if matches!(Left::get(), Left::Units(_)) {
         return poll();
     }
     with_budget(poll)
 }
 
-/// Spends a unit if one is left; false if not.
+/// Spends a unit of the poll that is going on; false if none is left, and where no task is being polled.
 #[inline]
-pub(crate) fn spend() -> bool {
-    match LEFT.get() {
-        None => true,
-        Some(0) => false,
-        Some(left) => {
-            LEFT.set(Some(left - 1));
+pub(crate) fn spend_within_a_poll() -> bool {
+    match Left::get() {
+        Left::Outside | Left::Units(0) => false,
+        Left::Unlimited => true,
+        Left::Units(left) => {
+            Left::Units(left - 1).set();
             true
         }
     }
@@ -78,7 +83,10 @@ pub(crate) fn spend() -> bool {
 /// Runs `call` without a limit.
 #[inline]
 pub(crate) fn without_budget<R>(call: impl FnOnce() -> R) -> R {
-    let _reset = Reset(LEFT.replace(None));
+    let reset = Reset(Left::get());
+    if matches!(reset.0, Left::Units(_)) {
+        Left::Unlimited.set();
+    }
     call()
 }
 
@@ -92,29 +100,32 @@ pub(crate) fn without_budget<R>(call: impl FnOnce() -> R) -> R {
 #[inline]
 #[must_use = "the answer is the only effect"]
 pub fn has_budget_remaining() -> bool {
-    LEFT.get() != Some(0)
+    Left::get() != Left::Units(0)
 }
 
 /// Gives the spent unit back when dropped, unless [`made_progress`](Self::made_progress) was called.
 #[must_use = "dropping it at once gives the unit back"]
 #[derive(Debug)]
 pub struct RestoreOnPending {
-    before: Option<u8>,
+    is_spent: bool,
 }
 
 impl RestoreOnPending {
     /// The operation is ready: the unit stays spent.
     #[inline]
     pub fn made_progress(mut self) {
-        self.before = None;
+        self.is_spent = false;
     }
 }
 
 impl Drop for RestoreOnPending {
     #[inline]
     fn drop(&mut self) {
-        if self.before.is_some() {
-            LEFT.set(self.before);
+        // One, and not what there was: what has been spent since stays spent.
+        if self.is_spent
+            && let Left::Units(left @ 0..UNITS_PER_POLL) = Left::get()
+        {
+            Left::Units(left + 1).set();
         }
     }
 }
@@ -141,16 +152,17 @@ impl Drop for RestoreOnPending {
 /// ```
 #[inline]
 pub fn poll_proceed(cx: &mut Context<'_>) -> Poll<RestoreOnPending> {
-    let before = LEFT.get();
-    match before {
-        None => {}
-        Some(0) => {
+    match Left::get() {
+        Left::Outside | Left::Unlimited => Poll::Ready(RestoreOnPending { is_spent: false }),
+        Left::Units(0) => {
             cx.waker().wake_by_ref();
-            return Poll::Pending;
+            Poll::Pending
         }
-        Some(left) => LEFT.set(Some(left - 1)),
+        Left::Units(left) => {
+            Left::Units(left - 1).set();
+            Poll::Ready(RestoreOnPending { is_spent: true })
+        }
     }
-    Poll::Ready(RestoreOnPending { before })
 }
 
 /// Spends one unit of the task's budget; yields to other tasks if none is left.
@@ -318,9 +330,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pending_operation_gets_no_more_back_than_its_unit() {
+        let spends_and_pends = || async {
+            consume_budget().await;
+            std::future::pending::<()>().await;
+        };
+        with_budget(|| {
+            for _ in 1..UNITS_PER_POLL {
+                assert!(poll_once(cooperative(spends_and_pends()), Waker::noop()).is_pending());
+            }
+            assert_eq!(Left::get(), Left::Units(1));
+        });
+    }
+
+    #[test]
     fn a_panic_in_a_poll_leaves_the_thread_without_a_limit() {
         let caught = std::panic::catch_unwind(|| with_budget(|| panic!("in a poll")));
         assert!(caught.is_err());
-        assert_eq!(LEFT.get(), None);
+        assert_eq!(Left::get(), Left::Outside);
     }
 }

@@ -3,6 +3,7 @@
 //! This is the std half of a pair: `tests/loom/src/base/sync.rs` has the same names over loom, and the files
 //! of this room compile against either without a `cfg`. It is not a place for new primitives.
 
+use super::coop::Left;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
@@ -42,7 +43,7 @@ pub(crate) fn last_of<T>(pointer: &mut AtomicPtr<T>) -> *mut T {
 thread_local! {
     // Without a destructor, so that it can be read while the thread's other thread-locals are torn down.
     static THREAD_NUMBER: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-    static BUDGET: std::cell::Cell<Option<u8>> = const { std::cell::Cell::new(None) };
+    static BUDGET: std::cell::Cell<Left> = const { std::cell::Cell::new(Left::Outside) };
 }
 
 /// Lends this thread's number, 0 until somebody sets it. A model's threads have one each, too.
@@ -53,6 +54,6 @@ pub(crate) fn with_thread_number<R>(lend: impl FnOnce(&std::cell::Cell<u64>) -> 
 
 /// Lends this thread's cooperative budget (coop.rs); likewise.
 #[inline]
-pub(crate) fn with_budget_left<R>(lend: impl FnOnce(&std::cell::Cell<Option<u8>>) -> R) -> R {
+pub(crate) fn with_budget_left<R>(lend: impl FnOnce(&std::cell::Cell<Left>) -> R) -> R {
     BUDGET.with(lend)
 }

@@ -3,7 +3,7 @@
 //! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
 //! piece (sys/page_cache.rs) and the ring (read, then send) otherwise, so that a core never waits for
 //! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is made non-blocking
-//! before it, once for all pieces that go in one poll, and stays so until somebody else gets it; ops of the
+//! before it, once a megabyte in one poll, and stays so until somebody else gets it; ops of the
 //! ring wait all the same (kernel-notes/nonblocking-socket.md).
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
 //!
@@ -53,7 +53,7 @@ pub(super) async fn send_file(
     len: u64,
 ) -> io::Result<u64> {
     let mut turn = take_turn(shared).await?;
-    pieces(&mut turn, file, (offset, len), false, InThisPoll::default()).await
+    pieces(&mut turn, file, (offset, len), false, Known::default()).await
 }
 
 /// The same behind `head`, which comes back.
@@ -92,33 +92,47 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
     };
     let has_head = !head.is_empty();
     let cached_to = if follows && is_gone { offset + first } else { 0 };
-    let known = InThisPoll { cached_to, is_nonblocking: false };
+    let known = Known { cached_to, ..Known::default() };
     (pieces(&mut turn, file, (offset, len), has_head, known).await, head)
 }
 
-/// What is so as long as nobody else has run on this core: true for one poll, and then looked for again.
+/// What was found out a moment ago, and is taken to be so still: for one poll, and for [`CHECKED`] bytes.
+/// Others may change it in the meantime (reclaim, who has a duplicate of the socket), as they may between two
+/// system calls.
 #[derive(Default)]
-struct InThisPoll {
+struct Known {
     /// The page cache was seen to hold the file from where it is read up to here.
     cached_to: u64,
     /// The socket was made non-blocking.
     is_nonblocking: bool,
+    /// Up to here it is no use to ask for more than a piece. Not forgotten: it is only about what is cheaper.
+    narrow_to: u64,
 }
 
-impl InThisPoll {
+impl Known {
     /// Whether the page cache holds the next `piece` of the `left` that are to be sent.
     fn holds(&mut self, file: &impl FileSource, at: u64, piece: u64, left: u64) -> bool {
         let Some(end) = at.checked_add(piece) else { return false };
-        let (page_cache, fd) = (file.page_cache(), file.descriptor().as_raw_fd());
-        let wide = left.min(CHECKED);
         if end <= self.cached_to {
             return true;
         }
-        if wide > piece && page_cache.counts() && page_cache.holds(fd, at, wide) {
-            self.cached_to = at.saturating_add(wide);
-            return true;
+        self.forget();
+        let (page_cache, fd) = (file.page_cache(), file.descriptor().as_raw_fd());
+        let wide = left.min(CHECKED);
+        if wide > piece && at >= self.narrow_to && page_cache.counts() {
+            if page_cache.holds(fd, at, wide) {
+                self.cached_to = at.saturating_add(wide);
+                return true;
+            }
+            self.narrow_to = at.saturating_add(wide);
         }
         page_cache.holds(fd, at, piece)
+    }
+
+    /// Others have run, or may have.
+    fn forget(&mut self) {
+        self.cached_to = 0;
+        self.is_nonblocking = false;
     }
 }
 
@@ -128,7 +142,7 @@ async fn pieces(
     file: &impl FileSource,
     (offset, len): (u64, u64),
     has_head: bool,
-    mut known: InThisPoll,
+    mut known: Known,
 ) -> io::Result<u64> {
     let mut sent = 0;
     while sent < len {
@@ -138,7 +152,7 @@ async fn pieces(
             let Some(n) = inline(turn, file.descriptor(), at, piece, &mut known).await? else { continue };
             n
         } else {
-            known = InThisPoll::default();
+            known.forget();
             through_the_ring(turn, file.descriptor(), at, piece as usize, has_head || sent > 0).await?
         };
         if n == 0 {
@@ -146,7 +160,7 @@ async fn pieces(
         }
         sent += n;
         if coop::consume_for(n).await {
-            known = InThisPoll::default();
+            known.forget();
         }
     }
     Ok(sent)
@@ -159,7 +173,7 @@ async fn inline(
     file: &OwnedFd,
     at: u64,
     piece: u64,
-    known: &mut InThisPoll,
+    known: &mut Known,
 ) -> io::Result<Option<u64>> {
     loop {
         fork::check()?;
@@ -169,7 +183,7 @@ async fn inline(
         }
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                *known = InThisPoll::default();
+                known.forget();
                 Op::new(Ready::to_send(turn.shared())).await?;
                 return Ok(None);
             }

@@ -256,8 +256,8 @@ impl Shared {
 
     /// Lets the next system call, if it has no flag for it, answer EAGAIN instead of waiting. Ops of the ring
     /// go on as before: they do not look at the mode (kernel-notes/nonblocking-socket.md). Set anew each
-    /// time, because the mode is the socket's and not this descriptor's: who has a duplicate may have changed
-    /// it, and a core must not wait.
+    /// time, or each megabyte of a poll that sends a file, because the mode is the socket's and not this
+    /// descriptor's: who has a duplicate may have changed it, and a core must not wait.
     pub(super) fn set_nonblocking(&self) -> io::Result<()> {
         self.nonblocking.store(true, Ordering::Relaxed);
         sys::io::set_nonblocking(self.fd())

@@ -67,17 +67,18 @@ where
 /// a buffer), and for those whose first step is to send something off: neither pays for a way through the
 /// queue and a wake.
 ///
-/// **The first poll runs inside the caller**, so do not call this while holding a lock or a borrow
-/// (`RefCell`) that the task takes too: it would wait for itself, or panic. That is why [`spawn_local`] does
-/// not do it. The task has its own id and its own values of [`task_local!`](crate::task_local); of other
-/// thread-locals it sees in its first poll what the caller has set, such as a span of `tracing` that the
-/// caller has entered.
+/// **The first poll runs inside the caller**, so do not call this while holding a lock or a borrow that the
+/// task takes too: it would wait for itself, or panic. A borrow is that of a `RefCell`, and
+/// [`LocalKey::with`](crate::task::LocalKey::with) of a key of which the task enters a scope. That is why
+/// [`spawn_local`] does not do it. The task has its own id and its own values of
+/// [`task_local!`](crate::task_local); of other thread-locals it sees in its first poll what the caller has
+/// set, such as a span of `tracing` that the caller has entered.
 ///
 /// Each such poll takes a unit of the calling task's [budget](crate::task::coop), and the new task's own
 /// units come from there as well. The task is queued, as by [`spawn_local`], where that budget is spent;
-/// where each of the last eight was spawned by the one before in its first poll; in the background; and
-/// outside of a task's poll (in the destructor of a buffer that the kernel gives back). So do not rely on the
-/// poll.
+/// where each of the last eight was spawned by the one before in its first poll; in the background; and where
+/// no future of a task is being polled (in the destructor of one that was aborted, or of a buffer that the
+/// kernel gives back). So do not rely on the poll.
 ///
 /// A panic in the first poll is the task's, and comes with its handle.
 ///

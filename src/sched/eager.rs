@@ -1,10 +1,15 @@
 //! A new local task that is polled where it is spawned, within the poll that spawns it.
 //!
-//! Owns when that is done, and what of a poll is one task's and not the other's. Only from within a poll of
-//! this core, where any code may run; elsewhere (the destructor of a buffer, a foreign waker) the task is
-//! queued. So it is for a background task, which has its share of the time, when the spawner's budget is
-//! spent, of which each such poll takes a unit, and [`DEPTH_MAX`] polls within each other: neither a loop nor
-//! a chain of spawns holds the core for longer than the budget allows, or grows the stack without end.
+//! Owns when that is done, and what of a poll is one task's and not the other's. Only while a task's future
+//! is being polled, where any code may run; elsewhere (a destructor that the loop runs: of a buffer, a
+//! cancelled future, an output that nobody takes; a joiner's waker) the task is queued. So it is for a
+//! background task, which has its share of the time, when the spawner's budget is spent, of which each such
+//! poll takes a unit, and [`DEPTH_MAX`] polls within each other: neither a loop nor a chain of spawns holds
+//! the core for longer than the budget allows, or grows the stack without end. (A chain through destructors
+//! of outputs within one poll is as deep as the budget has units.)
+//!
+//! Until its first poll is over the task is in no list: it is not among those that a shutdown report of a
+//! core stuck in that poll names, though the watchdog names it.
 //!
 //! The new task does not see what belongs to the spawner: that it may move, where it has asked to go on
 //! (both put back here), its id and its values of `task_local!` (the task room's). Whoever watches the core
@@ -15,6 +20,7 @@
 use super::current::{self, Core};
 use super::running::Outer;
 use super::shared::Scheduler;
+use crate::base::coop;
 use crate::task::{self, Attributes, Header, JoinHandle};
 use std::future::Future;
 
@@ -52,11 +58,10 @@ where
 impl Core {
     #[inline]
     fn may_poll_within(&self, task: &Header) -> bool {
-        self.shared.cores[self.index].running.is_polling()
-            && !task.is_background()
+        !task.is_background()
             && task::depth() < DEPTH_MAX
             && !self.shared.refuses_tasks()
-            && crate::base::coop::spend()
+            && coop::spend_within_a_poll()
     }
 }
 

@@ -124,12 +124,6 @@ impl Running {
         self.name_len.store(outer.name_len, Ordering::Relaxed);
     }
 
-    /// Whether a poll is going on.
-    #[inline]
-    pub(crate) fn is_polling(&self) -> bool {
-        self.task.load(Ordering::Relaxed) != 0
-    }
-
     #[cold]
     fn name_words(&self) -> [u64; NAME_BYTES / 8] {
         std::array::from_fn(|at| self.name[at].load(Ordering::Relaxed))

@@ -69,13 +69,11 @@
 //! The output is in its place before COMPLETE is set, and the task has left its owner's list: whoever has
 //! joined a task does not find it counted any more.
 //!
-//! # One life
-//! ```text
-//! new ─▶ NOTIFIED ─▶ run ─▶ poll ──── Ready ───▶ output stored, left the list ─▶ COMPLETE ─▶ joiner woken
-//!           ▲                 │ Pending
-//!           │ wake, abort     ▼
-//!           └────────────── idle ──── shutdown (claim) ─▶ future dropped, "cancelled" stored ─▶ COMPLETE …
-//! ```
+//! # One life ```text new ─▶ NOTIFIED ─▶ run ─▶ poll ──── Ready ───▶ output stored, left the list ─▶ COMPLETE
+//! ─▶ joiner woken ▲                 │ Pending │ wake, abort     ▼ └────────────── idle ──── shutdown (claim)
+//! ─▶ future dropped, "cancelled" stored ─▶ COMPLETE … ``` A newborn (`newborn.rs`) begins with the poll,
+//! RUNNING: if that is `Ready` it has been in no list, if it is `Pending` it is listed and goes on as above.
+//!
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
 //! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task is
 //! scheduled like a woken one and meets its end where it would have been polled: on its own core. Only a
@@ -93,7 +91,9 @@
 //! | a handle polled before the end | 0 | 2 | the waker cloned, and published |
 //! | the end | 0 | 4 | the list's lock 2, the state word 2 (1 if nobody waits) |
 //! | a handle polled after the end, and dropped | 0 | 0 | |
-//! | all of a task that is over in the poll that spawns it (`newborn.rs`) | 0 | | |
+//!
+//! All of a task that is over in the poll that spawns it (`newborn.rs`) has none, which the instruction
+//! counts of the benches hold (`spawn-join-eager`).
 //!
 //! `tests/read_modify_writes` looks at every instruction that a core executes during the life of a task, and
 //! fails if one of these numbers changes; `cargo test --release --test read_modify_writes -- --nocapture`
@@ -240,7 +240,8 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
         0
     }
 
-    /// The task has ended: takes it out of the owner's list. `None` if it is in none.
+    /// The task has ended: takes it out of the owner's list. `None` if it is in none. Not called for one that
+    /// ends in the poll that spawns it, unseen by anybody.
     fn release(&self, task: &Header) -> Option<TaskRef>;
 
     /// A task has ended, and this is left of it: kept for the next one, or dropped.

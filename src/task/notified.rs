@@ -135,7 +135,8 @@ impl fmt::Debug for Notified {
     }
 }
 
-/// The owner's reference to a task: what its list holds. Exactly one exists for each task.
+/// The owner's reference to a task: what its list holds. One exists for each task, but for one that has not
+/// outlived the poll that spawns it.
 #[must_use = "an owner that forgets its tasks cannot shut them down"]
 pub(crate) struct TaskRef(Reference);
 

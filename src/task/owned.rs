@@ -1,4 +1,5 @@
-//! The tasks a core owns: every one that has been spawned there and has not ended.
+//! The tasks a core owns: every one that has been spawned there and has not ended, but for one whose first
+//! poll is going on in the spawn.
 //!
 //! Owns [`OwnedTasks`], two intrusive lists through the task headers. Tasks that are `Send` may end on any
 //! core, so their list is under a lock; local tasks begin and end on one thread, so theirs needs none. The
@@ -61,7 +62,8 @@ impl OwnedTasks {
         }
     }
 
-    /// Adds a task, before it is scheduled for the first time. False if the list is closed: then the caller
+    /// Adds a task, before it is scheduled for the first time, or behind a first poll where it was spawned.
+    /// False if the list is closed: then the caller
     /// shuts the task down.
     ///
     /// # Panics

@@ -29,14 +29,14 @@ use std::fmt;
 
 mod references;
 
-/// Somebody has the future to himself: polls it, or drops it to cancel the task. Set by (1) and (5), cleared
-/// by (2) and (4). Never together with COMPLETE.
+/// Somebody has the future to himself: polls it, or drops it to cancel the task. Set by (1) and (5), and at
+/// the birth of a task that is polled where it is born; cleared by (2) and (4). Never together with COMPLETE.
 const RUNNING: usize = 1 << 0;
 /// The future is gone and the output, if wanted, is in its place. Set by (4), never cleared.
 const COMPLETE: usize = 1 << 1;
-/// While not RUNNING: a `Notified` exists. While RUNNING: the task was woken during this poll. Set at birth
-/// and by (3); cleared by (1); kept by (2), which then makes a `Notified`. Left over and meaningless once
-/// COMPLETE.
+/// While not RUNNING: a `Notified` exists. While RUNNING: the task was woken during this poll. Set at birth,
+/// unless that is RUNNING, and by (3); cleared by (1); kept by (2), which then makes a `Notified`. Left over
+/// and meaningless once COMPLETE.
 const NOTIFIED: usize = 1 << 2;
 /// The future is to be dropped instead of polled again. Set by abort and (5), never cleared.
 const CANCELLED: usize = 1 << 3;
@@ -141,7 +141,8 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// A task that is to run for the first time: a `Notified` (or an `Unborn`) and a `JoinHandle` exist.
+    /// A task that is to run for the first time: a `Notified` (or an `Unborn`, or a `Newborn`) and a
+    /// `JoinHandle` exist.
     #[inline(always)]
     pub(super) fn new(birth: Birth) -> Self {
         let (mark, word) = match birth {

@@ -193,6 +193,58 @@ fn a_chain_of_spawns_does_not_grow_the_stack_without_end() {
 }
 
 #[test]
+fn what_destructors_of_an_aborted_task_spawn_is_queued() {
+    on_a_core(|| async {
+        let polled = Rc::new(Cell::new(0));
+        let guards: Vec<_> = (0..1_000)
+            .map(|_| {
+                let polled = Rc::clone(&polled);
+                OnDrop(move || {
+                    let before = polled.get();
+                    let count = Rc::clone(&polled);
+                    drop(ringwork::spawn_local_eager(async move { count.set(count.get() + 1) }));
+                    assert_eq!(polled.get(), before, "it waits for its turn");
+                })
+            })
+            .collect();
+        let task = ringwork::spawn_local(async move {
+            let _guards = guards;
+            pending::<()>().await;
+        });
+        task::yield_now().await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        while polled.get() < 1_000 {
+            task::yield_now().await;
+        }
+    });
+}
+
+/// Spawns the next of a chain when it is dropped.
+struct Link(usize, Arc<AtomicUsize>);
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        if let Some(left) = self.0.checked_sub(1) {
+            let next = Link(left, Arc::clone(&self.1));
+            drop(ringwork::spawn_local_eager(async move { next }));
+        }
+    }
+}
+
+#[test]
+fn a_chain_of_destructors_does_not_grow_the_stack_without_end() {
+    on_a_core(|| async {
+        let links = Arc::new(AtomicUsize::new(0));
+        drop(Link(100_000, Arc::clone(&links)));
+        while links.load(Ordering::Relaxed) <= 100_000 {
+            task::yield_now().await;
+        }
+    });
+}
+
+#[test]
 fn a_spawner_that_is_to_move_moves_and_its_new_task_stays() {
     bounded(|| {
         let runtime = runtime(2);
