@@ -69,10 +69,15 @@
 //! The output is in its place before COMPLETE is set, and the task has left its owner's list: whoever has
 //! joined a task does not find it counted any more.
 //!
-//! # One life ```text new ─▶ NOTIFIED ─▶ run ─▶ poll ──── Ready ───▶ output stored, left the list ─▶ COMPLETE
-//! ─▶ joiner woken ▲                 │ Pending │ wake, abort     ▼ └────────────── idle ──── shutdown (claim)
-//! ─▶ future dropped, "cancelled" stored ─▶ COMPLETE … ``` A newborn (`newborn.rs`) begins with the poll,
-//! RUNNING: if that is `Ready` it has been in no list, if it is `Pending` it is listed and goes on as above.
+//! # One life
+//! ```text
+//! new ─▶ NOTIFIED ─▶ run ─▶ poll ──── Ready ───▶ output stored, left the list ─▶ COMPLETE ─▶ joiner woken
+//!           ▲                 │ Pending
+//!           │ wake, abort     ▼
+//!           └────────────── idle ──── shutdown (claim) ─▶ future dropped, "cancelled" stored ─▶ COMPLETE …
+//! ```
+//! A newborn (`newborn.rs`) begins with the poll, RUNNING: if that is `Ready` it has been in no list, if it
+//! is `Pending` it is listed and goes on as above.
 //!
 //! A task that is woken while it is polled keeps NOTIFIED, and the end of that poll makes the next
 //! `Notified`; it is handed over with `Cause::Yielded`, to go to the back of the queue. An aborted task is
