@@ -152,7 +152,7 @@ async fn pieces(
             let Some(n) = inline(turn, file.descriptor(), at, piece, &mut known).await? else { continue };
             n
         } else {
-            known.forget();
+            // What was known has been forgotten: it was not enough.
             through_the_ring(turn, file.descriptor(), at, piece as usize, has_head || sent > 0).await?
         };
         if n == 0 {

@@ -6,7 +6,8 @@
 //! background task, which has its share of the time, when the spawner's budget is spent, of which each such
 //! poll takes a unit, and [`DEPTH_MAX`] polls within each other: neither a loop nor a chain of spawns holds
 //! the core for longer than the budget allows, or grows the stack without end. (A chain through destructors
-//! of outputs within one poll is as deep as the budget has units.)
+//! of outputs within one poll is as deep as the budget has units; a spawner that has opted out of its budget
+//! pays nothing, and each new task has a whole one.)
 //!
 //! Until its first poll is over the task is in no list: it is not among those that a shutdown report of a
 //! core stuck in that poll names, though the watchdog names it.
