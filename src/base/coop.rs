@@ -45,6 +45,7 @@ impl Left {
 struct Reset(Left);
 
 impl Drop for Reset {
+    #[inline]
     fn drop(&mut self) {
         self.0.set();
     }

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 use super::queue::Owner;
+use super::running::Running;
 use super::shared::{Scheduler, Shared};
+use crate::base::apart::Apart;
 use crate::metrics::Counters;
 use crate::task::{
     self, Attributes, Cause, Class, JoinHandle, Notified, Seat, Shell, Shells, TaskRef, Unborn,
@@ -29,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) index: usize,
     /// The core's own, which it counts with at every step.
     counters: Arc<Counters>,
+    /// What the core shows of the poll that is going on.
+    pub(super) running: Arc<Apart<Running>>,
     /// Local tasks that are to run.
     pub(crate) local: RefCell<VecDeque<Notified>>,
     /// Background tasks that are to run, local and `Send`; they never move.
@@ -226,10 +230,12 @@ impl Core {
     /// The private part of core `index`.
     pub(crate) fn new(shared: Arc<Shared>, index: usize, steal: Owner<Notified>) -> Self {
         let counters = Arc::clone(&shared.cores[index].counters);
+        let running = Arc::clone(&shared.cores[index].running);
         Self {
             shared,
             index,
             counters,
+            running,
             local: RefCell::default(),
             background: RefCell::default(),
             steal: RefCell::new(steal),
@@ -269,11 +275,17 @@ impl Core {
     #[inline]
     pub(crate) fn queue(&self, task: Notified) {
         if task.header().is_background() {
-            return self.background.borrow_mut().push_back(task);
+            self.background.borrow_mut().push_back(task);
+        } else if task.header().is_local() {
+            self.local.borrow_mut().push_back(task);
+        } else {
+            self.queue_send(task);
         }
-        if task.header().is_local() {
-            return self.local.borrow_mut().push_back(task);
-        }
+    }
+
+    // A call of its own: what it needs of the stack is no local task's to pay.
+    #[inline(never)]
+    fn queue_send(&self, task: Notified) {
         let mut steal = self.steal.borrow_mut();
         let mut spill = self.spill.borrow_mut();
         // Behind those that spilled before it.

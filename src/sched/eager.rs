@@ -78,7 +78,7 @@ impl<'a> Within<'a> {
     #[inline]
     fn begin(core: &'a Core, task: &Header) -> Self {
         core.counters().polls.add(1);
-        let outer = core.shared.cores[core.index].running.begins_within(task);
+        let outer = core.running.begins_within(task);
         Self {
             core,
             outer: Some(outer),
@@ -92,7 +92,7 @@ impl Drop for Within<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(outer) = self.outer.take() {
-            self.core.shared.cores[self.core.index].running.resumes(outer);
+            self.core.running.resumes(outer);
         }
         self.core.may_move.set(self.may_move);
         self.core.bound_for.set(self.bound_for);

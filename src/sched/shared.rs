@@ -67,7 +67,7 @@ pub(crate) struct CoreShared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) idle: Idleness,
     /// What the core is polling, for the watchdog, and when its turn began, for the monitor.
-    pub(crate) running: Apart<Running>,
+    pub(crate) running: Arc<Apart<Running>>,
     /// The CPU the core is pinned to.
     pub(crate) cpu: Option<usize>,
     /// The mark of the core's thread. It is there before the thread is: who has a handle may make tasks for a
@@ -98,7 +98,7 @@ impl CoreShared {
             owned: OwnedTasks::new(),
             counters: Arc::default(),
             idle: Idleness::new(),
-            running: Apart::default(),
+            running: Arc::default(),
             cpu,
             mark: Mark::reserve(),
             thread: AtomicU64::new(0),

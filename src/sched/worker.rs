@@ -113,7 +113,7 @@ impl Worker {
     /// One turn; waits in the kernel if nothing is runnable.
     fn turn(&mut self, now: Instant) {
         let shared = &self.core.shared;
-        shared.cores[self.core.index].running.turns(shared.stamp(now));
+        self.core.running.turns(shared.stamp(now));
         time::turns(now);
         self.take_inbox();
         if self.core.shared.stuck.any() && self.searcher.rescue(&self.core) {
@@ -241,10 +241,15 @@ impl Worker {
             return Some(task);
         }
         let core = &self.core;
-        let queue = match (core.local.borrow().is_empty(), core.has_send()) {
-            (false, true) => self.turns.next(),
-            (false, false) => self.turns.alone(Queue::Local),
-            (true, _) => self.turns.alone(Queue::Send),
+        if !core.has_send()
+            && let Some(task) = core.local.borrow_mut().pop_front()
+        {
+            self.turns.alone(Queue::Local);
+            return Some(task);
+        }
+        let queue = match core.local.borrow().is_empty() {
+            false => self.turns.next(),
+            true => self.turns.alone(Queue::Send),
         };
         match queue {
             Queue::Local => core.local.borrow_mut().pop_front(),
@@ -273,9 +278,8 @@ impl Worker {
     #[inline]
     fn poll(&self, task: Notified) {
         self.core.counters().polls.add(1);
-        let block = &self.core.shared.cores[self.core.index];
         let header = task.header();
-        block.running.begins(header);
+        self.core.running.begins(header);
         if header.is_local() {
             task.run();
         } else {
@@ -285,7 +289,7 @@ impl Worker {
             self.core.may_move.set(false);
             self.core.bound_for.set(None);
         }
-        block.running.ends();
+        self.core.running.ends();
     }
 
     /// Ops that may have been queued for the submit delay go out although the turn is not over.

@@ -198,7 +198,7 @@ impl State {
             }
             debug_assert!(now.any(NOTIFIED), "a Notified exists only for a task that is marked so: {now:?}");
             let start = if now.any(CANCELLED) { Start::Cancel } else { Start::Poll };
-            (start, Some(now.with(RUNNING).without(NOTIFIED)))
+            (start, now.with(RUNNING).without(NOTIFIED))
         })
     }
 
@@ -208,13 +208,13 @@ impl State {
         self.step(|now| {
             debug_assert!(now.any(RUNNING) && !now.any(COMPLETE), "only the poller pauses: {now:?}");
             if now.any(CANCELLED) {
-                (Pause::Cancel, None)
+                (Pause::Cancel, now)
             } else if now.any(NOTIFIED) {
-                (Pause::Again, Some(now.without(RUNNING)))
+                (Pause::Again, now.without(RUNNING))
             } else if now.references() == 1 {
-                (Pause::Last, None)
+                (Pause::Last, now)
             } else {
-                (Pause::Idle, Some(now.without(RUNNING).less(1)))
+                (Pause::Idle, now.without(RUNNING).less(1))
             }
         })
     }
@@ -273,9 +273,9 @@ impl State {
             };
         }
         self.step(|now| match now.any(COMPLETE) {
-            false if now.is_idle() => (Woken::Schedule, Some(now.with(NOTIFIED))),
+            false if now.is_idle() => (Woken::Schedule, now.with(NOTIFIED)),
             // The word changes also if NOTIFIED is set already: see `wake`.
-            false => (Woken::Done, Some(now.with(NOTIFIED).less(1))),
+            false => (Woken::Done, now.with(NOTIFIED).less(1)),
             true => give_up_one(now, Woken::Done, Woken::Last),
         })
     }
@@ -290,18 +290,18 @@ impl State {
         self.step(|now| {
             debug_assert!(now.any(RUNNING) && !now.any(COMPLETE), "only the poller completes: {now:?}");
             if !now.any(JOIN_INTEREST) && output_kept {
-                return (Complete::Unwanted, None);
+                return (Complete::Unwanted, now);
             }
             if now.references() == held {
-                return (Complete::Last, None);
+                return (Complete::Last, now);
             }
             let over = now.without(RUNNING).with(COMPLETE);
             if is_reached || now.any(FAR_JOINER) {
-                (Complete::Reached { joined: now.any(JOIN_WAKER) }, Some(over))
+                (Complete::Reached { joined: now.any(JOIN_WAKER) }, over)
             } else if now.any(JOIN_WAKER) {
-                (Complete::Joined, Some(over))
+                (Complete::Joined, over)
             } else {
-                (Complete::Done, Some(over.less(held)))
+                (Complete::Done, over.less(held))
             }
         })
     }
@@ -333,11 +333,11 @@ impl State {
     pub(super) fn claim(&self) -> Claim {
         self.step(|now| {
             if now.any(COMPLETE) {
-                (Claim::Theirs, None)
+                (Claim::Theirs, now)
             } else if now.any(RUNNING) {
-                (Claim::Theirs, Some(now.with(CANCELLED)))
+                (Claim::Theirs, now.with(CANCELLED))
             } else {
-                (Claim::Ours, Some(now.with(RUNNING | CANCELLED)))
+                (Claim::Ours, now.with(RUNNING | CANCELLED))
             }
         })
     }
@@ -357,9 +357,9 @@ impl State {
     /// Home: a handle elsewhere wanted to be woken at the end.
     pub(super) fn note_far_joiner(&self) -> FarJoin {
         self.step(|now| match (now.any(COMPLETE), now.any(JOIN_INTEREST)) {
-            (true, _) => (FarJoin::Over, None),
-            (false, true) => (FarJoin::Waits, Some(now.with(FAR_JOINER))),
-            (false, false) => (FarJoin::Left, None),
+            (true, _) => (FarJoin::Over, now),
+            (false, true) => (FarJoin::Waits, now.with(FAR_JOINER)),
+            (false, false) => (FarJoin::Left, now),
         })
     }
 
@@ -369,9 +369,9 @@ impl State {
         self.step(|now| {
             let left = now.without(JOIN_INTEREST | JOIN_WAKER);
             match (now.any(COMPLETE), now.any(JOIN_WAKER)) {
-                (true, _) => (FarLeave::Output, None),
-                (false, true) => (FarLeave::Waker, Some(left)),
-                (false, false) => (FarLeave::Nothing, Some(left)),
+                (true, _) => (FarLeave::Output, now),
+                (false, true) => (FarLeave::Waker, left),
+                (false, false) => (FarLeave::Nothing, left),
             }
         })
     }
@@ -389,7 +389,10 @@ impl State {
     #[inline]
     pub(super) fn publish_join_waker(&self) -> bool {
         if !self.is_shared() {
-            return self.step(|now| (!now.any(COMPLETE), (!now.any(COMPLETE)).then(|| now.with(JOIN_WAKER))));
+            return self.step(|now| match now.any(COMPLETE) {
+                true => (false, now),
+                false => (true, now.with(JOIN_WAKER)),
+            });
         }
         !Bits(self.word.fetch_or(JOIN_WAKER, Ordering::AcqRel)).any(COMPLETE)
     }
@@ -401,7 +404,7 @@ impl State {
     pub(super) fn withdraw_join_waker(&self) -> bool {
         self.step(|now| {
             debug_assert!(now.any(COMPLETE | JOIN_WAKER), "only a stored waker is withdrawn: {now:?}");
-            if now.any(COMPLETE) { (false, None) } else { (true, Some(now.without(JOIN_WAKER))) }
+            if now.any(COMPLETE) { (false, now) } else { (true, now.without(JOIN_WAKER)) }
         })
     }
 
@@ -411,12 +414,15 @@ impl State {
         self.step(|now| {
             if now.any(COMPLETE) {
                 // The last one takes with it what is left, the output too.
-                (if now.references() == 1 { Leave::Last } else { Leave::Output }, None)
+                (if now.references() == 1 { Leave::Last } else { Leave::Output }, now)
             } else if now.any(JOIN_WAKER | FAR_JOINER) {
                 let joined = now.any(JOIN_WAKER);
-                (Leave::Wakers { joined }, Some(now.without(JOIN_INTEREST | JOIN_WAKER)))
+                (Leave::Wakers { joined }, now.without(JOIN_INTEREST | JOIN_WAKER))
             } else {
-                give_up_one(now.without(JOIN_INTEREST), Leave::Done, Leave::Last)
+                match now.references() {
+                    1 => (Leave::Last, now),
+                    _ => (Leave::Done, now.without(JOIN_INTEREST).less(1)),
+                }
             }
         })
     }
@@ -436,16 +442,19 @@ impl State {
         if before.is_idle() { Wake::Schedule } else { Wake::Seen }
     }
 
-    /// One transition: `decide` sees the word and names the answer and the next word, if it is to change.
+    /// One transition: `decide` sees the word and names the answer and the next word. Nothing is written if
+    /// that is the same (an `Option` would come back through memory).
     #[inline]
-    fn step<R>(&self, decide: impl Fn(Bits) -> (R, Option<Bits>)) -> R {
+    fn step<R>(&self, decide: impl Fn(Bits) -> (R, Bits)) -> R {
         if !self.is_shared() {
             return self.step_at_home(decide);
         }
         let mut now = self.word.load(Ordering::Acquire);
         loop {
-            let (answer, next) = decide(Bits(now));
-            let Some(Bits(next)) = next else { return answer };
+            let (answer, Bits(next)) = decide(Bits(now));
+            if next == now {
+                return answer;
+            }
             match self.word.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return answer,
                 Err(changed) => now = changed,
@@ -456,13 +465,15 @@ impl State {
     /// As [`step`](Self::step), on the one thread that writes the word. `decide` sees all references: if it
     /// sees one, there is one, because nobody can make another without having one.
     #[inline]
-    fn step_at_home<R>(&self, decide: impl Fn(Bits) -> (R, Option<Bits>)) -> R {
+    fn step_at_home<R>(&self, decide: impl Fn(Bits) -> (R, Bits)) -> R {
         loop {
             let remote = self.remote.look();
             let word = self.word.load(Ordering::Relaxed);
             let now = self.total(word, remote.count());
-            let (answer, next) = decide(Bits(now));
-            let Some(Bits(next)) = next else { return answer };
+            let (answer, Bits(next)) = decide(Bits(now));
+            if next == now {
+                return answer;
+            }
             if !remote.is_merged() {
                 let elsewhere = (remote.count() as usize).wrapping_mul(REFERENCE);
                 self.word.store(next.wrapping_sub(elsewhere), Ordering::Release);
@@ -479,6 +490,6 @@ impl State {
 
 /// Gives up one reference in the same step; if it is the only one, the word need not change any more.
 #[inline]
-fn give_up_one<R>(now: Bits, done: R, last: R) -> (R, Option<Bits>) {
-    if now.references() == 1 { (last, None) } else { (done, Some(now.less(1))) }
+fn give_up_one<R>(now: Bits, done: R, last: R) -> (R, Bits) {
+    if now.references() == 1 { (last, now) } else { (done, now.less(1)) }
 }

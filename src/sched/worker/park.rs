@@ -68,7 +68,7 @@ impl Worker {
     pub(super) fn park(&mut self, now: Instant) {
         let shared = &self.core.shared;
         let inbox = &shared.cores[self.core.index].inbox;
-        shared.cores[self.core.index].running.parks();
+        self.core.running.parks();
         shared.parks(self.core.index, now);
         inbox.park();
         if shared.drain.is_on() {

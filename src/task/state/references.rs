@@ -36,8 +36,8 @@ impl State {
     pub(in crate::task) fn release(&self, held: usize) -> bool {
         if !self.is_shared() {
             return self.step(|now| match now.references() == held {
-                true => (true, None),
-                false => (false, Some(now.less(held))),
+                true => (true, now),
+                false => (false, now.less(held)),
             });
         }
         // If ours are the only ones, nobody can make another: the word needs no further change. Acquire: what
