@@ -272,7 +272,8 @@ impl Core {
     }
 
     /// Queues a task that is at home here.
-    #[inline]
+    // As part of every local wake: as a call it would cost as much again.
+    #[inline(always)]
     pub(crate) fn queue(&self, task: Notified) {
         if task.header().is_background() {
             self.background.borrow_mut().push_back(task);

@@ -272,6 +272,18 @@ pub(super) enum Stage<F: Future> {
     Empty,
 }
 
+impl<F: Future> Stage<F> {
+    /// Whether to drop what is in it would do nothing: mostly the output is no more than a number.
+    #[inline]
+    pub(super) fn is_void(&self) -> bool {
+        match self {
+            Self::Future(_) | Self::Output(Err(_)) => false,
+            Self::Output(Ok(_)) => !std::mem::needs_drop::<F::Output>(),
+            Self::Empty => true,
+        }
+    }
+}
+
 /// Why a task has no output.
 pub(super) enum Failure {
     /// It was aborted, or its runtime ended.

@@ -206,15 +206,16 @@ impl<F: Future, S: Schedule> Typed<F, S> {
             }
             None => 1,
         };
-        let mut output_kept = true;
+        // SAFETY: RUNNING gives us the stage.
+        let mut to_drop = !self.cell().stage.with(|stage| unsafe { &*stage }.is_void());
         loop {
-            match state.complete(held, output_kept) {
+            match state.complete(held, to_drop) {
                 Complete::Done => return,
                 Complete::Last => break,
                 Complete::Unwanted => {
                     // SAFETY: RUNNING is still ours, and we run where the future ran.
                     unsafe { self.discard() };
-                    output_kept = false;
+                    to_drop = false;
                 }
                 Complete::Joined => {
                     // SAFETY: `Joined` gives us the waker.
@@ -381,7 +382,7 @@ unsafe fn drop_output<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: as `take_output`; an output that may not cross threads has a handle that may not either.
     let typed = unsafe { Typed::<F, S>::new(task) };
     // SAFETY: the task is complete, so the stage is the handle's. Nearly always it has been taken.
-    if typed.cell().stage.with(|stage| matches!(unsafe { &*stage }, Stage::Empty)) {
+    if typed.cell().stage.with(|stage| unsafe { &*stage }.is_void()) {
         return;
     }
     let _current = Current::enter(typed.cell().header.id());
@@ -396,21 +397,21 @@ unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
     let typed = unsafe { Typed::<F, S>::new(task) };
     let Cell { header, stage, .. } = typed.cell();
     // Why a task failed may be known anywhere.
-    let (is_empty, is_bound) = stage.with(|stage| {
+    let (is_void, is_bound) = stage.with(|stage| {
         // SAFETY: as above, and nobody else reads or writes it.
         let stage = unsafe { &*stage };
-        let is_empty = matches!(stage, Stage::Empty);
-        (is_empty, !is_empty && !matches!(stage, Stage::Output(Err(_))))
+        let is_void = stage.is_void();
+        (is_void, !is_void && !matches!(stage, Stage::Output(Err(_))))
     });
     if is_bound && !header.may_run_here() {
         return;
     }
     let _current = Current::enter(header.id());
-    if !is_empty {
+    if !is_void {
         // SAFETY: the stage is ours, as above, and what is in it may be dropped here.
         unsafe { typed.discard() };
     }
-    // SAFETY: the header is ours, as the stage is, which is empty; neither is touched again.
+    // SAFETY: the header is ours, as the stage is, which holds nothing to drop; neither is touched again.
     unsafe { ptr::drop_in_place(&raw mut (*typed.0.as_ptr()).header) };
     // SAFETY: `allocate` made it in such a place, and it is freed once; what is left alive is the scheduler.
     contained(|| unsafe { shell::vacate(typed.0) });

@@ -282,14 +282,14 @@ impl State {
 
     /// (4) The future is gone and the output is in its place; the caller gives up `held` references.
     ///
-    /// `output_kept` says whether the output is still there. No read-modify-write at all if nobody else is
-    /// left.
+    /// `to_drop` says whether the output has to be dropped if nobody wants it. No read-modify-write at all if
+    /// nobody else is left.
     #[inline]
-    pub(super) fn complete(&self, held: usize, output_kept: bool) -> Complete {
+    pub(super) fn complete(&self, held: usize, to_drop: bool) -> Complete {
         let is_reached = !self.is_shared() && (self.remote.is_touched() || self.is_unborn());
         self.step(|now| {
             debug_assert!(now.any(RUNNING) && !now.any(COMPLETE), "only the poller completes: {now:?}");
-            if !now.any(JOIN_INTEREST) && output_kept {
+            if !now.any(JOIN_INTEREST) && to_drop {
                 return (Complete::Unwanted, now);
             }
             if now.references() == held {
