@@ -6,10 +6,11 @@ mod support;
 use futures_util::poll;
 use ringwork::fs::File;
 use ringwork::net::{ForwardError, ListenOptions, TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use support::{alone, half_std_pair, in_child, on_cores};
+use support::{alone, half_std_pair, in_child, on_cores, pair};
 
 /// Runs the test on a core, where ops are the ring's of the thread that forks.
 fn on_core<F: Future<Output = ()> + 'static>(test: impl FnOnce() -> F + Send + 'static) {
@@ -45,6 +46,33 @@ fn assert_sends_fail(stream: &TcpStream, file: &File) {
 async fn cached() -> File {
     std::fs::read("Cargo.toml").unwrap();
     File::open("Cargo.toml").await.unwrap()
+}
+
+/// Whether the stream's socket is in non-blocking mode, found out without asking the stream for it.
+fn is_nonblocking(stream: &TcpStream) -> bool {
+    let shown = format!("{stream:?}");
+    let number = shown.split("fd: ").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
+    // SAFETY: asks for flags, of a descriptor that is there as long as the stream.
+    let flags = unsafe { libc::fcntl(number.parse().unwrap(), libc::F_GETFL) };
+    assert!(flags >= 0, "{}", std::io::Error::last_os_error());
+    flags & libc::O_NONBLOCK != 0
+}
+
+#[test]
+fn a_child_that_has_the_mode_of_a_socket_changed_holds_up_no_core_of_the_parents() {
+    on_core(|| async {
+        let file = cached().await;
+        let (stream, _peer) = pair().await;
+        assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+        let change = || SockRef::from(&stream).set_nonblocking(false).unwrap();
+        for _ in 0..2 {
+            assert!(is_nonblocking(&stream));
+            assert_eq!(in_child(change), 0);
+            assert!(!is_nonblocking(&stream), "the socket is one");
+            assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+        }
+        assert!(is_nonblocking(&stream));
+    });
 }
 
 #[test]

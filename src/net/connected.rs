@@ -113,7 +113,7 @@ macro_rules! stream_calls {
 
         impl $stream {
             fn socket(&self) -> socket2::SockRef<'_> {
-                socket2::SockRef::from(self)
+                self.shared().socket()
             }
 
             /// Receives once, behind what the buffer holds; `Ok(0)` is the end of the stream (or a buffer of
@@ -292,8 +292,10 @@ macro_rules! stream_calls {
             /// fail.
             ///
             /// The socket is in non-blocking mode afterwards, which only system calls beside the runtime
-            /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it. A peer that is
-            /// gone makes the kernel send SIGPIPE, which Rust's `main` ignores.
+            /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it. It is put into
+            /// that once; if others may know the socket (its descriptor was asked for, it came by
+            /// [`from_std`](Self::from_std), the process has forked), before each piece, by a system call. A
+            /// peer that is gone makes the kernel send SIGPIPE, which Rust's `main` ignores.
             ///
             /// # Errors
             /// The file's and the socket's.
@@ -387,6 +389,7 @@ macro_rules! stream_calls {
             pub fn from_std(stream: $std) -> io::Result<Self> {
                 stream.set_nonblocking(false)?;
                 let handle = Handle::new(stream.into(), None);
+                handle.shared().make_known();
                 handle.shared().find_linger()?;
                 Ok(Self::from_handle(handle))
             }
@@ -402,7 +405,7 @@ macro_rules! stream_calls {
 
         impl AsFd for $stream {
             fn as_fd(&self) -> BorrowedFd<'_> {
-                self.shared().as_fd()
+                self.shared().show()
             }
         }
 
@@ -410,7 +413,7 @@ macro_rules! stream_calls {
             /// The number, for options and diagnostics. Reading or writing it behind the runtime's back
             /// breaks the order of the stream; see [`release`](Self::release).
             fn as_raw_fd(&self) -> RawFd {
-                self.shared().fd()
+                self.shared().show().as_raw_fd()
             }
         }
     };

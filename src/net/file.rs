@@ -3,8 +3,8 @@
 //! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
 //! piece (sys/page_cache.rs) and the ring (read, then send) otherwise, so that a core never waits for
 //! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is made non-blocking
-//! before it, once a megabyte in one poll, and stays so until somebody else gets it; ops of the
-//! ring wait all the same (kernel-notes/nonblocking-socket.md).
+//! before it and stays so until somebody else gets it (shared.rs, *The mode*); ops of the ring wait all the
+//! same (kernel-notes/nonblocking-socket.md).
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
 //!
 //! A head that is sent with the file goes the same way: if the first piece is cached it is sent on the spot
@@ -97,14 +97,11 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
 }
 
 /// What was found out a moment ago, and is taken to be so still: for one poll, and for [`CHECKED`] bytes.
-/// Others may change it in the meantime (reclaim, who has a duplicate of the socket), as they may between two
-/// system calls.
+/// The kernel and who has the file may change it in the meantime, as they may between two system calls.
 #[derive(Default)]
 struct Known {
     /// The page cache was seen to hold the file from where it is read up to here.
     cached_to: u64,
-    /// The socket was made non-blocking.
-    is_nonblocking: bool,
     /// Up to here it is no use to ask for more than a piece. Not forgotten: it is only about what is cheaper.
     narrow_to: u64,
 }
@@ -132,7 +129,6 @@ impl Known {
     /// Others have run, or may have.
     fn forget(&mut self) {
         self.cached_to = 0;
-        self.is_nonblocking = false;
     }
 }
 
@@ -177,10 +173,7 @@ async fn inline(
 ) -> io::Result<Option<u64>> {
     loop {
         fork::check()?;
-        if !known.is_nonblocking {
-            turn.shared().set_nonblocking()?;
-            known.is_nonblocking = true;
-        }
+        turn.shared().set_nonblocking()?;
         match sys::io::send_file_now(turn.shared().fd(), file.as_raw_fd(), at, piece as usize) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 known.forget();

@@ -30,6 +30,7 @@ mod connected;
 mod file;
 mod flow;
 mod forward;
+mod in_vain;
 #[cfg(feature = "tls")]
 mod lane;
 mod listener;

@@ -12,7 +12,7 @@
 //!   `read_ahead(false)`, a thread that is no core), a one-shot receive in the mode `Ahead` (recv.rs). A call
 //!   in vain allocates nothing and submits nothing, unless nobody receives.
 //! - A call in vain is often followed by another one before anything has come (hyper asks twice for each
-//!   message): a mark beside the lock says so (`shared::InVain`), and the second call takes no lock.
+//!   message): a mark beside the lock says so (`in_vain::InVain`), and the second call takes no lock.
 //! - Under `read_ahead(false)` the one-shot receive asks for no more than the call that starts it had room
 //!   for.
 //!
@@ -38,10 +38,11 @@
 
 use super::Connected;
 use super::flow::{BULK_SIZE, HIGH_WATER};
+use super::in_vain::Shape;
 use super::ops::{RecvAhead, assert_reach, launch};
 use super::receive::arm;
 use super::recv::{Next, RecvSide};
-use super::shared::{Shape, Shared};
+use super::shared::Shared;
 use crate::base::coop;
 use crate::buf::PooledBuf;
 use crate::ring::transfer::Inward;

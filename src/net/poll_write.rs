@@ -68,7 +68,6 @@ use crate::buf::spare;
 use crate::ring::transfer::Outward;
 use crate::sys::sqe::Cqe;
 use crate::sys::{self, fork};
-use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -325,7 +324,7 @@ pub(super) fn abandoned(shared: &Shared) {
     if !shared.off.load(Ordering::Relaxed) && !is_written() {
         return;
     }
-    let socket = SockRef::from(shared);
+    let socket = shared.socket();
     if matches!(socket.linger(), Ok(Some(Duration::ZERO))) {
         // The send in flight fails. Not by a shutdown: its FIN would tell the peer that it had everything.
         let _ = sys::io::reset(shared.fd());

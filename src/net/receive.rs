@@ -4,9 +4,10 @@
 //! one-shot op in flight is cancelled, and what it had received stays with the stream.
 #![forbid(unsafe_code)]
 
+use super::in_vain::Shape;
 use super::ops::{RecvOne, RecvPicked};
 use super::recv::{Next, Step};
-use super::shared::{Shape, Shared};
+use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
 use crate::buf::{self, IoBufMut, PooledBuf};

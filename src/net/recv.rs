@@ -128,7 +128,7 @@ impl RecvSide {
     /// What the reader does next. If it is to wait its waker is stored.
     ///
     /// Its waker is stored, too, when it takes the last bytes while more are to come to this core: it is
-    /// primed. Its next call for bytes waits by the mark (`shared::InVain`) and need not come to the lock.
+    /// primed. Its next call for bytes waits by the mark (`in_vain::InVain`) and need not come to the lock.
     /// The price is that those bytes wake its task even if that does something else by then. That is not for
     /// a forwarding (`relays`): until what it took is on its way the next message is not to be sent on, and
     /// when it waits it must say so.

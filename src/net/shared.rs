@@ -12,8 +12,15 @@
 //! as it would have. Known of are the times that were set through us, and the one that a socket had when it
 //! was adopted. Who is given the descriptor, or a duplicate, has the time with it; from then on it is not
 //! touched, and closing it is theirs. Zero asks for a reset and is left alone: it waits for nobody.
+//!
+//! # The mode
+//! A system call that has no flag for it must not wait for the peer, so before it the socket is put into
+//! non-blocking mode. The mode is the socket's and not this descriptor's: whoever has seen the descriptor, or
+//! has another one, as a child of fork has, may change it at any time, and such a socket is put into it
+//! before each call. One that nobody else has ever known stays as it was put.
 #![forbid(unsafe_code)]
 
+use super::in_vain::InVain;
 use super::permit::Permit;
 use super::poll_write::{self, PollWrite};
 use super::reader::Concerned;
@@ -25,7 +32,7 @@ use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -36,6 +43,13 @@ const WHOLE: u8 = 0;
 const LOST: u8 = 1;
 /// A part of a message has left.
 const CUT: u8 = 2;
+
+/// The socket is in blocking mode, as far as we are concerned.
+const BLOCKING: u8 = 0;
+/// It is to be put back before somebody else gets it; a thread is about to put it into the other mode.
+const CHANGING: u8 = 1;
+/// It was put into non-blocking mode, and is to be put back.
+const NONBLOCKING: u8 = 2;
 
 /// The shared part of a stream.
 ///
@@ -57,12 +71,16 @@ pub struct Shared {
     torn: AtomicU8,
     /// The send direction is to be closed once the send in flight is out.
     close_write: AtomicBool,
-    /// The socket was made to answer EAGAIN to system calls (file.rs, carry.rs), and is to be put back before
-    /// somebody else gets it. Set with either turn, taken back with the send turn or by who holds the only
-    /// handle.
-    nonblocking: AtomicBool,
+    /// What was done to the socket, so that it answers EAGAIN to system calls (file.rs, carry.rs): one of
+    /// [`BLOCKING`], [`CHANGING`], [`NONBLOCKING`]. Changed with either turn, put back with the send turn or
+    /// by who holds the only handle.
+    mode: AtomicU8,
+    /// Somebody else may know the socket. Never taken back.
+    is_known: AtomicBool,
     /// The socket has a linger time, and not zero.
     lingers: AtomicBool,
+    /// How often the process had forked when the socket came: children that came later know it.
+    forks: u32,
     /// The order of senders.
     pub(crate) send_turn: Turnstile,
     handles: AtomicUsize,
@@ -93,7 +111,9 @@ impl Shared {
             off: AtomicBool::new(false),
             torn: AtomicU8::new(WHOLE),
             close_write: AtomicBool::new(false),
-            nonblocking: AtomicBool::new(false),
+            mode: AtomicU8::new(BLOCKING),
+            is_known: AtomicBool::new(false),
+            forks: sys::fork::count(),
             lingers: AtomicBool::new(false),
             send_turn: Turnstile::default(),
             handles: AtomicUsize::new(1),
@@ -255,20 +275,49 @@ impl Shared {
     }
 
     /// Lets the next system call, if it has no flag for it, answer EAGAIN instead of waiting. Ops of the ring
-    /// go on as before: they do not look at the mode (kernel-notes/nonblocking-socket.md). Set anew each
-    /// time, or each megabyte of a poll that sends a file, because the mode is the socket's and not this
-    /// descriptor's: who has a duplicate may have changed it, and a core must not wait.
+    /// go on as before: they do not look at the mode (kernel-notes/nonblocking-socket.md).
+    ///
+    /// Both turns may do this at once. Only who has seen `NONBLOCKING` may go without the system call: it is
+    /// written behind that (release: the call comes before what another core does), and `CHANGING` before it,
+    /// so that the socket is put back in any case.
     pub(super) fn set_nonblocking(&self) -> io::Result<()> {
-        self.nonblocking.store(true, Ordering::Relaxed);
-        sys::io::set_nonblocking(self.fd())
+        if self.mode.load(Ordering::Acquire) == NONBLOCKING && !self.may_be_known() {
+            return Ok(());
+        }
+        self.mode.store(CHANGING, Ordering::Relaxed);
+        sys::io::set_nonblocking(self.fd())?;
+        self.mode.store(NONBLOCKING, Ordering::Release);
+        Ok(())
+    }
+
+    fn may_be_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed) || self.forks != sys::fork::count()
     }
 
     /// Puts the socket back, before somebody else gets it.
     pub(super) fn set_blocking(&self) -> io::Result<()> {
-        if self.nonblocking.swap(false, Ordering::Relaxed) {
+        // First: whoever is about to set the mode again does not take it for set later.
+        self.make_known();
+        if self.mode.swap(BLOCKING, Ordering::Relaxed) != BLOCKING {
             SockRef::from(&self.fd).set_nonblocking(false)?;
         }
         Ok(())
+    }
+
+    /// Somebody else is about to know the socket, or has known it before.
+    pub(super) fn make_known(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
+    }
+
+    /// The descriptor, for somebody else.
+    pub(super) fn show(&self) -> BorrowedFd<'_> {
+        self.make_known();
+        self.fd.as_fd()
+    }
+
+    /// The socket, for options and questions of our own.
+    pub(super) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.fd)
     }
 
     /// What a close does with bytes that are unsent.
@@ -317,71 +366,6 @@ impl Shared {
 #[cold]
 pub(super) fn follows_a_cut() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "an earlier message was cut and nothing can follow it")
-}
-
-/// The mark that a call for bytes would be in vain: the waker of who called last is stored with the receive
-/// side, as one that waits or as one that was primed when it took the last bytes (`RecvSide::next`), and
-/// nobody has touched the receive side since. So another call with the same waker need not ask for the lock.
-///
-/// Set and ended under the receive side's lock; ended whenever that is taken. Whoever completes a receive
-/// takes the lock, ends the mark and wakes the stored waker, in this order: a call that still sees the mark
-/// is followed by another one, which does not. A completion whose bytes are sent on at once wakes nobody, for
-/// it leaves nothing to receive. Whoever puts another waker in the place of a reader's wakes
-/// that, for the same reason.
-///
-/// A call without a future goes by a mark of either shape, one with a future only by a reader's: that waker
-/// is replaced by who has the turn, and so by nobody else while the caller has it, or by a release, which
-/// wakes it. A pollster's may be replaced, and dropped, by another pollster at that very moment.
-#[derive(Default)]
-pub(super) struct InVain {
-    /// A [`Shape`], or zero if there is no mark.
-    shape: AtomicU8,
-    /// What `Waker::will_wake` compares. Of two pollsters that meet here one is forgotten, as in the receive
-    /// side itself.
-    waker: [AtomicPtr<()>; 2],
-}
-
-/// Who has begun a mark.
-#[derive(Clone, Copy)]
-pub(super) enum Shape {
-    /// A call without a future.
-    Pollster = 1,
-    /// One with a future.
-    Reader = 2,
-}
-
-impl InVain {
-    /// Under the lock, which is let go of next.
-    pub(super) fn begins(&self, waker: &Waker, shape: Shape) {
-        self.waker[0].store(waker.data().cast_mut(), Ordering::Relaxed);
-        self.waker[1].store(std::ptr::from_ref(waker.vtable()).cast_mut().cast(), Ordering::Relaxed);
-        self.shape.store(shape as u8, Ordering::Release);
-    }
-
-    fn ends(&self) {
-        self.shape.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether a call without a future would be in vain with this waker.
-    pub(super) fn is_for(&self, waker: &Waker) -> bool {
-        self.shape.load(Ordering::Acquire) != 0 && self.is_of(waker)
-    }
-
-    /// Whether a call with a future would be. For who has the turn.
-    pub(super) fn is_for_reader(&self, waker: &Waker) -> bool {
-        self.shape.load(Ordering::Acquire) == Shape::Reader as u8 && self.is_of(waker)
-    }
-
-    fn is_of(&self, waker: &Waker) -> bool {
-        self.waker[0].load(Ordering::Relaxed) == waker.data().cast_mut()
-            && self.waker[1].load(Ordering::Relaxed) == std::ptr::from_ref(waker.vtable()).cast_mut().cast()
-    }
-}
-
-impl AsFd for Shared {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
 }
 
 /// One handle to a stream: the stream itself, a half, a poll-shaped wrapper.
@@ -443,5 +427,39 @@ mod tests {
     fn what_a_send_needs_lies_together_and_a_stream_is_small() {
         assert!(offset_of!(Shared, handles) <= 40);
         assert!(size_of::<Shared>() <= 264, "{}", size_of::<Shared>());
+    }
+
+    #[test]
+    fn the_mode_of_a_socket_is_set_once_until_somebody_else_knows_it_and_then_each_time() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let handle = Handle::new(one.into(), None);
+        let shared = handle.shared();
+        let is_nonblocking = || SockRef::from(&shared.fd).nonblocking().unwrap();
+        shared.set_nonblocking().unwrap();
+        assert!(is_nonblocking());
+        // As nobody could who does not know it: so the next line is seen to ask nobody.
+        SockRef::from(&shared.fd).set_nonblocking(false).unwrap();
+        shared.set_nonblocking().unwrap();
+        assert!(!is_nonblocking());
+        let _ = shared.show();
+        for _ in 0..2 {
+            shared.set_nonblocking().unwrap();
+            assert!(is_nonblocking());
+            SockRef::from(&shared.fd).set_nonblocking(false).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_put_back_is_known_from_then_on() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let handle = Handle::new(one.into(), None);
+        let shared = handle.shared();
+        shared.set_nonblocking().unwrap();
+        shared.set_blocking().unwrap();
+        assert!(!SockRef::from(&shared.fd).nonblocking().unwrap());
+        shared.set_nonblocking().unwrap();
+        SockRef::from(&shared.fd).set_nonblocking(false).unwrap();
+        shared.set_nonblocking().unwrap();
+        assert!(SockRef::from(&shared.fd).nonblocking().unwrap());
     }
 }

@@ -154,7 +154,7 @@ impl TcpStream {
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("TcpStream");
-        debug.field("fd", &self.as_raw_fd());
+        debug.field("fd", &self.shared().fd());
         if let Ok(peer) = self.peer_addr() {
             debug.field("peer", &peer);
         }

@@ -1,7 +1,8 @@
 //! Am I a forked child? One word that the kernel wipes on fork.
 //!
 //! A ring belongs to the process that made it: in a child every op fails with [`error`] and dropping a
-//! runtime touches no ring memory (kernel-notes/fork.md). Reading the word costs two loads.
+//! runtime touches no ring memory (kernel-notes/fork.md). Reading the word costs two loads. The parent counts
+//! its forks ([`count`]): a child has all that was open, and may do with it what it likes.
 
 use super::map::Map;
 use std::io;
@@ -13,6 +14,21 @@ static NO_RINGS: AtomicU32 = AtomicU32::new(1);
 
 /// A word that reads 1 in the process that made it and 0 in its children. It lives for ever.
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NO_RINGS).cast_mut());
+
+/// Forks of this process since it was marked.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn about_to_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often this process has forked since it was marked, as far as `fork(3)` of the C library knows: where
+/// that differs from an earlier answer there may be children that have what was open then. Who spawns a
+/// program without it (`posix_spawn(3)`, `vfork(2)`) hands on only what is to stay open across the exec.
+#[inline]
+pub(crate) fn count() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
 
 /// Marks this process as the one that owns rings. Called before the first ring is made.
 pub(crate) fn mark() -> io::Result<()> {
@@ -38,7 +54,12 @@ pub(crate) fn mark() -> io::Result<()> {
     // SAFETY: the page is aligned, zeroed and not published yet.
     unsafe { (*word).store(1, Ordering::Release) };
     std::mem::forget(map);
-    // Of two threads that come here at once one leaves a page that nobody reads.
+    // SAFETY: the handler touches an atomic of this program, and no more, in whatever thread forks.
+    match unsafe { libc::pthread_atfork(Some(about_to_fork), None, None) } {
+        0 => {}
+        error => return Err(io::Error::from_raw_os_error(error)),
+    }
+    // Of two threads that come here at once one leaves a page that nobody reads, and each fork counts twice.
     let _ = WORD.compare_exchange(none, word, Ordering::AcqRel, Ordering::Relaxed);
     Ok(())
 }
@@ -76,6 +97,7 @@ mod tests {
     fn a_forked_child_knows_that_it_is_one() {
         mark().unwrap();
         assert!(!is_child());
+        let forks = count();
         // SAFETY: the child only reads the word and leaves by `_exit`.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -87,5 +109,6 @@ mod tests {
         // SAFETY: waits for our own child into a local.
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+        assert_ne!(count(), forks, "the parent knows that it has a child");
     }
 }

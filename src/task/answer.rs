@@ -46,7 +46,7 @@ pub(super) enum Complete {
     /// A local task that other threads have reached for is over; the caller's references are still its own,
     /// and so is the join waker, if `joined`. To do: take it, take the far joiner, merge the counts, wake.
     Reached { joined: bool },
-    /// Nobody will ask for the output: drop it, then call `complete` again and say so.
+    /// Nobody will ask for the output, which has to be dropped: do so, then call `complete` again and say so.
     Unwanted,
 }
 

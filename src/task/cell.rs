@@ -266,7 +266,7 @@ pub(super) struct Cell<F: Future, S> {
 pub(super) enum Stage<F: Future> {
     /// Not over.
     Future(F),
-    /// Over; not asked for yet.
+    /// Over; not asked for yet, or never, if to drop it does nothing.
     Output(Result<F::Output, Failure>),
     /// Nothing left.
     Empty,

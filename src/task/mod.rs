@@ -56,7 +56,8 @@
 //!   never travels.
 //! - `list`, `links`: the `OwnedTasks` that the task is in, under its lock (or on its thread).
 //! - `stage` (future, then output): whoever has set RUNNING; after COMPLETE the `JoinHandle`. If the handle
-//!   is gone before COMPLETE, the completer drops the output first. If it went elsewhere from a local task,
+//!   is gone before COMPLETE, the completer drops the output first; one whose drop does nothing stays until
+//!   the cell is freed. If it went elsewhere from a local task,
 //!   it is gone once its message has arrived: what comes later leaves the output to whoever receives that.
 //! - `join_waker`: the `JoinHandle` while JOIN_WAKER is clear; after COMPLETE has met JOIN_WAKER, the
 //!   completer. The handle may clear JOIN_WAKER again, but not any more once COMPLETE is set. Of a local task

@@ -443,7 +443,8 @@ impl State {
     }
 
     /// One transition: `decide` sees the word and names the answer and the next word. Nothing is written if
-    /// that is the same (an `Option` would come back through memory).
+    /// that is the same: a transition that has to be a read-modify-write, for what it makes visible, changes
+    /// the word. (An `Option` of a word would come back through memory.)
     #[inline]
     fn step<R>(&self, decide: impl Fn(Bits) -> (R, Bits)) -> R {
         if !self.is_shared() {

@@ -8,7 +8,7 @@ use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,9 +53,38 @@ fn a_socket_that_has_sent_a_file_goes_out_in_blocking_mode() {
             assert_eq!(&receiving.await.unwrap()[..], b"later");
             let (fd, _unread) = stream.release().await.unwrap();
             assert!(!is_nonblocking(&fd));
-            let (stream, _peer) = half_std_pair();
-            assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
-            assert!(!is_nonblocking(&stream.into_std().expect("nothing is armed")));
+            for stream in [half_std_pair().0, pair().await.0] {
+                assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+                assert!(!is_nonblocking(&stream.into_std().expect("nothing is armed")));
+            }
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn a_socket_that_others_may_know_does_not_wait_whatever_they_do_to_its_mode() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let file = File::open("Cargo.toml").await.unwrap();
+            let ((lent, _one), (numbered, _two), (adopted, _three)) =
+                (pair().await, pair().await, std_pair());
+            let before = adopted.try_clone().unwrap();
+            let adopted = TcpStream::from_std(adopted).unwrap();
+            for stream in [&lent, &numbered, &adopted] {
+                assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+            }
+            let borrowed = lent.as_fd().try_clone_to_owned().unwrap();
+            let number = numbered.as_raw_fd();
+            // SAFETY: the stream is there, and so is its descriptor.
+            let by_number = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned().unwrap();
+            for (stream, other) in [(lent, borrowed), (numbered, by_number), (adopted, before.into())] {
+                for _ in 0..2 {
+                    socket2::SockRef::from(&other).set_nonblocking(false).unwrap();
+                    assert_eq!(stream.send_file(&file, 0, 9).await.unwrap(), 9);
+                    assert!(is_nonblocking(&other));
+                }
+            }
         });
         ran.await.unwrap();
     });

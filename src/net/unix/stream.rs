@@ -145,7 +145,7 @@ impl UnixStream {
     /// EMFILE; the kernel's.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = std::os::unix::net::UnixStream::pair()?;
-        Ok((Self::from_std(one)?, Self::from_std(other)?))
+        Ok([one, other].map(|end| Self::from_handle(Handle::new(end.into(), None))).into())
     }
 
     /// Who is at the other end, as it was when the connection was made; see [`UCred`].
@@ -153,7 +153,7 @@ impl UnixStream {
     /// # Errors
     /// The kernel's.
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        UCred::of_peer(self.as_raw_fd())
+        UCred::of_peer(self.shared().fd())
     }
 
     /// The address of the peer. That of one that connected is mostly unnamed; one that is bound to a path of
@@ -177,7 +177,7 @@ impl UnixStream {
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("UnixStream");
-        debug.field("fd", &self.as_raw_fd());
+        debug.field("fd", &self.shared().fd());
         if let Ok(peer) = self.peer_addr() {
             debug.field("peer", &peer);
         }

@@ -1,0 +1,68 @@
+//! Calls for bytes that would be in vain, told from others without a lock.
+//!
+//! Owns [`InVain`], the mark beside the lock of a stream's receive side, and no waker: what waits is stored
+//! with the receive side (recv.rs).
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::task::Waker;
+
+/// The mark that a call for bytes would be in vain: the waker of who called last is stored with the receive
+/// side, as one that waits or as one that was primed when it took the last bytes (`RecvSide::next`), and
+/// nobody has touched the receive side since. So another call with the same waker need not ask for the lock.
+///
+/// Set and ended under the receive side's lock; ended whenever that is taken. Whoever completes a receive
+/// takes the lock, ends the mark and wakes the stored waker, in this order: a call that still sees the mark
+/// is followed by another one, which does not. A completion whose bytes are sent on at once wakes nobody, for
+/// it leaves nothing to receive. Whoever puts another waker in the place of a reader's wakes
+/// that, for the same reason.
+///
+/// A call without a future goes by a mark of either shape, one with a future only by a reader's: that waker
+/// is replaced by who has the turn, and so by nobody else while the caller has it, or by a release, which
+/// wakes it. A pollster's may be replaced, and dropped, by another pollster at that very moment.
+#[derive(Default)]
+pub(super) struct InVain {
+    /// A [`Shape`], or zero if there is no mark.
+    shape: AtomicU8,
+    /// What `Waker::will_wake` compares. Of two pollsters that meet here one is forgotten, as in the receive
+    /// side itself.
+    waker: [AtomicPtr<()>; 2],
+}
+
+/// Who has begun a mark.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// A call without a future.
+    Pollster = 1,
+    /// One with a future.
+    Reader = 2,
+}
+
+impl InVain {
+    /// Under the lock, which is let go of next.
+    pub(super) fn begins(&self, waker: &Waker, shape: Shape) {
+        self.waker[0].store(waker.data().cast_mut(), Ordering::Relaxed);
+        self.waker[1].store(std::ptr::from_ref(waker.vtable()).cast_mut().cast(), Ordering::Relaxed);
+        self.shape.store(shape as u8, Ordering::Release);
+    }
+
+    /// Under the lock, by whoever has taken it.
+    pub(super) fn ends(&self) {
+        self.shape.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a call without a future would be in vain with this waker.
+    pub(super) fn is_for(&self, waker: &Waker) -> bool {
+        self.shape.load(Ordering::Acquire) != 0 && self.is_of(waker)
+    }
+
+    /// Whether a call with a future would be. For who has the turn.
+    pub(super) fn is_for_reader(&self, waker: &Waker) -> bool {
+        self.shape.load(Ordering::Acquire) == Shape::Reader as u8 && self.is_of(waker)
+    }
+
+    fn is_of(&self, waker: &Waker) -> bool {
+        self.waker[0].load(Ordering::Relaxed) == waker.data().cast_mut()
+            && self.waker[1].load(Ordering::Relaxed) == std::ptr::from_ref(waker.vtable()).cast_mut().cast()
+    }
+}
