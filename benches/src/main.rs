@@ -8,6 +8,7 @@ mod child;
 mod counting;
 mod cpus;
 mod frames;
+mod heap;
 mod keys;
 mod load;
 mod meter;
@@ -225,6 +226,7 @@ fn serve(name: &str, words: &[String]) -> Fallible<()> {
     };
     let plan = Plan::parse(words)?;
     set_pdeathsig(Signal::SIGKILL)?;
+    heap::holds_large_buffers();
     if plan.is_set("count")? {
         counting::start();
     }
