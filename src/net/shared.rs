@@ -79,7 +79,7 @@ pub struct Shared {
     is_known: AtomicBool,
     /// The socket has a linger time, and not zero.
     lingers: AtomicBool,
-    /// How often the process had forked when the socket came: children that came later know it.
+    /// What [`sys::fork::count`] said when the socket came: children that came later know it.
     forks: u32,
     /// The order of senders.
     pub(crate) send_turn: Turnstile,

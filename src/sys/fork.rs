@@ -15,16 +15,17 @@ static NO_RINGS: AtomicU32 = AtomicU32::new(1);
 /// A word that reads 1 in the process that made it and 0 in its children. It lives for ever.
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NO_RINGS).cast_mut());
 
-/// Forks of this process since it was marked.
+/// Counted before each fork of this process and behind it, since it was marked.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-extern "C" fn about_to_fork() {
+extern "C" fn note_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How often this process has forked since it was marked, as far as `fork(3)` of the C library knows: where
-/// that differs from an earlier answer there may be children that have what was open then. Who spawns a
-/// program without it (`posix_spawn(3)`, `vfork(2)`) hands on only what is to stay open across the exec.
+/// Changes with each fork of this process, as far as `fork(3)` of the C library knows: where it differs from
+/// an earlier answer there may be children that have what was open then. Twice for each: another thread may
+/// open something while the fork is going on, which the child has, too. Who spawns a program without it
+/// (`posix_spawn(3)`, `vfork(2)`) hands on only what is to stay open across the exec.
 #[inline]
 pub(crate) fn count() -> u32 {
     FORKS.load(Ordering::Relaxed)
@@ -55,11 +56,11 @@ pub(crate) fn mark() -> io::Result<()> {
     unsafe { (*word).store(1, Ordering::Release) };
     std::mem::forget(map);
     // SAFETY: the handler touches an atomic of this program, and no more, in whatever thread forks.
-    match unsafe { libc::pthread_atfork(Some(about_to_fork), None, None) } {
+    match unsafe { libc::pthread_atfork(Some(note_fork), Some(note_fork), None) } {
         0 => {}
         error => return Err(io::Error::from_raw_os_error(error)),
     }
-    // Of two threads that come here at once one leaves a page that nobody reads, and each fork counts twice.
+    // Of two threads that come here at once one leaves a page that nobody reads, and forks count double.
     let _ = WORD.compare_exchange(none, word, Ordering::AcqRel, Ordering::Relaxed);
     Ok(())
 }
