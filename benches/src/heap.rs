@@ -4,7 +4,8 @@
 //! bytes behind the start of one, until the first such block is freed: from then on they come from the heap
 //! (`mallopt(3)`, M_MMAP_THRESHOLD). A server whose connections come and go is soon in that state; one that
 //! is measured for a second, with connections that stay, would never be. On an AMD EPYC (family 25) it
-//! matters: the kernel copies into a block that begins 16 bytes behind a page at half the speed.
+//! matters: the kernel copies what begins with a page into such a block at a tenth of the speed
+//! (kernel-notes/copy-offset.md).
 
 /// Makes the allocator what it is after a block of the largest size that it would keep was freed. Before the
 /// first allocation that counts.

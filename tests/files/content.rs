@@ -6,9 +6,11 @@ use crate::pattern;
 use ringwork::buf::AlignedBuf;
 use ringwork::fs::{self, File, OpenOptions};
 use ringwork::time::Duration;
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::rc::Rc;
 
 /// Runs `body` on a core, with a folder of its own.
 fn on_a_core<F>(body: impl FnOnce(Folder) -> F + Send + 'static)
@@ -31,6 +33,28 @@ fn a_whole_file_is_written_and_read() {
             assert_eq!(std::fs::read(&path).unwrap(), pattern(len));
             assert!(fs::read(&path).await.unwrap() == pattern(len), "{len} bytes");
         }
+    });
+}
+
+#[test]
+fn other_tasks_run_while_a_long_file_is_read() {
+    on_a_core(|folder| async move {
+        const LEN: usize = 8 << 20;
+        let path = folder.file("long", pattern(LEN));
+        let (turns, is_read) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let other = ringwork::spawn_local({
+            let (turns, is_read) = (Rc::clone(&turns), Rc::clone(&is_read));
+            async move {
+                while !is_read.get() {
+                    turns.set(turns.get() + 1);
+                    ringwork::task::yield_now().await;
+                }
+            }
+        });
+        assert!(fs::read(&path).await.unwrap() == pattern(LEN));
+        is_read.set(true);
+        other.await.unwrap();
+        assert!(turns.get() >= 16, "{} turns in {LEN} bytes", turns.get());
     });
 }
 
