@@ -1,13 +1,14 @@
 //! Two runs compared. Absolute numbers of two runs say little (the machine may have been another, or busier),
 //! so what is compared is each peer's ratio to a yardstick of its own run: the floor, or the first peer that
-//! both runs have. A change is one that the intervals of both runs do not explain.
+//! both runs have. A change is one that the intervals of both runs do not explain. Whether the verdicts on the
+//! goals are the same is said behind it (`verdicts`).
 
 use std::io;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::{document, print_rows};
+use super::{document, print_rows, verdicts};
 use crate::said::say;
 use crate::stats::{Ratio, ratio};
 
@@ -69,7 +70,7 @@ pub(crate) fn print(before: &Path, after: &Path) -> io::Result<()> {
     print_rows(&rows);
     let shown = changes.iter().filter(|change| change.is_shown()).count();
     say!("{shown} of {} ratios have changed by more than both intervals explain", changes.len());
-    Ok(())
+    verdicts::print(&before, &after)
 }
 
 fn text(value: &Value) -> &str {

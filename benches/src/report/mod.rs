@@ -11,6 +11,7 @@ pub(crate) mod page;
 pub(crate) mod plots;
 pub(crate) mod remarks;
 pub(crate) mod targets;
+mod verdicts;
 
 use columns::{APART, Layout, Reading};
 

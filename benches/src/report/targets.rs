@@ -323,23 +323,24 @@ pub(crate) const LEGEND: &str = "ringwork / peer, or the row of ours that is nam
 
 /// The list of verdicts, its headings first.
 pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
-    let mut rows = vec![["workload", "metric", "peer", "bound", "ratio", ""].map(str::to_owned).to_vec()];
-    for verdict in verdicts {
-        let found = match verdict.metric.as_str() {
-            ALLOCATIONS => format!("{:.4}", verdict.ratio.median),
-            _ => verdict.ratio.to_string(),
-        };
-        let busy = if verdict.others_busy { ", others busy" } else { "" };
-        let word = format!("{}{busy}", Word::of(verdict).said());
-        // Nearly all are of the first row, which the legend names.
-        let peer = match verdict.ours.as_str() {
-            OURS => verdict.peer.clone(),
-            ours => format!("{} (of {ours})", verdict.peer),
-        };
-        let cells = [&verdict.workload, &verdict.metric, &peer, &bound(verdict), &found, &word];
-        rows.push(cells.map(String::to_owned).to_vec());
-    }
-    rows
+    let headings = ["workload", "metric", "peer", "bound", "ratio", ""].map(str::to_owned);
+    std::iter::once(headings).chain(verdicts.iter().map(row)).map(|cells| cells.to_vec()).collect()
+}
+
+/// A verdict in the list.
+pub(super) fn row(verdict: &Verdict) -> [String; 6] {
+    let found = match verdict.metric.as_str() {
+        ALLOCATIONS => format!("{:.4}", verdict.ratio.median),
+        _ => verdict.ratio.to_string(),
+    };
+    let busy = if verdict.others_busy { ", others busy" } else { "" };
+    let word = format!("{}{busy}", Word::of(verdict).said());
+    // Nearly all are of the first row, which the legend names.
+    let peer = match verdict.ours.as_str() {
+        OURS => verdict.peer.clone(),
+        ours => format!("{} (of {ours})", verdict.peer),
+    };
+    [verdict.workload.clone(), verdict.metric.clone(), peer, bound(verdict), found, word]
 }
 
 /// How many goals were met.
