@@ -10,8 +10,9 @@ use std::ptr::NonNull;
 ///
 /// Reads append behind `len()`, as with a `Vec<u8>`; the capacity is fixed.
 ///
-/// Worth its while also for large reads through the page cache: a `Vec` of 128 KiB or more may begin where
-/// some CPUs copy ten times slower (kernel-notes/copy-offset.md), and what is aligned to 64 bytes does not.
+/// Worth its while also for large reads through the page cache, at offsets that are multiples of 64: a `Vec`
+/// of 128 KiB or more may begin where some CPUs copy ten times slower (kernel-notes/copy-offset.md), and what
+/// is aligned to 64 bytes does not.
 ///
 /// ```
 /// use ringwork::buf::{AlignedBuf, IoBuf, IoBufMut};
@@ -34,10 +35,11 @@ impl AlignedBuf {
     /// An empty buffer of `capacity` bytes.
     ///
     /// # Panics
-    /// If `capacity` is zero or `align` is not a power of two.
+    /// If `capacity` is zero or too large for an address space, or `align` is not a power of two.
     pub fn new(capacity: usize, align: usize) -> Self {
         assert!(capacity > 0, "an aligned buffer has room for at least one byte");
-        let layout = Layout::from_size_align(capacity, align).expect("the alignment is a power of two");
+        assert!(align.is_power_of_two(), "the alignment is a power of two, and not {align}");
+        let layout = Layout::from_size_align(capacity, align).expect("it fits into an address space");
         // SAFETY: the layout has a size above zero.
         let start = unsafe { alloc_zeroed(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));

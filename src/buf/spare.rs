@@ -12,9 +12,9 @@ use std::ops::{Deref, DerefMut};
 /// Vectors kept per thread: a burst beyond it gives memory back.
 const KEPT: usize = 64;
 /// Bytes of the largest vector kept: what growing by doubling makes of the 64 KiB that one send takes at
-/// most (`net::poll_write`), and what a read of a file on its way to a socket takes (`net::file`), which
-/// aligns its 128 KiB. So a thread keeps little more than 8 MiB.
-const LARGEST: usize = 128 * 1024 + 64;
+/// most (`net::poll_write`), and what a read of a file on its way to a socket takes (`net::file`): as much,
+/// and a page to align it. So a thread keeps little more than 8 MiB.
+const LARGEST: usize = (128 + 4) * 1024;
 
 thread_local! {
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -43,8 +43,7 @@ pub(crate) fn give_back(mut bytes: Vec<u8>) {
 /// A byte vector that gives its memory back to the thread it is dropped on, for the next one.
 ///
 /// For messages that are made and [sent off](crate::net::TcpStream::send_off), where no buffer comes back: in
-/// steady state they cost no call of the allocator. A thread keeps at most 64 vectors, of about 128 KiB at
-/// most.
+/// steady state they cost no call of the allocator. A thread keeps at most 64 vectors, of at most 132 KiB.
 ///
 /// ```
 /// use ringwork::buf::SpareBuf;

@@ -261,7 +261,9 @@ impl FileCursor {
             SeekFrom::End(by) => {
                 // Answered on the spot.
                 let metadata = ready!(pin!(self.file.metadata()).poll(cx))?;
-                metadata.len().checked_add_signed(by)
+                let is_device = metadata.file_type().is_block_device();
+                let end = if is_device { self.file.device_len()? } else { metadata.len() };
+                end.checked_add_signed(by)
             }
         };
         let at = moved.filter(|at| *at <= LAST).ok_or_else(beyond)?;

@@ -27,7 +27,7 @@ const UNKNOWN: u8 = 0;
 const GIVES_AGAIN: u8 = 1;
 const GIVES_ONCE: u8 = 2;
 
-/// What one handle of a file has learned. Plain loads and stores: what a race loses is a try more or less.
+/// What one handle of a file has learned. What a race loses is a try more or less, never what a user has set.
 #[derive(Debug, Default)]
 pub(super) struct Cached {
     /// Reads to come that are not tried, or [`NEVER`].
@@ -58,7 +58,8 @@ impl Cached {
             0 => true,
             NEVER => false,
             skip => {
-                self.skips.store(skip - 1, Ordering::Relaxed);
+                // Whoever sets it meanwhile is right.
+                let _ = self.skips.compare_exchange(skip, skip - 1, Ordering::Relaxed, Ordering::Relaxed);
                 false
             }
         }
@@ -91,7 +92,9 @@ impl Cached {
         // The last two, and none, are of an offset that no file has.
         let of_this_read = [libc::EAGAIN, libc::EINTR, libc::EINVAL, libc::EOVERFLOW];
         let is_of_this_read = error.raw_os_error().is_none_or(|errno| of_this_read.contains(&errno));
-        self.skips.store(if is_of_this_read { SKIPPED } else { NEVER }, Ordering::Relaxed);
+        let skips = if is_of_this_read { SKIPPED } else { NEVER };
+        // It was worth a try a moment ago. Whoever has set it since is right.
+        let _ = self.skips.compare_exchange(0, skips, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -136,6 +139,7 @@ mod tests {
         cached.set(true);
         assert!(!cached.is_worth_a_try(0) && !cached.is_worth_a_try(MOST + 1) && cached.is_worth_a_try(MOST));
         cached.set(false);
-        assert_eq!(tries(&cached.clone(), 1_000), 0);
+        cached.learn(&io::Error::from_raw_os_error(libc::EAGAIN));
+        assert_eq!(tries(&cached.clone(), 1_000), 0, "a read that was under way tells nothing new");
     }
 }

@@ -53,7 +53,7 @@ impl File {
     pub(super) fn from_fd(fd: OwnedFd, direct: bool) -> Self {
         let cached = Cached::default();
         cached.set(!direct);
-        Self { fd: Leasable::new(fd), cached, page_cache: PageCache::default() }
+        Self { fd: Leasable::new(fd), cached, page_cache: PageCache::new(direct) }
     }
 
     /// Opens for reading.
@@ -154,6 +154,12 @@ impl File {
     #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
     pub(crate) fn gives_again(&self) -> bool {
         self.cached.gives_again(self.fd.as_raw_fd())
+    }
+
+    /// Bytes of the block device that it is.
+    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+    pub(crate) fn device_len(&self) -> io::Result<u64> {
+        sys::io::device_len(self.fd.as_raw_fd())
     }
 
     /// Whether it is one in which one may seek.

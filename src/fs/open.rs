@@ -106,13 +106,18 @@ impl OpenOptions {
             (true, false) => libc::O_RDONLY,
             (false, true) => libc::O_WRONLY,
             (true, true) => libc::O_RDWR,
-            (false, false) => return Err(io::ErrorKind::InvalidInput.into()),
+            (false, false) => return Err(contradiction("a file is opened to read, to write or to append")),
         };
         let changes = self.truncate || self.create || self.create_new;
         // A file that is new has nothing to empty.
         let empties = self.truncate && !self.create_new;
-        if changes && !(self.write || self.append) || empties && self.append {
-            return Err(io::ErrorKind::InvalidInput.into());
+        if changes && !(self.write || self.append) {
+            return Err(contradiction(
+                "a file that is to be created or emptied is opened to write or append",
+            ));
+        }
+        if empties && self.append {
+            return Err(contradiction("a file that is to be emptied is opened to write, not to append"));
         }
         let mut flags = access | libc::O_CLOEXEC | (self.flags & !libc::O_ACCMODE);
         for (wanted, flag) in [
@@ -144,6 +149,10 @@ impl OpenOptions {
         let fd = open_by_name(path.as_ref(), open_how(flags, mode, 0)).await?;
         Ok(File::from_fd(fd, flags & libc::O_DIRECT != 0))
     }
+}
+
+fn contradiction(rule: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, rule)
 }
 
 /// A path for the kernel.

@@ -193,7 +193,8 @@ impl DirEntry {
     }
 
     /// What it is; a link is not followed. Most file systems say so with the name, and it costs nothing more;
-    /// with one that does not, this is a system call.
+    /// with one that does not, this is a system call on the spot, and the core waits if the disk has to be
+    /// asked: [`metadata`](Self::metadata) then keeps others from waiting.
     ///
     /// # Errors
     /// The kernel's.

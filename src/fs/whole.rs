@@ -10,13 +10,14 @@ use std::path::Path;
 /// Bytes asked for at a time when a file does not say how long it is. Files of `/proc` call themselves empty,
 /// and some give their content only to a read at its beginning, as much of it as is asked for.
 const CHUNK: usize = 64 * 1024;
-/// Bytes of one read: what the page cache holds is copied on the core, some tens of microseconds of it.
+/// Bytes of one read: what the page cache holds is copied on the core, which takes some tens of microseconds,
+/// or a hundred and more where the vector lies badly (kernel-notes/copy-offset.md).
 const PIECE: usize = 256 * 1024;
 
 /// Reads a whole file, piece by piece: other tasks run in between, however long it is.
 ///
 /// # Errors
-/// The kernel's.
+/// The kernel's; [`io::ErrorKind::OutOfMemory`] if there is no memory for all of it.
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
     let expected = usize::try_from(file.metadata().await?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
@@ -30,7 +31,7 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     bytes.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
     loop {
         if bytes.len() == bytes.capacity() {
-            bytes.reserve(CHUNK);
+            bytes.try_reserve(CHUNK).map_err(|_| io::ErrorKind::OutOfMemory)?;
         }
         let at = bytes.len();
         let end = bytes.capacity().min(at + PIECE);
@@ -99,7 +100,7 @@ pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u6
     blocking::run(move || {
         // A FIFO that nobody writes to would keep the thread, and nothing ends it there.
         if !std::fs::metadata(&from)?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is copied is no regular file"));
         }
         std::fs::copy(from, to)
     })

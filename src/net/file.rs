@@ -18,7 +18,7 @@ use super::turn::SendTurn;
 use crate::base::coop;
 use crate::buf::{IoBuf, IoBufMut, Slice, SpareBuf};
 use crate::io::{FileSource, Read};
-use crate::ring::lease::{Leasable, Use};
+use crate::ring::lease::Use;
 use crate::ring::op::Op;
 use crate::ring::transfer::{Inward, Outward, is_of_the_moment};
 use crate::sys::{self, fork};
@@ -35,10 +35,11 @@ const INLINE_PIECE: u64 = 256 * 1024;
 const CHECKED: u64 = 4 * INLINE_PIECE;
 /// Bytes per read when the page cache does not hold the piece: bounds the memory of a connection.
 const RING_PIECE: usize = 128 * 1024;
-/// Where they land begins at a multiple of it: on some CPUs a copy that lands a few bytes further into its
-/// page than it comes from takes ten times as long (kernel-notes/copy-offset.md), and a vector of that size
-/// from glibc lands 16 bytes further.
-const LINE: usize = 64;
+/// Bytes land as far behind a multiple of it as they come from. On some CPUs a copy that lands a few bytes
+/// further into its page takes ten times as long (kernel-notes/copy-offset.md), and a vector of that size
+/// from glibc is 16 bytes further. Reads past the page cache begin and end with one (`open(2)`, *O_DIRECT*;
+/// no device is known that asks for more).
+const PAGE: usize = 4096;
 
 /// The turn of who may send.
 async fn take_turn(shared: &Arc<Shared>) -> io::Result<SendTurn<'_>> {
@@ -72,6 +73,8 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
         Ok(turn) => turn,
         Err(error) => return (Err(error), head),
     };
+    // Asked once: of a buffer of the user's, whose answers may differ, and which may panic.
+    let length = head.len();
     let first = len.min(INLINE_PIECE);
     // Then the first piece follows in this very poll, and both leave together. Where the disk is asked
     // first, the peer has the head meanwhile.
@@ -81,12 +84,15 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
         Some(Err(error)) if !is_of_the_moment(&error) => return (Err(error), head),
         _ => 0,
     };
-    let is_gone = gone == head.len();
+    let is_gone = gone >= length;
     let head = if is_gone {
         head
     } else {
-        let all = head.len() - gone;
-        let (sent, rest) = Piece::new(&mut turn, head.slice(gone..), gone > 0).await;
+        let all = length - gone;
+        let cut = (gone > 0).then(|| Cut(shared));
+        let piece = Piece::new(&mut turn, head.slice(gone..), gone > 0);
+        std::mem::forget(cut);
+        let (sent, rest) = piece.await;
         let head = rest.into_inner();
         match sent {
             Ok(n) if n == all => head,
@@ -94,10 +100,19 @@ pub(super) async fn send_file_with_head<B: IoBuf>(
             Err(error) => return (Err(error), head),
         }
     };
-    let has_head = !head.is_empty();
+    let has_head = length > 0;
     let cached_to = if follows && is_gone { offset + first } else { 0 };
     let known = Known { cached_to, ..Known::default() };
     (pieces(&mut turn, file, (offset, len), has_head, known).await, head)
+}
+
+/// A head of which a part has left, and whose rest nobody sends yet. Forgotten once somebody does.
+struct Cut<'a>(&'a Shared);
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        self.0.note_cut();
+    }
 }
 
 /// What was found out a moment ago, and is taken to be so still: for one poll, and for [`CHECKED`] bytes.
@@ -153,7 +168,7 @@ async fn pieces(
             n
         } else {
             // What was known has been forgotten: it was not enough.
-            through_the_ring(turn, file.descriptor(), at, piece as usize, has_head || sent > 0).await?
+            through_the_ring(turn, file, at, piece as usize, has_head || sent > 0).await?
         };
         if n == 0 {
             break;
@@ -192,31 +207,39 @@ async fn inline(
 
 async fn through_the_ring(
     turn: &mut SendTurn<'_>,
-    file: &Arc<Leasable<OwnedFd>>,
+    file: &impl FileSource,
     at: u64,
     piece: usize,
     begun: bool,
 ) -> io::Result<u64> {
-    let into = Inward::new(room_for(piece.min(RING_PIECE)));
-    let (read, bytes) = Op::new(Read { fd: Use::counted(file), into, offset: at }).await;
-    if read? == 0 {
+    // What is in front of the piece in its page has to be read with it, if it must be a whole page.
+    let (ahead, len) = if file.page_cache().is_direct() {
+        let ahead = at as usize % PAGE;
+        (ahead, (ahead + piece).next_multiple_of(PAGE))
+    } else {
+        (0, piece)
+    };
+    let offset = at - ahead as u64;
+    let into = Inward::new(room_for(offset, len.min(RING_PIECE)));
+    let (read, bytes) = Op::new(Read { fd: Use::counted(file.descriptor()), into, offset }).await;
+    let all = read?.saturating_sub(ahead).min(piece);
+    if all == 0 {
         return Ok(0);
     }
-    let all = bytes.len();
-    let (sent, _) = Piece::new(turn, bytes, begun).await;
+    let (sent, _) = Piece::new(turn, bytes.slice(ahead..ahead + all), begun).await;
     match sent? {
         n if n == all => Ok(n as u64),
         _ => Err(io::ErrorKind::WriteZero.into()),
     }
 }
 
-/// Memory for `piece` bytes, beginning at a multiple of [`LINE`].
-fn room_for(piece: usize) -> Slice<SpareBuf> {
+/// Memory for `len` bytes of a file, as far behind the beginning of a page as `offset` is.
+fn room_for(offset: u64, len: usize) -> Slice<SpareBuf> {
     let mut bytes = SpareBuf::new();
-    bytes.reserve_exact(piece + LINE);
-    let begin = bytes.as_ptr().align_offset(LINE);
+    bytes.reserve_exact(len + PAGE);
+    let begin = (offset as usize).wrapping_sub(bytes.as_ptr().addr()) % PAGE;
     bytes.resize(begin, 0);
-    bytes.slice_mut(begin..begin + piece)
+    bytes.slice_mut(begin..begin + len)
 }
 
 /// Sends one piece; dropped in flight, it leaves the turn to the op.
@@ -262,15 +285,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_piece_lands_at_the_beginning_of_a_line_and_its_memory_is_used_again() {
-        let place = |piece: usize| {
-            let room = room_for(piece);
-            assert_eq!(room.capacity(), piece);
+    fn a_piece_lands_as_far_into_a_page_as_it_comes_from_and_its_memory_is_used_again() {
+        let place = |offset: u64, len: usize| {
+            let room = room_for(offset, len);
+            assert_eq!(room.capacity(), len);
             let place = IoBuf::as_ptr(&room).addr();
-            assert_eq!(place % LINE, 0);
-            place
+            assert_eq!(place % PAGE, offset as usize % PAGE);
+            place - room.begin()
         };
-        let first = place(RING_PIECE);
-        assert_eq!([1, 1000, RING_PIECE].map(place), [first; 3]);
+        let first = place(0, RING_PIECE);
+        for (offset, len) in [(1, 1), (40, 1000), (4095, RING_PIECE), (1 << 40, RING_PIECE)] {
+            assert_eq!(place(offset, len), first, "{len} bytes at {offset}");
+        }
     }
 }

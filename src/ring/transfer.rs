@@ -68,8 +68,8 @@ impl<B: IoBufMut> Inward<B> {
 /// bytes to whoever reads them again. One that does not (a tunnel's read takes a packet) has given a part.
 ///
 /// # Errors
-/// EAGAIN if it does not: the buffer is as it was, but for bytes behind those that it holds. Others of the
-/// kernel's. Nothing was taken from a file that does not give it again.
+/// EAGAIN if it does not: the buffer is as it was, but for bytes behind where a read lands (`fill_from`).
+/// Others of the kernel's. Nothing was taken from a file that does not give it again.
 pub(crate) fn read_now<B: IoBufMut>(
     file: RawFd,
     buf: &mut B,

@@ -3,7 +3,8 @@
 //! Owns their unsafe edges. A backend that simulates the kernel would answer these too. None of them may
 //! block the core: each is non-blocking or works on memory the kernel already has. On file systems that may
 //! have to ask somebody (of networks, FUSE) that does not hold for [`open_at`], [`stat_fd`] and
-//! [`is_on_local_file_system`]: their callers say so.
+//! [`is_on_local_file_system`], and [`stat_in`] and [`send_file_now`] may wait for a disk: their callers say
+//! so, or know that they do not.
 
 use super::{bare_syscall, syscall};
 use std::ffi::CStr;
@@ -239,6 +240,20 @@ pub(crate) fn gives_again(fd: RawFd) -> bool {
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) fn has_position(fd: RawFd) -> bool {
     !syscall!(lseek(fd, 0, libc::SEEK_CUR)).is_err_and(|error| error.raw_os_error() == Some(libc::ESPIPE))
+}
+
+/// Bytes of a block device (`BLKGETSIZE64`), which `statx(2)` does not tell. The descriptor's own position,
+/// which others may share, is not moved.
+///
+/// # Errors
+/// The kernel's.
+#[cfg(any(feature = "tokio-io", feature = "futures-io"))]
+pub(crate) fn device_len(fd: RawFd) -> io::Result<u64> {
+    // `_IOR(0x12, 114, size_t)` of `linux/fs.h`; libc has no name for it.
+    const BLKGETSIZE64: libc::Ioctl = 0x8000_1272 | (size_of::<usize>() as libc::Ioctl) << 16;
+    let mut len = 0_u64;
+    syscall!(ioctl(fd, BLKGETSIZE64, &raw mut len))?;
+    Ok(len)
 }
 
 /// `statx(2)` of a name in a folder; a link is not followed. May wait for the disk.

@@ -1,7 +1,7 @@
 //! A head and a file behind it, as one message.
 
 use crate::support::{assert_pattern, half_std_pair, on_cores, pattern};
-use ringwork::fs::File;
+use ringwork::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -118,4 +118,30 @@ fn a_reset_is_told_as_what_it_is_by_the_first_to_send_whether_there_is_a_head_or
             assert_eq!(sent.unwrap_err().kind(), ErrorKind::BrokenPipe);
         });
     }
+}
+
+#[test]
+fn a_file_that_is_read_past_the_page_cache_is_sent_from_any_offset_to_its_end() {
+    on_cores(1, |_| async {
+        const LEN: usize = 300_001;
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("direct-{}", std::process::id()));
+        std::fs::write(&path, pattern(0, LEN)).unwrap();
+        let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(&path).await;
+        std::fs::remove_file(&path).unwrap();
+        let Ok(file) = direct else { return println!("skipped: no direct files here") };
+        for (offset, len) in [(0, LEN), (1, LEN), (4_095, 10), (131_072, 65_536), (LEN - 1, 100), (LEN, 1)] {
+            let (stream, mut peer) = half_std_pair();
+            let there = (LEN - offset).min(len);
+            let reader = ringwork::spawn_blocking(move || {
+                let mut all = Vec::new();
+                peer.read_to_end(&mut all).unwrap();
+                assert_eq!(all.len(), 7 + there);
+                assert_pattern(offset, &all[7..]);
+            });
+            let (sent, _) = stream.send_file_with_head(vec![0; 7], &file, offset as u64, len as u64).await;
+            assert_eq!(sent.unwrap(), there as u64, "{len} bytes at {offset}");
+            drop(stream);
+            reader.await.unwrap();
+        }
+    });
 }

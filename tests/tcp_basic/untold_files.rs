@@ -34,13 +34,20 @@ async fn ops_of_a_send(stream: &TcpStream, file: &File) -> u64 {
 
 #[test]
 fn they_leave_on_the_spot_if_all_of_what_is_sent_is_cached() {
-    alone(|| {
-        // On a thread of its own, and so are the filter and the runtime.
-        bounded(|| {
-            seccomp::forbid(SYS_CACHESTAT, libc::EPERM).expect("the kernel takes filters");
-            on_cores(1, |handle| async move {
-                handle.spawn_on(0, send_what_is_cached_and_what_is_not).await.unwrap();
-            });
+    alone(|| cached_files_leave_where_cachestat_answers(libc::EPERM));
+}
+
+#[test]
+fn so_do_all_files_where_the_kernel_cannot_count() {
+    alone(|| cached_files_leave_where_cachestat_answers(libc::ENOSYS));
+}
+
+fn cached_files_leave_where_cachestat_answers(errno: i32) {
+    // On a thread of its own, and so are the filter and the runtime.
+    bounded(move || {
+        seccomp::forbid(SYS_CACHESTAT, errno).expect("the kernel takes filters");
+        on_cores(1, |handle| async move {
+            handle.spawn_on(0, send_what_is_cached_and_what_is_not).await.unwrap();
         });
     });
 }
