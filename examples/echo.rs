@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// After the signal to stop: how long connections may still take.
+const GRACE: Duration = Duration::from_secs(4);
 const USAGE: &str = "usage: echo [--listen ADDR] [--cores N] [--balance WAY]
 
   --listen ADDR  where to listen (default 127.0.0.1:7000; port 0 picks one)
@@ -85,8 +87,8 @@ async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
     // Whoever waits for this line may be at the other end of a pipe, and gone.
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
-    stop.asked().await?;
-    stop.or_at_once(server.stop(Duration::from_secs(4))).await;
+    stop.asked(GRACE).await?;
+    stop.or_at_once(server.stop(GRACE)).await;
     Ok(())
 }
 

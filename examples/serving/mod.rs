@@ -59,12 +59,21 @@ pub fn cannot(what: impl Display, error: &io::Error) -> String {
 /// The same, if it is listening on the address that `argument` has given.
 pub fn cannot_listen(address: impl Display, argument: &str, error: &io::Error) -> String {
     let line = cannot(format_args!("listen on {address}"), error);
-    if error.kind() != io::ErrorKind::AddrInUse {
-        return line;
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "{line}; another program listens there: {argument} takes another address, with port 0 any free \
+             one"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{line}; no interface of this machine has that address (see `ip addr`)")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "{line}; ports below 1024 need the capability CAP_NET_BIND_SERVICE: take one from there up"
+            )
+        }
+        _ => line,
     }
-    format!(
-        "{line}; another program listens there: {argument} takes another address, with port 0 any free one"
-    )
 }
 
 /// How to listen: when there is no room for a new connection, one line on stderr says why and what to do.

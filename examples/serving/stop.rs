@@ -48,14 +48,18 @@ impl Stop {
         Ok(Self { program, interrupt, terminate, first: Cell::new(None) })
     }
 
-    /// Waits until somebody wants the server to end, and says that it is ending and how to hurry it.
+    /// Waits until somebody wants the server to end, and says that it is ending, how long clients have for
+    /// what they are at, and how to hurry it.
     ///
     /// # Errors
     /// One line for stderr.
-    pub async fn asked(&self) -> Result<(), String> {
+    pub async fn asked(&self, grace: Duration) -> Result<(), String> {
         let asked = self.next().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
         self.first.set(Some(asked));
-        complain(self.program, "stopping once clients are done; a second signal stops it at once");
+        let line = format_args!(
+            "stopping once clients are done, after {grace:?} at most; a second signal stops it at once"
+        );
+        complain(self.program, line);
         Ok(())
     }
 

@@ -269,7 +269,7 @@ impl Settings {
 /// What to write for an argument of tokio's attributes.
 fn in_our_words(name: &Ident) -> &'static str {
     if name == "flavor" {
-        "; for tokio's `flavor = \"current_thread\"` write `cores = 1`"
+        "; there is one flavor: leave it out, and for tokio's `current_thread` write `cores = 1`"
     } else if name == "worker_threads" {
         "; for tokio's `worker_threads` write `cores`"
     } else {

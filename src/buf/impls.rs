@@ -104,6 +104,17 @@ unsafe impl IoBuf for &'static [u8] {
     }
 }
 
+// SAFETY: as for slices. It is what a literal such as `b"ping"` is.
+unsafe impl<const N: usize> IoBuf for &'static [u8; N] {
+    fn as_ptr(&self) -> *const u8 {
+        <[u8]>::as_ptr(*self)
+    }
+
+    fn len(&self) -> usize {
+        N
+    }
+}
+
 // SAFETY: as for slices.
 unsafe impl IoBuf for &'static str {
     fn as_ptr(&self) -> *const u8 {

@@ -55,7 +55,7 @@ pub(crate) fn outcome(mut command: Command) -> Output {
 
 /// What the example `name` says when a signal asks it to stop.
 pub(crate) fn stopping(name: &str) -> String {
-    format!("{name}: stopping once clients are done; a second signal stops it at once\n")
+    format!("{name}: stopping once clients are done, after 4s at most; a second signal stops it at once\n")
 }
 
 /// Waits for what no event tells: what a server does on its own, it does soon, not at once.

@@ -1,7 +1,7 @@
 //! Two runs compared. Absolute numbers of two runs say little (the machine may have been another, or busier),
 //! so what is compared is each peer's ratio to a yardstick of its own run: the floor, or the first peer that
-//! both runs have. A change is one that the intervals of both runs do not explain. Whether the verdicts on the
-//! goals are the same is said behind it (`verdicts`).
+//! both runs have. A change is one that the intervals of both runs do not explain. Whether the verdicts on
+//! the goals are the same is said behind it (`verdicts`).
 
 use std::io;
 use std::path::Path;

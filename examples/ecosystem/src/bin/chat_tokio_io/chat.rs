@@ -97,12 +97,13 @@ pub(crate) async fn serve(address: &str) -> io::Result<()> {
         }
     }
     drop(listener);
-    eprintln!("stopping once clients are done; a second signal stops it at once");
+    let most = 2 * GRACE;
+    eprintln!("stopping once clients are done, after {most:?} at most; a second signal stops it at once");
     let _nobody_may_be_there = stop.send(true);
     let all_left = async { while clients.join_next().await.is_some() {} };
     tokio::select! {
         () = all_left => return Ok(()),
-        () = sleep(2 * GRACE) => {}
+        () = sleep(most) => {}
         // Asked once more: at once.
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
