@@ -87,7 +87,7 @@ async fn serve(Args { listen, balance, .. }: Args) -> Result<(), String> {
     // Whoever waits for this line may be at the other end of a pipe, and gone.
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
-    stop.asked(GRACE).await?;
+    stop.asked(Some(GRACE)).await?;
     stop.or_at_once(server.stop(GRACE)).await;
     Ok(())
 }

@@ -187,7 +187,7 @@ async fn serve(args: &Args) -> Result<(), String> {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 
-    let stopped = stop.asked(GRACE).await;
+    let stopped = stop.asked(Some(GRACE)).await;
     let open = server.connections();
     if stop.or_at_once(server.stop(GRACE)).await == Some(false) {
         complain(format_args!("of {open} connections some did not end in {GRACE:?} and were reset"));

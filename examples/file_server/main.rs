@@ -149,7 +149,7 @@ async fn serve(options: &Options) -> Result<(), String> {
     let serving = serving.map_err(|error| cannot_listen(options.listen, "--listen", &error))?;
     announce(serving.local_addr());
 
-    let stopped = signals.asked(GRACE).await;
+    let stopped = signals.asked(Some(GRACE)).await;
     for core in 0..runtime.cores() {
         drop(runtime.spawn_on(core, || async { STOP.with(|stop| stop.stop()) }));
     }

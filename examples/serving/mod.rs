@@ -68,9 +68,7 @@ pub fn cannot_listen(address: impl Display, argument: &str, error: &io::Error) -
             format!("{line}; no interface of this machine has that address (see `ip addr`)")
         }
         io::ErrorKind::PermissionDenied => {
-            format!(
-                "{line}; ports below 1024 need the capability CAP_NET_BIND_SERVICE: take one from there up"
-            )
+            format!("{line}; a port below 1024 needs the capability CAP_NET_BIND_SERVICE")
         }
         _ => line,
     }

@@ -49,16 +49,15 @@ impl Stop {
     }
 
     /// Waits until somebody wants the server to end, and says that it is ending, how long clients have for
-    /// what they are at, and how to hurry it.
+    /// what they are at, if that is bounded, and how to hurry it.
     ///
     /// # Errors
     /// One line for stderr.
-    pub async fn asked(&self, grace: Duration) -> Result<(), String> {
+    pub async fn asked(&self, grace: Option<Duration>) -> Result<(), String> {
         let asked = self.next().await.map_err(|error| format!("cannot wait for signals: {error}"))?;
         self.first.set(Some(asked));
-        let line = format_args!(
-            "stopping once clients are done, after {grace:?} at most; a second signal stops it at once"
-        );
+        let most = grace.map_or_else(String::new, |grace| format!(", after {grace:?} at most"));
+        let line = format_args!("stopping once clients are done{most}; a second signal stops it at once");
         complain(self.program, line);
         Ok(())
     }

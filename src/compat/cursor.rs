@@ -176,6 +176,7 @@ impl FileCursor {
         if room == 0 {
             return Poll::Ready(Ok(0));
         }
+        ready!(self.poll_sought(cx))?;
         if self.write.is_some() && self.file.gives_again() {
             ready!(self.poll_written(cx, Side::Reads));
         }
@@ -220,6 +221,7 @@ impl FileCursor {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_sought(cx))?;
         ready!(self.poll_flush(cx))?;
         let n = bufs.iter().fold(0, |n: usize, buf| n.saturating_add(buf.len())).min(MOST);
         if n == 0 {
@@ -272,6 +274,18 @@ impl FileCursor {
             self.at = at;
         }
         Poll::Ready(Ok(at))
+    }
+
+    /// Ends a seek that has begun (tokio's `start_seek`), also one that nobody waits for any more.
+    pub(super) fn poll_sought(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        #[cfg(feature = "tokio-io")]
+        if let Some(to) = self.seek {
+            let sought = ready!(self.poll_seek(cx, to));
+            self.seek = None;
+            return Poll::Ready(sought.map(drop));
+        }
+        let _ = cx;
+        Poll::Ready(Ok(()))
     }
 
     /// Waits for the write in flight, if there is one. What has failed is kept in `failed`.

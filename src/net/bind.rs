@@ -12,7 +12,7 @@ use super::waiting::Ticket;
 use crate::sys;
 use crate::sys::fork;
 use crate::task::yield_now;
-use socket2::{SockAddr, SockRef, Socket};
+use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -148,29 +148,16 @@ impl ListenOptions {
         address: SocketAddr,
         permits: Option<Arc<Permits>>,
     ) -> io::Result<TcpListener> {
-        let socket = self.bound(address)?;
-        socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
-        // Who tries without a place of his own must not have to wait (together.rs).
-        socket.set_nonblocking(permits.as_ref().is_some_and(|permits| permits.are_shared()))?;
-        Ok(self.adopt(OwnedFd::from(socket), permits, true))
-    }
-
-    /// A socket with this address, to which nobody can connect yet.
-    fn bound(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = socket_for(address)?;
         socket.set_reuse_address(true)?;
         if self.reuse_port {
             socket.set_reuse_port(true)?;
         }
         socket.bind(&SockAddr::from(address))?;
-        Ok(socket)
-    }
-
-    /// Whether the address can be bound, by this process alone unless it may be shared; nobody can connect to
-    /// what is tried here. Returns the address, with its port if the kernel picked one.
-    pub(crate) fn probe(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        let socket = self.bound(address)?;
-        socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
+        socket.listen(self.backlog.min(i32::MAX as u32) as i32)?;
+        // Who tries without a place of his own must not have to wait (together.rs).
+        socket.set_nonblocking(permits.as_ref().is_some_and(|permits| permits.are_shared()))?;
+        Ok(self.adopt(OwnedFd::from(socket), permits, true))
     }
 
     /// Takes a listening std socket over; it is put into blocking mode. Accepts wait in either one

@@ -1,10 +1,10 @@
 //! A file into a socket.
 //!
-//! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds the
-//! piece (sys/page_cache.rs) and the ring (read, then send) otherwise, so that a core never waits for
-//! a disk. `sendfile` has no flag that keeps it from waiting for the peer, so the socket is made non-blocking
-//! before it and stays so until somebody else gets it (shared.rs, *The mode*); ops of the ring wait all the
-//! same (kernel-notes/nonblocking-socket.md).
+//! Owns the choice between two ways, piece by piece: `sendfile(2)` on the spot when the page cache holds
+//! the piece and the ring (read, then send) otherwise, so that a core does not wait for a disk, as far as
+//! that can be told beforehand (sys/page_cache.rs). `sendfile` has no flag that keeps it from waiting for
+//! the peer, so the socket is made non-blocking before it and stays so until somebody else gets it
+//! (shared.rs, *The mode*); ops of the ring wait all the same (kernel-notes/nonblocking-socket.md).
 //! Splice is not used: its op always runs on a kernel helper thread (kernel-notes/io-wq-punts.md).
 //!
 //! A head that is sent with the file goes the same way: if the first piece is cached it is sent on the spot
@@ -213,7 +213,7 @@ async fn through_the_ring(
     begun: bool,
 ) -> io::Result<u64> {
     // What is in front of the piece in its page has to be read with it, if it must be a whole page.
-    let (ahead, len) = if file.page_cache().is_direct() {
+    let (ahead, len) = if file.page_cache().wants_whole_pages(file.descriptor().as_raw_fd()) {
         let ahead = at as usize % PAGE;
         (ahead, (ahead + piece).next_multiple_of(PAGE))
     } else {

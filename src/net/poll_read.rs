@@ -188,7 +188,8 @@ impl RecvSide {
     /// Looks into the queue on behalf of a call with this much room. If the call is to wait its waker is
     /// stored, and the one it replaces comes back, to be dropped without the lock.
     fn take(&mut self, waker: &Waker, room: Room, put: &mut impl FnMut(&[u8])) -> (Found, Option<Waker>) {
-        if room.several && self.has_several_in(room.bytes) {
+        // The memory of a pool is not there in a child: `look` says so.
+        if room.several && !fork::is_child() && self.has_several_in(room.bytes) {
             return (Found::Some(Taken::Several), None);
         }
         let found = match self.look() {

@@ -115,7 +115,7 @@ impl Serve {
     /// makes a future for each connection placed there; neither leaves its core, so both may hold `Rc`s.
     ///
     /// # Errors
-    /// EADDRINUSE if anybody else has the port (checked before the cores share it), but for those who share
+    /// EADDRINUSE if anybody else has the port, also if both begin at the same time, but for those who share
     /// it as [`options`](Self::options) says; and the kernel's.
     ///
     /// # Panics
@@ -201,8 +201,8 @@ impl Serve {
         }
     }
 
-    /// One listener, or one per core. The first binding is made without sharing the port, unless that is
-    /// asked for, so that a port in use is an error.
+    /// One listener, or one per core. The first one listens before it shares its port, unless that is asked
+    /// for, so that a port in use is an error: whoever else has tried to get it meanwhile finds it listening.
     fn bind(&self, runtime: &Handle) -> io::Result<Vec<TcpListener>> {
         let address = match &self.on {
             On::Address(address) => *address,
@@ -212,19 +212,23 @@ impl Serve {
         if cores == 1 || self.balance == Balance::LeastLoaded {
             return Ok(vec![self.options.bind_now(address)?]);
         }
-        let address = self.options.probe(address)?;
-        let shared = self.options.clone().reuse_port(true);
-        let together = shared.permits(cores);
-        let one = |core| {
-            let permits = if self.balance == Balance::Nearest { together.clone() } else { shared.permits(1) };
-            let listener = shared.bind_with(address, permits)?;
+        let together = self.options.permits(cores);
+        let one = |core, options: &ListenOptions, address| {
+            let permits =
+                if self.balance == Balance::Nearest { together.clone() } else { options.permits(1) };
+            let listener = options.bind_with(address, permits)?;
             if let (Balance::Nearest, Some(cpu)) = (self.balance, runtime.cpu_of(core)) {
                 // A kernel that does not know it goes by the hash.
                 let _ = SockRef::from(&listener).set_cpu_affinity(cpu);
             }
             Ok(listener)
         };
-        (0..cores).map(one).collect()
+        let first = one(0, &self.options, address)?;
+        // The kernel has listeners in common where both have said so, whenever that was.
+        SockRef::from(&first).set_reuse_port(true)?;
+        let (address, shared) = (first.local_addr()?, self.options.clone().reuse_port(true));
+        let others = (1..cores).map(|core| one(core, &shared, address));
+        std::iter::once(Ok(first)).chain(others).collect()
     }
 }
 

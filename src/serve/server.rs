@@ -44,8 +44,8 @@ impl Server {
     /// ([`max_connections`](crate::net::ListenOptions::max_connections)), or would take the last 16
     /// descriptors, is not served but reset.
     ///
-    /// Dropped before it is done, or out of patience, it leaves the server to end by itself: no connection is
-    /// accepted any more, and those that live go on.
+    /// Dropped once it has been polled and before it is done, or out of patience, it leaves the server to end
+    /// by itself: no connection is accepted any more, and those that live go on.
     pub async fn stop(mut self, patience: Duration) -> bool {
         timeout(patience, self.ended()).await.is_ok()
     }

@@ -249,7 +249,7 @@ pub(crate) fn has_position(fd: RawFd) -> bool {
 /// The kernel's.
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) fn device_len(fd: RawFd) -> io::Result<u64> {
-    // `_IOR(0x12, 114, size_t)` of `linux/fs.h`; libc has no name for it.
+    // `_IOR(0x12, 114, size_t)` of `linux/fs.h`; libc has no name for it. As on x86, arm and riscv.
     const BLKGETSIZE64: libc::Ioctl = 0x8000_1272 | (size_of::<usize>() as libc::Ioctl) << 16;
     let mut len = 0_u64;
     syscall!(ioctl(fd, BLKGETSIZE64, &raw mut len))?;

@@ -6,20 +6,25 @@
 //! a read that does not wait (`RWF_NOWAIT`), of all of the part, into a page that nobody looks at: that is
 //! one system call, as exact, and needs no room for the bytes.
 //!
-//! Pages that are on their way from the disk are counted, and whoever uses them waits. They are the last
-//! ones of a part, or all of it: what is read ahead comes in windows, one behind the other. So where a
-//! count finds all there, one byte of the first page and of the last one of each [`WINDOW`] is read,
-//! without waiting. That is spared for the beginning of a file as far as it was seen to be there
-//! ([`PageCache::settled`]), until a look finds something missing: what has arrived does not get on its way
-//! again unless it has left.
+//! Pages that are on their way from the disk are counted, and whoever uses them waits. So where a count
+//! finds all there, the last byte of each [`STRIDE`] is read without waiting, from the end on: whatever is
+//! missing and as long as that, or at the end, is found out. What is read ahead comes in such pieces, or
+//! larger ones. On a file system that has no such reads (tmpfs, those of networks) the count is all there
+//! is. In memory nothing is on its way; with the others a core may wait.
+//!
+//! A file is often asked about again at once, by another connection. What was just seen from its beginning
+//! on counts for a tick of the kernel's coarse clock (1 to 10 ms): the system calls cost a twentieth of
+//! sending 64 KiB.
 //!
 //! Rejected: to read a byte at each end without the count, which misses what is gone in between; to keep
 //! what was read and send that, which is a buffer and a copy of its own for each connection; `mincore(2)`,
-//! which tells the same users the truth and others that all is there.
+//! which tells the same users the truth and others that all is there; to trust what was seen until
+//! something is found missing, which another handle finds and this one does not.
 //!
-//! It promises never to wait for the disk, to take nothing from a file that gives its bytes once, and to
-//! say no of a file that is read past the page cache. What it says holds for the moment: memory may be
-//! taken away before it is used.
+//! It promises not to wait for the disk itself, to take nothing from a file that gives its bytes once, and
+//! to say no of a file that is read past the page cache. What it says is about a moment that is gone:
+//! memory may be taken away before it is used, as far as it can be within a tick, and pieces shorter than a
+//! stride may be on their way.
 
 use super::io::{gives_again, is_direct, read_now, read_now_into};
 use super::syscall;
@@ -52,23 +57,24 @@ const BY_COUNT: u8 = 0;
 const BY_READING: u8 = 1;
 /// It refuses, and a read would wait or take something.
 const NOT_AT_ALL: u8 = 2;
+/// The file system has no reads that do not wait.
+const BY_COUNT_ALONE: u8 = 3;
 
-/// Bytes between two looks whether what was counted has arrived.
-const WINDOW: u64 = 256 * 1024;
+/// Bytes between two looks whether what was counted has arrived: what is usually read ahead at once
+/// (`read_ahead_kb`), and what a read of a file on its way to a socket asks for (`net::file`).
+const STRIDE: u64 = 128 * 1024;
 
 /// How one handle of a file is asked about. Plain loads and stores: what a race loses is a call in vain.
 #[derive(Debug, Default)]
 pub struct PageCache {
     way: AtomicU8,
-    /// Up to here all bytes were seen to have arrived, since a look last found some missing.
-    settled: AtomicU64,
+    seen: Seen,
     is_direct: bool,
 }
 
 impl Clone for PageCache {
     fn clone(&self) -> Self {
-        let settled = AtomicU64::new(self.settled.load(Ordering::Relaxed));
-        Self { way: AtomicU8::new(self.way()), settled, is_direct: self.is_direct }
+        Self { way: AtomicU8::new(self.way()), seen: Seen::default(), is_direct: self.is_direct }
     }
 }
 
@@ -76,86 +82,113 @@ impl PageCache {
     /// Of a handle; `is_direct` says that it reads past the page cache.
     pub(crate) fn new(is_direct: bool) -> Self {
         let way = if is_direct { NOT_AT_ALL } else { BY_COUNT };
-        Self { way: AtomicU8::new(way), settled: AtomicU64::new(0), is_direct }
+        Self { way: AtomicU8::new(way), seen: Seen::default(), is_direct }
     }
 
-    /// Whether the handle reads past the page cache: offsets, lengths and memory must be aligned.
-    pub(crate) fn is_direct(&self) -> bool {
-        self.is_direct
+    /// Whether offsets, lengths and memory of its reads must be aligned. With `O_DIRECT` a pipe is one of
+    /// packets (`pipe(2)`), and of those reads nothing is said.
+    pub(crate) fn wants_whole_pages(&self, file: RawFd) -> bool {
+        self.is_direct && gives_again(file)
     }
 
     /// Whether it holds all of `len` bytes from `offset` of `file`, which is the one of this handle. False
-    /// where the kernel cannot tell, and at the end of the file.
+    /// where the kernel cannot tell, and, to a page, behind the end of the file.
     pub(crate) fn holds(&self, file: RawFd, offset: u64, len: u64) -> bool {
-        let Some(end) = offset.checked_add(len) else { return false };
-        if len == 0 {
-            return false;
-        }
-        if self.way() == BY_COUNT {
-            match cached_pages(file, offset, len) {
-                Ok(pages) => {
-                    let size = page_size();
-                    return pages >= end.div_ceil(size) - offset / size
-                        && self.have_arrived(file, offset, end)
-                        || self.unsettle();
+        let Some(end) = offset.checked_add(len).filter(|_| len > 0) else { return false };
+        if self.counts() {
+            let now = tick();
+            if self.seen.covers(now, end) {
+                return true;
+            }
+            match self.count(file, offset, end) {
+                Ok(holds) => {
+                    if holds && offset == 0 {
+                        self.seen.note(now, end);
+                    }
+                    return holds;
                 }
                 Err(error) => self.learn(&error, file),
             }
         }
-        self.way() == BY_READING && can_be_read_now(file, offset, end)
+        self.way() == BY_READING
+            && can_be_read_now(file, offset, end).unwrap_or_else(|error| {
+                self.learn(&error, file);
+                false
+            })
     }
 
     /// Whether a part that is larger costs little more to ask about: pages are counted and not read.
     #[inline]
     pub(crate) fn counts(&self) -> bool {
-        self.way() == BY_COUNT
+        matches!(self.way(), BY_COUNT | BY_COUNT_ALONE)
     }
 
     fn way(&self) -> u8 {
         self.way.load(Ordering::Relaxed)
     }
 
-    /// Whether pages that were counted are there and not on their way.
-    fn have_arrived(&self, file: RawFd, offset: u64, end: u64) -> bool {
-        let settled = self.settled.load(Ordering::Relaxed);
-        if end <= settled {
-            return true;
+    /// Whether all pages are counted, and have arrived.
+    fn count(&self, file: RawFd, offset: u64, end: u64) -> io::Result<bool> {
+        let size = page_size();
+        if cached_pages(file, offset, end - offset)? < end.div_ceil(size) - offset / size {
+            return Ok(false);
         }
-        let mut at = offset;
-        while has_arrived(file, at) {
-            if at == end - 1 {
-                if offset <= settled {
-                    self.settled.store(end, Ordering::Relaxed);
-                }
-                return true;
+        let mut left = end - offset;
+        while left > 0 && self.way() == BY_COUNT {
+            let mut byte = MaybeUninit::<u8>::uninit();
+            // SAFETY: it is one byte.
+            match unsafe { read_now(file, byte.as_mut_ptr(), 1, offset + left - 1) } {
+                Ok(1..) => left = left.saturating_sub(STRIDE),
+                Err(error) if cannot_tell(&error) => self.way.store(BY_COUNT_ALONE, Ordering::Relaxed),
+                _ => return Ok(false),
             }
-            at = at.saturating_add(WINDOW).min(end - 1);
         }
-        false
-    }
-
-    /// Something is missing, so that more may be on its way soon. False, as the answer of a look.
-    #[cold]
-    fn unsettle(&self) -> bool {
-        self.settled.store(0, Ordering::Relaxed);
-        false
+        Ok(true)
     }
 
     #[cold]
     fn learn(&self, error: &io::Error, file: RawFd) {
-        if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) {
+        let way = match error.raw_os_error() {
             // Past the page cache, a read waits for the disk (kernel-notes/read-nowait.md).
-            let by_reading = gives_again(file) && !is_direct(file);
-            self.way.store(if by_reading { BY_READING } else { NOT_AT_ALL }, Ordering::Relaxed);
-        }
+            Some(libc::EPERM | libc::ENOSYS) if gives_again(file) && !is_direct(file) => BY_READING,
+            Some(libc::EPERM | libc::ENOSYS | libc::EOPNOTSUPP) => NOT_AT_ALL,
+            _ => return,
+        };
+        self.way.store(way, Ordering::Relaxed);
     }
 }
 
-/// Whether a byte can be read without waiting. Of a file that is in the page cache.
-fn has_arrived(file: RawFd, at: u64) -> bool {
-    let mut byte = MaybeUninit::<u8>::uninit();
-    // SAFETY: it is one byte.
-    unsafe { read_now(file, byte.as_mut_ptr(), 1, at) }.is_ok_and(|read| read == 1)
+/// Whether this is a file that cannot be read without waiting (`RWF_NOWAIT`, preadv2(2)).
+fn cannot_tell(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EOPNOTSUPP)
+}
+
+/// How much of the beginning of a file was seen to be there, in units of [`Seen::UNIT`], and in which tick:
+/// in one word, so that the two belong together whoever else writes them.
+#[derive(Debug, Default)]
+struct Seen(AtomicU64);
+
+impl Seen {
+    /// The smallest page: what a look finds out about one byte is true of all of them.
+    const UNIT: u64 = 4096;
+
+    fn note(&self, tick: u32, end: u64) {
+        let units = end.div_ceil(Self::UNIT).min(u32::MAX.into());
+        self.0.store(u64::from(tick) << 32 | units, Ordering::Relaxed);
+    }
+
+    fn covers(&self, tick: u32, end: u64) -> bool {
+        let seen = self.0.load(Ordering::Relaxed);
+        seen >> 32 == u64::from(tick) && end.div_ceil(Self::UNIT) <= seen & u64::from(u32::MAX)
+    }
+}
+
+/// The kernel's coarse clock in milliseconds, without a system call; it moves by ticks.
+fn tick() -> u32 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure lives over the call. This clock is always there, so that it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    (now.tv_sec as u32).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u32 / 1_000_000)
 }
 
 /// Bytes in a page of memory.
@@ -184,7 +217,9 @@ const LINE: usize = 64;
 #[repr(align(64))]
 struct Nowhere([MaybeUninit<u8>; NOWHERE + LINE]);
 
-fn can_be_read_now(file: RawFd, offset: u64, end: u64) -> bool {
+/// # Errors
+/// The kernel cannot tell.
+fn can_be_read_now(file: RawFd, offset: u64, end: u64) -> io::Result<bool> {
     let mut nowhere = Nowhere([MaybeUninit::uninit(); NOWHERE + LINE]);
     let place = nowhere.0[offset as usize % LINE..].as_mut_ptr();
     let mut parts = [libc::iovec { iov_base: place.cast(), iov_len: NOWHERE }; TIMES];
@@ -197,10 +232,11 @@ fn can_be_read_now(file: RawFd, offset: u64, end: u64) -> bool {
         // its bytes may be anything.
         match unsafe { read_now_into(file, &parts[..count], at) } {
             Ok(read) if read == wanted => at += wanted as u64,
-            _ => return false,
+            Err(error) if cannot_tell(&error) => return Err(error),
+            _ => return Ok(false),
         }
     }
-    true
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -208,26 +244,54 @@ mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
 
-    #[test]
-    fn both_ways_say_the_same_of_a_file_that_was_just_written() {
-        let path = std::env::temp_dir().join(format!("ringwork-page-cache-{}", std::process::id()));
-        let len = 1_000_001;
-        std::fs::write(&path, vec![7; len as usize]).unwrap();
+    /// A file of that length that was just written, on the disk that programs are built on. `None` where its
+    /// file system has no reads that do not wait.
+    fn written(len: usize) -> Option<std::fs::File> {
+        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let name = format!("page-cache-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::current_exe().unwrap().with_file_name(name);
+        std::fs::write(&path, vec![7; len]).unwrap();
         let file = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let (counts, reads, neither) = (BY_COUNT, BY_READING, NOT_AT_ALL);
-        for way in [counts, reads, neither] {
+        match can_be_read_now(file.as_raw_fd(), 0, len as u64) {
+            Ok(_) => Some(file),
+            Err(error) => {
+                println!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn all_ways_say_the_same_of_a_file_that_was_just_written() {
+        let len = 1_000_001;
+        let Some(file) = written(len as usize) else { return };
+        for way in [BY_COUNT, BY_COUNT_ALONE, BY_READING, NOT_AT_ALL] {
             let cache = PageCache { way: AtomicU8::new(way), ..PageCache::default() };
             let holds = |offset, len| cache.holds(file.as_raw_fd(), offset, len);
-            let told = way == reads || way == counts;
             for (offset, len) in [(0, len), (0, 1), (5, 10_000), (len - 1, 1), (4095, 2), (262_143, 262_146)]
             {
-                assert_eq!(holds(offset, len), told, "{way}: {len} from {offset}");
+                assert_eq!(holds(offset, len), way != NOT_AT_ALL, "{way}: {len} from {offset}");
             }
             for (offset, len) in [(0, 0), (len + 5000, 1), (0, len + 5000), (u64::MAX, 1), (u64::MAX, 2)] {
                 assert!(!holds(offset, len), "{way}: {len} from {offset}");
             }
         }
+        assert!(!PageCache::new(true).holds(file.as_raw_fd(), 0, 10), "it is read past the page cache");
+    }
+
+    #[test]
+    fn a_file_in_memory_is_held_although_its_reads_cannot_say_so() {
+        let path = format!("/dev/shm/ringwork-page-cache-{}", std::process::id());
+        if std::fs::write(&path, [7; 10_000]).is_err() {
+            return println!("skipped: no /dev/shm");
+        }
+        let file = std::fs::File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let cache = PageCache::default();
+        let holds = cache.holds(file.as_raw_fd(), 0, 10_000);
+        assert_eq!(holds, cache.counts(), "asked by {}", cache.way());
+        assert!(!cache.holds(file.as_raw_fd(), 0, 20_000));
     }
 
     #[test]
@@ -239,22 +303,22 @@ mod tests {
             assert_eq!(cache.way(), BY_COUNT);
             cache.learn(&refused, std::fs::File::open("Cargo.toml").unwrap().as_raw_fd());
             assert_eq!(cache.clone().way(), BY_READING);
+            cache.learn(&io::Error::from_raw_os_error(libc::EOPNOTSUPP), -1);
+            assert_eq!(cache.way(), NOT_AT_ALL);
+            let cache = PageCache::default();
             cache.learn(&refused, std::fs::File::open("/dev/zero").unwrap().as_raw_fd());
             assert_eq!(cache.way(), NOT_AT_ALL);
         }
     }
 
     #[test]
-    fn what_has_arrived_is_not_looked_at_again_until_something_is_missing() {
-        let file = std::fs::File::open("Cargo.toml").unwrap();
-        let (fd, len) = (file.as_raw_fd(), file.metadata().unwrap().len());
-        let (cache, settled) =
-            (PageCache::default(), |cache: &PageCache| cache.settled.load(Ordering::Relaxed));
-        assert!(cache.holds(fd, 1, len - 1) && settled(&cache) == 0, "nothing is known of what is before");
-        assert!(cache.holds(fd, 0, 10) && settled(&cache) == 10);
-        assert!(cache.holds(fd, 5, len - 5) && settled(&cache) == len);
-        assert!(cache.holds(fd, 0, 10) && settled(&cache.clone()) == len);
-        assert!(!cache.holds(fd, 0, len + 5000) && settled(&cache) == 0);
-        assert!(!PageCache::new(true).holds(fd, 0, 10), "it is read past the page cache");
+    fn what_was_seen_counts_for_a_tick_and_to_the_end_of_its_page() {
+        let seen = Seen::default();
+        assert!(!seen.covers(0, 1));
+        seen.note(5, 10_000);
+        assert!(seen.covers(5, 1) && seen.covers(5, 12_288));
+        assert!(!seen.covers(5, 12_289) && !seen.covers(6, 1) && !seen.covers(4, 1));
+        seen.note(u32::MAX, u64::MAX);
+        assert!(seen.covers(u32::MAX, 1 << 43) && !seen.covers(u32::MAX, 1 << 44));
     }
 }

@@ -190,7 +190,9 @@ impl<T> Wheel<T> {
         if self.len == 0 {
             return None;
         }
-        (0..LEVELS).filter_map(|level| self.first_on(level)).min_by_key(|ahead| ahead.tick)
+        // Of two that `now` has reached, the one on the higher level was being emptied when the budget ran
+        // out: what is in it was set before what is on the lower one.
+        (0..LEVELS).rev().filter_map(|level| self.first_on(level)).min_by_key(|ahead| ahead.tick)
     }
 
     /// The notch of one level that `now` reaches first.

@@ -2,6 +2,7 @@
 
 use crate::support::{LIMIT, on_cores, runtime, within};
 use ringwork::net::ListenOptions;
+use ringwork::runtime::Runtime;
 use ringwork::serve_per_core;
 use ringwork::{Balance, Serve};
 use std::cell::Cell;
@@ -10,13 +11,44 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
+}
+
+#[test]
+fn of_two_that_start_at_the_same_time_one_has_the_port() {
+    within(LIMIT, || {
+        const TIMES: usize = 1_000;
+        let (runtimes, mut had) = ([runtime(2), runtime(2)], 0);
+        for _ in 0..TIMES {
+            let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let gate = Barrier::new(2);
+            let start = |runtime: &Runtime| {
+                gate.wait();
+                runtime.block_on(serve_per_core(address, |_, _| async {}))
+            };
+            let started = std::thread::scope(|scope| {
+                let other = scope.spawn(|| start(&runtimes[1]));
+                [start(&runtimes[0]), other.join().unwrap()]
+            });
+            let [one, other] = started.each_ref().map(Result::is_ok);
+            assert!(!(one && other), "both have it");
+            had += usize::from(one || other);
+            for (runtime, server) in runtimes.iter().zip(started) {
+                match server {
+                    Ok(server) => assert!(runtime.block_on(server.stop(LONG))),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+                }
+            }
+        }
+        // Another test may have got the port in between, seldom.
+        assert!(had > TIMES / 2, "{had} of {TIMES}");
+    });
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Program {
         let mut stdout = io::stdout();
         let _ = writeln!(stdout, "listening on {}", server.local_addr()).and_then(|()| stdout.flush());
 
-        let stopped = stop.asked(GRACE).await;
+        let stopped = stop.asked(Some(GRACE)).await;
         if let Some(cut @ 1..) = stop.or_at_once(server.stop(GRACE)).await {
             self.complain(format_args!("{cut} connections did not end in {GRACE:?} and were cut"));
         }

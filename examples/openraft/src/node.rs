@@ -27,6 +27,9 @@ const HEARTBEAT: u64 = 300;
 pub(crate) const ELECTION: (u64, u64) = (1_500, 3_000);
 /// How long it may take to send a snapshot and to have it installed, in milliseconds.
 const SNAPSHOT: u64 = 30_000;
+/// How long connections may take to end when the node is stopped. Raft has ended by then: nothing is on its
+/// way but refusals.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// How a node is to be.
 #[derive(Clone, Debug)]
@@ -71,10 +74,6 @@ pub struct Node {
 }
 
 impl Node {
-    /// How long connections may take to end when the node is stopped. Raft has ended by then: nothing is on
-    /// its way but refusals.
-    pub const GRACE: Duration = Duration::from_millis(200);
-
     /// Starts a node with what is in its directory.
     ///
     /// # Errors
@@ -127,7 +126,7 @@ impl Node {
         let Self { raft, server, lock } = self;
         // An error is that it had ended before.
         let _ended = raft.shutdown().await;
-        server.stop(Self::GRACE).await;
+        server.stop(GRACE).await;
         drop(lock);
     }
 }

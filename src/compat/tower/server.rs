@@ -65,8 +65,8 @@ impl Server {
     /// its core cannot be cut: it counts, and is left behind after a second. An upgraded connection belongs
     /// to whoever upgraded it: it is neither waited for nor cut.
     ///
-    /// Dropped before it is done, it leaves the server to end by itself: no connection is accepted, requests
-    /// in flight are answered, nothing is cut.
+    /// Dropped once it has been polled and before it is done, it leaves the server to end by itself: no
+    /// connection is accepted, requests in flight are answered, nothing is cut.
     pub async fn stop(mut self, patience: Duration) -> usize {
         self.tell(Stage::End);
         if timeout(patience, self.server.ended()).await.is_ok() {

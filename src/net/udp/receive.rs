@@ -159,6 +159,11 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
                 self.leave();
                 return Poll::Ready((Err(error), self.take_buf()));
             }
+            // What the parent keeps is told to the parent.
+            if let Err(error) = fork::check() {
+                self.leave();
+                return Poll::Ready((Err(error), self.take_buf()));
+            }
             if let Some(found) = self.take_kept() {
                 self.leave();
                 budget.made_progress();

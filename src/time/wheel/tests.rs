@@ -182,6 +182,23 @@ fn a_timer_cancelled_in_a_half_emptied_notch_is_gone() {
 }
 
 #[test]
+fn what_is_set_for_the_moment_comes_behind_what_is_left_of_a_half_emptied_notch() {
+    // On a higher level, because it is in another block of ticks when it is set.
+    for deadline in [64, 4096] {
+        let mut wheel = Wheel::new();
+        for id in 0..4 {
+            wheel.insert(deadline, id);
+        }
+        let mut out = Vec::new();
+        wheel.advance(deadline, 2, &mut out);
+        wheel.insert(deadline, 9);
+        wheel.advance(deadline, usize::MAX, &mut out);
+        assert_eq!(out.len(), 5);
+        assert_eq!(out.last(), Some(&9), "{out:?}");
+    }
+}
+
+#[test]
 fn entries_are_used_again() {
     let mut wheel = Wheel::new();
     for round in 0..1_000 {

@@ -117,6 +117,26 @@ fn what_is_written_is_read_back_through_tokios_traits() {
 }
 
 #[test]
+fn a_seek_that_nobody_waits_for_is_done_before_the_next_read_and_the_next_write() {
+    use tokio::io::{AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWriteExt};
+    on_cores(1, |_| async {
+        let scratch = Scratch::new("abandoned");
+        let mut file = scratch.open().await;
+        file.write_all(&pattern(0, 1_000)).await.unwrap();
+        Pin::new(&mut file).start_seek(SeekFrom::Start(500)).unwrap();
+        let mut word = [0; 8];
+        file.read_exact(&mut word).await.unwrap();
+        assert_pattern(500, &word);
+        assert_eq!(file.stream_position().await.unwrap(), 508);
+        Pin::new(&mut file).start_seek(SeekFrom::Start(100)).unwrap();
+        file.write_all(b"word").await.unwrap();
+        assert_eq!(file.stream_position().await.unwrap(), 104);
+        file.flush().await.unwrap();
+        assert_eq!(&std::fs::read(&scratch.0).unwrap()[100..104], b"word");
+    });
+}
+
+#[test]
 fn what_is_written_is_read_back_through_the_traits_of_futures() {
     use futures_lite::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
     on_cores(1, |_| async {

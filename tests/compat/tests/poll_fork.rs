@@ -6,11 +6,11 @@ mod everywhere;
 mod support;
 
 use everywhere::fill;
-use std::io;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use support::{half_std_pair, in_child, on_cores};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 fn assert_forked<T>(what: &str, polled: Poll<io::Result<T>>) {
     let Poll::Ready(Err(error)) = polled else { panic!("{what} neither fails nor ends") };
@@ -69,5 +69,37 @@ fn a_child_does_not_close_the_direction_in_which_the_parent_sends() {
         stream.send_all("alive").await.0.unwrap();
         let mut bytes = [0; 5];
         std::io::Read::read_exact(&mut peer, &mut bytes).unwrap();
+    });
+}
+
+#[test]
+fn what_has_come_to_the_parent_in_several_buffers_is_not_looked_at_in_a_child() {
+    on_cores(1, |handle| async move {
+        let completions = handle.clone();
+        let completions = move || completions.metrics().cores[0].cqes;
+        let test = move || async move {
+            let (mut stream, mut peer) = half_std_pair();
+            // From the first message on it receives by itself, into buffers of the pool.
+            peer.write_all(b"armed").unwrap();
+            assert_eq!(&stream.recv_pooled().await.unwrap()[..], b"armed");
+            for word in ["first ", "second"] {
+                let before = completions();
+                peer.write_all(word.as_bytes()).unwrap();
+                while completions() == before {
+                    ringwork::task::yield_now().await;
+                }
+            }
+            let mut bytes = [0; 64];
+            let code = in_child(|| {
+                let (mut cx, mut into) = (Context::from_waker(Waker::noop()), ReadBuf::new(&mut bytes));
+                assert_forked("read", Pin::new(&mut stream).poll_read(&mut cx, &mut into));
+                assert_eq!(into.filled(), b"");
+            });
+            assert_eq!(code, 0);
+            let mut both = [0; 12];
+            stream.read_exact(&mut both).await.unwrap();
+            assert_eq!(&both, b"first second");
+        };
+        handle.spawn_on(0, test).await.unwrap();
     });
 }

@@ -50,7 +50,7 @@ async fn serve(serve: Serve) -> io::Result<()> {
 
 /// Waits until somebody wants the node to end, or it cannot go on, and says meanwhile who leads.
 async fn ended(stop: &Stop, id: u64, node: &Node) -> io::Result<()> {
-    let (asked, failed) = (pin!(stop.asked(Node::GRACE)), pin!(node.failed()));
+    let (asked, failed) = (pin!(stop.asked(None)), pin!(node.failed()));
     match select(select(asked, failed), pin!(tell_who_leads(id, node))).await {
         Either::Left((Either::Left((stopped, _)), _)) => stopped.map_err(io::Error::other),
         Either::Left((Either::Right((failure, _)), _)) => Err(failure),
