@@ -49,7 +49,7 @@ impl Stop {
     }
 
     /// Waits until somebody wants the server to end, and says that it is ending, how long clients have for
-    /// what they are at, if that is bounded, and how to hurry it.
+    /// what they are at, if there is a limit for that alone, and how to hurry it.
     ///
     /// # Errors
     /// One line for stderr.

@@ -68,6 +68,8 @@ fn beyond() -> io::Error {
 /// a FIFO or a terminal, is read and written as it comes: a read that was given up loses no bytes, whatever
 /// is written then, and a seek is an error. All other character devices count as such, too, but that one may
 /// seek in those that can; it drops what a read has brought that was given up.
+///
+/// A seek that is given up before it is done does not happen, once something else has begun.
 pub struct FileCursor {
     file: File,
     at: u64,
@@ -176,7 +178,7 @@ impl FileCursor {
         if room == 0 {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.poll_sought(cx))?;
+        self.forget_seek();
         if self.write.is_some() && self.file.gives_again() {
             ready!(self.poll_written(cx, Side::Reads));
         }
@@ -221,7 +223,7 @@ impl FileCursor {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_sought(cx))?;
+        self.forget_seek();
         ready!(self.poll_flush(cx))?;
         let n = bufs.iter().fold(0, |n: usize, buf| n.saturating_add(buf.len())).min(MOST);
         if n == 0 {
@@ -276,16 +278,12 @@ impl FileCursor {
         Poll::Ready(Ok(at))
     }
 
-    /// Ends a seek that has begun (tokio's `start_seek`), also one that nobody waits for any more.
-    pub(super) fn poll_sought(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// A seek that has begun (tokio's `start_seek`) and that nobody has waited for does not happen.
+    pub(super) fn forget_seek(&mut self) {
         #[cfg(feature = "tokio-io")]
-        if let Some(to) = self.seek {
-            let sought = ready!(self.poll_seek(cx, to));
+        {
             self.seek = None;
-            return Poll::Ready(sought.map(drop));
         }
-        let _ = cx;
-        Poll::Ready(Ok(()))
     }
 
     /// Waits for the write in flight, if there is one. What has failed is kept in `failed`.

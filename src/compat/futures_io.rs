@@ -139,6 +139,7 @@ impl AsyncSeek for FileCursor {
         cx: &mut Context<'_>,
         position: SeekFrom,
     ) -> Poll<io::Result<u64>> {
+        self.forget_seek();
         FileCursor::poll_seek(&mut self, cx, position)
     }
 }

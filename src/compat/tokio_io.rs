@@ -8,7 +8,7 @@ use crate::net::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf, TcpStream, Un
 use crate::tls::TlsStream;
 use std::io::{self, IoSlice, SeekFrom};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
 macro_rules! async_read {
@@ -124,7 +124,11 @@ impl AsyncSeek for FileCursor {
     }
 
     fn poll_complete(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        ready!(self.poll_sought(cx))?;
-        Poll::Ready(Ok(self.position()))
+        let Some(position) = self.seek else { return Poll::Ready(Ok(self.position())) };
+        let done = self.poll_seek(cx, position);
+        if done.is_ready() {
+            self.seek = None;
+        }
+        done
     }
 }

@@ -291,6 +291,11 @@ macro_rules! stream_calls {
             /// was sent is then unknown to the caller, and if that has cut an op of the ring, later sends
             /// fail.
             ///
+            /// What the kernel has in its cache leaves by `sendfile(2)` on the spot. The rest is read and sent
+            /// through the ring, and so is all of a file that is opened with `O_DIRECT` or lies on a file
+            /// system that cannot tell what is cached: overlayfs, FUSE, those of networks
+            /// (kernel-notes/cachestat.md).
+            ///
             /// The socket is in non-blocking mode afterwards, which only system calls beside the runtime
             /// notice; [`release`](Self::release) and [`into_std`](Self::into_std) end it. It is put into
             /// that once; if others may know the socket (its descriptor was asked for, it came by
@@ -306,7 +311,7 @@ macro_rules! stream_calls {
             /// Sends `head` and then `len` bytes of a file from `offset`, as [`send_file`](Self::send_file)
             /// does, and gives `head` back. The number is that of the file's bytes.
             ///
-            /// If the kernel has the file in its cache both leave together, in one system call each and
+            /// If the kernel is known to have the file in its cache both leave together, by a system call each and
             /// without another turn of the core: for answers that begin with a header.
             ///
             /// Dropping the future before it has the turn sends nothing; afterwards it stops as that of

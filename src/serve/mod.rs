@@ -115,8 +115,8 @@ impl Serve {
     /// makes a future for each connection placed there; neither leaves its core, so both may hold `Rc`s.
     ///
     /// # Errors
-    /// EADDRINUSE if anybody else has the port, also if both begin at the same time, but for those who share
-    /// it as [`options`](Self::options) says; and the kernel's.
+    /// EADDRINUSE if anybody else has the port, but for those who share it as [`options`](Self::options)
+    /// says; of two servers that begin at the same time, one gets the port at most. And the kernel's.
     ///
     /// # Panics
     /// If this thread is in no runtime.

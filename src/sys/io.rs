@@ -50,6 +50,12 @@ pub(super) unsafe fn read_now_into(file: RawFd, parts: &[libc::iovec], offset: u
     read.map(|n| n as usize)
 }
 
+/// Whether it is a file of tmpfs, which is in memory or swapped out. Of those the kernel tells the seals
+/// (`F_GET_SEALS`, fcntl(2): memfd and other files of `mm/shmem.c`), and no file system is asked.
+pub(crate) fn is_on_tmpfs(fd: RawFd) -> bool {
+    syscall!(fcntl(fd, libc::F_GET_SEALS)).is_ok()
+}
+
 /// Whether the descriptor was opened with `O_DIRECT`; false where the kernel does not tell.
 pub(crate) fn is_direct(fd: RawFd) -> bool {
     syscall!(fcntl(fd, libc::F_GETFL)).is_ok_and(|flags| flags & libc::O_DIRECT != 0)

@@ -9,8 +9,9 @@
 //! Pages that are on their way from the disk are counted, and whoever uses them waits. So where a count
 //! finds all there, the last byte of each [`STRIDE`] is read without waiting, from the end on: whatever is
 //! missing and as long as that, or at the end, is found out. What is read ahead comes in such pieces, or
-//! larger ones. On a file system that has no such reads (tmpfs, those of networks) the count is all there
-//! is. In memory nothing is on its way; with the others a core may wait.
+//! larger ones. Some file systems have no such reads. On tmpfs nothing is ever on its way, and the count is
+//! enough; on others (FUSE, those of networks) the answer is no. So it is on overlayfs, whose own files
+//! have no pages.
 //!
 //! A file is often asked about again at once, by another connection. What was just seen from its beginning
 //! on counts for a tick of the kernel's coarse clock (1 to 10 ms): the system calls cost a twentieth of
@@ -26,7 +27,7 @@
 //! memory may be taken away before it is used, as far as it can be within a tick, and pieces shorter than a
 //! stride may be on their way.
 
-use super::io::{gives_again, is_direct, read_now, read_now_into};
+use super::io::{gives_again, is_direct, is_on_tmpfs, read_now, read_now_into, stat_fd};
 use super::syscall;
 use std::io;
 use std::mem::MaybeUninit;
@@ -57,7 +58,7 @@ const BY_COUNT: u8 = 0;
 const BY_READING: u8 = 1;
 /// It refuses, and a read would wait or take something.
 const NOT_AT_ALL: u8 = 2;
-/// The file system has no reads that do not wait.
+/// It is a file of tmpfs, which has no reads that do not wait, and none that do.
 const BY_COUNT_ALONE: u8 = 3;
 
 /// Bytes between two looks whether what was counted has arrived: what is usually read ahead at once
@@ -92,7 +93,7 @@ impl PageCache {
     }
 
     /// Whether it holds all of `len` bytes from `offset` of `file`, which is the one of this handle. False
-    /// where the kernel cannot tell, and, to a page, behind the end of the file.
+    /// where the kernel cannot tell, and behind the end of the file.
     pub(crate) fn holds(&self, file: RawFd, offset: u64, len: u64) -> bool {
         let Some(end) = offset.checked_add(len).filter(|_| len > 0) else { return false };
         if self.counts() {
@@ -133,13 +134,20 @@ impl PageCache {
         if cached_pages(file, offset, end - offset)? < end.div_ceil(size) - offset / size {
             return Ok(false);
         }
+        if self.way() == BY_COUNT_ALONE {
+            return Ok(stat_fd(file)?.stx_size >= end);
+        }
         let mut left = end - offset;
-        while left > 0 && self.way() == BY_COUNT {
+        while left > 0 {
             let mut byte = MaybeUninit::<u8>::uninit();
             // SAFETY: it is one byte.
             match unsafe { read_now(file, byte.as_mut_ptr(), 1, offset + left - 1) } {
                 Ok(1..) => left = left.saturating_sub(STRIDE),
-                Err(error) if cannot_tell(&error) => self.way.store(BY_COUNT_ALONE, Ordering::Relaxed),
+                Err(error) if cannot_tell(&error) && is_on_tmpfs(file) => {
+                    self.way.store(BY_COUNT_ALONE, Ordering::Relaxed);
+                    return self.count(file, offset, end);
+                }
+                Err(error) if cannot_tell(&error) => return Err(error),
                 _ => return Ok(false),
             }
         }
@@ -163,23 +171,26 @@ fn cannot_tell(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EOPNOTSUPP)
 }
 
-/// How much of the beginning of a file was seen to be there, in units of [`Seen::UNIT`], and in which tick:
-/// in one word, so that the two belong together whoever else writes them.
+/// How many bytes from the beginning of a file were seen to be there, and in which tick: in one word, so that
+/// the two belong together whoever else writes them.
 #[derive(Debug, Default)]
 struct Seen(AtomicU64);
 
 impl Seen {
-    /// The smallest page: what a look finds out about one byte is true of all of them.
-    const UNIT: u64 = 4096;
+    /// Of the bytes; longer files are not noted. The tick has the others and comes round again after 17
+    /// minutes: who asks in the same one then is told what was true before.
+    const BITS: u32 = 44;
 
     fn note(&self, tick: u32, end: u64) {
-        let units = end.div_ceil(Self::UNIT).min(u32::MAX.into());
-        self.0.store(u64::from(tick) << 32 | units, Ordering::Relaxed);
+        if end >> Self::BITS == 0 {
+            self.0.store(u64::from(tick) << Self::BITS | end, Ordering::Relaxed);
+        }
     }
 
     fn covers(&self, tick: u32, end: u64) -> bool {
         let seen = self.0.load(Ordering::Relaxed);
-        seen >> 32 == u64::from(tick) && end.div_ceil(Self::UNIT) <= seen & u64::from(u32::MAX)
+        let tick = u64::from(tick) << Self::BITS;
+        seen >> Self::BITS == tick >> Self::BITS && end <= seen & ((1 << Self::BITS) - 1)
     }
 }
 
@@ -266,15 +277,25 @@ mod tests {
     fn all_ways_say_the_same_of_a_file_that_was_just_written() {
         let len = 1_000_001;
         let Some(file) = written(len as usize) else { return };
+        let page = page_size();
         for way in [BY_COUNT, BY_COUNT_ALONE, BY_READING, NOT_AT_ALL] {
-            let cache = PageCache { way: AtomicU8::new(way), ..PageCache::default() };
-            let holds = |offset, len| cache.holds(file.as_raw_fd(), offset, len);
+            let asked = || PageCache { way: AtomicU8::new(way), ..PageCache::default() };
+            // A new one each time, which has seen nothing yet.
+            let holds = |offset, len| asked().holds(file.as_raw_fd(), offset, len);
             for (offset, len) in [(0, len), (0, 1), (5, 10_000), (len - 1, 1), (4095, 2), (262_143, 262_146)]
             {
                 assert_eq!(holds(offset, len), way != NOT_AT_ALL, "{way}: {len} from {offset}");
             }
-            for (offset, len) in [(0, 0), (len + 5000, 1), (0, len + 5000), (u64::MAX, 1), (u64::MAX, 2)] {
+            for (offset, len) in
+                [(0, 0), (len + page, 1), (0, len + 1), (len, 1), (u64::MAX, 1), (u64::MAX, 2), (1, u64::MAX)]
+            {
                 assert!(!holds(offset, len), "{way}: {len} from {offset}");
+            }
+            let again = asked();
+            for (offset, len, held) in
+                [(0, len, true), (0, len, true), (5, len - 5, true), (0, len + 1, false)]
+            {
+                assert_eq!(again.holds(file.as_raw_fd(), offset, len), held && way != NOT_AT_ALL);
             }
         }
         assert!(!PageCache::new(true).holds(file.as_raw_fd(), 0, 10), "it is read past the page cache");
@@ -291,7 +312,9 @@ mod tests {
         let cache = PageCache::default();
         let holds = cache.holds(file.as_raw_fd(), 0, 10_000);
         assert_eq!(holds, cache.counts(), "asked by {}", cache.way());
-        assert!(!cache.holds(file.as_raw_fd(), 0, 20_000));
+        for (offset, len) in [(0, 10_001), (10_000, 1), (0, 1 << 20)] {
+            assert!(!cache.holds(file.as_raw_fd(), offset, len), "{len} from {offset}");
+        }
     }
 
     #[test]
@@ -312,13 +335,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_counts_for_a_tick_and_to_the_end_of_its_page() {
+    fn what_was_seen_counts_for_a_tick() {
         let seen = Seen::default();
         assert!(!seen.covers(0, 1));
         seen.note(5, 10_000);
-        assert!(seen.covers(5, 1) && seen.covers(5, 12_288));
-        assert!(!seen.covers(5, 12_289) && !seen.covers(6, 1) && !seen.covers(4, 1));
-        seen.note(u32::MAX, u64::MAX);
-        assert!(seen.covers(u32::MAX, 1 << 43) && !seen.covers(u32::MAX, 1 << 44));
+        assert!(seen.covers(5, 1) && seen.covers(5, 10_000));
+        assert!(!seen.covers(5, 10_001) && !seen.covers(6, 1) && !seen.covers(4, 1));
+        seen.note(u32::MAX, (1 << 44) - 1);
+        assert!(seen.covers(u32::MAX, (1 << 44) - 1) && !seen.covers(u32::MAX, 1 << 44));
+        seen.note(7, 1 << 44);
+        assert!(!seen.covers(7, 1), "too long to be noted");
     }
 }

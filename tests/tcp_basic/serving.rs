@@ -21,7 +21,7 @@ fn loopback() -> SocketAddr {
 }
 
 #[test]
-fn of_two_that_start_at_the_same_time_one_has_the_port() {
+fn of_two_that_start_at_the_same_time_one_at_most_has_the_port() {
     within(LIMIT, || {
         const TIMES: usize = 1_000;
         let (runtimes, mut had) = ([runtime(2), runtime(2)], 0);
@@ -46,7 +46,7 @@ fn of_two_that_start_at_the_same_time_one_has_the_port() {
                 }
             }
         }
-        // Another test may have got the port in between, seldom.
+        // Another test may have got the port in between, or each have met the other one listening, seldom.
         assert!(had > TIMES / 2, "{had} of {TIMES}");
     });
 }

@@ -1,5 +1,6 @@
 //! A file with a position under the traits of tokio and of futures.
 
+mod scratch;
 #[path = "../../support/mod.rs"]
 mod support;
 
@@ -7,12 +8,12 @@ use futures_lite::future::poll_once;
 use ringwork::compat::FileCursor;
 use ringwork::fs::File;
 use ringwork::runtime::Handle;
+use scratch::Scratch;
 use std::ffi::CString;
 use std::io::{Read, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -21,35 +22,15 @@ use std::time::Duration;
 use support::{assert_pattern, on_cores, pattern};
 use tokio::sync::Notify;
 
-/// A file of its own for each test, removed afterwards.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("ringwork-cursor-{}-{name}", std::process::id())))
-    }
-
-    async fn open(&self) -> FileCursor {
-        let options = File::options().read(true).write(true).create(true).truncate(true);
-        FileCursor::new(options.open(&self.0).await.unwrap(), 0)
-    }
-
-    /// A FIFO, whose cursor reads what it writes, and another descriptor of it, which waits for nothing.
-    async fn fifo(&self) -> (FileCursor, std::fs::File) {
-        let path = CString::new(self.0.as_os_str().as_bytes()).unwrap();
-        // SAFETY: the path is a C string.
-        let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
-        assert_eq!(made, 0, "mkfifo: {}", std::io::Error::last_os_error());
-        let file = File::options().read(true).write(true).open(&self.0).await.unwrap();
-        let options = std::fs::File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).clone();
-        (FileCursor::new(file, 0), options.open(&self.0).unwrap())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// A FIFO, whose cursor reads what it writes, and another descriptor of it, which waits for nothing.
+async fn fifo(scratch: &Scratch) -> (FileCursor, std::fs::File) {
+    let path = CString::new(scratch.0.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the path is a C string.
+    let made = unsafe { libc::mkfifo(path.as_ptr(), 0o600) };
+    assert_eq!(made, 0, "mkfifo: {}", std::io::Error::last_os_error());
+    let file = File::options().read(true).write(true).open(&scratch.0).await.unwrap();
+    let options = std::fs::File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).clone();
+    (FileCursor::new(file, 0), options.open(&scratch.0).unwrap())
 }
 
 /// Somebody to be woken.
@@ -113,26 +94,6 @@ fn what_is_written_is_read_back_through_tokios_traits() {
         let error = file.seek(SeekFrom::Current(-300_001)).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         assert_eq!(file.stream_position().await.unwrap(), 300_000);
-    });
-}
-
-#[test]
-fn a_seek_that_nobody_waits_for_is_done_before_the_next_read_and_the_next_write() {
-    use tokio::io::{AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWriteExt};
-    on_cores(1, |_| async {
-        let scratch = Scratch::new("abandoned");
-        let mut file = scratch.open().await;
-        file.write_all(&pattern(0, 1_000)).await.unwrap();
-        Pin::new(&mut file).start_seek(SeekFrom::Start(500)).unwrap();
-        let mut word = [0; 8];
-        file.read_exact(&mut word).await.unwrap();
-        assert_pattern(500, &word);
-        assert_eq!(file.stream_position().await.unwrap(), 508);
-        Pin::new(&mut file).start_seek(SeekFrom::Start(100)).unwrap();
-        file.write_all(b"word").await.unwrap();
-        assert_eq!(file.stream_position().await.unwrap(), 104);
-        file.flush().await.unwrap();
-        assert_eq!(&std::fs::read(&scratch.0).unwrap()[100..104], b"word");
     });
 }
 
@@ -236,7 +197,7 @@ fn a_read_of_one_half_goes_on_behind_a_write_and_a_flush_of_the_other() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     on_cores(1, |handle| async move {
         let scratch = Scratch::new("halves");
-        let (mut reads, mut writes) = tokio::io::split(scratch.fifo().await.0);
+        let (mut reads, mut writes) = tokio::io::split(fifo(&scratch).await.0);
         let reading = handle.spawn(async move {
             let mut byte = [0];
             reads.read_exact(&mut byte).await.unwrap();
@@ -256,7 +217,7 @@ fn a_flush_of_one_half_returns_although_the_other_half_reads_meanwhile() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     on_cores(1, |handle| async move {
         let scratch = Scratch::new("full");
-        let (cursor, mut other) = scratch.fifo().await;
+        let (cursor, mut other) = fifo(&scratch).await;
         // SAFETY: plain integers.
         let size = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
         other.write_all(&pattern(0, size as usize)).unwrap();
@@ -346,7 +307,7 @@ fn what_a_read_of_a_fifo_that_was_given_up_brings_is_there_behind_a_flush_and_a_
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, ReadBuf};
     on_cores(1, |_| async {
         let scratch = Scratch::new("once");
-        let (mut cursor, mut other) = scratch.fifo().await;
+        let (mut cursor, mut other) = fifo(&scratch).await;
         let reader = Arc::new(Sleeper::default());
         let waker = reader.waker();
         let (mut reading, mut given_up) = (Context::from_waker(&waker), [0; 5]);
@@ -369,7 +330,7 @@ fn a_read_of_a_fifo_waits_for_no_write_and_a_write_lets_it_wait_on() {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
     on_cores(1, |handle| async move {
         let scratch = Scratch::new("independent");
-        let (cursor, mut other) = scratch.fifo().await;
+        let (cursor, mut other) = fifo(&scratch).await;
         let (mut reads, mut writes) = tokio::io::split(cursor);
         let reader = Arc::new(Sleeper::default());
         let waker = reader.waker();
@@ -405,7 +366,7 @@ fn what_the_kernel_did_not_take_of_a_write_goes_on_by_itself() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     on_cores(1, |_| async {
         let scratch = Scratch::new("rest");
-        let (mut cursor, mut other) = scratch.fifo().await;
+        let (mut cursor, mut other) = fifo(&scratch).await;
         // SAFETY: plain integers.
         let size = unsafe { libc::fcntl(other.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } as usize;
         let mut all = pattern(0, 3 * size);
@@ -456,42 +417,5 @@ fn a_position_that_no_file_has_is_refused() {
         let refused = FileCursor::new(cursor.file().clone(), u64::MAX).read(&mut [0; 4]).await;
         assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
         assert_eq!(cursor.file().metadata().await.unwrap().len(), 0);
-    });
-}
-
-/// A block device with the content of a file, for as long as it is open. `None` where there is none to be
-/// had.
-fn loop_device(content: &std::fs::File) -> Option<std::fs::File> {
-    const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4c82;
-    const LOOP_CONFIGURE: libc::Ioctl = 0x4c0a;
-    const LO_FLAGS_AUTOCLEAR: u32 = 4;
-    let control = std::fs::File::open("/dev/loop-control").ok()?;
-    // SAFETY: a request without memory.
-    let free = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) };
-    let device = std::fs::File::options().read(true).write(true).open(format!("/dev/loop{free}")).ok()?;
-    // `struct loop_config` of `linux/loop.h`, 304 bytes: the file, and among much else the flags.
-    let mut config = [0_u32; 76];
-    config[0] = u32::try_from(content.as_raw_fd()).ok()?;
-    config[15] = LO_FLAGS_AUTOCLEAR;
-    // SAFETY: the structure is as long as the request wants it, and lives over the call.
-    let is_set = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE, config.as_ptr()) } == 0;
-    is_set.then_some(device)
-}
-
-#[test]
-fn the_end_of_a_block_device_is_where_its_last_byte_is() {
-    use tokio::io::{AsyncReadExt, AsyncSeekExt};
-    on_cores(1, |_| async {
-        let scratch = Scratch::new("device");
-        std::fs::write(&scratch.0, pattern(0, 1 << 20)).unwrap();
-        let content = std::fs::File::options().read(true).write(true).open(&scratch.0).unwrap();
-        let Some(device) = loop_device(&content) else { return println!("skipped: no loop device here") };
-        let mut file = FileCursor::new(File::from_std(device), 0);
-        assert_eq!(file.seek(SeekFrom::End(0)).await.unwrap(), 1 << 20);
-        assert_eq!(file.read(&mut [0; 8]).await.unwrap(), 0);
-        assert_eq!(file.seek(SeekFrom::End(-8)).await.unwrap(), (1 << 20) - 8);
-        let mut word = [0; 8];
-        file.read_exact(&mut word).await.unwrap();
-        assert_pattern((1 << 20) - 8, &word);
     });
 }
