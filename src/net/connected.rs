@@ -291,9 +291,9 @@ macro_rules! stream_calls {
             /// was sent is then unknown to the caller, and if that has cut an op of the ring, later sends
             /// fail.
             ///
-            /// What the kernel has in its cache leaves by `sendfile(2)` on the spot. The rest is read and sent
-            /// through the ring, and so is all of a file that is opened with `O_DIRECT` or lies on a file
-            /// system that cannot tell what is cached: overlayfs, FUSE, those of networks
+            /// What the kernel has in its cache leaves by `sendfile(2)` on the spot. The rest is read and
+            /// sent through the ring, and so is all of a file that is opened with `O_DIRECT` or lies on a
+            /// file system that cannot tell what is cached: overlayfs, FUSE, those of networks
             /// (kernel-notes/cachestat.md).
             ///
             /// The socket is in non-blocking mode afterwards, which only system calls beside the runtime
@@ -311,8 +311,8 @@ macro_rules! stream_calls {
             /// Sends `head` and then `len` bytes of a file from `offset`, as [`send_file`](Self::send_file)
             /// does, and gives `head` back. The number is that of the file's bytes.
             ///
-            /// If the kernel is known to have the file in its cache both leave together, by a system call each and
-            /// without another turn of the core: for answers that begin with a header.
+            /// If the kernel is known to have the file in its cache both leave together, by a system call
+            /// each and without another turn of the core: for answers that begin with a header.
             ///
             /// Dropping the future before it has the turn sends nothing; afterwards it stops as that of
             /// `send_file` does, and the head may be cut.
