@@ -12,8 +12,9 @@ use std::net::SocketAddr;
 fn story(first: &Told) -> Vec<Told> {
     let all = capture().ops(first.field("op"));
     let same = all.into_iter().filter(|told| told.field("op.id") == first.field("op.id"));
-    let mut story: Vec<Told> = same.skip_while(|told| told.field("message") != "submitted").collect();
-    // The number may be another op's later.
+    // The number may have been another op's before, also that of another test, and be one's later.
+    let is_first = |told: &Told| told.field("message") == "submitted" && told.span == first.span;
+    let mut story: Vec<Told> = same.skip_while(|told| !is_first(told)).collect();
     let end =
         story.iter().position(|told| told.field("message") == "completed").map_or(story.len(), |at| at + 1);
     story.truncate(end);
