@@ -121,6 +121,7 @@ impl Instant {
         self.checked_add(duration).unwrap_or_else(Self::far_future)
     }
 
+    #[cold]
     fn far_future() -> Self {
         let (now, mut ahead) = (Self::now(), FAR_FUTURE);
         // A clock of tests may have been advanced to within that of its end.

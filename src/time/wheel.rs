@@ -192,7 +192,8 @@ impl<T> Wheel<T> {
         }
         // Of two that `now` has reached, the one on the higher level was being emptied when the budget ran
         // out: what is in it was set before what is on the lower one.
-        (0..LEVELS).rev().filter_map(|level| self.first_on(level)).min_by_key(|ahead| ahead.tick)
+        let first = |one: Ahead, other: Ahead| if other.tick <= one.tick { other } else { one };
+        (0..LEVELS).filter_map(|level| self.first_on(level)).reduce(first)
     }
 
     /// The notch of one level that `now` reaches first.
