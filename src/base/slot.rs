@@ -152,11 +152,16 @@ impl<T: Copy> Slot<T> {
     /// Consumer: the value, or `Pending` with the task's waker stored.
     ///
     /// Only one thread at a time may be the consumer; `&self` methods of one future guarantee it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<T> {
-        if let Some(value) = self.get() {
-            return Poll::Ready(value);
+        match self.get() {
+            Some(value) => Poll::Ready(value),
+            None => self.wait(cx),
         }
+    }
+
+    /// There was no value a moment ago.
+    fn wait(&self, cx: &mut Context<'_>) -> Poll<T> {
         if self.state.load(Ordering::Relaxed) & WAKER != 0 {
             if self.waker.are_those_of(cx.waker()) {
                 return Poll::Pending;
