@@ -42,7 +42,7 @@ use meter::Times;
 use plan::Plan;
 use programs::{PEERS, PROGRAMS, Program};
 use report::document::Document;
-use report::{Measured, diff, machine, page, plots, targets};
+use report::{Measured, diff, machine, page, plots, targets, wording};
 use said::say;
 use workloads::Workload;
 
@@ -178,7 +178,7 @@ fn compare(args: &Args) -> Fallible<()> {
         }
         report::print(all.last().expect("just pushed"));
     }
-    targets::print(&targets::judge(&all), rounds);
+    wording::print(&targets::judge(&all), rounds);
     if let Some(folder) = &args.plots {
         let drawn = plots::draw(folder, &all, &machine::line())?;
         say!("{drawn} plots in {}", folder.display());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Resamples per interval.
 const RESAMPLES: usize = 4000;
@@ -13,14 +13,28 @@ pub(crate) const ENOUGH: usize = 5;
 /// A ratio and the interval that holds 95 % of its resamples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
+    #[serde(deserialize_with = "number")]
     pub(crate) median: f64,
+    #[serde(deserialize_with = "number")]
     pub(crate) low: f64,
+    #[serde(deserialize_with = "number")]
     pub(crate) high: f64,
+}
+
+impl Ratio {
+    /// Nothing can be said.
+    pub(crate) const NONE: Ratio = Ratio { median: f64::NAN, low: f64::NAN, high: f64::NAN };
+}
+
+/// A number of a document, in which one that is none is `null`.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} [{:.2}–{:.2}]", self.median, self.low, self.high)
+        let said = |value: f64| if value == f64::MAX { "∞".to_owned() } else { format!("{value:.2}") };
+        write!(f, "{} [{}–{}]", said(self.median), said(self.low), said(self.high))
     }
 }
 
@@ -35,7 +49,7 @@ fn middle(values: &mut [f64]) -> f64 {
     match values.len() {
         0 => f64::NAN,
         n if n % 2 == 1 => values[n / 2],
-        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+        n => values[n / 2 - 1] + (values[n / 2] - values[n / 2 - 1]) / 2.0,
     }
 }
 
@@ -49,10 +63,12 @@ pub(crate) fn interval(rounds: usize) -> &'static str {
 /// sides: what disturbed a round disturbed both. Not a number if fewer than five rounds say anything, or,
 /// of fewer than five, not all of them: their interval would not be what [`interval`] calls it.
 pub(crate) fn ratio(a: &[f64], b: &[f64]) -> Ratio {
-    // A round in which one side has no such reading says nothing about the two.
-    let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).filter(|ratio| ratio.is_finite()).collect();
+    // A round in which one side has no such reading says nothing about the two. One in which `b` needed
+    // nothing says the worst about `a`; the largest number stands for it, which a document can hold.
+    let all = a.iter().zip(b).map(|(a, b)| a / b).filter(|ratio| !ratio.is_nan());
+    let ratios: Vec<f64> = all.map(|ratio| ratio.min(f64::MAX)).collect();
     if ratios.is_empty() || ratios.len() < ENOUGH.min(a.len()) {
-        return Ratio { median: f64::NAN, low: f64::NAN, high: f64::NAN };
+        return Ratio::NONE;
     }
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let mut pick = || {
@@ -111,6 +127,14 @@ mod tests {
         assert!(ratio(&ours, &[1.0; 6]).median.is_nan());
         assert!(ratio(&[2.0, f64::NAN], &[1.0; 2]).median.is_nan());
         assert!(ratio(&[f64::NAN], &[1.0]).median.is_nan());
+    }
+
+    #[test]
+    fn a_round_in_which_the_other_needs_nothing_is_our_worst_one() {
+        let r = ratio(&[1.0; 5], &[1.0, 1.0, 0.0, 1.0, 1.0]);
+        assert_eq!((r.median, r.high), (1.0, f64::MAX));
+        assert_eq!(r.to_string(), "1.00 [1.00–∞]");
+        assert!(ratio(&[0.0; 5], &[0.0; 5]).median.is_nan(), "neither needs any");
     }
 
     #[test]

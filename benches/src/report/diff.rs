@@ -45,6 +45,9 @@ pub(crate) fn print(before: &Path, after: &Path) -> io::Result<()> {
             say!("{which}: {rounds} rounds, so an interval is their range and says little");
         }
     }
+    for line in failed_in_one(&before, &after) {
+        say!("{line}");
+    }
     let changes = compare(&before, &after);
     if changes.is_empty() {
         say!("the runs have no workload with two peers in common");
@@ -85,6 +88,25 @@ fn find<'a>(values: &'a [Value], key: &str, name: &str) -> Option<&'a Value> {
     values.iter().find(|value| value[key] == name)
 }
 
+/// Who has failed in one of the two runs and not in the other: it has no ratio.
+fn failed_in_one(before: &Value, after: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (run, other, which) in [(before, after, "before"), (after, before, "after")] {
+        for workload in list(run, "workloads") {
+            let name = text(&workload["name"]);
+            let Some(elsewhere) = find(list(other, "workloads"), "name", name) else { continue };
+            for peer in list(workload, "peers").iter().filter(|peer| !peer["failure"].is_null()) {
+                let who = text(&peer["peer"]);
+                let again = find(list(elsewhere, "peers"), "peer", who);
+                if again.is_some_and(|again| again["failure"].is_null()) {
+                    lines.push(format!("{name}: {who} failed {which}: {}", text(&peer["failure"])));
+                }
+            }
+        }
+    }
+    lines
+}
+
 /// Every ratio that both documents have.
 fn compare(before: &Value, after: &Value) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -120,7 +142,9 @@ fn compare(before: &Value, after: &Value) -> Vec<Change> {
 fn ratio_of(workload: &Value, metric: &str, peer: &str, yardstick: &str) -> Option<Ratio> {
     let values = |peer: &str| -> Option<Vec<f64>> {
         let peer = find(list(workload, "peers"), "peer", peer)?;
-        list(&peer["values"], metric).iter().map(Value::as_f64).collect()
+        // What is no number is `null`: a round that says nothing.
+        let value = |value: &Value| if value.is_null() { Some(f64::NAN) } else { value.as_f64() };
+        list(&peer["values"], metric).iter().map(value).collect()
     };
     let found = ratio(&values(peer)?, &values(yardstick)?);
     (!found.median.is_nan()).then_some(found)
@@ -157,6 +181,30 @@ mod tests {
             assert_eq!(changes.len(), 1, "{before} {after}");
             assert_eq!(changes[0].yardstick, "floor");
         }
+    }
+
+    #[test]
+    fn who_has_failed_in_one_run_is_named() {
+        let (good, mut bad) = (run([1.0, 2.0, 4.0]), run([1.0, 2.0, 4.0]));
+        bad["workloads"][0]["peers"][1]["failure"] = "signal 11".into();
+        assert_eq!(failed_in_one(&good, &bad), ["echo: ringwork failed after: signal 11"]);
+        assert_eq!(failed_in_one(&bad, &good), ["echo: ringwork failed before: signal 11"]);
+        assert!(failed_in_one(&bad, &bad).is_empty());
+    }
+
+    #[test]
+    fn a_round_without_a_reading_does_not_hide_the_others() {
+        let with_a_hole = |ours| {
+            let mut run = run(ours);
+            for peer in 0..2 {
+                let values = run["workloads"][0]["peers"][peer]["values"]["CPU per op"].as_array_mut();
+                let values = values.expect("they are");
+                values.extend([1.0, 1.0, 1.0].map(Value::from));
+            }
+            run["workloads"][0]["peers"][1]["values"]["CPU per op"][0] = Value::Null;
+            run
+        };
+        assert_eq!(compare(&with_a_hole([0.0, 2.0, 4.0]), &with_a_hole([0.0, 2.0, 4.0])).len(), 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) mod plots;
 pub(crate) mod remarks;
 pub(crate) mod targets;
 mod verdicts;
+pub(crate) mod wording;
 
 use columns::{APART, Layout, Reading};
 

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::columns::{APART, BLOCKED, OURS};
 use super::remarks::{self, Remark};
-use super::targets::{self, NOT_WORSE, Verdict};
+use super::targets::{NOT_WORSE, Verdict};
+use super::wording;
 use super::{document, number};
 use crate::bench::Apart;
 use crate::said::say;
@@ -106,13 +107,13 @@ fn page(run: &Run) -> String {
             &format!("\n## Where {OURS} needs more\n\nBeyond {NOT_WORSE:.2} with the whole interval:\n\n");
         page += &markdown(&losses);
     }
-    if let Some(why) = targets::too_few(run.rounds) {
+    if let Some(why) = wording::too_few(run.rounds) {
         page += &format!("\n## Goals\n\nThere were {why}.\n");
     }
     if !run.verdicts.is_empty() {
-        page += &format!("\n## Goals\n\n{}:\n\n", targets::LEGEND);
-        page += &markdown(&targets::rows(&run.verdicts));
-        page += &format!("\n{}.\n", targets::summary(&run.verdicts));
+        page += &format!("\n## Goals\n\n{}:\n\n", wording::LEGEND);
+        page += &markdown(&wording::rows(&run.verdicts));
+        page += &format!("\n{}.\n", wording::summary(&run.verdicts));
     }
     page
 }

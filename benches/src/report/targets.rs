@@ -3,17 +3,17 @@
 //! A goal bounds the ratio of ringwork to a peer. It is met if the interval of that ratio reaches the
 //! bound, so a goal is missed only when the run shows that it is. "Not worse" is a bound of 1.00, missed
 //! when the run shows more than 1.02. A goal that asks for less than 1.03 of what the floor of the same run
-//! needs is void for that run: on that machine it cannot be had.
+//! needs is void for that run: on that machine it cannot be had. The floor is the best of the raw loops, over
+//! the ring or over epoll; where a goal names one of them, it is that one.
 //!
-//! How much a verdict is worth is said with it: an interval may reach a bound with its end alone, which noise
-//! widens, and what is void may be far from its bound all the same.
+//! A goal has no verdict where ringwork, or one of those that it is compared with, has failed: what is left
+//! of them may be the weaker ones.
 
 use serde::{Deserialize, Serialize};
 
 use super::columns::{OURS, Reading};
 use super::{Measured, readings, remarks};
 use crate::bench::Outcome;
-use crate::said::say;
 use crate::sample::P99_OF_A_TENTH;
 use crate::stats::{ENOUGH, Ratio, median, ratio};
 
@@ -68,8 +68,10 @@ const ON_ALL: &[&str] =
 const URING: &[&str] = &["monoio", "glommio", "compio", "compio-managed"];
 const RUNTIMES: &[&str] =
     &["tokio", "tokio-multi", "monoio", "glommio", "compio", "compio-managed", "smol", "go"];
-/// Floors of the same work.
-const FLOORS: &[&str] = &["floor", "floor-splice"];
+/// Raw loops that do the same work: whichever needs least is the floor of a goal.
+const FLOORS: &[&str] = &["floor", "floor-splice", "epoll", "pread", "pwrite"];
+/// Raw loops that echo.
+const ECHO_FLOORS: &[&str] = &["floor", "epoll"];
 const DISKS: &[&str] = &["tokio", "monoio", "glommio", "compio"];
 const NGINX: &[&str] = &["nginx", "nginx-sendfile"];
 const HAPROXY: &[&str] = &["haproxy", "haproxy-splice"];
@@ -79,7 +81,7 @@ const LOCAL_QUEUED: &[&str] = &["tokio", "monoio", "glommio-queued", "compio", "
 
 /// All goals.
 const TARGETS: &[Target] = &[
-    target(ECHOES, "CPU per op", To::Each(&["floor"]), 1.04),
+    target(ECHOES, "CPU per op", To::Best(ECHO_FLOORS), 1.04),
     target(ECHOES, "CPU per op", To::Each(&["tokio"]), 0.82),
     target(ECHOES, "CPU per op", To::Each(URING), 1.00),
     target(&["open-70"], "p99", To::Each(RUNTIMES), 1.00),
@@ -146,7 +148,7 @@ const TARGETS: &[Target] = &[
 ];
 
 /// What is counted in a turn apart, and bounded without a peer.
-const ALLOCATIONS: &str = "allocations per op";
+pub(super) const ALLOCATIONS: &str = "allocations per op";
 
 /// What a run says about a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +158,8 @@ pub(crate) enum Finding {
     NotMet,
     /// The floor of this run is too near.
     Void,
+    /// One of the two did not take all its turns.
+    Failed,
 }
 
 /// A goal and what a run says about it.
@@ -194,7 +198,6 @@ fn first_row() -> String {
 }
 
 fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) {
-    let Some(ours) = workload.peer(target.ours).filter(|ours| ours.samples.len() >= ENOUGH) else { return };
     let mut say = |peer: &str, ratio: Ratio, finding, others_busy| {
         verdicts.push(Verdict {
             workload: workload.name.clone(),
@@ -207,6 +210,11 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
             others_busy,
         });
     };
+    let failed = failed(target, workload);
+    for peer in &failed {
+        say(peer, Ratio::NONE, Finding::Failed, false);
+    }
+    let Some(ours) = workload.peer(target.ours).filter(|ours| ours.samples.len() >= ENOUGH) else { return };
     if let To::Nothing = target.to {
         let count = |peer: &&'static str| Some((*peer, workload.peer(peer)?.apart.allocations?));
         if let Some((peer, value)) = [OURS, OUR_CALLS].iter().find_map(count) {
@@ -222,8 +230,8 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
     let values = |outcome: &Outcome| readings(outcome, *reading);
     let peers: Vec<&Outcome> = match target.to {
         To::Each(peers) => peers.iter().filter_map(|peer| workload.peer(peer)).collect(),
-        To::Best(peers) => best(workload, peers, *reading).into_iter().collect(),
-        To::Nothing => Vec::new(),
+        To::Best(peers) if failed.is_empty() => best(workload, peers, *reading).into_iter().collect(),
+        To::Best(_) | To::Nothing => Vec::new(),
     };
     for peer in peers {
         let found = ratio(&values(ours), &values(peer));
@@ -233,6 +241,21 @@ fn judge_one(target: &Target, workload: &Measured, verdicts: &mut Vec<Verdict>) 
                 [ours, peer].iter().any(|outcome| remarks::is_disturbed(&workload.layout, outcome));
             say(peer.peer, found, weigh(target.bound, found, floor), others_busy);
         }
+    }
+}
+
+/// With whom there can be no comparison: those of a goal's peers that have failed, or, where we have, all
+/// that took part, or ourselves where there are none.
+fn failed(target: &Target, workload: &Measured) -> Vec<&'static str> {
+    let of = |peer: &str| workload.outcomes.iter().find(|outcome| outcome.peer == peer);
+    let has_failed = |outcome: &&Outcome| outcome.failure.is_some();
+    let we_have = of(target.ours).is_some_and(|ours| has_failed(&ours));
+    match target.to {
+        To::Each(peers) | To::Best(peers) => {
+            let took_part = peers.iter().filter_map(|peer| of(peer)).filter(|peer| peer.skipped.is_none());
+            took_part.filter(|peer| we_have || has_failed(peer)).map(|peer| peer.peer).collect()
+        }
+        To::Nothing => we_have.then_some(target.ours).into_iter().collect(),
     }
 }
 
@@ -253,119 +276,15 @@ fn weigh(bound: f64, found: Ratio, floor: Option<f64>) -> Finding {
 }
 
 /// Beyond which a bound is missed.
-fn limit(bound: f64) -> f64 {
+pub(super) fn limit(bound: f64) -> f64 {
     if bound == 1.00 { NOT_WORSE } else { bound }
-}
-
-/// How a verdict is worded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    /// The whole interval is within the bound.
-    Met,
-    /// The median is, the interval's upper end is not.
-    MetByMedian,
-    /// The lower end alone is.
-    MetByEnd,
-    NotMet,
-    Void,
-    /// Void, and the whole interval is beyond the bound.
-    VoidAndMissed,
-}
-
-impl Word {
-    fn of(verdict: &Verdict) -> Word {
-        let (ratio, limit) = (verdict.ratio, limit(verdict.bound));
-        match verdict.finding {
-            Finding::Met if ratio.high <= limit => Word::Met,
-            Finding::Met if ratio.median <= limit => Word::MetByMedian,
-            Finding::Met => Word::MetByEnd,
-            Finding::NotMet => Word::NotMet,
-            Finding::Void if ratio.low > limit => Word::VoidAndMissed,
-            Finding::Void => Word::Void,
-        }
-    }
-
-    fn said(self) -> &'static str {
-        match self {
-            Word::Met => "met",
-            Word::MetByMedian => "met by the median",
-            Word::MetByEnd => "met by an end",
-            Word::NotMet => "NOT MET",
-            Word::Void => "void",
-            Word::VoidAndMissed => "void, missed",
-        }
-    }
-}
-
-/// What is said instead of verdicts where there were too few rounds.
-pub(super) fn too_few(rounds: usize) -> Option<String> {
-    (rounds < ENOUGH).then(|| format!("too few rounds for a verdict on any goal: at least {ENOUGH}"))
-}
-
-/// Prints the list of verdicts and a line that sums it up.
-pub(crate) fn print(verdicts: &[Verdict], rounds: usize) {
-    if let Some(why) = too_few(rounds) {
-        say!("\n{why}");
-    }
-    if verdicts.is_empty() {
-        return;
-    }
-    say!("\ngoals ({LEGEND}):");
-    super::print_rows(&rows(verdicts));
-    say!("{}", summary(verdicts));
-}
-
-/// What one must know to read the list.
-pub(crate) const LEGEND: &str = "ringwork / peer, or the row of ours that is named; met if the interval \
-     reaches the bound, by the median or by an end if not all of it does; void if the floor is too near, \
-     missed if the whole interval is beyond; others busy: beside ringwork or the peer others used so much of \
-     the server's CPU that a remark says so";
-
-/// The list of verdicts, its headings first.
-pub(crate) fn rows(verdicts: &[Verdict]) -> Vec<Vec<String>> {
-    let headings = ["workload", "metric", "peer", "bound", "ratio", ""].map(str::to_owned);
-    std::iter::once(headings).chain(verdicts.iter().map(row)).map(|cells| cells.to_vec()).collect()
-}
-
-/// A verdict in the list.
-pub(super) fn row(verdict: &Verdict) -> [String; 6] {
-    let found = match verdict.metric.as_str() {
-        ALLOCATIONS => format!("{:.4}", verdict.ratio.median),
-        _ => verdict.ratio.to_string(),
-    };
-    let busy = if verdict.others_busy { ", others busy" } else { "" };
-    let word = format!("{}{busy}", Word::of(verdict).said());
-    // Nearly all are of the first row, which the legend names.
-    let peer = match verdict.ours.as_str() {
-        OURS => verdict.peer.clone(),
-        ours => format!("{} (of {ours})", verdict.peer),
-    };
-    [verdict.workload.clone(), verdict.metric.clone(), peer, bound(verdict), found, word]
-}
-
-/// How many goals were met.
-pub(crate) fn summary(verdicts: &[Verdict]) -> String {
-    let count = |word| verdicts.iter().filter(|verdict| Word::of(verdict) == word).count();
-    let (whole, median, end) = (count(Word::Met), count(Word::MetByMedian), count(Word::MetByEnd));
-    let (void, missed) = (count(Word::Void), count(Word::VoidAndMissed));
-    let busy = verdicts.iter().filter(|verdict| verdict.others_busy).count();
-    format!(
-        "{} met ({median} by the median, {end} by an end), {} not met, {} void ({missed} missed); others \
-         were busy beside {busy} of them",
-        whole + median + end,
-        count(Word::NotMet),
-        void + missed,
-    )
-}
-
-fn bound(verdict: &Verdict) -> String {
-    if verdict.metric == ALLOCATIONS { "none".to_owned() } else { format!("≤ {:.2}", verdict.bound) }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::wording;
     use super::*;
     use crate::bench::Apart;
     use crate::meter::latencies;
@@ -398,30 +317,6 @@ mod tests {
         assert_eq!(weigh(1.04, interval(1.05, 1.09), Some(1.0)), Finding::NotMet);
     }
 
-    #[test]
-    fn a_verdict_says_how_much_of_the_interval_it_rests_on() {
-        let said = |low, high, finding| {
-            let ratio = interval(low, high);
-            let [workload, metric, peer] = ["echo", "CPU per op", "tokio"].map(str::to_owned);
-            Word::of(&Verdict {
-                workload,
-                metric,
-                ours: first_row(),
-                peer,
-                bound: 1.00,
-                ratio,
-                finding,
-                others_busy: false,
-            })
-            .said()
-        };
-        assert_eq!(said(0.90, 1.02, Finding::Met), "met");
-        assert_eq!(said(0.90, 1.03, Finding::Met), "met by the median");
-        assert_eq!(said(1.01, 1.20, Finding::Met), "met by an end");
-        assert_eq!(said(0.99, 1.20, Finding::Void), "void");
-        assert_eq!(said(1.03, 1.20, Finding::Void), "void, missed");
-    }
-
     fn outcome(peer: &'static str, busy_ns: u64) -> Outcome {
         let used = Usage { busy_ns, ..Usage::default() };
         let samples = vec![Sample::new(1, Duration::from_secs(1), used, &latencies()); 5];
@@ -444,11 +339,35 @@ mod tests {
         assert_eq!(of_time[0].peer, "haproxy-splice");
     }
 
+    fn failed(peer: &'static str) -> Outcome {
+        Outcome { failure: Some("round 5: reset".to_owned()), ..outcome(peer, 1) }
+    }
+
+    #[test]
+    fn the_worse_of_two_ways_does_not_stand_in_for_the_better_one_that_failed() {
+        let outcomes = vec![outcome("haproxy", 1000), failed("haproxy-splice"), outcome(OURS, 900)];
+        let verdicts = verdicts("proxy-bulk-x1", outcomes);
+        let of_time: Vec<_> = verdicts.iter().filter(|verdict| verdict.metric != ALLOCATIONS).collect();
+        assert!(matches!(of_time[..], [Verdict { finding: Finding::Failed, .. }]), "{of_time:?}");
+        assert_eq!(of_time[0].peer, "haproxy-splice");
+    }
+
+    #[test]
+    fn a_failure_of_ours_leaves_no_goal_unsaid_and_can_be_read_again() {
+        let all = verdicts("file-1k", vec![failed(OURS), outcome("nginx", 1)]);
+        let goals: Vec<_> = all.iter().map(|v| (v.metric.as_str(), v.peer.as_str(), v.finding)).collect();
+        let expected = [("CPU per op", "nginx", Finding::Failed), (ALLOCATIONS, OURS, Finding::Failed)];
+        assert_eq!(goals, expected);
+        let kept = serde_json::to_string(&all).unwrap();
+        let again: Vec<Verdict> = serde_json::from_str(&kept).unwrap();
+        assert!(again.iter().all(|verdict| verdict.ratio.median.is_nan()));
+    }
+
     #[test]
     fn a_goal_of_allocations_says_whose_were_counted() {
         let mut whole = outcome(OURS, 1);
         whole.apart.allocations = None;
-        let rows = rows(&verdicts("file-1k", vec![whole, outcome(OUR_CALLS, 1)]));
+        let rows = wording::rows(&verdicts("file-1k", vec![whole, outcome(OUR_CALLS, 1)]));
         assert_eq!(rows[1], ["file-1k", ALLOCATIONS, OUR_CALLS, "none", "0.0000", "met"]);
     }
 
@@ -460,7 +379,7 @@ mod tests {
             judge(&[Measured::new(workload(), peers.into())]).len()
         };
         assert_eq!((verdicts(4), verdicts(5)), (0, 1));
-        assert!(too_few(4).is_some() && too_few(5).is_none());
+        assert!(wording::too_few(4).is_some() && wording::too_few(5).is_none());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What two runs say about the same goals: whether the verdicts of one repeat in the other. A goal that is
 //! void in one of them is neither met nor missed there, so that is no contradiction; one that is met in one
-//! and missed in the other is.
+//! and missed in the other is. One that has no verdict in one of them, for somebody failed, is counted apart.
 
 use std::io;
 
 use serde_json::Value;
 
 use super::targets::{Finding, Verdict};
-use super::{print_rows, targets};
+use super::{print_rows, wording};
 use crate::said::say;
 
 /// A goal of both runs.
@@ -22,6 +22,8 @@ enum Agreement {
     Same,
     /// One of them says nothing.
     VoidInOne,
+    /// In one of them there is no verdict, for somebody failed.
+    FailedInOne,
     Contradicted,
 }
 
@@ -29,6 +31,7 @@ impl Pair {
     fn agreement(&self) -> Agreement {
         match (self.before.finding, self.after.finding) {
             (before, after) if before == after => Agreement::Same,
+            (Finding::Failed, _) | (_, Finding::Failed) => Agreement::FailedInOne,
             (Finding::Void, _) | (_, Finding::Void) => Agreement::VoidInOne,
             _ => Agreement::Contradicted,
         }
@@ -46,7 +49,7 @@ pub(super) fn print(before: &Value, after: &Value) -> io::Result<()> {
     }
     let mut rows = vec![["goal", "bound", "before", "", "after", ""].map(str::to_owned).to_vec()];
     for Pair { before, after } in pairs.iter().filter(|pair| pair.agreement() != Agreement::Same) {
-        let [then, now] = [before, after].map(targets::row);
+        let [then, now] = [before, after].map(wording::row);
         let [workload, metric, peer, bound, ratio, word] = then;
         let [.., again, last] = now;
         rows.push(vec![format!("{workload}, {metric}, {peer}"), bound, ratio, word, again, last]);
@@ -85,9 +88,13 @@ fn is_same_goal(one: &Verdict, other: &Verdict) -> bool {
 
 fn summary(pairs: &[Pair]) -> String {
     let count = |agreement| pairs.iter().filter(|pair| pair.agreement() == agreement).count();
+    let failed = match count(Agreement::FailedInOne) {
+        0 => String::new(),
+        failed => format!(", {failed} HAVE FAILED in one"),
+    };
     format!(
         "{} of {} verdicts are the same, {} are void in one of the runs, {} are met in one and missed in the \
-         other",
+         other{failed}",
         count(Agreement::Same),
         pairs.len(),
         count(Agreement::VoidInOne),
@@ -123,6 +130,15 @@ mod tests {
         let expected = "1 of 4 verdicts are the same, 2 are void in one of the runs, 1 are met in one and \
                         missed in the other";
         assert_eq!(of_both(&before, &after), expected);
+    }
+
+    #[test]
+    fn a_goal_whose_peer_has_failed_in_one_run_is_counted_apart() {
+        let said = of_both(
+            &[("a", 1.0, "met"), ("b", 1.0, "failed")],
+            &[("a", 1.0, "failed"), ("b", 1.0, "failed")],
+        );
+        assert!(said.starts_with("1 of 2") && said.ends_with("1 HAVE FAILED in one"), "{said}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ringwork::net::TcpStream;
-use ringwork::runtime::{Builder, Handle, Steal, StuckReport, Watchdog};
+use ringwork::runtime::{Builder, Handle, Pin, Steal, StuckReport, Watchdog};
 
 use super::stuck::{DELAY, OnePoll};
 use super::{NO_CORE, Server, announce};
@@ -65,7 +65,7 @@ impl Server for Serving {
 }
 
 fn run(builder: Builder, told: Told, plan: &Plan) -> io::Result<()> {
-    let runtime = builder.cores(WORKERS).build().map_err(io::Error::other)?;
+    let runtime = builder.cores(WORKERS).pin(Pin::Each).build().map_err(io::Error::other)?;
     let handle = runtime.handle().clone();
     let address = plan.listen()?;
     runtime.block_on(async move {

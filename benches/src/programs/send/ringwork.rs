@@ -3,7 +3,7 @@
 use std::io;
 use std::thread;
 
-use ringwork::runtime::{Builder, Handle, Steal};
+use ringwork::runtime::{Builder, Handle, Pin, Steal};
 
 use super::{WORKERS, Workers};
 use crate::sample::Counters;
@@ -95,7 +95,7 @@ impl Workers for Never {
 }
 
 fn run<T: Send + 'static>(builder: Builder, load: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
-    let runtime = builder.cores(WORKERS).build().map_err(io::Error::other)?;
+    let runtime = builder.cores(WORKERS).pin(Pin::Each).build().map_err(io::Error::other)?;
     runtime.block_on(runtime.spawn(load)).map_err(io::Error::other)
 }
 
