@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::Empty;
 use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use kit::{Program, connect, head};
 use ringwork::compat::hyper::Executor;
 use ringwork_ecosystem::for_hyper;
@@ -15,6 +17,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -107,6 +110,65 @@ fn an_upstream_that_dies_in_the_middle_of_a_body_ends_the_answer_as_unfinished()
     }
 }
 
+/// Such an answer ends with its connection, so its length is known by a clean end alone. The proxy's own is
+/// in chunks.
+#[test]
+fn an_old_upstream_that_breaks_off_ends_the_answer_as_unfinished() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Program::proxy(listener.local_addr().unwrap());
+    let mut client = connect(proxy.address);
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let (mut old, _) = listener.accept().unwrap();
+    head(&mut old);
+    old.write_all(b"HTTP/1.0 200 OK\r\n\r\nonly this").unwrap();
+    let said = head(&mut client);
+    assert!(said.starts_with("HTTP/1.1 200 ") && said.contains("transfer-encoding: chunked"), "{said}");
+    let mut chunk = [0; 14];
+    client.read_exact(&mut chunk).unwrap();
+    assert_eq!(&chunk, b"9\r\nonly this\r\n");
+    socket2::SockRef::from(&old).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(old);
+    let mut rest = Vec::new();
+    let _reset_or_end = client.read_to_end(&mut rest);
+    assert!(rest.is_empty(), "it looks whole: {rest:?}");
+}
+
+/// What a client sends over HTTP/2, and what the upstream is asked over HTTP/1.
+#[test]
+fn a_request_is_put_as_its_next_connection_has_it() {
+    let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let proxy = Program::proxy(address);
+    let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    let status = runtime.block_on(async {
+        let stream = ringwork::net::TcpStream::connect(proxy.address).await.unwrap();
+        let http = hyper::client::conn::http2::Builder::new(Executor);
+        let (mut client, connection) = http.handshake::<_, Empty<Bytes>>(stream).await.unwrap();
+        drop(ringwork::spawn(connection));
+        let request = Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2");
+        client
+            .send_request(request.header("te", "trailers").body(Empty::new()).unwrap())
+            .await
+            .unwrap()
+            .status()
+    });
+    assert_eq!(status, StatusCode::OK);
+    let asked = serves.join().unwrap();
+    for line in ["cookie: a=1; b=2", "te: trailers", "connection: TE", "via: 2.0 http_proxy"] {
+        assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line} is not in {asked}");
+    }
+}
+
+#[test]
+fn a_proxy_whose_complaints_nobody_reads_still_answers() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_http_proxy"));
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1", "--upstream", &format!("http://{nobody}")]);
+    let mut proxy = Program::spawn(command.stderr(Stdio::piped()));
+    drop(proxy.child.stderr.take());
+    let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+}
+
 /// A text frame as a client sends it, with a mask that changes nothing.
 fn say(stream: &mut TcpStream, text: &str) {
     let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
@@ -150,7 +212,7 @@ fn a_chat_goes_through_the_proxy_and_past_it() {
 }
 
 /// Talks to a server over HTTP/2, and asks it for WebSocket as a browser does.
-async fn chat_over_http2(to: SocketAddr) -> Result<String, StatusCode> {
+async fn enter_over_http2(to: SocketAddr) -> Result<WebSocketStream<TokioIo<Upgraded>>, StatusCode> {
     let stream = ringwork::net::TcpStream::connect(to).await.unwrap();
     let http = hyper::client::conn::http2::Builder::new(Executor);
     let (mut client, connection) = http.handshake::<_, Empty<Bytes>>(stream).await.unwrap();
@@ -166,7 +228,11 @@ async fn chat_over_http2(to: SocketAddr) -> Result<String, StatusCode> {
         return Err(response.status());
     }
     let upgraded = for_hyper(hyper::upgrade::on(response).await.unwrap());
-    let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await;
+    Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, None).await)
+}
+
+async fn chat_over_http2(to: SocketAddr) -> Result<String, StatusCode> {
+    let mut socket = enter_over_http2(to).await?;
     socket.send(Message::text("over HTTP/2")).await.unwrap();
     Ok(socket.next().await.unwrap().unwrap().into_text().unwrap().to_string())
 }
@@ -178,6 +244,22 @@ fn a_chat_goes_over_http2_where_it_is_offered_and_the_proxy_does_not_offer_it() 
     let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
     assert_eq!(runtime.block_on(chat_over_http2(app.address)), Ok("over HTTP/2".to_owned()));
     assert_eq!(runtime.block_on(chat_over_http2(proxy.address)), Err(StatusCode::NOT_IMPLEMENTED));
+}
+
+/// Not like one over HTTP/1, which has a connection of its own.
+#[test]
+fn a_chat_over_http2_is_cut_with_its_connection_when_the_server_has_waited_for_it() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_axum_app"));
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1"]).stderr(Stdio::piped());
+    let mut app = Program::spawn(&mut command);
+    let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
+    let mut socket = runtime.block_on(enter_over_http2(app.address)).unwrap();
+    signal(app.child.id(), "TERM");
+    let ended = runtime.block_on(async { while let Some(Ok(_)) = socket.next().await {} });
+    assert_eq!((ended, app.child.wait().unwrap().code()), ((), Some(0)));
+    let mut said = String::new();
+    app.child.stderr.take().expect("piped").read_to_string(&mut said).unwrap();
+    assert!(said.contains("1 connections did not end"), "{said}");
 }
 
 #[test]

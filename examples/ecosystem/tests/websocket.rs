@@ -69,7 +69,7 @@ fn everywhere(cases: impl Fn(SocketAddr)) {
     cases(tokios.address);
 }
 
-const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+const ASK: &[u8] = b" HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A client that says and hears frames.
@@ -96,14 +96,14 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 impl Client {
     fn enter(to: SocketAddr) -> Self {
-        Self::enter_with(to, b"")
+        Self::enter_with(to, "/", b"")
     }
 
     /// Enters, with bytes right behind the request.
-    fn enter_with(to: SocketAddr, more: &[u8]) -> Self {
+    fn enter_with(to: SocketAddr, path: &str, more: &[u8]) -> Self {
         let mut stream = connect(to);
         stream.set_nodelay(true).unwrap();
-        stream.write_all(&[ASK, more].concat()).unwrap();
+        stream.write_all(&[b"GET ", path.as_bytes(), ASK, more].concat()).unwrap();
         let head = head(&mut stream);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
@@ -188,7 +188,7 @@ fn messages_of_all_lengths_come_back_however_they_are_cut() {
 #[test]
 fn frames_right_behind_the_request_are_not_lost() {
     everywhere(|to| {
-        let mut client = Client::enter_with(to, &frame(FIN | TEXT, b"early"));
+        let mut client = Client::enter_with(to, "/", &frame(FIN | TEXT, b"early"));
         client.hears(FIN | TEXT, b"early");
         client.say(FIN | TEXT, b"later");
         client.hears(FIN | TEXT, b"later");
@@ -331,6 +331,15 @@ fn a_close_is_answered_with_its_code_and_the_connection_ends() {
             client.is_failed(&format!("close {payload:?}"));
         }
     });
+}
+
+#[test]
+fn the_chat_answers_a_close_like_any_other_server() {
+    let app = Program::app();
+    let mut client = Client::enter_with(app.address, "/chat", b"");
+    client.say(FIN | CLOSE, &1000u16.to_be_bytes());
+    client.hears(FIN | CLOSE, &1000u16.to_be_bytes());
+    assert!(client.hear().is_none(), "the server closes first");
 }
 
 #[test]

@@ -82,8 +82,8 @@ async fn talk(upgraded: Upgraded, room: &Room) {
         };
         match (said, line) {
             (Some(Ok(Message::Text(text))), _) => drop(room.0.send(text.to_string())),
-            // Pings are answered inside; others say nothing.
-            (Some(Ok(message)), _) if !message.is_close() => {}
+            // Pings are answered inside, and so is a close, by whoever reads on to the end behind it.
+            (Some(Ok(_)), _) => {}
             (_, Some(Ok(line))) => {
                 if sends.send(Message::text(line)).await.is_err() {
                     return;

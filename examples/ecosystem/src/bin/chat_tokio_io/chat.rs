@@ -8,7 +8,7 @@ use crate::rt::{JoinSet, OwnedReadHalf, OwnedWriteHalf, SignalKind, TcpListener,
 use crate::rt::{signal, sleep, spawn, timeout};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub(crate) async fn serve(address: &str) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(address).await?;
-    println!("listening on {}", listener.local_addr()?);
+    let _nobody_reads = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
 
     let room = Arc::new(Room::default());
     let (stop, stopping) = watch::channel(false);
@@ -87,7 +87,7 @@ pub(crate) async fn serve(address: &str) -> io::Result<()> {
                     clients.spawn(serve_client(stream, client, Arc::clone(&room), stopping.clone()));
                 }
                 Err(error) => {
-                    eprintln!("cannot accept: {error}");
+                    let _nobody_reads = writeln!(io::stderr(), "cannot accept: {error}");
                     sleep(PAUSE).await;
                 }
             },
@@ -98,7 +98,10 @@ pub(crate) async fn serve(address: &str) -> io::Result<()> {
     }
     drop(listener);
     let most = 2 * GRACE;
-    eprintln!("stopping once clients are done, after {most:?} at most; a second signal stops it at once");
+    let _nobody_reads = writeln!(
+        io::stderr(),
+        "stopping once clients are done, after {most:?} at most; a second signal stops it at once"
+    );
     let _nobody_may_be_there = stop.send(true);
     let all_left = async { while clients.join_next().await.is_some() {} };
     tokio::select! {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::headers;
+use crate::upload::{Late, Upload};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -14,14 +15,14 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri, Version, upgrade};
 use hyper_util::client::legacy::Client;
 use ringwork::compat::hyper::{Connector, Executor, Timer};
-use ringwork::time::timeout;
-use ringwork_ecosystem::for_hyper;
+use ringwork_ecosystem::{complain, for_hyper};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the upstream may take to begin an answer, connecting included.
+/// How long the upstream may take to begin an answer, connecting included, once it has read the request; and
+/// how long either side may take for the next piece of that.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// How long an unused connection to the upstream is kept.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 const IDLE_MAX: usize = 64;
 
 ringwork::core_local! {
-    static CLIENT: Client<Connector, Incoming> = Client::builder(Executor)
+    static CLIENT: Client<Connector, Upload> = Client::builder(Executor)
         .pool_timer(Timer)
         .timer(Timer)
         .pool_idle_timeout(IDLE_TIME)
@@ -75,9 +76,15 @@ pub(crate) async fn forward(
     let client_side = protocol.is_some().then(|| upgrade::on(&mut request));
     let authority = request.uri().authority().cloned();
     *request.uri_mut() = upstream.uri(request.uri().path_and_query().cloned());
-    *request.version_mut() = Version::HTTP_11;
+    let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let head = request.headers_mut();
+    let takes_trailers = headers::takes_trailers(head);
     headers::strip(head);
+    if takes_trailers {
+        headers::put_trailers(head);
+    }
+    headers::join_cookies(head);
+    headers::put_via(head, version);
     // Our own server has answered it as soon as the upstream asks for the body.
     head.remove(EXPECT);
     headers::forwarded(head, peer.ip(), over_tls, authority.as_ref().map(Authority::as_str));
@@ -85,15 +92,23 @@ pub(crate) async fn forward(
         headers::put_upgrade(head, protocol);
     }
 
-    let sent = CLIENT.with(|client| client.request(request));
-    let mut response = match timeout(ANSWER_TIME, sent).await {
+    let (head, body) = request.into_parts();
+    let (upload, watch) = Upload::new(body);
+    let sent = CLIENT.with(|client| client.request(Request::from_parts(head, upload)));
+    let mut response = match watch.answer(ANSWER_TIME, sent).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            eprintln!("http_proxy: the upstream did not answer: {}", causes(&error));
+            complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
             return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream did not answer\n"));
         }
-        Err(_) => return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n")),
+        Err(Late::Upstream) => {
+            return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n"));
+        }
+        Err(Late::Client) => return Ok(refuse(StatusCode::REQUEST_TIMEOUT, "the request stopped coming\n")),
     };
+    // Each side speaks its own: what ends with the connection of an old upstream is sent in chunks, so that
+    // the client can tell whether all of it has come.
+    *response.version_mut() = Version::HTTP_11;
     let agreed = headers::upgrade(response.headers());
     headers::strip(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

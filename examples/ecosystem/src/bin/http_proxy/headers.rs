@@ -1,17 +1,18 @@
 //! Which headers pass a proxy, and which it adds (RFC 9110, 7.6).
 #![forbid(unsafe_code)]
 
-use hyper::HeaderMap;
-use hyper::header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, UPGRADE};
+use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use hyper::{HeaderMap, Version};
 use std::net::IpAddr;
 
 /// Those that concern one connection only, whatever `Connection` lists besides.
-const HOP_BY_HOP: [&str; 7] = [
+const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
+    "te",
     "transfer-encoding",
     "upgrade",
 ];
@@ -28,27 +29,54 @@ fn listed(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
     lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok())
 }
 
-/// Removes what must not be passed on; an upgrade is put back by who passes it on.
+/// Removes what must not be passed on; what holds for the next connection, too, is put back by who passes it
+/// on.
 pub(crate) fn strip(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = listed(headers).collect();
-    // That trailers are welcome holds for the way behind the proxy, too.
-    let trailers = headers.get_all(TE).iter().any(|te| te.to_str().is_ok_and(|te| te.contains("trailers")));
     for name in listed {
         headers.remove(name);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
-    headers.remove(TE);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
+}
+
+/// Whether the client takes trailers, which the proxy passes on.
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut lists = headers.get_all(TE).iter().filter_map(|list| list.to_str().ok());
+    lists.any(|list| list.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+}
+
+/// Says that trailers are welcome; that, too, is of one connection only.
+pub(crate) fn put_trailers(headers: &mut HeaderMap) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.append(CONNECTION, HeaderValue::from_static("TE"));
 }
 
 /// Asks for an upgrade, or agrees to it.
 pub(crate) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
+}
+
+/// Puts the pieces together in which HTTP/2 may send a cookie (RFC 9113, 8.2.3): HTTP/1 has one line for it.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// Says that the request has come this way, and in which version.
+pub(crate) fn put_via(headers: &mut HeaderMap, version: Version) {
+    let via = match version {
+        Version::HTTP_2 => "2.0 http_proxy",
+        Version::HTTP_10 => "1.0 http_proxy",
+        _ => "1.1 http_proxy",
+    };
+    headers.append(VIA, HeaderValue::from_static(via));
 }
 
 /// Says whom the request is from and what it asked for.
@@ -89,8 +117,25 @@ mod tests {
             ("accept", "*/*"),
         ]);
         assert_eq!(upgrade(&all), None, "named, but not asked for");
+        assert!(takes_trailers(&all));
         strip(&mut all);
-        assert_eq!(all, headers(&[("accept", "*/*"), ("te", "trailers")]));
+        assert_eq!(all, headers(&[("accept", "*/*")]));
+        put_trailers(&mut all);
+        assert_eq!(all, headers(&[("accept", "*/*"), ("te", "trailers"), ("connection", "TE")]));
+        assert!(!takes_trailers(&headers(&[("te", "gzip, x-trailers")])));
+    }
+
+    #[test]
+    fn a_cookie_in_pieces_is_put_together_and_others_are_left_alone() {
+        let mut crumbs = headers(&[("accept", "a"), ("accept", "b")]);
+        for crumb in ["a=1", "b=2", "c=3"] {
+            crumbs.append(COOKIE, HeaderValue::from_static(crumb));
+        }
+        join_cookies(&mut crumbs);
+        assert_eq!(crumbs.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+        let mut none = HeaderMap::new();
+        join_cookies(&mut none);
+        assert!(none.is_empty());
     }
 
     #[test]
