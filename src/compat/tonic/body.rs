@@ -3,7 +3,6 @@
 
 use super::deadline::Deadline;
 use super::failure::{self, BoxError};
-use super::request::Wanted;
 use ::tonic::{Code, Status};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, Version};
@@ -28,8 +27,8 @@ pin_project_lite::pin_project! {
 /// How a body ends before what feeds it does.
 #[derive(Debug)]
 enum End {
-    /// Its reader gets the status as an error. It waits for it as long as the body lives.
-    Error(Deadline, #[expect(dead_code, reason = "its drop says it")] Wanted),
+    /// Its reader gets the status as an error.
+    Error(Deadline),
     /// Its reader is the peer, who gets the status as trailers.
     Trailers(Deadline),
     /// It is a request, which has no time of its own: its stream may break.
@@ -44,8 +43,8 @@ enum End {
 
 impl<B> CallBody<B> {
     /// A body that a client reads.
-    pub(super) fn answer(inner: B, deadline: Deadline, wanted: Wanted) -> Self {
-        Self { inner: Some(inner), end: End::Error(deadline, wanted) }
+    pub(super) fn answer(inner: B, deadline: Deadline) -> Self {
+        Self { inner: Some(inner), end: End::Error(deadline) }
     }
 
     /// A body that a server sends.
@@ -68,7 +67,7 @@ impl<B> CallBody<B> {
 impl End {
     fn poll<D>(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame<D>, Status>> {
         match self {
-            Self::Error(deadline, _) => deadline.poll(cx).map(Err),
+            Self::Error(deadline) => deadline.poll(cx).map(Err),
             Self::Trailers(deadline) => deadline.poll(cx).map(|status| {
                 let mut trailers = HeaderMap::new();
                 status.add_header(&mut trailers)?;

@@ -1,14 +1,14 @@
 //! The service under a generated client.
 #![forbid(unsafe_code)]
 
+use super::answer::AnswerBody;
 use super::body::CallBody;
-use super::deadline::{Deadline, TIMEOUT};
+use super::deadline::{Deadline, LONGEST, TIMEOUT};
 use super::failure;
 use super::request::{RequestBody, Wanted};
 use crate::compat::hyper::{Connector, Executor, Timer};
 use ::tonic::Status;
 use ::tonic::body::Body;
-use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::uri::{Authority, Scheme};
 use hyper::{Request, Uri};
@@ -35,7 +35,9 @@ const PING_TIME: Duration = Duration::from_secs(20);
 ///
 /// A call fails with `UNAVAILABLE` if the server cannot be reached or the connection is lost, and with
 /// `DEADLINE_EXCEEDED` when the time of its request (`tonic::Request::set_timeout`) or of the channel is
-/// over: the whole call's, streams included. Dropping a call or its stream cancels it at the server.
+/// over: the whole call's, streams included. Dropping a call or its stream cancels it at the server; one that
+/// does not read what the client is still sending, and has no room for more of it, is told when it reads on
+/// (hyper resets a stream only with the next piece that it can send).
 ///
 /// ```
 /// # #[ringwork::main(cores = 1)]
@@ -118,11 +120,13 @@ impl<C> Channel<C> {
         Ok(Self { client, scheme, authority, timeout: None })
     }
 
-    /// The deadline of calls that set none themselves. The server is told.
+    /// The deadline of calls that set none themselves. The server is told: of more than 99,999,999 hours, for
+    /// which the protocol has no room, that it is so many.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         let mut request = ::tonic::Request::new(());
-        request.set_timeout(timeout);
+        // tonic panics above.
+        request.set_timeout(timeout.min(LONGEST));
         let value = request.metadata().get(TIMEOUT.as_str()).expect("just set");
         let value = HeaderValue::from_bytes(value.as_bytes()).expect("digits and a unit");
         self.timeout = Some((timeout, value));
@@ -148,7 +152,7 @@ impl<C> Channel<C> {
 }
 
 impl<C: Connect + Clone + Send + Sync + 'static> Service<Request<Body>> for Channel<C> {
-    type Response = hyper::Response<CallBody<Incoming>>;
+    type Response = hyper::Response<CallBody<AnswerBody>>;
     type Error = Status;
     type Future = Response;
 
@@ -194,7 +198,7 @@ enum State {
 }
 
 impl Future for Response {
-    type Output = Result<hyper::Response<CallBody<Incoming>>, Status>;
+    type Output = Result<hyper::Response<CallBody<AnswerBody>>, Status>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut answer, mut deadline, wanted) = match mem::replace(&mut self.0, State::Done) {
@@ -210,6 +214,6 @@ impl Future for Response {
             return Poll::Pending;
         };
         let answer = answer.map_err(|error| failure::status(error.into()))?;
-        Poll::Ready(Ok(answer.map(|body| CallBody::answer(body, deadline, wanted))))
+        Poll::Ready(Ok(answer.map(|body| CallBody::answer(AnswerBody::new(body, wanted), deadline))))
     }
 }

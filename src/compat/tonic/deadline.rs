@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The header in which a client says how long it waits.
 pub(super) const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// The longest that it can say: eight digits, and hours.
+pub(super) const LONGEST: Duration = Duration::from_secs(99_999_999 * 3600);
+
 /// The end of a call's time; calls that may take for ever have none.
 #[derive(Debug)]
 pub(super) struct Deadline(Option<Sleep>);

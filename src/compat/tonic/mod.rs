@@ -11,6 +11,7 @@
 #![cfg_attr(not(doctest), doc = include_str!("guide.md"))]
 #![forbid(unsafe_code)]
 
+mod answer;
 mod body;
 mod calls;
 mod channel;
@@ -18,6 +19,7 @@ mod deadline;
 mod failure;
 mod request;
 
+pub use answer::AnswerBody;
 pub use body::CallBody;
 pub use calls::{Calls, Response as CallsResponse};
 pub use channel::{Channel, Response as ChannelResponse};

@@ -19,16 +19,30 @@ pub struct RequestBody {
     inner: Body,
     /// Closed when nobody waits for the answer. `None` behind that.
     wanted: Option<oneshot::Receiver<()>>,
+    _sends: oneshot::Sender<()>,
 }
 
-/// Held by whoever waits for an answer.
+/// Held by whoever waits for an answer; its drop says that nobody does.
 #[derive(Debug)]
-pub(super) struct Wanted(#[expect(dead_code, reason = "its drop says it")] oneshot::Sender<()>);
+pub(super) struct Wanted {
+    wants: oneshot::Sender<()>,
+    sent: Sent,
+}
+
+/// Ready when the request is sent whole, or given up: its body is gone.
+pub(super) type Sent = oneshot::Receiver<()>;
+
+impl Wanted {
+    /// Nobody waits any more: when the request is over, unless it is.
+    pub(super) fn withdraw(self) -> Option<Sent> {
+        (!self.wants.is_closed()).then_some(self.sent)
+    }
+}
 
 impl RequestBody {
     pub(super) fn new(inner: Body) -> (Self, Wanted) {
-        let (wants, wanted) = oneshot::channel();
-        (Self { inner, wanted: Some(wanted) }, Wanted(wants))
+        let ((wants, wanted), (sends, sent)) = (oneshot::channel(), oneshot::channel());
+        (Self { inner, wanted: Some(wanted), _sends: sends }, Wanted { wants, sent })
     }
 }
 

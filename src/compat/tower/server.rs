@@ -45,7 +45,7 @@ impl Server {
         self.server.local_addr()
     }
 
-    /// Connections that speak HTTP now, or are about to. One that was upgraded is not among them.
+    /// Connections that speak HTTP now, or are about to. One of HTTP/1 that was upgraded is not among them.
     pub fn connections(&self) -> usize {
         self.server.connections()
     }
@@ -62,8 +62,9 @@ impl Server {
     /// HTTP/1 clients read `connection: close` in their last answer, HTTP/2 clients get a GOAWAY. Connections
     /// that the kernel had accepted before are served too, as far as [`crate::Server::stop`] takes them, and
     /// [`handshake`](super::Serve::handshake)s under way are waited for. A connection whose handler blocks
-    /// its core cannot be cut: it counts, and is left behind after a second. An upgraded connection belongs
-    /// to whoever upgraded it: it is neither waited for nor cut.
+    /// its core cannot be cut: it counts, and is left behind after a second. An upgraded connection of HTTP/1
+    /// belongs to whoever upgraded it: it is neither waited for nor cut. An upgraded stream of HTTP/2 is part
+    /// of its connection: it is waited for, and is cut with it.
     ///
     /// Dropped once it has been polled and before it is done, it leaves the server to end by itself: no
     /// connection is accepted, requests in flight are answered, nothing is cut.

@@ -6,6 +6,7 @@ use crate::kit::{
     self, CountRequest, HANGS, PANICS, Scene, Service, everywhere, number, on_cores, ours, stock,
 };
 use futures_util::{FutureExt, StreamExt, stream};
+use ringwork::time::timeout;
 use std::time::Duration;
 use tonic::{Code, Request};
 
@@ -129,6 +130,44 @@ fn dropping_the_answers_ends_a_dialogue_in_which_the_client_has_more_to_say() {
         assert_eq!(service.log.borrow().running, 1);
         drop(totals);
         service.until(|log| (log.running, log.ended) == (0, 1)).await;
+        drop(client);
+        assert!(server.stop().await);
+    });
+}
+
+/// The client has more to say than the server has room for, because nobody reads what the server answers.
+#[test]
+fn dropping_the_answers_ends_a_dialogue_that_is_stuck_in_both_directions() {
+    on_cores(2, |_| async {
+        let service = Service::default();
+        let server = ours::Server::start(service.clone(), None).await;
+        let mut client = kit::client(ours::channel(server.address(), Some(65_535)));
+        let (said, mut saying) = tokio::sync::watch::channel(0u64);
+        let numbers = stream::unfold((0, said), async |(value, said)| {
+            said.send_replace(value);
+            Some((number(value), (value + 1, said)))
+        });
+        let mut totals = client.totals(Box::pin(numbers)).await.unwrap().into_inner();
+        assert_eq!(totals.next().await.unwrap().unwrap().count, 1);
+        // It is stuck when no more numbers are asked for.
+        let mut last = 0;
+        while timeout(SOON, saying.wait_for(|said| *said > last)).await.is_ok() {
+            last = *saying.borrow_and_update();
+        }
+        assert_eq!(service.log.borrow().running, 1);
+        drop(totals);
+        service.until(|log| (log.running, log.ended) == (0, 1)).await;
+        drop(client);
+        assert!(server.stop().await);
+    });
+}
+
+#[test]
+fn a_channel_may_be_told_to_wait_for_ever() {
+    on_cores(2, |_| async {
+        let server = ours::Server::start(Service::default(), None).await;
+        let mut client = kit::client(ours::channel(server.address(), None).timeout(Duration::MAX));
+        assert_eq!(client.square(number(4)).await.unwrap().into_inner().value, 16);
         drop(client);
         assert!(server.stop().await);
     });
