@@ -7,6 +7,7 @@
 use ringwork::Serve;
 use ringwork::net::{ListenOptions, TcpListener};
 use ringwork::runtime::Handle;
+use ringwork::time::{Instant, timeout};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -112,6 +113,26 @@ fn stop_with_few_descriptors() -> ! {
     std::process::exit(0)
 }
 
+/// A listener whose accepts are given up, each after a moment, while the table is full.
+fn give_accepts_up_without_descriptors() -> ! {
+    let limit = nix::sys::resource::Resource::RLIMIT_NOFILE;
+    nix::sys::resource::setrlimit(limit, DESCRIPTORS, DESCRIPTORS).unwrap();
+    let runtime = runtime(1);
+    let options = ListenOptions::new().on_accept_error(tell);
+    runtime.block_on(async {
+        let listener = options.bind("127.0.0.1:0").await.unwrap();
+        let _files: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let begun = Instant::now();
+        for _ in 0..200 {
+            timeout(Duration::from_millis(1), listener.accept()).await.expect_err("there is no room");
+        }
+        let pauses = begun.elapsed().as_millis() / 50;
+        let told = TOLD.load(Ordering::SeqCst);
+        assert!((1..=pauses + 2).contains(&(told as u128)), "told {told} times in {pauses} pauses");
+    });
+    std::process::exit(0)
+}
+
 struct Server {
     child: Child,
     answers: BufReader<ChildStdout>,
@@ -209,6 +230,18 @@ fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
         }
         server.stop();
     });
+}
+
+#[test]
+fn the_pause_is_the_listeners_and_not_that_of_an_accept_that_is_given_up() {
+    if std::env::var(ROLE).is_ok() {
+        give_accepts_up_without_descriptors();
+    }
+    let _alone = alone();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["the_pause_is_the_listeners_and_not_that_of_an_accept_that_is_given_up", "--exact"]);
+    let ended = command.arg("--nocapture").env(ROLE, "listener").output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 #[test]

@@ -8,9 +8,12 @@
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
-use super::listener::{AcceptOne, Gate, Shared, note, poll_single};
+use super::gate::Gate;
+use super::listener::{Shared, note};
+use super::single::{AcceptOne, Accepted, poll_single};
 use super::together::Together;
 use super::waiting::Ticket;
+use crate::base::coop;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::sys;
@@ -96,30 +99,34 @@ impl AcceptBeside {
             }
             return self.together.poll_accept(&mut self.gate, &self.shared, cx).map(Result::ok);
         }
+        // What is queued may be many.
+        let unit = ready!(coop::poll_proceed(cx));
+        let accepted = ready!(self.poll_accepted(cx));
+        unit.made_progress();
+        Poll::Ready(accepted.map(|accepted| self.gate.admit(accepted)))
+    }
+
+    fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Accepted>> {
         loop {
-            ready!(self.gate.poll_open(&self.shared, cx));
-            let claimed = match self.shared.claim_queued(&mut self.ticket) {
-                Some(fd) => Some(fd),
-                // One that is asleep may have to be woken by hand: see below.
-                None => match poll_single(&mut self.single, &self.shared, cx) {
-                    Poll::Ready(fd) => fd,
-                    Poll::Pending => None,
-                },
-            };
-            if let Some(fd) = claimed {
-                return Poll::Ready(Some(self.gate.admit(fd)));
+            if let Some(accepted) = self.shared.claim_queued(&mut self.ticket) {
+                return Poll::Ready(Some(accepted));
             }
-            let mut side = self.shared.side();
+            // One that is asleep may have to be woken by hand: see below.
+            let single = poll_single(&mut self.single, &self.shared, &mut self.gate.permit, cx);
+            let is_asleep = match single {
+                Poll::Ready(Some(accepted)) => return Poll::Ready(Some(accepted)),
+                Poll::Ready(None) => false,
+                Poll::Pending => true,
+            };
+            let side = self.shared.side();
             if side.draining || side.error.is_some() {
                 return Poll::Ready(None);
             }
-            if let Some(errno) = side.exhausted.take() {
-                drop(side);
-                self.gate.pause(&self.shared, errno);
+            if self.shared.begin_pause(side) {
                 continue;
             }
-            drop(side);
-            if self.poll_readable(cx).is_ready() {
+            let may_accept = is_asleep || self.gate.poll_open(&self.shared, cx).is_ready();
+            if may_accept && self.poll_readable(cx).is_ready() {
                 if !self.accept_once() {
                     return Poll::Ready(None);
                 }
@@ -144,13 +151,18 @@ impl AcceptBeside {
     /// Begins an accept, in the place of one that is asleep: that one did not hear of the connection that the
     /// poll has seen. False if the listener is at its end.
     fn accept_once(&mut self) -> bool {
-        // Outside of the lock: it may have completed, and then its socket is queued.
-        self.single = None;
+        // Outside of the lock: it may have completed, and then its socket is queued, with its permit.
+        let was_asleep = self.single.take().is_some();
+        if was_asleep && !self.gate.try_open(&self.shared) {
+            // The next poll waits for a place.
+            return true;
+        }
         let mut side = self.shared.side();
         if side.draining {
             return false;
         }
-        self.single = Some(Op::new(AcceptOne::new(&self.shared, &mut side)));
+        let permit = self.gate.permit.take();
+        self.single = Some(Op::new(AcceptOne::new(&self.shared, &mut side, permit)));
         true
     }
 }

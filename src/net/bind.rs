@@ -5,9 +5,11 @@ use super::TcpStream;
 use super::addr::{ToSocketAddrs, resolve};
 use super::beside::Beside;
 use super::connect::socket_for;
-use super::listener::{Accept, Gate, Shared, has_no_room, is_of_the_listener};
+use super::gate::Gate;
+use super::listener::{Accept, Shared, has_no_room, is_of_the_listener};
 use super::permit::Permits;
 use super::refusals::Hook;
+use super::single::Accepted;
 use super::waiting::Ticket;
 use crate::sys;
 use crate::sys::fork;
@@ -16,7 +18,7 @@ use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -171,7 +173,7 @@ impl ListenOptions {
     }
 
     fn adopt(&self, fd: OwnedFd, permits: Option<Arc<Permits>>, ours: bool) -> TcpListener {
-        TcpListener { shared: Arc::new(Shared::new(fd, permits, self.on_accept_error.clone())), ours }
+        TcpListener { shared: Arc::new(Shared::new(fd, permits, self.on_accept_error.clone(), ours)) }
     }
 }
 
@@ -179,11 +181,12 @@ impl ListenOptions {
 ///
 /// `Send + Sync`; several tasks may accept from one. Dropping it cancels the accept in flight and closes the
 /// socket; connections that were accepted and not claimed are closed, those in the kernel's backlog are
-/// reset.
+/// reset. The port is free at once, and a child that was forked with the socket accepts no more. Not so if
+/// somebody may have another descriptor of it, because it was adopted or its own was shown (`as_fd`,
+/// `as_raw_fd`): it then goes on listening for them. What an accept in flight takes before it is cancelled, a
+/// moment later, is closed all the same.
 pub struct TcpListener {
     shared: Arc<Shared>,
-    /// Nobody else has the socket: it may be shut down.
-    ours: bool,
 }
 
 impl TcpListener {
@@ -243,13 +246,18 @@ impl TcpListener {
     /// # Errors
     /// The kernel's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        let address = SockRef::from(self).local_addr()?;
+        let address = self.socket().local_addr()?;
         address.as_socket().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Connections of this listener that are open now, if it has a limit.
     pub fn connections(&self) -> Option<usize> {
         self.shared.permits.as_ref().map(|permits| permits.live())
+    }
+
+    /// The socket, for options and questions of our own.
+    pub(crate) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.shared.fd)
     }
 
     /// A hold on the listener for cores that accept from it while its own is stuck.
@@ -263,28 +271,28 @@ impl TcpListener {
         let mut ticket = Ticket::default();
         poll_fn(|cx| self.shared.poll_disarmed(&mut ticket, cx)).await;
         let (mut gate, mut streams) = (Gate::default(), Vec::new());
-        while gate.try_open(&self.shared)
-            && let Some(fd) = self.shared.take_queued()
-        {
-            streams.push(gate.admit(fd));
+        // Under a limit each has its permit.
+        while let Some(accepted) = self.shared.take_queued() {
+            streams.push(gate.admit(accepted));
         }
-        if !self.ours {
+        if !self.shared.is_ours() {
             // Whether it waits is said by the open socket, which others may hold, too: they could set it back
             // between our look and our accept, and this core would wait there. What is left is theirs.
             return Ok(streams);
         }
-        let socket = SockRef::from(self);
+        let (socket, listener) = (self.socket(), self.shared.fd.as_raw_fd());
         socket.set_nonblocking(true)?;
         // No more than were waiting when this began: a flood must not keep a server from ending.
-        let waiting = sys::io::accept_queue(self.as_raw_fd()).unwrap_or(0);
+        let waiting = sys::io::accept_queue(listener).unwrap_or(0);
         for round in 1..=waiting.max(BACKLOG as usize) {
             if !gate.try_open(&self.shared) {
                 break;
             }
-            match sys::io::accept_now(self.as_raw_fd()) {
+            let forks = fork::count();
+            match sys::io::accept_now(listener) {
                 Ok(fd) => {
                     let near = self.shared.is_near_limit(&fd);
-                    streams.push(gate.admit(fd));
+                    streams.push(gate.admit(Accepted { fd, permit: None, forks }));
                     if near {
                         break;
                     }
@@ -311,31 +319,26 @@ fn ends_a_drain(refused: &io::Error) -> bool {
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        // The descriptor closes when the accept in flight has ended; the port is free from here on. A socket
-        // that was adopted may be listened on elsewhere too, and in a child of fork the parent listens.
-        if self.ours && !fork::is_child() {
-            let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
-        }
-        self.shared.disarm();
+        self.shared.close();
     }
 }
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.fd.as_fd()
+        self.shared.show()
     }
 }
 
 impl AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.shared.fd.as_raw_fd()
+        self.shared.show().as_raw_fd()
     }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpListener")
-            .field("fd", &self.as_raw_fd())
+            .field("fd", &self.shared.fd.as_raw_fd())
             .field("addr", &self.local_addr().ok())
             .finish()
     }

@@ -5,6 +5,7 @@ use super::shared::Handle;
 use super::{Connected, TcpStream};
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
+use crate::sys::fork;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
@@ -41,7 +42,8 @@ pub(super) fn socket_for(address: SocketAddr) -> io::Result<Socket> {
 
 /// Connects a fresh socket.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let forks = fork::count();
     let socket = socket_for(address)?;
     let socket = Op::new(Connect { socket, address: address.into() }).await?;
-    Ok(TcpStream::from_handle(Handle::new(OwnedFd::from(socket), None)))
+    Ok(TcpStream::from_handle(Handle::known_since(forks, OwnedFd::from(socket), None)))
 }

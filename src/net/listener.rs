@@ -12,30 +12,36 @@
 //!
 //! Sockets accepted and not claimed wait in the queue; the rest wait in the kernel's backlog, where nothing
 //! is lost. A multishot takes what is there before anybody can stop it, so a listener with a limit accepts
-//! one at a time, each with its permit; one that shares its limit with others arms nothing and goes by
-//! together.rs. EMFILE and the like end the multishot and pause accepting for a
-//! moment (kernel-notes/accept-emfile.md).
+//! one at a time, each with its permit (single.rs); what such an accept has taken for a future that is gone
+//! has its permit in the queue, so the queue is looked at before a permit is waited for. A listener that
+//! shares its limit with others arms nothing and goes by together.rs. EMFILE and the like end the multishot
+//! and pause accepting for a moment (gate.rs, kernel-notes/accept-emfile.md).
 #![forbid(unsafe_code)]
 
-use super::permit::{Permit, Permits};
+use super::gate::Gate;
+use super::permit::Permits;
 use super::refusals::{Hook, Refusals};
-use super::shared::Handle;
+use super::single::{AcceptOne, Accepted, poll_single};
 use super::together::Together;
 use super::waiting::{Ticket, Waiting};
 use super::{Connected, TcpStream, UnixStream};
+use crate::base::coop;
 use crate::ring::Ring;
 use crate::ring::multi::{self, Armed, Handler};
-use crate::ring::op::{Op, Operation};
+use crate::ring::op::Op;
 use crate::ring::opened::descriptor;
 use crate::sys::fork;
 use crate::sys::sqe::{self, Cqe, RES_GONE, Sqe, opcode};
-use crate::time::{Sleep, sleep};
+use crate::time::Instant;
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -58,16 +64,17 @@ enum Mode {
 
 #[derive(Default)]
 pub(super) struct AcceptSide {
-    pub(super) queue: VecDeque<OwnedFd>,
+    pub(super) queue: VecDeque<Accepted>,
     mode: Mode,
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
     /// One-shot accepts that have not completed.
-    singles: usize,
+    pub(super) singles: usize,
     /// The listener is at its end: somebody waits for the last of them.
     pub(super) draining: bool,
     pub(super) error: Option<i32>,
-    /// No descriptors, or the like: accepting pauses before it is tried again.
+    /// No descriptors, or the like: accepting is to pause before it is tried again.
     pub(super) exhausted: Option<i32>,
+    paused_until: Option<Instant>,
 }
 
 /// What the listener and its cells share.
@@ -76,14 +83,47 @@ pub(super) struct Shared {
     side: Mutex<AcceptSide>,
     descriptor_limit: u64,
     pub(super) permits: Option<Arc<Permits>>,
-    pub(super) refusals: Refusals,
+    refusals: Refusals,
+    /// Nobody else has the socket, as far as is known.
+    ours: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(fd: OwnedFd, permits: Option<Arc<Permits>>, hook: Hook) -> Self {
+    /// `ours`: nobody else has the socket.
+    pub(super) fn new(fd: OwnedFd, permits: Option<Arc<Permits>>, hook: Hook, ours: bool) -> Self {
         let descriptor_limit = crate::sys::limits::open_files();
-        let refusals = Refusals::new(hook);
-        Self { fd, side: Mutex::default(), descriptor_limit, permits, refusals }
+        let (refusals, ours) = (Refusals::new(hook), AtomicBool::new(ours));
+        Self { fd, side: Mutex::default(), descriptor_limit, permits, refusals, ours }
+    }
+
+    /// The descriptor, for somebody else, who may make another one of the same socket.
+    pub(super) fn show(&self) -> BorrowedFd<'_> {
+        self.ours.store(false, Ordering::Relaxed);
+        self.fd.as_fd()
+    }
+
+    /// Whether what is done to the socket, and not only to this descriptor, concerns nobody else.
+    pub(super) fn is_ours(&self) -> bool {
+        self.ours.load(Ordering::Relaxed) && !fork::is_child()
+    }
+
+    /// The listener goes: nobody connects from here on. The descriptor closes when the accept in flight has
+    /// ended; a socket that somebody else may have, too, may be listened on there, and is left as it is.
+    pub(super) fn close(&self) {
+        if self.is_ours() {
+            let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
+        }
+        self.disarm();
+    }
+
+    /// Pauses accepting, and says so, if there was no room for one more socket; whether it does. Lets go of
+    /// the lock.
+    pub(super) fn begin_pause(&self, mut side: MutexGuard<'_, AcceptSide>) -> bool {
+        let Some(errno) = side.exhausted.take() else { return false };
+        side.paused_until = Some(Instant::now() + PAUSE);
+        drop(side);
+        self.refusals.tell(errno);
+        true
     }
 
     pub(super) fn side(&self) -> MutexGuard<'_, AcceptSide> {
@@ -117,18 +157,18 @@ impl Shared {
     }
 
     /// The next of what was accepted and not claimed.
-    pub(super) fn take_queued(&self) -> Option<OwnedFd> {
+    pub(super) fn take_queued(&self) -> Option<Accepted> {
         self.side().queue.pop_front()
     }
 
     /// The same for an accept, which waits no more if there is one.
-    pub(super) fn claim_queued(&self, ticket: &mut Ticket) -> Option<OwnedFd> {
+    pub(super) fn claim_queued(&self, ticket: &mut Ticket) -> Option<Accepted> {
         let mut side = self.side();
-        let fd = side.queue.pop_front()?;
+        let accepted = side.queue.pop_front()?;
         let waker = side.waiting.forget(ticket);
         drop(side);
         drop(waker);
-        Some(fd)
+        Some(accepted)
     }
 
     /// An accept goes.
@@ -173,12 +213,12 @@ impl Handler for AcceptMany {
         sqe.op_flags(libc::SOCK_CLOEXEC as u32)
     }
 
-    fn complete(&self, cqe: Cqe, _ring: &Ring, wakers: &mut Vec<Waker>) {
+    fn complete(&self, cqe: Cqe, ring: &Ring, wakers: &mut Vec<Waker>) {
         let mut side = self.0.side();
         match descriptor(cqe) {
             Ok(fd) => {
                 let near = self.0.is_near_limit(&fd);
-                side.queue.push_back(fd);
+                side.queue.push_back(Accepted { fd, permit: None, forks: ring.forks() });
                 if near {
                     side.exhausted = Some(libc::EMFILE);
                 }
@@ -200,6 +240,12 @@ impl Handler for AcceptMany {
 }
 
 impl AcceptSide {
+    /// Until when accepting pauses, if it does.
+    pub(super) fn paused_until(&mut self) -> Option<Instant> {
+        self.paused_until = self.paused_until.filter(|until| Instant::now() < *until);
+        self.paused_until
+    }
+
     pub(super) fn failed(&mut self, errno: i32) {
         match errno {
             libc::ECANCELED => {}
@@ -221,136 +267,6 @@ pub(super) fn has_no_room(errno: i32) -> bool {
 /// shut it down, or it is none.
 pub(crate) fn is_of_the_listener(errno: i32) -> bool {
     matches!(errno, libc::EINVAL | libc::EBADF | libc::ENOTSOCK | libc::EOPNOTSUPP)
-}
-
-/// One accept: for one permit, from a thread that is no core, or beside a stuck core's.
-pub(super) struct AcceptOne(Arc<Shared>);
-
-impl AcceptOne {
-    pub(super) fn new(shared: &Arc<Shared>, side: &mut AcceptSide) -> Self {
-        side.singles += 1;
-        Self(Arc::clone(shared))
-    }
-}
-
-impl Drop for AcceptOne {
-    fn drop(&mut self) {
-        let mut side = self.0.side();
-        side.singles -= 1;
-        let waiting = side.draining.then(|| side.waiting.take());
-        drop(side);
-        waiting.into_iter().flatten().for_each(Waker::wake);
-    }
-}
-
-impl Operation for AcceptOne {
-    const OPCODE: u8 = opcode::ACCEPT;
-    type Output = (i32, Option<OwnedFd>);
-
-    fn describe(&mut self, _ring: &Ring) -> Sqe {
-        Sqe::new(Self::OPCODE, self.0.fd.as_raw_fd()).op_flags(libc::SOCK_CLOEXEC as u32)
-    }
-
-    fn finish(self, cqe: Cqe) -> Self::Output {
-        (cqe.res, descriptor(cqe).ok())
-    }
-
-    fn orphaned(self, cqe: Cqe) {
-        // Accepted for nobody yet: the next accept finds it.
-        if let Ok(fd) = descriptor(cqe) {
-            let mut side = self.0.side();
-            side.queue.push_back(fd);
-            let waiting = side.waiting.take();
-            drop(side);
-            waiting.for_each(Waker::wake);
-        }
-    }
-}
-
-/// What an accept has to pass before it may take a connection.
-#[derive(Default)]
-pub(super) struct Gate {
-    permit: Option<Permit>,
-    /// Among those who wait for one.
-    ticket: Ticket,
-    pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Gate {
-    /// Open once there is a place among the allowed connections (at the limit nothing is accepted: the
-    /// backlog holds the rest) and no pause is on.
-    pub(super) fn poll_open(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(pause) = &mut self.pause {
-            ready!(pause.as_mut().poll(cx));
-            self.pause = None;
-        }
-        if let (Some(permits), None) = (&shared.permits, &self.permit) {
-            self.permit = permits.take(&mut self.ticket, cx.waker());
-            if self.permit.is_none() {
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(())
-    }
-
-    /// Whether there is a place for one who does not wait for it.
-    pub(super) fn try_open(&mut self, shared: &Shared) -> bool {
-        if let (Some(permits), None) = (&shared.permits, &self.permit) {
-            self.permit = permits.try_take();
-        }
-        shared.permits.is_none() || self.permit.is_some()
-    }
-
-    /// The process is out of descriptors, or the like: closed for a moment, and said so.
-    pub(super) fn pause(&mut self, shared: &Shared, errno: i32) {
-        shared.refusals.tell(errno);
-        self.pause = Some(Box::pin(sleep(PAUSE)));
-    }
-
-    /// Who accepts goes.
-    pub(super) fn leave(&mut self, shared: &Shared) {
-        if let Some(permits) = &shared.permits {
-            permits.leave(&mut self.ticket);
-        }
-    }
-
-    /// Nobody has come. Somebody may be waiting for the place at another listener.
-    pub(super) fn give_back(&mut self) {
-        self.permit = None;
-    }
-
-    /// An accept was refused: what to tell who accepts, unless there is just a pause, or nothing.
-    pub(super) fn refused(&mut self, shared: &Shared, refused: &io::Error) -> Option<io::Error> {
-        let mut side = shared.side();
-        side.failed(refused.raw_os_error().unwrap_or(libc::EIO));
-        let (error, exhausted) = (side.error.take(), side.exhausted.take());
-        drop(side);
-        if let Some(errno) = exhausted {
-            self.pause(shared, errno);
-        }
-        error.map(|errno| Cqe::error(-errno))
-    }
-
-    /// The connection for which it was open.
-    pub(super) fn admit<S: Connected>(&mut self, fd: OwnedFd) -> S {
-        let permit = self.permit.take().map(Permit::used);
-        S::from_handle(Handle::new(fd, permit))
-    }
-}
-
-/// Polls the one-shot accept, if one is in flight: the socket, or none if there was no accept or it failed.
-pub(super) fn poll_single(
-    single: &mut Option<Op<AcceptOne>>,
-    shared: &Shared,
-    cx: &mut Context<'_>,
-) -> Poll<Option<OwnedFd>> {
-    let Some(op) = single else { return Poll::Ready(None) };
-    let (res, fd) = ready!(Pin::new(op).poll(cx));
-    *single = None;
-    if fd.is_none() {
-        shared.side().failed(-res);
-    }
-    Poll::Ready(fd)
 }
 
 /// The future of [`TcpListener::accept_stream`](super::TcpListener::accept_stream) and
@@ -399,16 +315,16 @@ impl Accepting<'_> {
         if let Some(errno) = side.error.take() {
             return Err(Cqe::error(-errno));
         }
-        if let Some(errno) = side.exhausted.take() {
-            drop(side);
-            self.gate.pause(self.shared, errno);
+        if side.exhausted.is_some() {
+            self.shared.begin_pause(side);
             return Ok(Wait::Again);
         }
         if matches!(side.mode, Mode::Disarmed) {
             let limited = self.shared.permits.is_some();
             let armed = if limited { None } else { multi::arm(AcceptMany(Arc::clone(self.shared))) };
             let Some(armed) = armed else {
-                self.single = Some(Op::new(AcceptOne::new(self.shared, &mut side)));
+                let permit = self.gate.permit.take();
+                self.single = Some(Op::new(AcceptOne::new(self.shared, &mut side, permit)));
                 return Ok(Wait::Again);
             };
             side.mode = Mode::Armed(armed?);
@@ -417,8 +333,9 @@ impl Accepting<'_> {
         Ok(Wait::Pending)
     }
 
-    /// The accept of this future is in flight, and yet a socket may be queued that another one left behind.
-    fn wait_beside_single(&mut self, cx: &Context<'_>) -> Wait {
+    /// This future has an accept in flight, or may not have one, and yet a socket may be queued that another
+    /// one left behind.
+    fn wait_for_others(&mut self, cx: &Context<'_>) -> Wait {
         let side = self.shared.side();
         if !side.queue.is_empty() {
             return Wait::Again;
@@ -456,22 +373,27 @@ impl Accepting<'_> {
         }
         // What has come is the parent's, and what the parent has in flight never ends here.
         fork::check()?;
+        // What has come may be many.
+        let unit = ready!(coop::poll_proceed(cx));
+        let ready = ready!(this.poll_accepted(cx));
+        unit.made_progress();
+        Poll::Ready(ready.map(|accepted| this.gate.admit(accepted)))
+    }
+
+    fn poll_accepted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let this = self;
         loop {
-            ready!(this.gate.poll_open(this.shared, cx));
-            let claimed = match this.shared.claim_queued(&mut this.ticket) {
-                Some(fd) => Some(fd),
-                None => match poll_single(&mut this.single, this.shared, cx) {
-                    Poll::Ready(fd) => fd,
-                    Poll::Pending => match this.wait_beside_single(cx) {
-                        Wait::Again => continue,
-                        Wait::Pending => return Poll::Pending,
-                    },
-                },
-            };
-            if let Some(fd) = claimed {
-                return Poll::Ready(Ok(this.gate.admit(fd)));
+            if let Some(accepted) = this.shared.claim_queued(&mut this.ticket) {
+                return Poll::Ready(Ok(accepted));
             }
-            match this.wait(cx) {
+            let single = poll_single(&mut this.single, this.shared, &mut this.gate.permit, cx);
+            let may_accept = match single {
+                Poll::Ready(Some(accepted)) => return Poll::Ready(Ok(accepted)),
+                Poll::Ready(None) => this.gate.poll_open(this.shared, cx),
+                Poll::Pending => Poll::Pending,
+            };
+            let wait = if may_accept.is_ready() { this.wait(cx) } else { Ok(this.wait_for_others(cx)) };
+            match wait {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(Wait::Pending) => return Poll::Pending,
                 Ok(Wait::Again) => {}

@@ -10,8 +10,9 @@
 //! the last reference goes, mostly a core; and that is all the time does (kernel-notes/linger-close.md). So
 //! with the last handle it is taken back: the close does not wait, and what the socket has leaves behind it
 //! as it would have. Known of are the times that were set through us, and the one that a socket had when it
-//! was adopted. Who is given the descriptor, or a duplicate, has the time with it; from then on it is not
-//! touched, and closing it is theirs. Zero asks for a reset and is left alone: it waits for nobody.
+//! was adopted. Who is given the stream's own descriptor (`into_std`, `release`) has the time with it, and
+//! closing it is theirs; who has made another one (`as_fd`) finds the time gone when the stream is. Zero asks
+//! for a reset and is left alone: it waits for nobody.
 //!
 //! # The mode
 //! A system call that has no flag for it must not wait for the peer, so before it the socket is put into
@@ -104,7 +105,7 @@ pub(super) struct SendSide {
 }
 
 impl Shared {
-    fn new(fd: OwnedFd, permit: Option<Permit>) -> Self {
+    fn new(forks: u32, fd: OwnedFd, permit: Option<Permit>) -> Self {
         Self {
             fd,
             written: AtomicU8::new(poll_write::SETTLED),
@@ -113,7 +114,7 @@ impl Shared {
             close_write: AtomicBool::new(false),
             mode: AtomicU8::new(BLOCKING),
             is_known: AtomicBool::new(false),
-            forks: sys::fork::count(),
+            forks,
             lingers: AtomicBool::new(false),
             send_turn: Turnstile::default(),
             handles: AtomicUsize::new(1),
@@ -290,7 +291,7 @@ impl Shared {
         Ok(())
     }
 
-    fn may_be_known(&self) -> bool {
+    pub(super) fn may_be_known(&self) -> bool {
         self.is_known.load(Ordering::Relaxed) || self.forks != sys::fork::count()
     }
 
@@ -372,9 +373,15 @@ pub(super) fn follows_a_cut() -> io::Error {
 pub(crate) struct Handle(Arc<Shared>);
 
 impl Handle {
-    /// The first handle of a fresh socket.
+    /// The first handle of a socket that has just come.
     pub(crate) fn new(fd: OwnedFd, permit: Option<Permit>) -> Self {
-        Self(Arc::new(Shared::new(fd, permit)))
+        Self::known_since(sys::fork::count(), fd, permit)
+    }
+
+    /// The first handle of a socket that has waited for it, in which time there may have been forks: when it
+    /// came, or before, [`sys::fork::count`] said `forks`.
+    pub(crate) fn known_since(forks: u32, fd: OwnedFd, permit: Option<Permit>) -> Self {
+        Self(Arc::new(Shared::new(forks, fd, permit)))
     }
 
     /// The shared part.

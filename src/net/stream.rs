@@ -9,6 +9,7 @@ use super::receive::{Recv, RecvPooled};
 use super::send::{Send, SendAll, SendVectored};
 use super::shared::Handle;
 use super::split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf};
+use super::ttl;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::FileSource;
 use std::fmt;
@@ -134,12 +135,23 @@ impl TcpStream {
         self.socket().set_keepalive(keepalive)
     }
 
-    /// The time to live of sent packets.
+    /// The time to live of sent packets: over IPv6 their hop limit.
+    ///
+    /// ```
+    /// # #[ringwork::main(cores = 1)]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = ringwork::net::TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_ttl(1)?;
+    /// assert_eq!(stream.ttl()?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's: EINVAL for 0 and for more than 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket().set_ttl_v4(ttl)
+        ttl::set_ttl(&self.socket(), ttl)
     }
 
     /// The time to live of sent packets; see [`TcpStream::set_ttl`].
@@ -147,7 +159,7 @@ impl TcpStream {
     /// # Errors
     /// The kernel's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.socket().ttl_v4()
+        ttl::ttl(&self.socket())
     }
 }
 

@@ -21,7 +21,9 @@
 
 use super::beside::Readable;
 use super::connected::Connected;
-use super::listener::{Gate, Shared};
+use super::gate::Gate;
+use super::listener::Shared;
+use super::single::Accepted;
 use crate::base::coop;
 use crate::ring::op::Op;
 use crate::sys::sqe::Cqe;
@@ -63,10 +65,11 @@ impl Together {
             // What waits may be many.
             let unit = ready!(coop::poll_proceed(cx));
             ready!(gate.poll_open(shared, cx));
+            let forks = fork::count();
             let refused = match sys::io::accept_now(shared.fd.as_raw_fd()) {
                 Ok(fd) => {
                     unit.made_progress();
-                    return Poll::Ready(Ok(gate.admit(fd)));
+                    return Poll::Ready(Ok(gate.admit(Accepted { fd, permit: None, forks })));
                 }
                 Err(refused) => refused,
             };

@@ -60,7 +60,8 @@ pub(crate) struct Incoming<B> {
 }
 
 impl<B: IoBufMut> Incoming<B> {
-    /// Receives as much of a datagram as the buffer has room for.
+    /// Receives as much of a datagram as the buffer has room for, from a socket of datagrams: what is said of
+    /// how long they are would be wrong of others.
     pub(crate) fn new(buf: B) -> Self {
         Self { buf, asked: 0, envelope: Envelope::empty(), from: SockAddrStorage::zeroed() }
     }
@@ -70,8 +71,9 @@ impl<B: IoBufMut> Incoming<B> {
         self.asked = asked(buf::room(&self.buf));
         let bytes = (buf::landing(&mut self.buf), self.asked);
         let name = ((&raw mut self.from).cast(), self.from.size_of());
-        // MSG_TRUNC has the kernel answer how long the datagram is, whatever there is room for.
-        let flags = flags | libc::MSG_TRUNC;
+        // MSG_TRUNC has the kernel answer how long the datagram is, whatever there is room for. Not of one
+        // that is looked at: with SO_PEEK_OFF (socket(7)) less is copied than that.
+        let flags = if flags & libc::MSG_PEEK == 0 { flags | libc::MSG_TRUNC } else { flags };
         self.envelope.describe(opcode::RECVMSG, fd, bytes, name).op_flags(flags as u32)
     }
 
@@ -88,7 +90,8 @@ impl<B: IoBufMut> Incoming<B> {
         };
         let len = whole.min(self.asked as usize);
         // SAFETY: this is the completion of the receive that `describe` pointed at this buffer: the kernel
-        // has written as much of the datagram as was asked for.
+        // has written as much of the datagram as was asked for. (Of a stream MSG_TRUNC would have it write
+        // nothing, kernel-notes/msg-trunc.md; who makes one of these vouches for the socket.)
         unsafe { buf::landed(&mut self.buf, len) };
         // SAFETY: the kernel has written an address and its length, or left zeros, which are no address.
         let from = unsafe { SockAddr::new(self.from, self.envelope.header.msg_namelen) };

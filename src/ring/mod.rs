@@ -107,6 +107,7 @@ pub(crate) struct Ring {
     describing: Cell<bool>,
     closing: Cell<bool>,
     lull: lull::Lull,
+    forks: Cell<u32>,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
     arena: RefCell<arena::Arena>,
@@ -187,6 +188,7 @@ impl Ring {
             describing: Cell::new(false),
             closing: Cell::new(false),
             lull: lull::Lull::default(),
+            forks: Cell::new(fork::count()),
             reaped: RefCell::default(),
             pool: RefCell::new(None),
             arena: RefCell::default(),
@@ -324,6 +326,12 @@ impl Ring {
         self.bell_armed.set(self.push_or_flush(&sqe));
     }
 
+    /// What [`fork::count`] said before the enter that has brought what is being acted on: what completes by
+    /// itself does so in an enter only.
+    pub(crate) fn forks(&self) -> u32 {
+        self.forks.get()
+    }
+
     /// Whether a park without limit is safe: the doorbell is watched.
     pub(crate) fn bell_is_armed(&self) -> bool {
         self.bell_armed.get()
@@ -331,6 +339,7 @@ impl Ring {
 
     fn enter_backend(&self, wait: Wait) {
         self.counters.enters.add(1);
+        self.forks.set(fork::count());
         let answer = self.backend.borrow_mut().enter(wait);
         match answer {
             Ok(taken) => self.counters.sqes.add(taken as u64),

@@ -21,7 +21,6 @@ use crate::runtime::Handle;
 use crate::sched::spawn_local_here;
 use accept::{Duties, Seat, Start, serve_core};
 use rescue::Listener;
-use socket2::SockRef;
 use state::{Duty, Live, State};
 use std::future::Future;
 use std::io;
@@ -219,13 +218,13 @@ impl Serve {
             let listener = options.bind_with(address, permits)?;
             if let (Balance::Nearest, Some(cpu)) = (self.balance, runtime.cpu_of(core)) {
                 // A kernel that does not know it goes by the hash.
-                let _ = SockRef::from(&listener).set_cpu_affinity(cpu);
+                let _ = listener.socket().set_cpu_affinity(cpu);
             }
             Ok(listener)
         };
         let first = one(0, &self.options, address)?;
         // The kernel has listeners in common where both have said so, whenever that was.
-        SockRef::from(&first).set_reuse_port(true)?;
+        first.socket().set_reuse_port(true)?;
         let (address, shared) = (first.local_addr()?, self.options.clone().reuse_port(true));
         let others = (1..cores).map(|core| one(core, &shared, address));
         std::iter::once(Ok(first)).chain(others).collect()

@@ -4,9 +4,12 @@ use crate::support::{LIMIT, listen, on_cores, runtime, within};
 use futures_util::poll;
 use ringwork::net::{ListenOptions, TcpListener, TcpStream};
 use ringwork::time::timeout;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -334,6 +337,80 @@ fn dropping_a_listener_with_an_armed_accept_frees_the_port() {
             }
         };
         timeout(LONG, free).await.expect("the port comes free");
+    });
+}
+
+/// As by a server that hands its socket to its successor.
+#[test]
+fn a_listener_whose_descriptor_was_given_to_others_goes_on_for_them() {
+    on_cores(2, |_| async {
+        let (listener, address) = listen().await;
+        let successor = std::net::TcpListener::from(listener.as_fd().try_clone_to_owned().unwrap());
+        drop(listener);
+        let client = std::net::TcpStream::connect(address).expect("somebody listens");
+        let successor = TcpListener::from_std(successor).unwrap();
+        let (_, peer) = timeout(LONG, successor.accept()).await.unwrap().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+    });
+}
+
+#[test]
+fn accepts_that_are_dropped_take_no_more_connections_than_allowed() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let listener = ListenOptions::new().max_connections(2).bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let clients: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            for _ in 0..20 {
+                let mut dropped = Box::pin(listener.accept());
+                assert!(poll!(dropped.as_mut()).is_pending());
+            }
+            // What they have taken has come, and what was to be cancelled is.
+            for _ in 0..20 {
+                ringwork::task::yield_now().await;
+            }
+            assert!(sockets_to(address) <= 3, "{} of ours", sockets_to(address));
+            // All of them come, one after the other, each in its turn.
+            for _ in &clients {
+                drop(timeout(LONG, listener.accept()).await.expect("there is room").unwrap());
+            }
+            assert_eq!(listener.connections(), Some(0));
+        });
+        ran.await.unwrap();
+    });
+}
+
+#[test]
+fn accepting_many_that_wait_lets_other_tasks_run_in_between() {
+    on_cores(1, |handle| async move {
+        let ran = handle.spawn_on(0, || async {
+            let (listener, address) = listen().await;
+            let clients: Vec<_> = (0..600).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let (turns, is_over) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+            let other = ringwork::spawn_local({
+                let (turns, is_over) = (Rc::clone(&turns), Rc::clone(&is_over));
+                async move {
+                    while !is_over.get() {
+                        turns.set(turns.get() + 1);
+                        ringwork::task::yield_now().await;
+                    }
+                }
+            });
+            let mut streams = vec![listener.accept().await.unwrap()];
+            // A multishot has taken all there was, and so nothing has to be waited for.
+            while streams.len() < clients.len() {
+                let before = turns.get();
+                let mut at_once = 0;
+                while streams.len() < clients.len() && turns.get() == before {
+                    streams.push(listener.accept().await.unwrap());
+                    at_once += 1;
+                }
+                assert!(at_once <= 130, "{at_once} without a pause");
+            }
+            is_over.set(true);
+            other.await.unwrap();
+        });
+        ran.await.unwrap();
     });
 }
 

@@ -4,7 +4,7 @@ use crate::support::{LIMIT, assert_pattern, everywhere, half_std_pair, on_cores,
 use bytes::{Bytes, BytesMut};
 use ringwork::buf::{AlignedBuf, IoBuf, IoBufMut};
 use ringwork::fs::File;
-use ringwork::net::TcpStream;
+use ringwork::net::{TcpListener, TcpStream};
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
 use std::time::Duration;
@@ -336,6 +336,21 @@ fn addresses_and_options_are_the_sockets() {
         assert_eq!(socket.ttl_v4().unwrap(), 42);
         assert!(one.take_error().unwrap().is_none());
         assert!(format!("{one:?}").contains(&one.peer_addr().unwrap().to_string()));
+    });
+}
+
+#[test]
+fn packets_of_ipv6_go_no_further_than_they_were_told() {
+    on_cores(1, |_| async {
+        // Some machines have no IPv6.
+        let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        stream.set_ttl(3).unwrap();
+        assert_eq!(stream.ttl().unwrap(), 3);
+        assert_eq!(socket2::SockRef::from(&stream).unicast_hops_v6().unwrap(), 3);
+        for bad in [0, 256] {
+            assert_eq!(stream.set_ttl(bad).unwrap_err().kind(), ErrorKind::InvalidInput, "{bad}");
+        }
     });
 }
 

@@ -5,6 +5,7 @@ use crate::{connected, socket};
 use ringwork::net::UdpSocket;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 #[test]
 fn the_first_address_that_works_is_taken_and_the_last_error_told() {
@@ -46,6 +47,58 @@ fn options_are_what_they_were_set_to() {
         assert!(one.take_error().unwrap().is_none());
         let told = format!("{one:?}");
         assert!(told.contains(&other.local_addr().unwrap().to_string()), "{told}");
+    });
+}
+
+#[test]
+fn packets_of_ipv6_go_no_further_than_they_were_told() {
+    on_cores(1, |_| async {
+        // Some machines have no IPv6.
+        let Ok(socket) = UdpSocket::bind("[::1]:0").await else { return };
+        socket.set_ttl(3).unwrap();
+        assert_eq!(socket.ttl().unwrap(), 3);
+        assert_eq!(socket2::SockRef::from(&socket).unicast_hops_v6().unwrap(), 3);
+    });
+}
+
+/// Of a stream the kernel would say how much there is and give nothing (`tcp(7)`, MSG_TRUNC): the buffer
+/// would be said to hold what nobody has written.
+#[test]
+fn what_is_no_socket_of_datagrams_is_not_taken_for_one() {
+    on_cores(1, |_| async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let local = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        for other in [OwnedFd::from(stream), OwnedFd::from(local)] {
+            let refused = UdpSocket::from_std(other.into()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        }
+        UdpSocket::from_std(OwnedFd::from(null).into()).expect_err("no socket at all");
+    });
+}
+
+#[test]
+fn a_look_into_the_middle_of_a_datagram_says_how_much_of_it_was_copied() {
+    on_cores(1, |_| async {
+        let (one, other) = connected().await;
+        let (offset, len): (i32, _) = (4, size_of::<i32>() as u32);
+        // SAFETY: the option is an integer, which lives for the call.
+        let set = unsafe {
+            libc::setsockopt(
+                one.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEEK_OFF,
+                (&raw const offset).cast(),
+                len,
+            )
+        };
+        assert_eq!(set, 0);
+        other.send("0123456789").await.0.unwrap();
+        let (seen, buf) = one.peek_from(Vec::with_capacity(64)).await;
+        assert_eq!((seen.unwrap().0, &buf[..]), (6, &b"456789"[..]));
+        let (received, buf) = one.recv(Vec::with_capacity(64)).await;
+        assert_eq!((received.unwrap(), &buf[..]), (10, &b"0123456789"[..]));
     });
 }
 

@@ -15,7 +15,7 @@ use std::task::Wake;
 /// What a listener is for an accept; nobody connects to it.
 fn shared(permits: Option<Arc<Permits>>) -> Arc<Shared> {
     let (fd, _) = Std::pair().unwrap();
-    Arc::new(Shared::new(fd.into(), permits, Hook::NONE))
+    Arc::new(Shared::new(fd.into(), permits, Hook::NONE, false))
 }
 
 /// What comes of an accept that a multishot has completed.
@@ -87,6 +87,25 @@ fn an_accept_that_is_dropped_leaves_no_waker_behind() {
     }
     drop(place);
     drop(kernel);
+}
+
+#[test]
+fn a_child_that_was_forked_while_a_socket_was_queued_knows_it() {
+    fork::mark().unwrap();
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    let (listener, mut cx) = (shared(None), Context::from_waker(Waker::noop()));
+    let mut accept = Accept::<UnixStream>::new(&listener);
+    assert!(Pin::new(&mut accept).poll(&mut cx).is_pending());
+    answer(&ring, &kernel, accepted(), CQE_MORE);
+    let forks = fork::count();
+    assert!(fork::in_a_child(|| true));
+    assert_ne!(fork::count(), forks);
+    let queued = listener.side().queue.front().map(|accepted| accepted.forks);
+    assert_eq!(queued, Some(forks), "it came before");
+    let Poll::Ready(Ok(stream)) = Pin::new(&mut accept).poll(&mut cx) else { panic!("it is queued") };
+    assert!(stream.shared().may_be_known());
+    answer(&ring, &kernel, -libc::ECANCELED, 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::UdpSocket;
+use crate::net::ttl;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -69,7 +70,7 @@ impl UdpSocket {
     /// # Errors
     /// The kernel's.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.socket().ttl_v4()
+        ttl::ttl(&self.socket())
     }
 
     /// Sets what [`ttl`](Self::ttl) tells.
@@ -77,7 +78,7 @@ impl UdpSocket {
     /// # Errors
     /// The kernel's.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.socket().set_ttl_v4(ttl)
+        ttl::set_ttl(&self.socket(), ttl)
     }
 
     /// Whether datagrams may be sent to a broadcast address (`SO_BROADCAST`).

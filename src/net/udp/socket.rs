@@ -103,7 +103,8 @@ impl UdpSocket {
     }
 
     /// Connects to the first of the addresses that can be: from then on [`send`](Self::send) goes there, and
-    /// only datagrams from there are received. Nothing is sent by this.
+    /// only datagrams from there arrive. Those of others that had arrived before are still received. Nothing
+    /// is sent by this.
     ///
     /// ```
     /// use ringwork::net::UdpSocket;
@@ -211,8 +212,17 @@ impl UdpSocket {
     /// it has come to a helper thread (kernel-notes/nonblocking-socket.md).
     ///
     /// # Errors
-    /// If the mode cannot be changed.
+    /// If the mode cannot be changed. [`io::ErrorKind::InvalidInput`] if it is none of datagrams over IP: std
+    /// makes its type of any descriptor.
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let kind = SockRef::from(&socket);
+        let is_over_ip = [Domain::IPV4, Domain::IPV6].contains(&kind.domain()?);
+        if !is_over_ip || kind.r#type()? != Type::DGRAM {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "this is no socket of datagrams over IP",
+            ));
+        }
         socket.set_nonblocking(false)?;
         Ok(Self::adopt(socket.into()))
     }

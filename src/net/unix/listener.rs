@@ -7,11 +7,9 @@ use super::{SocketAddr, UnixStream};
 use crate::net::bind::BACKLOG;
 use crate::net::listener::{Accept, Shared};
 use crate::net::refusals::Hook;
-use crate::sys::fork;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +18,10 @@ use std::sync::Arc;
 ///
 /// `Send + Sync`; several tasks may accept from one. Dropping it cancels the accept in flight and closes the
 /// socket: nobody connects to it any more. Connections that were accepted and not claimed are closed, and so
-/// are those in the kernel's backlog.
+/// are those in the kernel's backlog. A child that was forked with the socket accepts no more. Not so if
+/// somebody may have another descriptor of it, because it was adopted or its own was shown (`as_fd`,
+/// `as_raw_fd`): it then goes on listening for them, but for what an accept in flight takes before it is
+/// cancelled, a moment later.
 ///
 /// Its path stays in the file system when it is dropped, and a path that is there cannot be bound again:
 /// remove it before or after. An abstract name is free when the accept in flight has ended, a moment later.
@@ -43,8 +44,6 @@ use std::sync::Arc;
 /// ```
 pub struct UnixListener {
     shared: Arc<Shared>,
-    /// Nobody else has the socket: it may be shut down.
-    ours: bool,
 }
 
 impl UnixListener {
@@ -75,7 +74,7 @@ impl UnixListener {
     }
 
     fn adopt(fd: OwnedFd, ours: bool) -> Self {
-        Self { shared: Arc::new(Shared::new(fd, None, Hook::NONE)), ours }
+        Self { shared: Arc::new(Shared::new(fd, None, Hook::NONE, ours)) }
     }
 
     /// Takes a listening std socket over; it is put into blocking mode. Accepts wait in either one
@@ -111,37 +110,32 @@ impl UnixListener {
     /// # Errors
     /// The kernel's.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        from_kernel(&SockRef::from(self).local_addr()?)
+        from_kernel(&SockRef::from(&self.shared.fd).local_addr()?)
     }
 }
 
 impl Drop for UnixListener {
     fn drop(&mut self) {
-        // The descriptor closes when the accept in flight has ended; nobody connects from here on. A socket
-        // that was adopted may be listened on elsewhere too, and in a child of fork the parent listens.
-        if self.ours && !fork::is_child() {
-            let _ = SockRef::from(&*self).shutdown(Shutdown::Both);
-        }
-        self.shared.disarm();
+        self.shared.close();
     }
 }
 
 impl AsFd for UnixListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.fd.as_fd()
+        self.shared.show()
     }
 }
 
 impl AsRawFd for UnixListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.shared.fd.as_raw_fd()
+        self.shared.show().as_raw_fd()
     }
 }
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnixListener")
-            .field("fd", &self.as_raw_fd())
+            .field("fd", &self.shared.fd.as_raw_fd())
             .field("addr", &self.local_addr().ok())
             .finish()
     }

@@ -16,6 +16,7 @@ use crate::net::receive::{Recv, RecvPooled};
 use crate::net::send::{Send, SendAll, SendVectored};
 use crate::net::shared::Handle;
 use crate::net::{Connected, OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf};
+use crate::sys::fork;
 use crate::time::sleep;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
@@ -117,6 +118,7 @@ impl UnixStream {
     }
 
     async fn connect_at(address: SockAddr) -> io::Result<Self> {
+        let forks = fork::count();
         let socket = socket()?;
         socket.set_nonblocking(true)?;
         let connected = connect_once_there_is_room(&socket, &address).await;
@@ -124,7 +126,7 @@ impl UnixStream {
         coop::consume_budget().await;
         connected?;
         socket.set_nonblocking(false)?;
-        Ok(Self::from_handle(Handle::new(socket.into(), None)))
+        Ok(Self::from_handle(Handle::known_since(forks, socket.into(), None)))
     }
 
     /// Two streams that are connected to each other and have no name.
