@@ -16,10 +16,14 @@ use crate::ring::op::InFlight;
 use crate::ring::{begin_use, with_current};
 use crate::sys;
 use crate::sys::page_cache::PageCache;
+use nix::errno::Errno;
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::ftruncate;
 use std::fs::Permissions;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
@@ -29,7 +33,8 @@ use std::task::Poll;
 /// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be
 /// in flight. The descriptor closes when the last clone is gone and the last op has completed; if the last
 /// clone is dropped on a thread other than the core that has just used it, then within two turns of that
-/// core, or before it sleeps.
+/// core, or before it sleeps: a core that is held up by one long poll keeps it open for as long. Until then
+/// a lock on it is held, and a program that was written to it is busy (`ETXTBSY`).
 ///
 /// ```
 /// use ringwork::fs::File;
@@ -144,6 +149,11 @@ impl File {
         transfer::owned_read(&self.fd, buf, offset)
     }
 
+    /// Before its first op: it closes with its last handle or op, whatever another core is doing.
+    pub(super) fn is_never_leased(&self) {
+        self.fd.is_never_leased();
+    }
+
     /// As [`File::write_at`], likewise; it goes on when the op is dropped.
     #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
     pub(crate) fn owned_write<B: IoBuf>(&self, buf: B, offset: u64) -> OwnedWrite<B> {
@@ -244,8 +254,8 @@ impl File {
     /// The kernel's. Runs on the blocking pool (the op is there from Linux 6.9 only, and runs on a helper
     /// thread).
     pub async fn set_len(&self, len: u64) -> io::Result<()> {
-        let file = std::fs::File::from(self.fd.try_clone()?);
-        blocking::run(move || file.set_len(len)).await?
+        let len = i64::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.on_the_pool(move |file| ftruncate(file, len)).await
     }
 
     /// Sets its permissions (`fchmod(2)`), on the blocking pool. It is done although the future be dropped
@@ -269,8 +279,24 @@ impl File {
     /// # Panics
     /// Outside of a runtime.
     pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
-        let file = std::fs::File::from(self.fd.try_clone()?);
-        blocking::run(move || file.set_permissions(permissions)).await?
+        let mode = Mode::from_bits_truncate(permissions.mode());
+        self.on_the_pool(move |file| fchmod(file, mode)).await
+    }
+
+    /// Makes a call that may wait for the disk. On this very descriptor: to close another one of the file
+    /// would give up all record locks that the process has on it (kernel-notes/record-locks.md).
+    async fn on_the_pool<F>(&self, call: F) -> io::Result<()>
+    where
+        F: Fn(BorrowedFd<'_>) -> nix::Result<()> + Send + 'static,
+    {
+        let file = Arc::clone(&self.fd);
+        let call = move || loop {
+            match call(file.as_fd()) {
+                Err(Errno::EINTR) => {}
+                done => return done.map_err(io::Error::from),
+            }
+        };
+        blocking::run(call).await?
     }
 
     /// One more handle of the open file, as `clone` gives it: for code that was written for tokio. No

@@ -72,7 +72,7 @@ impl ReadDir {
         if let Some(job) = &mut self.job {
             let read = job.await;
             self.job = None;
-            self.batch = read.map_err(io::Error::from)?;
+            self.batch = read.map_err(blocking::why)?;
         }
         self.batch.read.pop_front().transpose()
     }

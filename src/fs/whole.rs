@@ -20,6 +20,7 @@ const PIECE: usize = 256 * 1024;
 /// The kernel's; [`io::ErrorKind::OutOfMemory`] if there is no memory for all of it.
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
+    file.is_never_leased();
     let expected = usize::try_from(file.metadata().await?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let room = match expected {
         0 => CHUNK,
@@ -63,12 +64,15 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
     String::from_utf8(read(path).await?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Writes a whole file: creates it or empties it first. Not synced to the device.
+/// Writes a whole file: creates it or empties it first. It is closed when this is done. Not synced to the
+/// device.
 ///
 /// # Errors
 /// The kernel's.
 pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()> {
     let file = File::create(path).await?;
+    // Whoever writes a program starts it next, which nobody may who has it open for writing.
+    file.is_never_leased();
     file.write_all_at(bytes, 0).await.0
 }
 

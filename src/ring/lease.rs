@@ -22,9 +22,12 @@
 //! 4. A handle that is dropped on the tenant's own core does not wait for that ([`Leases::leave`]): if only
 //!    the handle and an idle lease are left, the lease goes first.
 //!
+//! 5. What must not outlast its last handle, whatever its core is doing, is never leased
+//!    ([`Leasable::is_never_leased`]): `tenant` is a name that no core has, so all ops count.
+//!
 //! So a descriptor is closed when the last handle is gone and the last op has ended. If the last handle goes
 //! on another thread than the one whose ops had the lease last, then within two turns of that core, or before
-//! it sleeps.
+//! it sleeps: late, if that core is held up in a poll.
 //!
 //! Nobody but a core writes its name to `tenant`, and nobody else takes it away: what a core reads there is
 //! either its own name, and then exact, or not, and then all it needs to know. The compare-exchange acquires
@@ -48,6 +51,8 @@ use std::ptr::NonNull;
 
 /// Nobody has a lease.
 const NOBODY: usize = 0;
+/// Nobody ever gets a lease: no core has this name, which is no address of anything.
+const NEVER: usize = usize::MAX;
 /// The lease is in its core's list.
 const LISTED: usize = 1;
 /// One op.
@@ -64,6 +69,11 @@ impl<T> Leasable<T> {
     /// Leased by nobody.
     pub(crate) fn new(value: T) -> Arc<Self> {
         Arc::new(Self { value, tenant: AtomicUsize::new(NOBODY), count: AtomicUsize::new(0) })
+    }
+
+    /// Has all ops counted from here on (5), unless a core has a lease already.
+    pub(crate) fn is_never_leased(&self) {
+        let _ = self.tenant.compare_exchange(NOBODY, NEVER, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -264,6 +274,18 @@ mod tests {
         let mut other = there.begin(&file);
         assert!(matches!(other, Use::Leased(_)), "and another core may have it");
         there.end(&mut other);
+    }
+
+    #[test]
+    fn what_is_never_leased_is_counted_for_each_op() {
+        let leases = Leases::new(8);
+        let file = Leasable::new(());
+        file.is_never_leased();
+        let mut op = leases.begin(&file);
+        assert!(matches!(op, Use::Counted(_)));
+        leases.end(&mut op);
+        drop(op);
+        assert_eq!(Arc::strong_count(&file), 1, "nothing is left when the op is over");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod devices;
 mod errors;
 mod fifo;
 mod leaks;
+mod locks;
 mod names;
 mod ported;
 mod room;
