@@ -1,12 +1,14 @@
-//! Am I a forked child? One word that the kernel wipes on fork.
+//! Am I a forked child, and which process am I? Words that the kernel wipes on fork.
 //!
 //! A ring belongs to the process that made it: in a child every op fails with [`error`] and dropping a
 //! runtime touches no ring memory (kernel-notes/fork.md). Reading the word costs two loads. The parent counts
-//! its forks ([`count`]): a child has all that was open, and may do with it what it likes.
+//! its forks ([`count`]): a child has all that was open, and may do with it what it likes. What belongs to
+//! one process without rings knows it by [`name`].
 
 use super::map::Map;
 use std::io;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// The word of a process without rings: it is no child of one that has any.
@@ -40,6 +42,21 @@ pub(crate) fn mark() -> io::Result<()> {
     if !ptr::eq(WORD.load(Ordering::Acquire), none) {
         return Ok(());
     }
+    let word = wiped_word()?;
+    word.store(1, Ordering::Release);
+    // SAFETY: the handler touches an atomic of this program, and no more, in whatever thread forks.
+    match unsafe { libc::pthread_atfork(Some(note_fork), Some(note_fork), None) } {
+        0 => {}
+        error => return Err(io::Error::from_raw_os_error(error)),
+    }
+    // Of two threads that come here at once one leaves a page that nobody reads, and forks count double.
+    let word = ptr::from_ref(word).cast_mut();
+    let _ = WORD.compare_exchange(none, word, Ordering::AcqRel, Ordering::Relaxed);
+    Ok(())
+}
+
+/// A word that reads zero, and does so again in every child. It lives for ever.
+fn wiped_word() -> io::Result<&'static AtomicU32> {
     let map = Map::new(4096)?;
     let start = map.start().as_ptr();
     // SAFETY: the page is ours and lives for ever (forgotten below). DOFORK undoes the DONTFORK of `Map`, so
@@ -51,18 +68,38 @@ pub(crate) fn mark() -> io::Result<()> {
     if wiped == -1 {
         return Err(io::Error::last_os_error());
     }
-    let word = start.cast::<AtomicU32>();
-    // SAFETY: the page is aligned, zeroed and not published yet.
-    unsafe { (*word).store(1, Ordering::Release) };
     std::mem::forget(map);
-    // SAFETY: the handler touches an atomic of this program, and no more, in whatever thread forks.
-    match unsafe { libc::pthread_atfork(Some(note_fork), Some(note_fork), None) } {
-        0 => {}
-        error => return Err(io::Error::from_raw_os_error(error)),
+    // SAFETY: the page is aligned, zeroed, never unmapped, and nobody else knows it.
+    Ok(unsafe { &*start.cast::<AtomicU32>() })
+}
+
+/// What this process is called, once it has been given a name.
+static NAME: OnceLock<&'static AtomicU32> = OnceLock::new();
+/// Names that this process, and those that it was forked from, have given themselves.
+static NAMES: AtomicU32 = AtomicU32::new(0);
+
+/// The name of this process, which it has for life and none that it was forked from had; 0 as long as it has
+/// not asked for one ([`give_name`]). Async-signal-safe.
+pub(crate) fn name() -> u32 {
+    NAME.get().map_or(0, |name| name.load(Ordering::Acquire))
+}
+
+/// The same; it has one from here on.
+///
+/// # Errors
+/// If there is no memory for it.
+pub(crate) fn give_name() -> io::Result<u32> {
+    if NAME.get().is_none() {
+        // Of two threads that come here at once one leaves a page that nobody reads.
+        let _ = NAME.set(wiped_word()?);
     }
-    // Of two threads that come here at once one leaves a page that nobody reads, and forks count double.
-    let _ = WORD.compare_exchange(none, word, Ordering::AcqRel, Ordering::Relaxed);
-    Ok(())
+    let name = NAME.get().expect("just set");
+    // The count of names is not wiped, so a child's is another one than all that it knows of.
+    let new = NAMES.fetch_add(1, Ordering::Relaxed) + 1;
+    match name.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(new),
+        Err(given) => Ok(given),
+    }
 }
 
 /// Whether this process is a child of the one that made the rings.
@@ -90,26 +127,42 @@ pub(crate) fn error() -> io::Error {
     )
 }
 
+/// Runs `body` in a forked child, which is a process of one thread; whether it said yes there.
+#[cfg(test)]
+pub(crate) fn in_a_child(body: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child runs `body`, which is about memory of its own, and leaves by `_exit`. It may
+    // allocate, which glibc allows in a child.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let yes = body();
+        // SAFETY: leaves without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!yes)) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child into a local.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forked_child_has_no_name_until_it_asks_for_one_and_then_another() {
+        let ours = give_name().unwrap();
+        assert_eq!((name(), give_name().unwrap()), (ours, ours));
+        let asks = || name() == 0 && give_name().is_ok_and(|name| name != ours && name != 0);
+        assert!(in_a_child(asks));
+        assert_eq!(name(), ours);
+    }
 
     #[test]
     fn a_forked_child_knows_that_it_is_one() {
         mark().unwrap();
         assert!(!is_child());
         let forks = count();
-        // SAFETY: the child only reads the word and leaves by `_exit`.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            let code = i32::from(!is_child());
-            // SAFETY: leaves without running anything of the parent's.
-            unsafe { libc::_exit(code) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for our own child into a local.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
+        assert!(in_a_child(is_child));
         assert_ne!(count(), forks, "the parent knows that it has a child");
     }
 }

@@ -8,23 +8,24 @@
 //! it, and a process that it does not belong to counts nothing. A child that listens itself (it was forked
 //! before there was a runtime, and has one of its own) gets an eventfd of its own under the same number.
 
+use super::fork;
 use signal_hook_registry::{SigId, register, unregister};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts deliveries.
 #[derive(Debug)]
 pub(crate) struct Count {
     fd: OwnedFd,
-    /// The process whose deliveries these are.
-    owner: AtomicI32,
+    /// The process whose deliveries these are ([`Self::this_process`]).
+    owner: AtomicU64,
 }
 
 impl Count {
     fn new() -> io::Result<Self> {
-        Ok(Self { fd: eventfd()?, owner: AtomicI32::new(this_process()) })
+        Ok(Self { fd: eventfd()?, owner: AtomicU64::new(Self::this_process(fork::give_name()?)) })
     }
 
     /// Somebody listens in this process: what it is sent is counted from here on, if it was not before.
@@ -39,17 +40,26 @@ impl Count {
         static CLAIMING: Mutex<()> = Mutex::new(());
         let _claiming = CLAIMING.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_ours() {
-            let own = eventfd()?;
+            let (own, name) = (eventfd()?, fork::give_name()?);
             // The number stays that of the parent's descriptor, which is another one in the parent.
             super::syscall!(dup3(own.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC))?;
             // Release: who sees it counts in the new one.
-            self.owner.store(this_process(), Ordering::Release);
+            self.owner.store(Self::this_process(name), Ordering::Release);
         }
         Ok(())
     }
 
     fn is_ours(&self) -> bool {
-        self.owner.load(Ordering::Acquire) == this_process()
+        self.owner.load(Ordering::Acquire) == Self::this_process(fork::name())
+    }
+
+    /// By the name, which a child that has memory of its own does not have, and by the number, which one that
+    /// still shares its parent's (`vfork(2)`) does not have. One alone is not enough: in a PID namespace of
+    /// its own a child may have its parent's number.
+    fn this_process(name: u32) -> u64 {
+        // SAFETY: a system call without memory.
+        let number = unsafe { libc::getpid() };
+        u64::from(name) << 32 | u64::from(number.cast_unsigned())
     }
 
     /// Adds one delivery, in the process that counts them. Async-signal-safe: a `getpid(2)` and a `write(2)`
@@ -74,11 +84,6 @@ fn eventfd() -> io::Result<OwnedFd> {
     let fd = super::syscall!(eventfd(0, libc::EFD_CLOEXEC))?;
     // SAFETY: the kernel has just made this descriptor and nobody else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn this_process() -> libc::pid_t {
-    // SAFETY: a system call without memory.
-    unsafe { libc::getpid() }
 }
 
 /// An eventfd that counts deliveries of some signals while it lives.
@@ -120,5 +125,49 @@ impl Drop for SignalFd {
         for registration in self.registrations.drain(..) {
             unregister(registration);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number() -> libc::pid_t {
+        // SAFETY: a system call without memory.
+        unsafe { libc::getpid() }
+    }
+
+    /// Runs `body` in a child that is number 1 of a PID namespace of its own; whether it said yes.
+    fn in_a_namespace(body: impl FnOnce() -> bool) -> bool {
+        // SAFETY: a call without memory, for the children of this thread.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
+        fork::in_a_child(|| number() == 1 && body())
+    }
+
+    fn is_told(signals: &SignalFd) -> bool {
+        let mut asked = libc::pollfd { fd: signals.count().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one entry, which lives for the call.
+        unsafe { libc::poll(&raw mut asked, 1, 0) == 1 }
+    }
+
+    fn hang_up() -> bool {
+        // SAFETY: the handler does nothing but count.
+        unsafe { libc::raise(libc::SIGHUP) == 0 }
+    }
+
+    #[test]
+    fn a_signal_to_a_child_that_has_its_parents_number_is_not_its_parents() {
+        // SAFETY: a system call without memory.
+        if unsafe { libc::geteuid() } != 0 {
+            eprintln!("not tested: only root may make namespaces");
+            return;
+        }
+        // As in a container, where the program is number 1, and so is one that it locks up further.
+        assert!(in_a_namespace(|| {
+            let Ok(signals) = SignalFd::new(&[libc::SIGHUP]) else { return false };
+            let is_sent_to_another = in_a_namespace(hang_up);
+            let is_untold = !is_told(&signals);
+            is_sent_to_another && is_untold && hang_up() && is_told(&signals)
+        }));
     }
 }
