@@ -5,7 +5,7 @@ mod kit;
 use futures_executor::block_on;
 use kit::process::{self, CHILD_SECONDS, alone, in_child, kill, threads_named};
 use kit::{Event, bounded, echo_server, runtime, talk, wait_for};
-use ringwork::fs::File;
+use ringwork::fs::{self, File};
 use ringwork::net::{TcpListener, TcpStream};
 use ringwork::runtime::Runtime;
 use ringwork::signal::Signal;
@@ -46,6 +46,9 @@ fn every_op_fails_in_a_forked_child_and_says_why() {
                 assert_forked("read", file.read_at(Vec::with_capacity(8), 0).await.0.unwrap_err());
                 assert_forked("open", File::open("Cargo.toml").await.unwrap_err());
                 listener.accept().await.expect_err("no accept in a child");
+                assert_forked("set_len", file.set_len(1).await.unwrap_err());
+                assert_forked("canonicalize", fs::canonicalize(".").await.unwrap_err());
+                assert_forked("read_dir", fs::read_dir(".").await.unwrap_err());
             });
         });
         assert_eq!(code, 0);
@@ -223,6 +226,8 @@ fn a_forked_child_cannot_start_a_runtime_and_is_told_what_to_do() {
         let code = in_child(|| {
             let error = ringwork::runtime::Builder::new().build().unwrap_err().to_string();
             assert!(error.contains("forked") && error.contains("exec"), "{error}");
+            let found = ringwork::runtime::Builder::new().capabilities();
+            assert_eq!(found.rings.unwrap_err().to_string(), error, "and it can be known before");
         });
         assert_eq!(code, 0);
         runtime.block_on(talk(echo, "from the parent")).unwrap();

@@ -5,7 +5,9 @@
 
 use super::Pool;
 use crate::base::reach::NO_RUNTIME;
-use crate::task::JoinHandle;
+use crate::sys::fork;
+use crate::sys::sqe::gone;
+use crate::task::{JoinError, JoinHandle};
 use std::cell::RefCell;
 use std::io;
 use std::marker::PhantomData;
@@ -66,7 +68,7 @@ where
 /// As [`spawn`], for who waits for the result and nothing else.
 ///
 /// # Errors
-/// As there, and if the call panicked or the job was cancelled.
+/// As there, and if the call panicked, if the runtime has shut down, or in a forked child.
 ///
 /// # Panics
 /// As there.
@@ -77,5 +79,18 @@ where
     T: Send + 'static,
 {
     let job = spawn(call);
-    async move { job?.await.map_err(io::Error::from) }
+    async move { job?.await.map_err(why) }
+}
+
+/// Why a job that nobody else knows has no result.
+pub(crate) fn why(error: JoinError) -> io::Error {
+    if !error.is_cancelled() {
+        return error.into();
+    }
+    if fork::is_child() {
+        return fork::error();
+    }
+    // Nobody has its handle to abort it. A pool that has no thread, and cannot get one, gives jobs up, too.
+    let pool = CURRENT.with_borrow(|current| current.last().map(|(_, pool)| Arc::clone(pool)));
+    if pool.is_none_or(|pool| pool.is_closed()) { gone() } else { error.into() }
 }

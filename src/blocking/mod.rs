@@ -22,6 +22,6 @@ mod tests;
 mod thread;
 mod threads;
 
-pub(crate) use current::{Entered, enter, run, spawn};
+pub(crate) use current::{Entered, enter, run, spawn, why};
 pub(crate) use pool::{Config, Pool};
 pub(crate) use thread::works_for;

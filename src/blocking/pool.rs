@@ -181,6 +181,11 @@ impl Pool {
         handle
     }
 
+    /// Whether further jobs are refused. Not to be asked in a child of fork.
+    pub(super) fn is_closed(&self) -> bool {
+        self.shared.lock().line.is_closed()
+    }
+
     /// Refuses further jobs and cancels those that wait; what is being run goes on.
     pub(crate) fn close(&self) {
         // In a child of fork the lock may be held for ever, by a thread of the parent; so below.

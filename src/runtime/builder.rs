@@ -22,10 +22,13 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pin {
-    /// One core to one CPU, if the process may use its whole mask; else not.
+    /// One core to one CPU, if the process may use its whole mask and the cores take more than half of it;
+    /// else not. (Small runtimes, of one process or of several, would share the first CPUs for ever while
+    /// others idle.)
     #[default]
     Auto,
-    /// One core to one CPU.
+    /// One core to one CPU, the first ones of those that the process may use. Who starts several runtimes
+    /// gives each a mask of its own (`taskset(1)`, a cpuset).
     Each,
     /// The kernel places the threads, on any of the CPUs the process started with.
     Off,
@@ -313,7 +316,8 @@ impl Builder {
         self
     }
 
-    /// What the threads are called: cores are `NAME-core-N`.
+    /// What the threads are called: cores are `NAME-core-N`. The kernel keeps 15 bytes of a thread's name, so
+    /// of a NAME that is too long for it only the beginning is used.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -338,7 +342,7 @@ impl Builder {
         }
         fork::mark().map_err(|error| StartError::explain("marking the process for fork", error))?;
         let quota = cpu::quota();
-        let cores = self.cores.or(self.start_paused.then_some(1));
+        let (cores, ..) = self.wishes();
         let placement = place(mask, quota, cores, self.pin);
         assert!(
             !self.start_paused || placement.cores.len() == 1,
@@ -395,7 +399,7 @@ impl Builder {
 
     /// What decides about placement and rings.
     pub(super) fn wishes(&self) -> (Option<usize>, Pin, Sizes) {
-        (self.cores, self.pin, self.sizes)
+        (self.cores.or(self.start_paused.then_some(1)), self.pin, self.sizes)
     }
 
     fn config(&self, later: &Later, cpus: usize) -> Config {

@@ -14,7 +14,7 @@ use crate::ring::probe::{self, Features};
 use crate::ring::setup::Sizes;
 use crate::ring::uring::Uring;
 use crate::sys::sqe::opcode;
-use crate::sys::{cpu, limits};
+use crate::sys::{cpu, fork, limits};
 use std::thread;
 
 /// What this kernel, the limits of the process and its container allow, and what a runtime would use of it.
@@ -106,7 +106,11 @@ fn look_round(cores: Option<usize>, pin: Pin, sizes: Sizes) -> Capabilities {
     let cpus = cpu::start_mask().to_vec();
     let cpu_quota = cpu::quota();
     let placement = place(&cpus, cpu_quota, cores, pin);
-    let rings = if cpus.is_empty() { Err(StartError::NoCpu) } else { rings(sizes, placement.cores.len()) };
+    let rings = match () {
+        () if cpus.is_empty() => Err(StartError::NoCpu),
+        () if fork::is_child() => Err(StartError::Forked),
+        () => rings(sizes, placement.cores.len()),
+    };
     Capabilities {
         kernel: kernel(),
         io_uring_disabled: io_uring_disabled(),
@@ -171,6 +175,11 @@ fn describe(ring: &Uring, tried: Features) -> Vec<Feature> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_stands_has_one_core_here_as_in_a_runtime() {
+        assert_eq!(Builder::new().start_paused(true).capabilities().cores.len(), 1);
+    }
 
     #[test]
     fn what_is_found_is_what_build_uses() {

@@ -11,6 +11,7 @@ use super::companion;
 use super::error::{StartError, THREAD};
 use super::handle::{Handle, Runtime};
 use super::monitor;
+use super::names::thread_name;
 use crate::base::guard::broken;
 use crate::ring::probe;
 use crate::ring::setup::Sizes;
@@ -85,7 +86,7 @@ pub(super) fn start_all(
             go,
             ended,
         };
-        let builder = thread::Builder::new().name(format!("{}-core-{index}", plan.name));
+        let builder = thread::Builder::new().name(thread_name(plan.name, &format!("-core-{index}")));
         match builder.spawn(move || start.run()) {
             Ok(thread) => threads.push(CoreThread { thread, ended: ends }),
             Err(error) => {

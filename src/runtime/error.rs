@@ -45,6 +45,8 @@ pub enum StartError {
         /// What the smallest rings of all cores need.
         needed: u64,
     },
+    /// The kernel has no memory for a ring, and it is not the limit of locked memory.
+    Memory,
     /// No descriptors left.
     Descriptors {
         /// The limit.
@@ -92,12 +94,15 @@ impl StartError {
     /// Explains why a ring could not be made for one of `cores` cores.
     pub(super) fn no_ring(error: io::Error, cores: usize) -> Self {
         match error.raw_os_error() {
-            Some(libc::ENOMEM) => {
-                let needed = Sizes::MIN.charge(&[]) * cores as u64;
-                Self::LockedMemory { limit: limits::locked_memory(), needed }
-            }
+            Some(libc::ENOMEM) => Self::no_memory(limits::lockable_memory(), cores),
             _ => Self::explain(SET_UP, error),
         }
+    }
+
+    /// Explains ENOMEM, in a process that may lock so many bytes.
+    fn no_memory(lockable: Option<u64>, cores: usize) -> Self {
+        let needed = Sizes::MIN.charge(&[]) * cores as u64;
+        lockable.map_or(Self::Memory, |limit| Self::LockedMemory { limit, needed })
     }
 
     /// Explains why a ring that could be made is no good.
@@ -181,6 +186,10 @@ impl fmt::Display for StartError {
                 limit / 1024,
                 needed.div_ceil(1024)
             ),
+            Self::Memory => f.write_str(
+                "the kernel has no memory for a ring (ENOMEM), and no limit of locked memory applies; raise \
+                 memory.max of the control group, or use fewer cores",
+            ),
             Self::Descriptors { limit } => {
                 write!(f, "no file descriptors left (limit {limit}); raise it with `ulimit -n`")
             }
@@ -248,9 +257,11 @@ mod tests {
 
     #[test]
     fn short_memory_is_told_from_a_refusal() {
-        let refused = StartError::no_ring(io::Error::from_raw_os_error(libc::ENOMEM), 3);
-        let StartError::LockedMemory { needed, .. } = refused else { panic!("{refused}") };
+        let refused = StartError::no_memory(Some(8192), 3);
+        let StartError::LockedMemory { limit: 8192, needed } = refused else { panic!("{refused}") };
         assert_eq!(needed, 3 * Sizes::MIN.charge(&[]));
+        let unlimited = line(&StartError::no_memory(None, 3));
+        assert!(unlimited.contains("memory.max") && !unlimited.contains("ulimit"), "{unlimited}");
         let old = StartError::no_ring(io::Error::from_raw_os_error(libc::EINVAL), 1);
         assert!(matches!(old, StartError::KernelTooOld { .. }), "{old}");
     }

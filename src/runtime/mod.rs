@@ -18,6 +18,7 @@ mod features;
 mod handle;
 mod join_set;
 mod monitor;
+pub(crate) mod names;
 mod panic_policy;
 mod placement;
 mod report;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::{StartError, THREAD};
+use super::names::thread_name;
 use crate::sched::Shared;
 use crate::sched::monitor::Monitor;
 use crate::sched::watchdog::Watchdog;
@@ -32,7 +33,7 @@ pub(super) fn start(shared: &Arc<Shared>, name: &str) -> Result<Option<MonitorTh
     }
     let (over, ended) = channel();
     let monitored = Arc::clone(shared);
-    let builder = thread::Builder::new().name(format!("{name}-monitor"));
+    let builder = thread::Builder::new().name(thread_name(name, "-monitor"));
     let started = builder.spawn(move || {
         cpu::unpin();
         Monitor::new(monitored).run();

@@ -30,6 +30,9 @@ pub(crate) fn place(mask: &[usize], quota: Option<f64>, wanted: Option<usize>, p
         Pin::Each => (true, "each core was asked to be pinned"),
         Pin::Auto if throttled => (false, "a CPU quota below the mask lets the kernel choose better"),
         Pin::Auto if count > cpus => (false, "there are more cores than CPUs"),
+        // Two such runtimes, of one process or of two, have room beside each other. Pinned, both would have
+        // the first CPUs for ever, and the others would idle.
+        Pin::Auto if count * 2 <= cpus => (false, "the cores take half of the CPUs or less"),
         Pin::Auto => (true, "the process may use its whole mask"),
     };
     let cores = (0..count).map(|core| if pinned { mask.get(core).copied() } else { None }).collect();
@@ -43,6 +46,14 @@ mod tests {
     #[test]
     fn the_default_is_a_pinned_core_for_each_cpu_of_the_mask() {
         assert_eq!(place(&[2, 5], None, None, Pin::Auto).cores, [Some(2), Some(5)]);
+    }
+
+    #[test]
+    fn a_runtime_that_leaves_room_for_another_is_pinned_only_if_asked_to() {
+        assert_eq!(place(&[2, 5], None, Some(1), Pin::Auto).cores, [None]);
+        assert_eq!(place(&[2, 5, 6], None, Some(2), Pin::Auto).cores, [Some(2), Some(5)]);
+        assert_eq!(place(&[2, 5], None, Some(1), Pin::Each).cores, [Some(2)]);
+        assert_eq!(place(&[2], None, Some(1), Pin::Auto).cores, [Some(2)]);
     }
 
     #[test]

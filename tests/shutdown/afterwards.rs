@@ -57,6 +57,9 @@ fn ops_on_a_dead_runtime_fail_and_say_so() {
             assert_gone("sync", file.sync_all().await.unwrap_err());
             assert_gone("open", File::open("Cargo.toml").await.unwrap_err());
             assert_gone("stat", ringwork::fs::metadata("Cargo.toml").await.err().unwrap());
+            assert_gone("set_len", file.set_len(0).await.unwrap_err());
+            assert_gone("canonicalize", ringwork::fs::canonicalize(".").await.unwrap_err());
+            assert_gone("read_dir", ringwork::fs::read_dir(".").await.unwrap_err());
             listener.accept().await.expect_err("accepts nothing any more");
         });
     });

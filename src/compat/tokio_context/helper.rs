@@ -8,6 +8,7 @@
 use super::died;
 use super::until::{Kept, Until};
 use crate::runtime::companion::{Companion, Inside};
+use crate::runtime::names::thread_name;
 use crate::sys::cpu;
 use crate::sys::join::{Joinable, LAST_WORD};
 use std::any::Any;
@@ -51,7 +52,7 @@ impl Helper {
         let (go, gone) = channel();
         let (over, ended) = channel();
         let mine = Arc::clone(&until);
-        let join = thread::Builder::new().name(format!("{name}-tokio")).spawn(move || {
+        let join = thread::Builder::new().name(thread_name(name, "-tokio")).spawn(move || {
             let _over: Sender<()> = over;
             help(&mine, &made, &gone);
         })?;
