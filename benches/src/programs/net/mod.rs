@@ -72,8 +72,23 @@ pub(crate) fn source<P: PerCore>(plan: &Plan) -> io::Result<()> {
     serve::<P>(plan, Job::Source)
 }
 
+/// The echo server of a peer from seats that are [`Seat::near`]. No peer's documentation says so; it is what
+/// any server could do.
+pub(crate) fn echo_near<P: PerCore>(plan: &Plan) -> io::Result<()> {
+    serve_near::<P>(plan, echo_job(plan)?)
+}
+
+/// The proxy of that kind.
+pub(crate) fn proxy_near<P: PerCore>(plan: &Plan) -> io::Result<()> {
+    serve_near::<P>(plan, proxy_job(plan)?)
+}
+
 fn serve<P: PerCore>(plan: &Plan, job: Job) -> io::Result<()> {
     on_each_core(plan, move |seat| P::serve(seat, job))
+}
+
+fn serve_near<P: PerCore>(plan: &Plan, job: Job) -> io::Result<()> {
+    on_each_core(plan, move |seat| P::serve(seat.near()?, job))
 }
 
 fn echo_job(plan: &Plan) -> io::Result<Job> {
@@ -199,11 +214,16 @@ impl Seat {
         Ok(self.socket.into())
     }
 
-    /// The same, for connections whose packets arrive on the CPU of this core, as far as the kernel can tell:
-    /// a floor leaves nothing out that any server could do.
-    pub(crate) fn listen_near(self) -> io::Result<TcpListener> {
+    /// The same place, whose listener will ask for the connections whose packets arrive on the CPU of this
+    /// core, as far as the kernel can tell. It is for runtimes that listen on this socket.
+    fn near(self) -> io::Result<Seat> {
         self.cpu.map_or(Ok(()), |cpu| self.socket.set_cpu_affinity(cpu))?;
-        self.listen()
+        Ok(self)
+    }
+
+    /// A listener of that kind: a floor leaves nothing out that any server could do.
+    pub(crate) fn listen_near(self) -> io::Result<TcpListener> {
+        self.near()?.listen()
     }
 
     /// A listener that does not block.

@@ -13,24 +13,10 @@ pub(crate) struct CurrentThread;
 
 impl PerCore for CurrentThread {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        run(seat.listen()?, job)
+        let listener = seat.listen_without_blocking()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(async { accept(TcpListener::from_std(listener)?, job).await })
     }
-}
-
-/// The same, with listeners that ask for the connections whose packets arrive on their CPU. Nothing in
-/// tokio's documentation says so; it is what any server could do.
-pub(crate) struct Near;
-
-impl PerCore for Near {
-    fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        run(seat.listen_near()?, job)
-    }
-}
-
-fn run(listener: std::net::TcpListener, job: Job) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async { accept(TcpListener::from_std(listener)?, job).await })
 }
 
 /// Serves each connection in a task of its own.
