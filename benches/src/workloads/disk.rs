@@ -46,8 +46,8 @@ impl Work for Disk {
     }
 
     /// One thread that waits for each write where it stands has one under way.
-    fn special_role(&self) -> Option<&'static str> {
-        matches!(self, Disk::Write { tasks: 1 }).then_some("write-one")
+    fn special_roles(&self) -> &'static [&'static str] {
+        if matches!(self, Disk::Write { tasks: 1 }) { &["write-one"] } else { &[] }
     }
 
     fn layout(&self) -> Layout {

@@ -72,8 +72,13 @@ impl Work for Echo {
         "echo"
     }
 
-    fn special_role(&self) -> Option<&'static str> {
-        (self.place == Place::OneCpu).then_some("echo-one-cpu")
+    fn special_roles(&self) -> &'static [&'static str] {
+        match self {
+            Echo { place: Place::BothCpus, .. } => &[],
+            // One row says what it costs that no connection has a buffer of its own.
+            Echo { size: 64, connections: 64, depth: 1, .. } => &["echo-one-cpu", "echo-shared"],
+            _ => &["echo-one-cpu"],
+        }
     }
 
     fn place(&self) -> Option<Place> {

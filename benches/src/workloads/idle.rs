@@ -44,8 +44,11 @@ impl Work for Idle {
         "echo"
     }
 
-    fn special_role(&self) -> Option<&'static str> {
-        Some("echo-one-cpu")
+    fn special_roles(&self) -> &'static [&'static str] {
+        match self {
+            Idle::Memory { .. } => &["echo-one-cpu", "echo-shared"],
+            Idle::Rest => &["echo-one-cpu"],
+        }
     }
 
     fn layout(&self) -> Layout {

@@ -47,9 +47,9 @@ pub(crate) trait Work {
     /// What its programs are called behind the name of their peer: `echo` of `tokio_echo`.
     fn role(&self) -> &'static str;
 
-    /// The role of programs that take part besides, but not wherever their like does.
-    fn special_role(&self) -> Option<&'static str> {
-        None
+    /// The roles of programs that take part besides, but not wherever their like does.
+    fn special_roles(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// What its tables show.
@@ -64,8 +64,8 @@ pub(crate) trait Work {
     fn program(&self, peer: &str) -> Option<&'static Program> {
         let there = self.place().map_or("", |place| place.words().0);
         let there = format!("{}{there}", self.role());
-        let roles = [self.special_role().unwrap_or(&there), &there, self.role()];
-        roles.iter().find_map(|role| Program::of(peer, role))
+        let roles = self.special_roles().iter().copied().chain([&*there, self.role()]);
+        roles.into_iter().find_map(|role| Program::of(peer, role))
     }
 
     /// How many connections the harness or a server has open at a time, both ends of a proxy counted.
@@ -187,6 +187,7 @@ mod tests {
         for (peer, there, elsewhere) in [
             ("floor-splice", ["proxy-bulk-x1", "proxy-bulk-x16"], ["proxy-64x64", "proxy-64x64-all"]),
             ("compio-managed", ["echo-64x64", "idle-10k"], ["echo-64x64-all", "connect"]),
+            ("tokio-shared", ["echo-64x64", "idle-10k"], ["echo-64x512", "idle-cpu"]),
             ("pwrite", ["write-4096x1", "log-x64"], ["write-4096x32", "read-4096x1"]),
         ] {
             assert!(there.into_iter().all(|name| takes_part(peer, name)), "{peer}");

@@ -48,8 +48,8 @@ impl Work for Proxy {
         "proxy"
     }
 
-    fn special_role(&self) -> Option<&'static str> {
-        matches!(self, Proxy::Bulk { .. }).then_some("proxy-bulk")
+    fn special_roles(&self) -> &'static [&'static str] {
+        if matches!(self, Proxy::Bulk { .. }) { &["proxy-bulk"] } else { &[] }
     }
 
     fn place(&self) -> Option<Place> {

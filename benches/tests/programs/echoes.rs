@@ -9,12 +9,15 @@ const ECHOES: &[&str] = &[
     "floor_echo",
     "epoll_echo",
     "tokio_echo",
+    "tokio-shared_echo-shared",
     "tokio-multi_echo",
     "monoio_echo",
     "glommio_echo",
+    "glommio-shared_echo-shared",
     "compio_echo",
     "compio-managed_echo-one-cpu",
     "smol_echo",
+    "smol-shared_echo-shared",
     #[cfg(feature = "ringwork")]
     "ringwork_echo",
     #[cfg(feature = "ringwork")]

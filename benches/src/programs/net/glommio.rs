@@ -14,19 +14,27 @@ pub(crate) struct Glommio;
 
 impl PerCore for Glommio {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .make()
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        executor.run(async {
-            let listener = TcpListener::bind(seat.address()?)?;
-            seat.ready()?;
-            loop {
-                let stream = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                spawn_local(serve(stream, job)).detach();
-            }
-        })
+        run(seat, move |stream| serve(stream, job))
     }
+}
+
+/// Serves the connections of a core as `connection` serves one.
+pub(super) fn run<F>(seat: Seat, connection: impl Fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .make()
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    executor.run(async {
+        let listener = TcpListener::bind(seat.address()?)?;
+        seat.ready()?;
+        loop {
+            let stream = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            spawn_local(connection(stream)).detach();
+        }
+    })
 }
 
 async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {

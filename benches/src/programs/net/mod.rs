@@ -14,6 +14,7 @@ pub(crate) mod ready;
 mod relay;
 #[cfg(feature = "ringwork")]
 pub(crate) mod ringwork;
+pub(crate) mod shared;
 pub(crate) mod smol;
 pub(crate) mod splice;
 pub(crate) mod tokio;

@@ -15,16 +15,24 @@ pub(crate) struct Smol;
 
 impl PerCore for Smol {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        let listener = seat.listen()?;
-        let executor = Rc::new(LocalExecutor::new());
-        smol::block_on(executor.run(async {
-            let listener = Async::new(listener)?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                executor.spawn(serve(stream, job)).detach();
-            }
-        }))
+        run(seat, move |stream| serve(stream, job))
     }
+}
+
+/// Serves the connections of a core as `connection` serves one.
+pub(super) fn run<F>(seat: Seat, connection: impl Fn(Async<TcpStream>) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    let listener = seat.listen()?;
+    let executor = Rc::new(LocalExecutor::new());
+    smol::block_on(executor.run(async {
+        let listener = Async::new(listener)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            executor.spawn(connection(stream)).detach();
+        }
+    }))
 }
 
 async fn serve(stream: Async<TcpStream>, job: Job) -> io::Result<()> {

@@ -13,21 +13,33 @@ pub(crate) struct CurrentThread;
 
 impl PerCore for CurrentThread {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        let listener = seat.listen_without_blocking()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        runtime.block_on(async { accept(TcpListener::from_std(listener)?, job).await })
+        run(seat, move |stream| serve(stream, job))
     }
+}
+
+/// Serves the connections of a core as `connection` serves one.
+pub(super) fn run<F>(seat: Seat, connection: impl Fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    let listener = seat.listen_without_blocking()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async { accept(TcpListener::from_std(listener)?, connection).await })
 }
 
 /// Serves each connection in a task of its own.
-pub(super) async fn accept(listener: TcpListener, job: Job) -> io::Result<()> {
+pub(super) async fn accept<F>(listener: TcpListener, connection: impl Fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(serve(stream, job));
+        tokio::spawn(connection(stream));
     }
 }
 
-async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
+/// Does the job of one connection.
+pub(super) async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
     match job {
         Job::Echo { buffer } => echo(stream, buffer).await,
         Job::Proxy { upstream, buffer } => {

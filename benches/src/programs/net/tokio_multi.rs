@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use super::{Job, Seat, bind, echo_job, proxy_job, tokio::accept};
+use super::tokio::{accept, serve as connection};
+use super::{Job, Seat, bind, echo_job, proxy_job};
 use crate::plan::Plan;
 
 /// The echo server.
@@ -30,6 +31,8 @@ fn serve(plan: &Plan, job: Job) -> io::Result<()> {
     let listener = seat.listen_without_blocking()?;
     let runtime = Builder::new_multi_thread().worker_threads(plan.cores()?).enable_all().build()?;
     // What accepts is a task: what `block_on` polls is on no worker.
-    let serving = runtime.spawn(async move { accept(TcpListener::from_std(listener)?, job).await });
+    let serving = runtime.spawn(async move {
+        accept(TcpListener::from_std(listener)?, move |stream| connection(stream, job)).await
+    });
     runtime.block_on(serving).map_err(io::Error::other)?
 }

@@ -1,0 +1,123 @@
+//! Echoes whose idle connections hold no buffer, on runtimes whose own examples give each connection one. A
+//! connection that is polled reads into a buffer that all connections of its thread share, and sends what has
+//! come in the same poll. Only what a full socket leaves over is kept for it, until that has gone.
+//!
+//! The runtimes are those of `tokio.rs`, `smol.rs` and `glommio.rs`.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::{Job, PerCore, Seat, glommio, smol, tokio as current_thread};
+
+pub(crate) struct Tokio;
+
+impl PerCore for Tokio {
+    fn serve(seat: Seat, job: Job) -> io::Result<()> {
+        let length = length(job)?;
+        current_thread::run(seat, move |stream| echo_of_tokio(stream, length))
+    }
+}
+
+pub(crate) struct Smol;
+
+impl PerCore for Smol {
+    fn serve(seat: Seat, job: Job) -> io::Result<()> {
+        let length = length(job)?;
+        smol::run(seat, move |stream| echo(stream, length))
+    }
+}
+
+pub(crate) struct Glommio;
+
+impl PerCore for Glommio {
+    fn serve(seat: Seat, job: Job) -> io::Result<()> {
+        let length = length(job)?;
+        glommio::run(seat, move |stream| echo(stream, length))
+    }
+}
+
+/// Of the buffer.
+fn length(job: Job) -> io::Result<usize> {
+    match job {
+        Job::Echo { buffer } => Ok(buffer),
+        _ => Err(io::Error::other("what shares a buffer is an echo and nothing else")),
+    }
+}
+
+/// Has `work` use the buffer of this thread, `length` bytes of it.
+fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+    thread_local! {
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        work(&mut buffer[..length])
+    })
+}
+
+/// Sends back what comes in.
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, length: usize) -> io::Result<()> {
+    while let Some(rest) = poll_fn(|cx| pass(&mut stream, length, cx)).await? {
+        if !rest.is_empty() {
+            stream.write_all(&rest).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads once and sends that back, as far as there is room: what is left over, or none at the end.
+fn pass<S>(stream: &mut S, length: usize, cx: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    with_buffer(length, |buffer| {
+        let n = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+        if n == 0 {
+            return Poll::Ready(Ok(None));
+        }
+        let sent = match Pin::new(stream).poll_write(cx, &buffer[..n])? {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => 0,
+        };
+        Poll::Ready(Ok(Some(buffer[sent..n].to_vec())))
+    })
+}
+
+/// The same over tokio's traits.
+async fn echo_of_tokio(mut stream: TcpStream, length: usize) -> io::Result<()> {
+    while let Some(rest) = poll_fn(|cx| pass_of_tokio(&mut stream, length, cx)).await? {
+        if !rest.is_empty() {
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &rest).await?;
+        }
+    }
+    Ok(())
+}
+
+fn pass_of_tokio(
+    stream: &mut TcpStream,
+    length: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Option<Vec<u8>>>> {
+    with_buffer(length, |buffer| {
+        let mut read = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+        let bytes = read.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        let sent = match stream.try_write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            sent => sent?,
+        };
+        Poll::Ready(Ok(Some(bytes[sent..].to_vec())))
+    })
+}
