@@ -202,6 +202,15 @@ fn a_file_is_read_written_and_served_by_every_peer() {
 }
 
 #[test]
+fn a_tree_is_walked_by_every_peer() {
+    for (name, sample) in samples(&short_comparison("walk-x1,walk-x8", &["--measure", "100"])) {
+        // Whole walks, each of which has seen every file.
+        let ops = sample["ops"].as_u64().expect("a number");
+        assert!(ops > 0 && ops.is_multiple_of(4096), "{name}: {sample}");
+    }
+}
+
+#[test]
 fn an_op_of_the_disk_is_timed_from_its_submission_on() {
     let document = short_comparison("read-4096x32,write-4096x32", &["--peers", "floor", "--measure", "300"]);
     for (name, sample) in samples(&document) {

@@ -1,12 +1,13 @@
 //! Programs that walk a tree of folders and look at every file, over and over. The walk is written once; a
-//! peer's file says how its runtime lists a folder and asks for a file's metadata. Several walkers share the
-//! folders of one round.
+//! peer's file says how its runtime lists a folder and asks for a file's metadata: with its own calls, or, as
+//! `Batched`, with those of the standard library in one job of its pool for each folder. Several walkers
+//! share the folders of one round.
 
 #[cfg(feature = "ringwork")]
 mod ringwork;
-mod smol;
+pub(super) mod smol;
 pub(super) mod std;
-mod tokio;
+pub(super) mod tokio;
 
 use ::std::cell::{Cell, RefCell};
 use ::std::io;
@@ -19,8 +20,11 @@ use crate::meter::Meter;
 use crate::plan::Plan;
 use crate::tree;
 
-/// A runtime's folders.
-pub(crate) trait Walk: Local {
+/// A way to look at folders.
+pub(crate) trait Walk: 'static {
+    /// Whose tasks the walkers are.
+    type Runtime: Local;
+
     /// Lists a folder: the folders in it, and the sizes of the files in it.
     fn look(folder: PathBuf) -> impl Future<Output = io::Result<Seen>>;
 }
@@ -45,7 +49,7 @@ struct Round {
 pub(crate) fn run<W: Walk>(plan: &Plan) -> io::Result<()> {
     let (root, walkers, times) =
         (plan.need::<PathBuf>("root")?, plan.need::<usize>("walkers")?, plan.times()?);
-    W::run(move || async move {
+    W::Runtime::run(move || async move {
         let mut meter = Meter::new(times);
         loop {
             let begun = Instant::now();
@@ -67,7 +71,8 @@ async fn walk<W: Walk>(root: &Path, walkers: usize) -> io::Result<()> {
         bytes: Cell::new(top.bytes),
         failed: RefCell::new(None),
     });
-    let tasks: Vec<_> = (0..walkers).map(|_| W::spawn(walker::<W>(Rc::clone(&round)))).collect();
+    let start = |_| W::Runtime::spawn(walker::<W>(Rc::clone(&round)));
+    let tasks: Vec<_> = (0..walkers).map(start).collect();
     for task in tasks {
         task.await;
     }

@@ -9,6 +9,8 @@ use super::{Seen, Walk};
 use crate::programs::local::ringwork::Ringwork;
 
 impl Walk for Ringwork {
+    type Runtime = Ringwork;
+
     async fn look(folder: PathBuf) -> io::Result<Seen> {
         let (mut seen, mut entries) = (Seen::default(), fs::read_dir(folder).await?);
         while let Some(entry) = entries.next_entry().await? {

@@ -31,7 +31,8 @@ pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     }
 }
 
-fn look(folder: &Path) -> io::Result<Seen> {
+/// Looks at a folder and at every file in it.
+pub(super) fn look(folder: &Path) -> io::Result<Seen> {
     let mut seen = Seen::default();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
