@@ -66,8 +66,15 @@ const QUICK: &[&str] = &[
 
 /// Peers that `--quick` leaves out of its workloads unless they are named: other ways to write one that takes
 /// part there, about which there is no goal.
-const NOT_IN_QUICK: &[&str] =
-    &["tokio-shared", "monoio-near", "glommio-shared", "compio-near", "smol-near", "smol-shared"];
+const NOT_IN_QUICK: &[&str] = &[
+    "tokio-shared",
+    "tokio-one-blocking",
+    "monoio-near",
+    "glommio-shared",
+    "compio-near",
+    "smol-near",
+    "smol-shared",
+];
 
 fn main() -> ExitCode {
     let args = match Args::of_process() {

@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 /// Peers of every workload that need nothing but this package.
 #[cfg(feature = "ringwork")]
-const NO_FOREIGN: &str = "floor,floor-splice,epoll,pread,pwrite,tokio,tokio-shared,tokio-multi,monoio,\
-     glommio,glommio-shared,compio,compio-managed,smol,smol-shared,ringwork,ringwork-bare";
+const NO_FOREIGN: &str = "floor,floor-splice,epoll,pread,pwrite,tokio,tokio-shared,tokio-one-blocking,\
+     tokio-multi,monoio,glommio,glommio-shared,compio,compio-managed,smol,smol-shared,ringwork,ringwork-bare";
 #[cfg(not(feature = "ringwork"))]
-const NO_FOREIGN: &str = "floor,floor-splice,epoll,pread,pwrite,tokio,tokio-shared,tokio-multi,monoio,\
-     glommio,glommio-shared,compio,compio-managed,smol,smol-shared";
+const NO_FOREIGN: &str = "floor,floor-splice,epoll,pread,pwrite,tokio,tokio-shared,tokio-one-blocking,\
+     tokio-multi,monoio,glommio,glommio-shared,compio,compio-managed,smol,smol-shared";
 
 #[test]
 fn comparison_prints_a_table_and_writes_json() {

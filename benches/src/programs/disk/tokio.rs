@@ -10,9 +10,9 @@ use tokio::task::spawn_blocking;
 
 use super::page::Page;
 use super::{Disk, How};
-use crate::programs::local::tokio::LocalRuntime;
+use crate::programs::local::tokio::WithPool;
 
-impl Disk for LocalRuntime {
+impl<const THREADS: usize> Disk for WithPool<THREADS> {
     type File = Arc<std::fs::File>;
     type Block = Page;
 

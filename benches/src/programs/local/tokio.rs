@@ -1,5 +1,6 @@
 //! Local tasks of tokio, on its `LocalRuntime`. It has no drivers of I/O and time, as in tokio's own
-//! benchmarks of the current-thread runtime: with them each `yield_now` would ask epoll.
+//! benchmarks of the current-thread runtime: with them each `yield_now` would ask epoll. Its pool for
+//! blocking calls has as many threads as ever, or one: on one CPU more of them only take turns.
 
 use std::io;
 use std::time::Duration;
@@ -9,9 +10,14 @@ use tokio::task::{self, JoinError, spawn_local};
 
 use super::Local;
 
-pub(crate) struct LocalRuntime;
+/// With so many threads for blocking calls at most.
+pub(crate) struct WithPool<const THREADS: usize>;
 
-impl Local for LocalRuntime {
+/// With tokio's default.
+pub(crate) type LocalRuntime = WithPool<512>;
+pub(crate) type OneBlocking = WithPool<1>;
+
+impl<const THREADS: usize> Local for WithPool<THREADS> {
     type Joined = Result<(), JoinError>;
 
     fn run<F, Fut>(make: F) -> io::Result<Fut::Output>
@@ -20,7 +26,8 @@ impl Local for LocalRuntime {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        run(Builder::new_current_thread().build_local(LocalOptions::default())?, make)
+        let mut builder = Builder::new_current_thread();
+        run(builder.max_blocking_threads(THREADS).build_local(LocalOptions::default())?, make)
     }
 
     fn run_with_drivers<F, Fut>(make: F) -> io::Result<Fut::Output>
@@ -29,7 +36,9 @@ impl Local for LocalRuntime {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        run(Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?, make)
+        let mut builder = Builder::new_current_thread();
+        builder.max_blocking_threads(THREADS).enable_all();
+        run(builder.build_local(LocalOptions::default())?, make)
     }
 
     fn sleep(time: Duration) -> impl Future<Output = ()> + 'static {
