@@ -59,15 +59,14 @@ pub(super) fn workloads() -> Vec<Workload> {
         let title = format!("memory of a local task that sleeps, of {tasks}");
         Workload::new(name, title, Sched::Sleepers { tasks })
     });
-    let start =
-        [("start-one", "a runtime of one thread", false), ("start-two", "a runtime of two workers", true)]
-            .map(|(name, what, two)| {
-                Workload::new(
-                    name,
-                    format!("{what} started, one empty task run, ended"),
-                    Sched::Start { two },
-                )
-            });
+    let start = [
+        ("start-one", "a runtime of one thread", " (smol's reactor thread starts once per process)", false),
+        ("start-two", "a runtime of two workers", "", true),
+    ]
+    .map(|(name, what, but, two)| {
+        let title = format!("{what} started, one empty task run, ended{but}");
+        Workload::new(name, title, Sched::Start { two })
+    });
     local
         .into_iter()
         .chain(send)

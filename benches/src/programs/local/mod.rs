@@ -103,6 +103,11 @@ pub(crate) trait Local: 'static {
         Self::run(make)
     }
 
+    /// Starts a runtime with all its drivers, runs an empty local task on it and ends it.
+    fn start_and_end() -> io::Result<()> {
+        Self::run_with_drivers(|| async {})
+    }
+
     /// Sleeps.
     fn sleep(time: Duration) -> impl Future<Output = ()> + 'static;
 
@@ -140,7 +145,7 @@ pub(crate) fn start_up<L: Local>(plan: &Plan) -> io::Result<()> {
     let mut meter = Meter::new(plan.times()?);
     loop {
         let begun = Instant::now();
-        L::run_with_drivers(|| async {})?;
+        L::start_and_end()?;
         if !meter.tick(1, Some(begun)) {
             return meter.print();
         }

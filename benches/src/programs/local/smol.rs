@@ -1,5 +1,5 @@
 //! Local tasks of smol: a `LocalExecutor`, which lives as long as its thread, for tasks are spawned without a
-//! borrow of it.
+//! borrow of it. Only where the start of a runtime is measured there is a new one each time.
 
 use std::io;
 use std::time::Duration;
@@ -25,6 +25,13 @@ impl Local for Smol {
     {
         let executor = EXECUTOR.with(|executor| *executor);
         Ok(block_on(executor.run(async { executor.spawn(make()).await })))
+    }
+
+    /// An executor is all that is started: the reactor, which has a thread, is there once for the process.
+    fn start_and_end() -> io::Result<()> {
+        let executor = LocalExecutor::new();
+        block_on(executor.run(async { executor.spawn(async {}).await }));
+        Ok(())
     }
 
     async fn sleep(time: Duration) {
