@@ -20,19 +20,22 @@ impl PerCore for Smol {
 }
 
 /// Serves the connections of a core as `connection` serves one.
-pub(super) fn run<F>(seat: Seat, connection: impl Fn(Async<TcpStream>) -> F) -> io::Result<()>
+pub(super) fn run<F>(seat: Seat, connection: impl Fn(Async<TcpStream>) -> F + 'static) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + 'static,
 {
     let listener = seat.listen()?;
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(executor.run(async {
+    let spawner = Rc::clone(&executor);
+    // A task: the future that the executor itself runs is polled whenever anything wakes it.
+    let accepting = executor.spawn(async move {
         let listener = Async::new(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
-            executor.spawn(connection(stream)).detach();
+            spawner.spawn(connection(stream)).detach();
         }
-    }))
+    });
+    smol::block_on(executor.run(accepting))
 }
 
 async fn serve(stream: Async<TcpStream>, job: Job) -> io::Result<()> {
