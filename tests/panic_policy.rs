@@ -8,6 +8,7 @@ use ringwork::task::{Id, JoinHandle};
 use std::any::Any;
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -357,6 +358,36 @@ fn the_first_of_many_panics_is_the_one_that_is_named() {
             })
         });
         assert!(message.ends_with("panicked: the first"), "{message}");
+    });
+}
+
+#[test]
+fn a_future_that_was_ready_before_the_panic_comes_out_of_block_on_although_nobody_had_looked() {
+    bounded(|| {
+        let runtime = with(1, PanicPolicy::ShutDown);
+        let handle = runtime.handle();
+        let gate = Event::default();
+        let wait = gate.wait();
+        let mut task = pin!(handle.spawn(async move {
+            wait.await;
+            7
+        }));
+        let mut is_first = true;
+        let output = handle.block_on(poll_fn(|cx| {
+            let polled = task.as_mut().poll(cx);
+            if std::mem::take(&mut is_first) {
+                assert!(polled.is_pending());
+                // All this happens before the thread hears that there is nothing yet.
+                gate.set();
+                wait_for("the task to end", || task.is_finished());
+                let culprit = handle.spawn(async { panic!("on purpose") });
+                wait_for("the panic", || culprit.is_finished());
+            }
+            polled
+        }));
+        assert_eq!(output.unwrap(), 7);
+        let late = panic_of(|| handle.block_on(pending::<()>()));
+        assert!(late.contains("on purpose"), "{late}");
     });
 }
 

@@ -110,7 +110,7 @@ impl Unpark {
 /// those of the calls around this one.
 ///
 /// # Errors
-/// The panic that has ended the runtime, if it does before the future is done.
+/// The panic that has ended the runtime, if the future was not ready by then: it is polled once more.
 pub(super) fn block_on<F: Future>(
     future: F,
     clock: Option<Arc<Clock>>,
@@ -124,13 +124,18 @@ pub(super) fn block_on<F: Future>(
     let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
     let _watch = downfall.map(|downfall| downfall.watch(waker.clone()));
+    let mut ended = None;
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return Ok(output);
         }
-        if let Some(cause) = downfall.and_then(Downfall::cause) {
+        if let Some(cause) = ended {
             return Err(cause);
         }
-        awake = unpark.wait(awake);
+        // What was there before the panic may have come since the poll began: the next one sees it.
+        ended = downfall.and_then(Downfall::cause);
+        if ended.is_none() {
+            awake = unpark.wait(awake);
+        }
     }
 }
