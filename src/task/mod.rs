@@ -168,6 +168,7 @@ mod tests;
 mod trace;
 mod unborn;
 mod waker;
+mod within;
 mod yield_now;
 
 pub use abort_on_drop::AbortOnDrop;
@@ -179,7 +180,7 @@ pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub(crate) use mark::Mark;
-pub(crate) use newborn::{depth, new_local_eager};
+pub(crate) use newborn::new_local_eager;
 pub(crate) use notified::{Notified, Request, TaskRef};
 pub(crate) use owned::{Entry, OwnedTasks};
 pub(crate) use panic::OnPanic;
@@ -191,6 +192,7 @@ pub use task_local::{AccessError, LocalKey, TaskLocalFuture};
 #[cfg(feature = "tracing")]
 pub(crate) use trace::begin_block_on;
 pub(crate) use unborn::{Unborn, new_elsewhere};
+pub(crate) use within::depth;
 pub use yield_now::{YieldNow, yield_now};
 
 use state::Birth;

@@ -1,8 +1,8 @@
 //! A local task that may be polled for the first time where it is spawned.
 //!
 //! Owns [`Newborn`], a task whose types are still known and which nobody else knows: if it ends in its first
-//! poll it was in no list and no queue. And how many such polls are within each other on this thread.
-//! Whether one is wise is the scheduler's business (`sched/eager.rs`).
+//! poll it was in no list and no queue. Whether to poll it there is wise is the scheduler's business
+//! (`sched/eager.rs`), for which within.rs counts.
 //!
 //! It is born RUNNING, with a reference for the runner and one for the handle, which nobody has yet. Only
 //! what its own poll does can make it known: a clone of the waker, given to whomever. So if the word is as it
@@ -12,38 +12,10 @@
 use super::cell::{Header, Reference};
 use super::notified::{Notified, TaskRef};
 use super::state::Birth;
+use super::within::Within;
 use super::{Attributes, JoinHandle, Mark, Schedule, Seat, run};
-use std::cell::Cell;
 use std::future::Future;
 use std::marker::PhantomData;
-
-thread_local! {
-    static DEPTH: Cell<u8> = const { Cell::new(0) };
-}
-
-/// In how many polls of tasks, each within another, this thread is beyond the first.
-#[inline]
-pub(crate) fn depth() -> u8 {
-    DEPTH.get()
-}
-
-/// One deeper, until it is dropped.
-struct Deeper;
-
-impl Deeper {
-    #[inline]
-    fn enter() -> Self {
-        DEPTH.set(DEPTH.get() + 1);
-        Self
-    }
-}
-
-impl Drop for Deeper {
-    #[inline]
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
-    }
-}
 
 /// A task that has the turn it is born with before it, and whose future is an `F`: RUNNING, and in no list.
 #[must_use = "a task that is neither run nor queued never ends"]
@@ -108,7 +80,7 @@ impl<F: Future, S: Schedule> Newborn<F, S> {
     #[inline]
     pub(crate) fn run_within(self, list: impl FnOnce(TaskRef) -> bool) {
         debug_assert!(self.header().may_run_here(), "broken invariant: a newborn task is not at home");
-        let _deeper = Deeper::enter();
+        let _within = Within::a_poll();
         // SAFETY: `newborn` allocated the task with these types, for this thread and this turn, and the
         // reference is the runner's.
         unsafe { run::run_first::<F, S>(self.task.into_raw(), list) }

@@ -10,6 +10,7 @@ use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
 use super::shell::{self, Seat};
 use super::state::{Birth, State};
+use super::within::Within;
 use super::{Attributes, Cause, Notified, Schedule, TaskPanic, TaskRef, waker};
 use crate::base::coop;
 use crate::base::guard::contained;
@@ -311,8 +312,11 @@ unsafe fn cancel<F: Future, S: Schedule>(task: NonNull<Header>) {
     // SAFETY: the caller passes a reference to a task of these types that it has claimed.
     let typed = unsafe { Typed::<F, S>::new(task) };
     let _current = Current::enter(typed.cell().header.id());
+    // It may be another task's poll that cancels this one.
+    let within = Within::an_end();
     // SAFETY: claimed means that RUNNING is ours; the caller vouches for the thread.
     unsafe { typed.conclude(Err(Failure::Cancelled)) };
+    drop(within);
     // SAFETY: the result is in its place.
     unsafe { typed.complete() }
 }

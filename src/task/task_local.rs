@@ -3,11 +3,11 @@
 //! Owns [`task_local!`](crate::task_local), [`LocalKey`] and [`TaskLocalFuture`]. A value lives with the
 //! future that it is for and is exchanged with a thread-local for the time of each poll, so it follows a task
 //! that moves to another core, and no other task sees it. Nothing here knows a scheduler: any executor will
-//! do. It is not inherited: what a task spawns has its own values. A task that is polled within the poll of
-//! another (newborn.rs) is kept from the other's by the depth that is noted beside a current value.
+//! do. It is not inherited: what a task spawns has its own values. A task that is polled, or ends, within the
+//! poll of another is kept from the other's by the level that is noted beside a current value (within.rs).
 #![forbid(unsafe_code)]
 
-use super::newborn::depth;
+use super::within::{Level, level};
 use pin_project_lite::pin_project;
 use std::cell::RefCell;
 use std::fmt;
@@ -16,17 +16,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
 
-/// What is current on a thread: a value, and in which of the polls within each other.
+/// What is current on a thread: a value, and at which level of what is within each other.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct LocalValue<T> {
     value: Option<T>,
-    depth: u8,
+    level: Level,
 }
 
 impl<T> LocalValue<T> {
     #[doc(hidden)]
-    pub const NONE: Self = Self { value: None, depth: 0 };
+    pub const NONE: Self = Self { value: None, level: Level::GROUND };
 }
 
 /// A value of which every task has its own; made by [`task_local!`](crate::task_local).
@@ -124,7 +124,7 @@ impl<T: 'static> LocalKey<T> {
     pub fn try_with<R>(&'static self, use_it: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         let lent = self.current.try_with(|current| {
             let current = current.borrow();
-            current.value.as_ref().filter(|_| current.depth == depth()).map(use_it)
+            current.value.as_ref().filter(|_| current.level == level()).map(use_it)
         });
         lent.ok().flatten().ok_or(AccessError(()))
     }
@@ -170,17 +170,17 @@ impl<T: 'static> LocalKey<T> {
     /// Makes what is in `slot` the current value for one call, and what was current before is so again after
     /// it, also if the call panics.
     fn lend<R>(&'static self, slot: &mut Option<T>, call: impl FnOnce() -> R) -> Result<R, Refused> {
-        let before = self.exchange(slot, depth())?;
+        let before = self.exchange(slot, level())?;
         let _lent = Lent { key: self, slot, before };
         Ok(call())
     }
 
-    /// Makes what is in `slot` current at `depth`, and the other way round; the depth is the answer.
-    fn exchange(&'static self, slot: &mut Option<T>, depth: u8) -> Result<u8, Refused> {
+    /// Makes what is in `slot` current at `level`, and the other way round; the level is the answer.
+    fn exchange(&'static self, slot: &mut Option<T>, level: Level) -> Result<Level, Refused> {
         let exchanged = self.current.try_with(|current| match current.try_borrow_mut() {
             Ok(mut current) => {
                 std::mem::swap(&mut current.value, slot);
-                Ok(std::mem::replace(&mut current.depth, depth))
+                Ok(std::mem::replace(&mut current.level, level))
             }
             Err(_) => Err(Refused::InUse),
         });
@@ -198,8 +198,8 @@ impl<T: 'static> fmt::Debug for LocalKey<T> {
 struct Lent<'a, T: 'static> {
     key: &'static LocalKey<T>,
     slot: &'a mut Option<T>,
-    /// The depth of what was current before.
-    before: u8,
+    /// The level of what was current before.
+    before: Level,
 }
 
 impl<T: 'static> Drop for Lent<'_, T> {

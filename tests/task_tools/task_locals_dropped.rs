@@ -1,6 +1,7 @@
 //! Task-local values while things are dropped: the future finds its value, however it ends.
 
 use crate::kit::{Event, OnDrop, bounded, runtime};
+use ringwork::runtime::{Builder, Runtime};
 use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -88,6 +89,70 @@ fn a_future_aborted_before_its_first_poll_is_dropped_with_its_value() {
         });
         runtime.block_on(parent).unwrap();
         assert_eq!(told.recv().unwrap(), Some(7));
+    });
+}
+
+/// Runs what `refuse` does with a teller as a task that has a value, and that the teller sees none of it.
+fn sees_nothing<F: Future<Output = ()> + Send + 'static>(
+    runtime: &Runtime,
+    refuse: impl FnOnce(Box<dyn Send>) -> F + Send + 'static,
+) {
+    let (teller, told) = teller();
+    let task = runtime.spawn(NUMBER.scope(7, async move {
+        refuse(Box::new(teller)).await;
+        assert_eq!(NUMBER.get(), 7, "its own value is there behind it");
+    }));
+    runtime.block_on(task).unwrap();
+    assert_eq!(told.recv().unwrap(), None);
+}
+
+/// Within a poll, which has values of its own.
+#[test]
+fn what_an_abort_drops_at_once_does_not_see_the_values_of_who_aborts() {
+    bounded(|| {
+        let builder = Builder::new().cores(1).pin(ringwork::runtime::Pin::Off);
+        let runtime = builder.max_blocking_threads(1).build().unwrap();
+        let (open, gate) = channel::<()>();
+        let begun = Event::default();
+        let began = begun.clone();
+        let busy = runtime.handle().spawn_blocking(move || {
+            began.set();
+            let _ = gate.recv();
+        });
+        runtime.block_on(begun.wait());
+        sees_nothing(&runtime, |teller| async move {
+            ringwork::spawn_blocking(move || drop(teller)).abort();
+        });
+        // Its own value is not the aborter's either.
+        let (teller, told) = teller();
+        let task = runtime.spawn(NUMBER.scope(7, async move {
+            let own = NUMBER.scope(8, hold(teller, Event::default()));
+            ringwork::spawn_blocking(move || drop(own)).abort();
+        }));
+        runtime.block_on(task).unwrap();
+        assert_eq!(told.recv().unwrap(), Some(8));
+        drop(open);
+        runtime.block_on(busy).unwrap();
+    });
+}
+
+#[test]
+fn what_a_refused_spawn_drops_does_not_see_the_values_of_who_spawns() {
+    bounded(|| {
+        let (here, gone) = (runtime(1), runtime(1));
+        let ended = gone.handle().clone();
+        drop(gone);
+        let handle = ended.clone();
+        sees_nothing(&here, |teller| async move {
+            assert!(handle.spawn(async move { drop(teller) }).await.unwrap_err().is_cancelled());
+        });
+        let handle = ended.clone();
+        sees_nothing(&here, |teller| async move {
+            assert!(handle.spawn_on(0, || async { drop(teller) }).await.unwrap_err().is_cancelled());
+        });
+        sees_nothing(&here, |teller| async move {
+            assert!(ended.spawn_blocking(|| drop(teller)).await.unwrap_err().is_cancelled());
+        });
     });
 }
 
