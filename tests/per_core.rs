@@ -4,6 +4,7 @@ mod kit;
 
 use kit::process::alone;
 use kit::{bounded, runtime};
+use nix::sys::resource::{Resource, setrlimit};
 use ringwork::runtime::{Builder, Handle, Pin};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -258,6 +259,51 @@ fn what_the_hooks_of_a_failed_build_started_is_dropped() {
             let late = handle.spawn_on(1, || async {});
             assert!(futures_executor::block_on(late).unwrap_err().is_cancelled());
         }
+    });
+}
+
+/// Spawns when it is dropped.
+struct Spawns(Arc<AtomicUsize>);
+
+impl Drop for Spawns {
+    fn drop(&mut self) {
+        drop(ringwork::spawn(async {}));
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What others gave to a core that got no ring is dropped by the thread that builds.
+#[test]
+fn destructors_of_tasks_given_to_a_core_that_never_was_may_spawn() {
+    alone(|| {
+        bounded(|| {
+            let spawned = Arc::new(AtomicUsize::new(0));
+            let mut given = 0;
+            let limit = Resource::RLIMIT_NOFILE;
+            let (open, most) = (std::fs::read_dir("/proc/self/fd").unwrap().count() as u64, 1_024);
+            // Somewhere on the way there is a descriptor for one ring and none for the other.
+            for more in (0..40).flat_map(|more| [more; 5]) {
+                setrlimit(limit, open + more, most).unwrap();
+                let (count, tasks) = (Arc::clone(&spawned), Arc::new(Mutex::new(Vec::new())));
+                let out = Arc::clone(&tasks);
+                let hook = move |core| {
+                    let guard = Spawns(Arc::clone(&count));
+                    let task = ringwork::spawn_on(1 - core, || async { drop(guard) });
+                    out.lock().unwrap().push(task);
+                };
+                if Builder::new().cores(2).pin(Pin::Off).on_core_start(hook).build().is_ok() {
+                    // No more failures from here on.
+                    tasks.lock().unwrap().clear();
+                    break;
+                }
+                for task in tasks.lock().unwrap().drain(..) {
+                    given += 1;
+                    assert!(futures_executor::block_on(task).unwrap_err().is_cancelled());
+                }
+                assert_eq!(spawned.load(Ordering::SeqCst), given);
+            }
+            assert_ne!(given, 0, "no start failed with one ring made");
+        });
     });
 }
 

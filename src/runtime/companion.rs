@@ -6,8 +6,8 @@
 //! calls it.
 //!
 //! Around is: all of a core's work, from its start hook to the last message it disposes of; all of a thread
-//! of the blocking pool; `block_on`; and the end of tasks that a stuck core leaves to others.
-//! [`Handle::enter`] is not: its guards may be dropped in any order.
+//! of the blocking pool; `block_on`; and the end of tasks that a stuck core, or a start that failed, leaves
+//! to others. [`Handle::enter`] is not: its guards may be dropped in any order.
 #![forbid(unsafe_code)]
 
 use super::Handle;
@@ -69,14 +69,19 @@ pub(super) fn around<T>(companion: Option<&Arc<dyn Companion>>, work: impl FnOnc
     done.expect("a companion calls what it is given")
 }
 
+/// Runs `work` inside the runtime, with the companion around it: what a core or one of its tasks would do,
+/// on a thread that is none of the runtime's.
+pub(super) fn within<T>(handle: &Handle, work: impl FnOnce() -> T) -> T {
+    around(handle.companion(), || {
+        let _entered = handle.enter();
+        work()
+    })
+}
+
 /// What a thread of the runtime does for all of its life: inside the runtime, with the companion around it,
 /// which does not end before.
 pub(super) fn for_life(handle: Handle, work: &mut dyn FnMut()) {
-    let companion = handle.companion().cloned();
-    let kept = companion.as_ref().and_then(|companion| companion.keep());
-    around(companion.as_ref(), || {
-        let _entered = handle.enter();
-        work();
-    });
+    let kept = handle.companion().and_then(|companion| companion.keep());
+    within(&handle, work);
     contained(|| drop(kept));
 }

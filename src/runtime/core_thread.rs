@@ -125,12 +125,13 @@ pub(super) fn start_all(
 }
 
 /// A start has failed: ends what its cores and their hooks have begun. Jobs that wait for a thread of the
-/// pool are cancelled first, in case a core's end waits for one; those that run have their time.
+/// pool are cancelled first, in case a core's end waits for one; those that run have their time. What ends on
+/// this thread does so inside the runtime, as elsewhere: destructors may spawn.
 fn undo(handle: &Handle, threads: Vec<CoreThread>) {
     let pool = handle.pool();
-    pool.close();
+    companion::within(handle, || pool.close());
     threads.into_iter().for_each(|core| drop(core.thread.join()));
-    handle.shared().bury();
+    companion::within(handle, || handle.shared().bury());
     let _ = pool.shutdown(Instant::now() + DROP_PATIENCE);
 }
 

@@ -13,15 +13,15 @@
 //! steps, after the cores (`blocking::threads`).
 //!
 //! # What a stuck core leaves
-//! Its local tasks stay with it. The others may end on any thread, and do on a helper thread: their
-//! destructors are foreign code, and may wait for a lock that the stuck poll holds. It is waited for, too,
-//! and left to itself in the end.
+//! Its local tasks stay with it. The others may end on any thread, and do on a helper thread, inside the
+//! runtime as on a core: their destructors are foreign code, which may spawn, and may wait for a lock that
+//! the stuck poll holds. It is waited for, too, and left to itself in the end.
 #![forbid(unsafe_code)]
 
 use super::builder::DROP_PATIENCE;
-use super::companion::{self, Companion};
+use super::companion;
 use super::core_thread::CoreThread;
-use super::handle::Runtime;
+use super::handle::{Handle, Runtime};
 use super::monitor::MonitorThread;
 use super::report::{AliveTask, ShutdownReport};
 use crate::sched::{ALIVE_LISTED, Alive, Shared};
@@ -132,13 +132,12 @@ impl Runtime {
         }
         let deadline = deadline_in(patience);
         let on_own_thread = self.is_own_thread(&threads);
-        let (shared, pool) = (Arc::clone(self.handle().shared()), self.handle().pool());
-        let companion = self.handle().companion().cloned();
-        self.handle().begin_end(deadline);
+        let handle = self.handle().clone();
+        handle.begin_end(deadline);
         let wait = move || {
-            let mut report = wait_for(threads.cores, &shared, companion.as_ref(), deadline);
-            report.busy_blocking_threads = pool.shutdown(deadline);
-            if let Some(companion) = companion {
+            let mut report = wait_for(threads.cores, &handle, deadline);
+            report.busy_blocking_threads = handle.pool().shutdown(deadline);
+            if let Some(companion) = handle.companion() {
                 companion.end(deadline);
             }
             if let Some(monitor) = threads.monitor {
@@ -176,12 +175,8 @@ fn deadline_in(patience: Duration) -> Instant {
     now.checked_add(patience).unwrap_or_else(|| now + time::FAR_FUTURE)
 }
 
-fn wait_for(
-    cores: Vec<CoreThread>,
-    shared: &Arc<Shared>,
-    companion: Option<&Arc<dyn Companion>>,
-    deadline: Instant,
-) -> ShutdownReport {
+fn wait_for(cores: Vec<CoreThread>, handle: &Handle, deadline: Instant) -> ShutdownReport {
+    let shared = handle.shared();
     let mut report = ShutdownReport::default();
     let mut ending = Vec::new();
     // All have as long as the deadline says, and one moment to say that they ended.
@@ -204,7 +199,7 @@ fn wait_for(
         }
     }
     if !report.stuck_cores.is_empty() {
-        drop_what_is_left(report.stuck_cores.clone(), shared, companion);
+        drop_what_is_left(report.stuck_cores.clone(), handle);
     }
     let until = deadline.max(Instant::now()) + LAST_WORD;
     let is_late = |thread| !Joinable::from(thread).join_until(until);
@@ -218,11 +213,11 @@ fn wait_for(
 }
 
 /// Drops the tasks of stuck cores that may end on any thread, and waits for that, but not for ever.
-fn drop_what_is_left(stuck: Vec<usize>, shared: &Arc<Shared>, companion: Option<&Arc<dyn Companion>>) {
-    let (shared, companion) = (Arc::clone(shared), companion.cloned());
+fn drop_what_is_left(stuck: Vec<usize>, handle: &Handle) {
+    let handle = handle.clone();
     let drops = move || {
-        companion::around(companion.as_ref(), || {
-            stuck.iter().for_each(|&core| shared.cores[core].owned.close_and_shutdown());
+        companion::within(&handle, || {
+            stuck.iter().for_each(|&core| handle.shared().cores[core].owned.close_and_shutdown());
         });
     };
     let helper = thread::Builder::new().name("ringwork-last".to_owned());

@@ -2,7 +2,7 @@
 
 use crate::kit::{Event, OnDrop, bounded, runtime, wait_for};
 use futures_executor::block_on;
-use ringwork::runtime::Handle;
+use ringwork::runtime::{Builder, Handle, PanicPolicy, Pin};
 use ringwork::time::{Duration, sleep};
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
@@ -161,6 +161,54 @@ fn wakes_out_of_destructors_do_no_harm() {
     });
 }
 
+/// Spawns tasks and jobs when it is dropped, and tells that it has come to the end of that.
+struct Spawns(Arc<AtomicUsize>);
+
+impl Drop for Spawns {
+    fn drop(&mut self) {
+        drop(ringwork::spawn(async {}));
+        drop(ringwork::spawn_blocking(|| ()));
+        drop(Handle::current().spawn_on(0, || async {}));
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn destructors_of_tasks_that_a_stuck_core_leaves_see_their_runtime_and_may_spawn() {
+    bounded(|| {
+        let (panics, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&panics);
+        let policy = PanicPolicy::call(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let builder = Builder::new().cores(2).pin(Pin::Off).on_task_panic(policy);
+        let runtime = builder.build().unwrap();
+        let (guard, (begun, stuck)) = (Spawns(Arc::clone(&ends)), (Event::default(), Event::default()));
+        let begin = begun.clone();
+        let spawning = runtime.handle().call(0, || {
+            ringwork::spawn(async move {
+                let _guard = guard;
+                begin.set();
+                pending::<()>().await;
+            })
+        });
+        let left = runtime.block_on(spawning).unwrap();
+        runtime.block_on(begun.wait());
+        let (release, gate) = mpsc::channel::<()>();
+        let stick = stuck.clone();
+        drop(runtime.handle().spawn_on(0, move || async move {
+            stick.set();
+            let _ = gate.recv();
+        }));
+        stuck.wait_blocking();
+        let report = runtime.shutdown_timeout(Duration::from_millis(100));
+        assert_eq!(report.stuck_cores, [0], "{report}");
+        assert!(block_on(left).unwrap_err().is_cancelled());
+        assert_eq!((ends.load(Ordering::SeqCst), panics.load(Ordering::SeqCst)), (1, 0));
+        drop(release);
+    });
+}
+
 #[test]
 fn tasks_that_hold_each_others_handles_and_wakers_are_freed() {
     bounded(|| {
@@ -229,7 +277,7 @@ fn local_values_are_dropped_on_their_thread_before_the_runtime_is_gone() {
 #[test]
 fn jobs_that_wait_are_cancelled_and_their_closures_dropped() {
     bounded(|| {
-        let builder = ringwork::runtime::Builder::new().cores(1).max_blocking_threads(1);
+        let builder = Builder::new().cores(1).max_blocking_threads(1);
         let runtime = builder.build().unwrap();
         let (release, gate) = mpsc::channel::<()>();
         let begun = Event::default();
