@@ -352,10 +352,10 @@ impl Core {
         self.local.borrow().is_empty() && !self.has_send()
     }
 
-    /// Whether there is more than the core will run next.
+    /// Whether there is more than the core will run next that another one could run.
     #[inline]
     pub(crate) fn has_surplus(&self) -> bool {
-        self.steal.borrow().len() > 1
+        self.steal.borrow().len() > 1 || !self.shared.injector.is_empty()
     }
 }
 

@@ -18,8 +18,8 @@
 //!
 //! # Patience
 //! A request that led to no steal doubles the age that a surplus must have before that core is asked again;
-//! one that did takes it back to nothing. So on even load, where a surplus is gone before anybody could come
-//! for it, cores soon leave each other alone.
+//! one that did, or that led to tasks of the injector, takes it back to nothing. So on even load, where a
+//! surplus is gone before anybody could come for it, cores soon leave each other alone.
 //!
 //! # The monitor's sleep
 //! Core wakes: (C1) `parked -= 1`; (C2) if `sleeping`, swap it to 0 and wake the monitor. Monitor: (M1)
@@ -91,7 +91,7 @@ impl Idleness {
         asked
     }
 
-    /// Core: what the search that it was asked for came to.
+    /// Core: whether it found what it was asked for.
     pub(crate) fn searched(&self, found: bool) {
         let patience = match self.patience.load(Ordering::Relaxed) {
             _ if found => 0,

@@ -53,8 +53,9 @@
 //!
 //! The injector's share, once a core has not been dry for 1,024 polls, is as if what waits there, divided by
 //! the number of cores, stood in the steal queue (injector.rs): behind a hundred thousand tasks that are
-//! always ready a task waits for some two hundred thousand polls, and not for 61 times as many. A poll is
-//! skipped while another core takes.
+//! always ready a task waits for some two hundred thousand polls, and not for 61 times as many. If nothing
+//! else stands there, beside a local task that is always ready, it is every poll in which the steal queue
+//! would have its turn. A poll is skipped while another core takes.
 //!
 //! There is no bound on one poll: a task that does not return holds its core. That is what the cooperative
 //! budget (`task::coop`), the monitor and the watchdog are for.
@@ -69,7 +70,8 @@
 //! Pusher: push first, then knock (base/inbox.rs): the doorbell is rung only if the core is parked and has
 //! not been rung. Who wants a searcher: leave the request, then knock (idle.rs). Shutdown: set the word,
 //! then knock at every core. A task that goes into the injector is followed by no knock: its core is awake,
-//! asks the injector itself, and has half a queue of surplus, for which it looks for a hungry core.
+//! asks the injector itself, and has a surplus for as long as anything waits there, for which it looks for a
+//! hungry core.
 //!
 //! # Looking
 //! To park and be woken costs tens of µs on a virtual CPU. So a core that has
@@ -87,13 +89,14 @@
 //! Hungry is computed, not entered (idle.rs): a core is hungry once it has been parked for the idle
 //! threshold (200 µs unless the builder says otherwise), as judged by whoever has something for it.
 //!
-//! A core has *surplus* if more than one task waits in its steal queue. After each poll, if anybody is
-//! parked (one load), it looks how long that has lasted. Is the surplus 100 µs old, it looks for a hungry
-//! core, near ones first, at most every 50 µs, and *asks* the first it finds: it leaves a request and
-//! knocks. Two things move that line:
+//! A core has *surplus* if more than one task waits in its steal queue, or any in the injector, which is
+//! everybody's. After each poll, if anybody is parked (one load), it looks how long that has lasted. Is the
+//! surplus 100 µs old, it looks for a hungry core, near ones first, at most every 50 µs, and *asks* the first
+//! it finds: it leaves a request and knocks. Two things move that line:
 //! - *patience*: each request that led to no steal doubles, from 100 µs up to 25.6 ms, the further age that
-//!   a surplus must have for that core to be asked again; a steal takes it back to nothing. On even load,
-//!   where a surplus is gone before anybody could come for it, cores thus soon leave each other alone;
+//!   a surplus must have for that core to be asked again; a steal takes it back to nothing, and so do tasks
+//!   that it finds in the injector instead. On even load, where a surplus is gone before anybody could come
+//!   for it, cores thus soon leave each other alone;
 //! - *an old surplus*: from 1 ms on, any core that is parked will do, however briefly it has been, or looks.
 //!
 //! # A search

@@ -56,7 +56,11 @@ impl Searcher {
 
     /// Queues some of what did not fit the steal queues: this core's share. How much.
     pub(super) fn take_from_injector(core: &Core) -> usize {
-        let share = core.shared.injector.len().div_ceil(core.shared.cores.len());
+        let waiting = core.shared.injector.len();
+        if waiting == 0 {
+            return 0;
+        }
+        let share = waiting.div_ceil(core.shared.cores.len());
         core.shared.injector.take(share.min(INJECTOR_BATCH), |task| core.take_home(task))
     }
 
@@ -159,4 +163,41 @@ fn empty_lane_of(core: &Core, victim: usize) -> bool {
 fn moved_here(core: &Core, tasks: u64) {
     core.counters().steals.add(1);
     core.counters().tasks_stolen.add(tasks);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sched::idle::Appetite;
+    use crate::sched::queue::Owner;
+    use crate::sched::shared::{Config, CoreShared, Shared};
+    use crate::sched::single;
+    use crate::sys::topology::Distance;
+    use std::panic::Location;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_core_with_an_empty_steal_queue_asks_for_help_with_what_waits_in_the_injector() {
+        let appetite = Appetite { threshold: 0, surplus_young: 100_000, surplus_old: u64::MAX };
+        let config = Config { appetite: Some(appetite), ..single::config() };
+        let queue = Owner::new();
+        let block = CoreShared::new(None, queue.stealer(), || ());
+        let parked = CoreShared::new(None, Owner::new().stealer(), || ());
+        let shared = Shared::new(Box::new([block, parked]), config);
+        let core = Core::new(Arc::clone(&shared), 0, queue);
+        let mut searcher = Searcher::new(Victims::new(0, &[Distance::Far, Distance::Far]));
+        let now = Instant::now();
+        shared.parks(1, now);
+        shared.cores[1].inbox.park();
+        // This thread is no core: the task is brought to its inbox.
+        drop(shared.spawn_at(0, async {}, Location::caller()));
+        let task = shared.cores[0].inbox.take_send().next().expect("it is there");
+        shared.injector.push(Notified::from_message(task).ok().flatten().expect("it is a task"));
+        searcher.offer(&core, now);
+        searcher.settle(&core);
+        assert!(!shared.cores[1].idle.takes_request(), "the surplus is young");
+        searcher.offer(&core, now + Duration::from_micros(100));
+        assert!(shared.cores[1].idle.takes_request());
+        shared.bury();
+    }
 }

@@ -51,9 +51,14 @@ impl Turns {
             ahead if ahead <= -SLACK => Queue::Local,
             _ => other,
         };
-        self.in_a_row = if next == self.last { self.in_a_row + 1 } else { 1 };
-        self.last = next;
+        self.counts(next);
         next
+    }
+
+    /// `queue` is next, in its turn or out of it.
+    pub(super) fn counts(&mut self, queue: Queue) {
+        self.in_a_row = if queue == self.last { self.in_a_row.saturating_add(1) } else { 1 };
+        self.last = queue;
     }
 
     /// The last poll took this long.
@@ -102,6 +107,23 @@ mod tests {
         let first = turns.last;
         let polls = (0..100).take_while(|_| turns.next() != first).count();
         assert_eq!(polls, usize::from(IN_A_ROW));
+    }
+
+    #[test]
+    fn a_poll_out_of_turn_is_the_turn_of_its_queue_and_its_time_counts() {
+        let mut turns = Turns::new();
+        assert_eq!(turns.next(), Queue::Local);
+        turns.counts(Queue::Send);
+        assert_eq!(turns.next(), Queue::Local);
+        turns.counts(Queue::Send);
+        turns.took(Duration::from_micros(35));
+        let mut after = std::iter::from_fn(|| {
+            let next = turns.next();
+            turns.took(Duration::from_micros(10));
+            Some(next)
+        });
+        assert!(after.by_ref().take(3).all(|queue| queue == Queue::Local));
+        assert_eq!(after.next(), Some(Queue::Send));
     }
 
     #[test]

@@ -178,8 +178,7 @@ impl Worker {
         let mut now = start;
         let mut flushed = Duration::ZERO;
         let mut beat = Beat::new();
-        let busy = self.polls - self.polls_when_dry >= BUSY;
-        self.injector_pace = busy.then(|| Searcher::injector_pace(&self.core)).flatten();
+        self.injector_pace = self.pace_of_injector();
         for _ in 0..self.core.shared.config.poll_budget {
             if self.poll_background_if_due(now) {
                 now = Instant::now();
@@ -224,6 +223,12 @@ impl Worker {
         true
     }
 
+    /// Of how many polls of `Send` tasks one is to be the injector's, as things are.
+    fn pace_of_injector(&self) -> Option<u64> {
+        let busy = self.polls - self.polls_when_dry >= BUSY;
+        busy.then(|| Searcher::injector_pace(&self.core)).flatten()
+    }
+
     /// Local and steal queue in turn (turns.rs); the injector now and then.
     fn next_task(&mut self) -> Option<Notified> {
         let task = self.pick_task(self.polls + 1);
@@ -238,10 +243,13 @@ impl Worker {
         if polls.is_multiple_of(INJECTOR_EVERY)
             && let Some(task) = Searcher::one_from_injector(&self.core)
         {
+            self.turns.counts(Queue::Send);
             return Some(task);
         }
         let core = &self.core;
+        // What waits in a deep injector is as if it stood in the steal queue, also if nothing else does.
         if !core.has_send()
+            && self.injector_pace.is_none()
             && let Some(task) = core.local.borrow_mut().pop_front()
         {
             self.turns.alone(Queue::Local);
@@ -257,8 +265,12 @@ impl Worker {
                 if let Some(task) = self.injected_if_due() {
                     return Some(task);
                 }
-                // Thieves may have been quicker.
-                self.core.next_send().or_else(|| self.core.local.borrow_mut().pop_front())
+                self.core.next_send().or_else(|| {
+                    // Thieves may have been quicker, or other cores at the injector.
+                    let task = self.core.local.borrow_mut().pop_front()?;
+                    self.turns.alone(Queue::Local);
+                    Some(task)
+                })
             }
         }
     }
@@ -268,7 +280,10 @@ impl Worker {
     fn injected_if_due(&mut self) -> Option<Notified> {
         let pace = self.injector_pace?;
         self.since_injector += 1;
-        if self.since_injector < pace {
+        // The pace is that of the turn's beginning, and by now the steal queue may be empty: then this is the
+        // turn of nobody else. (A core with nothing at all takes more than one task, as a dry one.)
+        let is_for_the_injector = !self.core.has_send() && !self.core.local.borrow().is_empty();
+        if self.since_injector < pace && !is_for_the_injector {
             return None;
         }
         self.since_injector = 0;
@@ -323,6 +338,10 @@ impl Worker {
     fn find_work(&mut self, now: Instant) -> bool {
         self.polls_when_dry = self.polls;
         if Searcher::take_from_injector(&self.core) > 0 {
+            if self.searching {
+                // The request that it came for did not lead to nothing.
+                self.core.shared.cores[self.core.index].idle.searched(true);
+            }
             // The injector may be full for long, and each turn end here.
             self.enter_if_wanted();
             return true;

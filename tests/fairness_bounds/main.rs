@@ -23,6 +23,8 @@ const TURN: u64 = 128;
 const IN_A_ROW: u64 = 8;
 /// The injector gets one poll in so many at least.
 const INJECTOR_EVERY: u64 = 61;
+/// Polls without a pause from which on a deep injector has its share.
+const BUSY: u64 = 1024;
 /// Polls between two looks at the clock.
 const CLOCK_EVERY: u64 = 16;
 /// Timers that fire in one turn.

@@ -1,15 +1,15 @@
 //! Tasks that are always ready, as many as fill the steal queue and more: each gets its turn.
 
 use crate::kit::{bounded, wait_for};
-use crate::{INJECTOR_EVERY, STEAL_QUEUE, TURN, polls};
-use ringwork::runtime::{Builder, Pin, Steal};
+use crate::{BUSY, IN_A_ROW, INJECTOR_EVERY, STEAL_QUEUE, TURN, polls};
+use ringwork::runtime::{Builder, Handle, Pin, Steal};
 use ringwork::task::yield_now;
 use ringwork::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Polls without a pause from which on a deep injector has its share.
-const BUSY: u64 = 1024;
 /// How often each of so many tasks is to be polled.
 const TIMES: u64 = 5;
 
@@ -58,5 +58,39 @@ fn every_task_gets_its_turn_however_many_are_always_ready() {
                 assert!(least >= TIMES - 1, "{steal:?}, {count} tasks: {least} of {all} polls for one");
             }
         }
+    });
+}
+
+/// What overflows beside a local task that is always ready used to have one poll in sixty-one, as soon as the
+/// steal queue was empty.
+#[test]
+fn tasks_that_overflow_beside_a_local_task_have_the_turns_of_the_steal_queue() {
+    const COUNT: u64 = 10_000;
+    bounded(|| {
+        let runtime = Builder::new().cores(1).pin(Pin::Off).build().unwrap();
+        let burst = runtime.handle().spawn_on(0, || async {
+            let over = Rc::new(Cell::new(false));
+            let stop = Rc::clone(&over);
+            let spins = ringwork::spawn_local(async move {
+                while !stop.get() {
+                    yield_now().await;
+                }
+            });
+            let handle = Handle::current();
+            let from = polls(&handle);
+            let tasks: Vec<_> = (0..COUNT).map(|_| ringwork::spawn(async {})).collect();
+            assert!(handle.metrics().injector_depth > COUNT / 2);
+            for task in tasks {
+                task.await.unwrap();
+            }
+            over.set(true);
+            spins.await.unwrap();
+            polls(&handle) - from
+        });
+        let all = runtime.block_on(burst).unwrap();
+        // They are as good as in one queue, once the core has been busy for a while.
+        let bound = BUSY + TURN + (IN_A_ROW + 1) * COUNT;
+        println!("{all} polls of at most {bound}");
+        assert!(all <= bound, "{all} polls of at most {bound}");
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::flood::{Flood, Kind};
 use crate::kit::Event;
-use crate::{CLOCK_EVERY, IN_A_ROW, INJECTOR_EVERY, STEAL_QUEUE, TIMERS_PER_TURN, TURN, polls};
+use crate::{BUSY, CLOCK_EVERY, IN_A_ROW, INJECTOR_EVERY, STEAL_QUEUE, TIMERS_PER_TURN, TURN, polls};
 use futures_executor::block_on;
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
@@ -238,6 +238,10 @@ fn overflowed(handle: &Handle, flood: &Flood) -> Wait {
     // Under `Steal::Never` they wait in line behind the others.
     let in_line = (IN_A_ROW + 1) * (flood.send + BURST as u64 + OWN);
     // What floods the steal queue may overflow behind them, and some of them once more with it.
-    let bound = INJECTOR_EVERY * (injected + flood.send + 1) + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
+    let one_by_one = INJECTOR_EVERY * (injected + flood.send + 1);
+    // If nothing does, they are as if in line, once the core has been busy for a while and from the next turn
+    // on.
+    let in_the_injector = if flood.send == 0 { one_by_one.min(BUSY + TURN) } else { one_by_one };
+    let bound = in_the_injector + in_line + 2 * (in_line / INJECTOR_EVERY + 1);
     Wait { polls, bound: bound * flood.beside }
 }

@@ -15,6 +15,7 @@ use crate::sys::eventfd::EventFd;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use crate::sys::topology::Distance;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,6 +106,41 @@ fn completions_that_a_flush_has_brought_are_seen_before_a_core_searches_or_looks
         assert_eq!(counters.enters.get(), enters, "what is visible needs no system call");
         assert_eq!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)), Poll::Ready(0));
     }
+}
+
+/// A core whose turns end with the budget and not with time, its ring and its kernel.
+fn worker_with(budget: usize, appetite: Option<Appetite>) -> (Worker, Rc<Ring>, Rc<stub::Kernel>) {
+    let queue = Owner::new();
+    let block = CoreShared::new(None, queue.stealer(), || ());
+    let (quantum, submit_delay) = (Duration::MAX, Duration::MAX);
+    let config = Config { appetite, poll_budget: budget, quantum, submit_delay, ..single::config() };
+    let shared = Shared::new(Box::new([block]), config);
+    let (ring, kernel) = stub::ring(Arc::clone(&shared.cores[0].inbox));
+    (worker(shared, queue, Rc::clone(&ring)), ring, kernel)
+}
+
+/// A task that ends at its first poll.
+fn put_into_the_injector(worker: &Worker) {
+    let shared = &worker.core.shared;
+    drop(shared.spawn(async {}, Location::caller()));
+    shared.injector.push(worker.core.next_send().expect("it is queued"));
+}
+
+#[test]
+fn a_core_that_was_asked_and_finds_tasks_in_the_injector_is_asked_as_soon_again() {
+    let (mut worker, ..) = worker_with(128, Some(HUNGRY_AT_ONCE));
+    let shared = Arc::clone(&worker.core.shared);
+    let is_asked = || {
+        shared.cores[0].idle.parks(1);
+        shared.cores[0].idle.is_hungry(u64::MAX, 0, HUNGRY_AT_ONCE)
+    };
+    shared.cores[0].idle.searched(false);
+    assert!(!is_asked(), "it found nothing the last time");
+    worker.searching = true;
+    put_into_the_injector(&worker);
+    worker.turn(Instant::now());
+    assert!(worker.core.has_send() && is_asked());
+    worker.abandon();
 }
 
 /// Abandons a core with an op in flight that ends only after several waits, in a runtime whose end was to be
