@@ -263,9 +263,14 @@ impl Ring {
         may
     }
 
+    /// Entries that are queued and not yet handed to the kernel.
+    pub(crate) fn queued(&self) -> usize {
+        self.backend.borrow().queued()
+    }
+
     /// Hands the queued entries to the kernel without looking at completions. Allowed inside a poll.
     pub(crate) fn flush(&self) {
-        if self.backend.borrow().queued() > 0 {
+        if self.queued() > 0 {
             self.enter_backend(Wait::SubmitOnly);
         }
     }

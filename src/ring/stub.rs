@@ -14,6 +14,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the kernel does, and what it has been asked for.
 #[derive(Default)]
@@ -37,6 +38,8 @@ pub(crate) struct Kernel {
     pub(crate) completes_after: Cell<Option<(usize, Cqe)>>,
     /// Every enter.
     pub(crate) enters: RefCell<Vec<Wait>>,
+    /// How long each takes.
+    pub(crate) enter_takes: Cell<Duration>,
 }
 
 struct Stub(Rc<Kernel>);
@@ -74,6 +77,10 @@ impl Backend for Stub {
 
     fn enter(&mut self, wait: Wait) -> io::Result<usize> {
         self.0.enters.borrow_mut().push(wait);
+        let begun = Instant::now();
+        while begun.elapsed() < self.0.enter_takes.get() {
+            std::hint::spin_loop();
+        }
         let mut queued = self.0.queued.borrow_mut();
         let answer = self.0.answers.borrow_mut().pop_front().unwrap_or(Ok(queued.len()));
         let takes = answer.map_err(io::Error::from_raw_os_error)?;

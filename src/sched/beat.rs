@@ -4,7 +4,8 @@
 //! Owns one decision, and is pure: times are arguments, counted since the turn began. A read costs some
 //! 25 ns, which a task of 20 ns must not pay each time. The price is a bound: when polls suddenly become
 //! long, up to [`MOST`] of them pass before that is seen; from then on the quantum is overrun by one poll at
-//! most.
+//! most. Whoever must not depend on how long polls are may have a read after each: under a clock that
+//! stands, which is noticed with a read.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -36,14 +37,28 @@ impl Beat {
     }
 
     /// So much of the turn has passed. How long the last poll took, if it was timed alone; with what the loop
-    /// did since the last read: the inbox before the first poll, a flush, a doorbell.
-    pub(super) fn read(&mut self, passed: Duration) -> Option<Duration> {
+    /// did since the last read: the inbox before the first poll, a flush, a doorbell. `each`: the next poll
+    /// is to be followed by a read, however short this one was.
+    pub(super) fn read(&mut self, passed: Duration, each: bool) -> Option<Duration> {
         let time = passed.saturating_sub(self.last);
         let timed = (self.polls == 1).then_some(time);
         let were_long = time >= LONG * self.polls as u32;
-        self.gap = if were_long { 1 } else { (self.gap * 2).min(MOST) };
+        self.gap = if were_long || each { 1 } else { (self.gap * 2).min(MOST) };
         (self.last, self.polls) = (passed, 0);
         timed
+    }
+
+    /// Whether the last read was made after the last poll, or no poll has been made.
+    #[inline]
+    pub(super) fn has_just_read(&self) -> bool {
+        self.polls == 0
+    }
+
+    /// Between a read and the next poll something else was done: it belongs to no poll. So much of the turn
+    /// has passed now.
+    pub(super) fn skip(&mut self, passed: Duration) {
+        debug_assert_eq!(self.polls, 0, "broken invariant: polls that nobody has timed are forgotten");
+        self.last = passed;
     }
 }
 
@@ -58,11 +73,25 @@ mod tests {
         for poll in 1..=count {
             passed += each;
             if beat.polled() {
-                beat.read(passed);
+                beat.read(passed, false);
                 read.push(poll);
             }
         }
         read
+    }
+
+    #[test]
+    fn what_is_done_between_two_polls_is_part_of_neither() {
+        let mut beat = Beat::new();
+        assert!(beat.polled());
+        assert_eq!(beat.read(Duration::from_micros(3), false), Some(Duration::from_micros(3)));
+        assert!(beat.has_just_read());
+        beat.skip(Duration::from_millis(1));
+        assert!(!beat.polled() && beat.polled());
+        assert_eq!(beat.read(Duration::from_micros(1_030), false), None);
+        // 15 µs each: long.
+        assert!(beat.polled());
+        assert_eq!(beat.read(Duration::from_micros(1_050), false), Some(Duration::from_micros(20)));
     }
 
     #[test]

@@ -26,8 +26,8 @@
 //! # A turn
 //! 1. The inbox: both lanes are taken. Messages are delivered, tasks go to their queues. If a core is
 //!    stuck, its work is taken over (below).
-//! 2. Tasks are polled until the poll budget (128) or the quantum (500 µs) is spent, until there is nothing
-//!    to run, or until a background task has had its poll.
+//! 2. Tasks are polled until the poll budget (128) or the quantum (500 µs) is spent, or until there is
+//!    nothing to run but background tasks, of which one then has a poll.
 //! 3. Timers that are due fire.
 //! 4. If there is nothing to run, the core looks for work that is not its own. If there is none, it looks for
 //!    a moment whether it is called, if that pays, and parks. What it takes from the injector does not stand
@@ -50,6 +50,9 @@
 //! | injector | every 61st poll, and when the core is dry; a deep one its share of the `Send` polls (below) |
 //! | spill | the first of it moves up with each `Send` task that is polled |
 //! | background queue | a sixteenth of the time while others wait; else one poll a turn (background.rs) |
+//!
+//! Background tasks in turn make nobody wait for more than one of their polls at a time: between any two of
+//! them another task has one, if any waits.
 //!
 //! The injector's share, once a core has not been dry for 1,024 polls, is as if what waits there, divided by
 //! the number of cores, stood in the steal queue (injector.rs): behind a hundred thousand tasks that are
@@ -155,7 +158,10 @@
 //! not park if its clock may jump (`time/clock.rs`): it asks the ring once without waiting, and if nothing
 //! has completed and nothing has come, the clock goes to the next timer, which the next turn fires. If
 //! others hold the clock, the core parks without a timer; the last hold sends a message, so parking needs
-//! no further check. Which queue is next then depends on what has run and not on how long it took.
+//! no further check. Which queue is next then depends on what has run and not on how long it took: local and
+//! steal queue alternate, background tasks get one poll in sixteen, and the injector's share is that of the
+//! moment, wherever a turn began. (That a task has stopped the clock is noticed when the time is read next,
+//! after up to sixteen short polls; at once if the task had the first poll of a turn.)
 //!
 //! # Draining and the end
 //! While the runtime drains, spawns from outside are refused and every core is asked, twice, what tasks it

@@ -180,11 +180,22 @@ impl Worker {
         let mut beat = Beat::new();
         self.injector_pace = self.pace_of_injector();
         for _ in 0..self.core.shared.config.poll_budget {
-            if self.poll_background_if_due(now) {
-                now = Instant::now();
-                break;
+            if beat.has_just_read() && self.owes_background(now) && !self.core.is_dry() {
+                now = self.poll_background().unwrap_or(now);
+                beat.skip(now - start);
+                // Those who waited may have been taken away meanwhile.
+                if self.core.is_dry() || now - start >= self.core.shared.config.quantum {
+                    break;
+                }
+                continue;
             }
-            let Some(task) = self.next_task() else { break };
+            let Some(task) = self.next_task() else {
+                let has_background = !self.core.background.borrow().is_empty();
+                if has_background && (self.core.shared.injector.is_empty() || self.owes_background(now)) {
+                    now = self.poll_background().unwrap_or(now);
+                }
+                break;
+            };
             // Not dry: a core searches only after a while of nothing to do.
             self.dry_since = None;
             self.poll(task);
@@ -192,11 +203,14 @@ impl Worker {
                 now = Instant::now();
                 // Once for all who ask: the difference is dearer than what they do with it.
                 let passed = now - start;
-                // Under a clock that stands, what runs next must not depend on how long things take.
-                if let Some(time) = beat.read(passed)
-                    && !time::stands()
-                {
-                    self.turns.took(time);
+                // Under a clock that stands, what runs next must not depend on how long things take, and so
+                // not on when that is looked at.
+                let stands = time::stands();
+                let last = beat.read(passed, stands);
+                if stands {
+                    self.injector_pace = self.pace_of_injector();
+                } else if let Some(last) = last {
+                    self.turns.took(last);
                 }
                 self.submit_if_old(&mut flushed, passed);
                 if passed >= self.core.shared.config.quantum {
@@ -210,17 +224,37 @@ impl Worker {
         now
     }
 
-    /// Polls one background task, if nothing else wants to run or its share is due.
-    fn poll_background_if_due(&mut self, now: Instant) -> bool {
-        if self.core.background.borrow().is_empty() || !(self.core.is_dry() || self.background.is_due(now)) {
-            return false;
-        }
-        let Some(task) = self.core.background.borrow_mut().pop_front() else { return false };
-        let start = Instant::now();
+    /// Whether there is a background task and it is to be polled although others wait.
+    #[inline]
+    fn owes_background(&self, now: Instant) -> bool {
+        !self.core.background.borrow().is_empty()
+            && match time::stands() {
+                true => self.background.is_due_by_count(self.polls),
+                false => self.background.is_due(self.polls, now),
+            }
+    }
+
+    /// Polls one background task, if there is any. Returns the time.
+    // Out of the loop, which is mostly for others.
+    #[inline(never)]
+    fn poll_background(&mut self) -> Option<Instant> {
+        let task = self.core.background.borrow_mut().pop_front()?;
+        let others = self.ring.queued();
+        let began = Instant::now();
         self.poll(task);
-        let end = Instant::now();
-        self.background.took(end - start, end);
-        true
+        let mut now = Instant::now();
+        let mut time = now - began;
+        let own = self.ring.queued().saturating_sub(others);
+        if own > 0 && !(self.core.is_dry() && self.core.shared.injector.is_empty()) {
+            // Others wait: what it has begun is handed over while it can be timed. Of that time it is to pay
+            // its part.
+            self.ring.flush();
+            let handed_over = Instant::now();
+            time += (handed_over - now) * own as u32 / (own + others) as u32;
+            now = handed_over;
+        }
+        self.background.took(time, self.polls, now);
+        Some(now)
     }
 
     /// Of how many polls of `Send` tasks one is to be the injector's, as things are.

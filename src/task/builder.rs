@@ -63,8 +63,9 @@ impl Builder {
     ///
     /// A background task runs when its core's other queues are empty, one poll between any two looks at what
     /// the kernel has. While other tasks wait, the background tasks of a core together get a sixteenth of its
-    /// time. They stay on their core, also the `Send` ones, unless they `core::move_to` another. A job of the
-    /// blocking pool runs as any other.
+    /// time, with what it takes to hand the kernel the operations that they begin. They stay on their core,
+    /// also the `Send` ones, unless they `core::move_to` another. A job of the blocking pool runs as any
+    /// other.
     ///
     /// ```
     /// # #[ringwork::main(cores = 1)]

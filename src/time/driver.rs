@@ -363,8 +363,15 @@ pub(crate) fn may_jump() -> bool {
 }
 
 /// Whether this core's clock stands. One relaxed load if no clock of the process was ever stopped.
+#[inline]
 pub(crate) fn stands() -> bool {
-    is_touched() && with_current(|driver| driver.clock.as_deref().is_some_and(Clock::stands)).unwrap_or(false)
+    is_touched() && stands_here()
+}
+
+// Out of the way of those whose clock goes, who ask as often.
+#[cold]
+fn stands_here() -> bool {
+    with_current(|driver| driver.clock.as_deref().is_some_and(Clock::stands)).unwrap_or(false)
 }
 
 /// Moves this core's clock to its next timer, if it still may jump.

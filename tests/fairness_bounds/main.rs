@@ -4,7 +4,7 @@
 //! The bounds follow from what the scheduler states: a turn has at most [`TURN`] polls, after which inbox,
 //! timers and completions are looked at; of local and steal queue neither gets more than [`IN_A_ROW`] polls
 //! while the other waits; the injector is asked every [`INJECTOR_EVERY`] polls, a deep one as often as the
-//! number of tasks in it deserves.
+//! number of tasks in it deserves; between two polls of background tasks another task has one.
 
 mod flood;
 #[path = "../kit/mod.rs"]

@@ -220,6 +220,51 @@ fn background_tasks_run_before_the_clock_jumps() {
     });
 }
 
+/// In which order a background task and another one, both always ready, have their polls: `steps` each. Some
+/// of the polls take long, others of them in each run.
+fn polls_of_both(steps: usize, run: usize) -> String {
+    async fn step_by_step(
+        steps: usize,
+        log: Rc<RefCell<String>>,
+        letter: char,
+        is_long: impl Fn(usize) -> bool,
+    ) {
+        for step in 0..steps {
+            log.borrow_mut().push(letter);
+            if is_long(step) {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < std::time::Duration::from_micros(600) {
+                    std::hint::spin_loop();
+                }
+            }
+            yield_now().await;
+        }
+    }
+    on_the_core(move || async move {
+        let log = Rc::new(RefCell::new(String::new()));
+        let front = step_by_step(steps, Rc::clone(&log), 'f', move |step| step % 50 == 7 * run);
+        let back = step_by_step(steps, Rc::clone(&log), 'b', move |step| step % 7 == run);
+        let front = ringwork::spawn_local(front);
+        let back = ringwork::task::Builder::new().background().spawn_local(back);
+        front.await.unwrap();
+        back.await.unwrap();
+        log.take()
+    })
+}
+
+#[test]
+fn a_background_task_gets_one_poll_in_sixteen_while_the_clock_stands_the_same_ones_in_every_run() {
+    let steps = 1_000;
+    let first = polls_of_both(steps, 0);
+    let shared = &first[..=first.rfind('f').unwrap()];
+    let runs: Vec<_> = shared.split('b').map(str::len).collect();
+    let [begin, full @ .., end] = &runs[..] else { panic!("no background polls in between: {first}") };
+    assert!(full.iter().all(|&run| run == 15) && *begin <= 15 && *end <= 15, "{first}");
+    for run in 1..4 {
+        assert_eq!(polls_of_both(steps, run), first);
+    }
+}
+
 #[test]
 fn a_runtime_whose_clock_stands_ends_at_once_with_all_its_timers() {
     bounded(|| {

@@ -14,7 +14,9 @@ use crate::sched::watchdog::{self, Watchdog};
 use crate::sys::eventfd::EventFd;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use crate::sys::topology::Distance;
-use std::future::Future;
+use crate::task::{Attributes, Builder};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -119,11 +121,109 @@ fn worker_with(budget: usize, appetite: Option<Appetite>) -> (Worker, Rc<Ring>, 
     (worker(shared, queue, Rc::clone(&ring)), ring, kernel)
 }
 
+/// Which tasks have had their polls: `f` for one in front, `b` for one in the background.
+type Log = Rc<RefCell<String>>;
+
+/// A local task that is always ready, in front or in the background.
+fn endless(letter: char, log: &Log) {
+    let log = Rc::clone(log);
+    let future = poll_fn(move |cx| {
+        log.borrow_mut().push(letter);
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    });
+    drop(current::spawn_local_here(future, attributes(letter == 'b')).expect("this thread is a core"));
+}
+
+fn attributes(background: bool) -> Attributes {
+    let builder = Builder::new();
+    let builder = if background { builder.background() } else { builder };
+    builder.attributes(Location::caller())
+}
+
+#[test]
+fn a_background_poll_leaves_the_rest_of_the_turn_to_those_who_wait() {
+    let (mut worker, ..) = worker_with(128, None);
+    let log = Log::default();
+    "ffffbb".chars().for_each(|letter| endless(letter, &log));
+    worker.turn(Instant::now());
+    let front = log.borrow().matches('f').count();
+    assert_eq!(log.borrow().len(), 128, "the turn was shorter");
+    assert!(log.borrow().contains('b') && front >= 64, "{log:?}");
+    worker.abandon();
+}
+
+#[test]
+fn however_long_a_turn_takes_between_two_background_polls_another_task_has_one() {
+    for budget in [1, 2, 3, 128] {
+        let (mut worker, ..) = worker_with(budget, None);
+        let log = Log::default();
+        "fbb".chars().for_each(|letter| endless(letter, &log));
+        for _ in 0..10 {
+            // The last one took an hour.
+            worker.turn(Instant::now() + Duration::from_secs(3600));
+        }
+        let log = log.take();
+        assert!(log.contains('b') && !log.contains("bb"), "{log}");
+        worker.abandon();
+    }
+}
+
+#[test]
+fn background_tasks_alone_have_one_poll_a_turn() {
+    let (mut worker, ..) = worker_with(128, None);
+    let log = Log::default();
+    "bb".chars().for_each(|letter| endless(letter, &log));
+    (0..10).for_each(|_| worker.turn(Instant::now()));
+    assert_eq!(log.take(), "b".repeat(10));
+    worker.abandon();
+}
+
+#[test]
+fn tasks_in_the_injector_are_not_held_up_by_a_background_task_that_owes_time() {
+    let (mut worker, ..) = worker_with(128, Some(HUNGRY_AT_ONCE));
+    let log = Log::default();
+    endless('b', &log);
+    worker.turn(Instant::now());
+    worker.background.took(Duration::from_secs(3600), 0, Instant::now());
+    put_into_the_injector(&worker);
+    worker.turn(Instant::now());
+    assert_eq!(log.take(), "b", "it was polled although another task waited");
+    assert!(worker.core.has_send() && worker.core.shared.injector.is_empty());
+    worker.turn(Instant::now());
+    assert_eq!(log.take(), "b", "nobody waits any more");
+    worker.abandon();
+}
+
 /// A task that ends at its first poll.
 fn put_into_the_injector(worker: &Worker) {
     let shared = &worker.core.shared;
-    drop(shared.spawn(async {}, Location::caller()));
+    drop(shared.spawn(async {}, attributes(false)));
     shared.injector.push(worker.core.next_send().expect("it is queued"));
+}
+
+#[test]
+fn a_background_task_pays_for_what_the_kernel_does_while_it_is_handed_its_ops() {
+    const MS: Duration = Duration::from_millis(1);
+    let (mut worker, ring, kernel) = worker_with(128, None);
+    let _ring = crate::ring::enter(Rc::clone(&ring));
+    endless('f', &Log::default());
+    let result = Rc::new(Cell::new(None));
+    let told = Rc::clone(&result);
+    let op = async move { told.set(Some(Op::new(Immediate).await)) };
+    drop(current::spawn_local_here(op, attributes(true)).expect("this thread is a core"));
+    kernel.answers.borrow_mut().push_back(Ok(1));
+    kernel.enter_takes.set(MS);
+    let before = Instant::now();
+    worker.turn(before);
+    assert_eq!(kernel.enters.borrow().first(), Some(&Wait::SubmitOnly));
+    assert!(!worker.background.is_due(u64::MAX, before + 15 * MS), "the enter was another's time");
+    let user_data = kernel.taken.borrow()[0].user_data;
+    kernel.completed.borrow_mut().push(Cqe { user_data, res: 0, flags: 0 });
+    worker.turn(Instant::now());
+    worker.turn(Instant::now() + Duration::from_secs(3600));
+    assert_eq!(result.get(), Some(0));
+    worker.abandon();
 }
 
 #[test]
