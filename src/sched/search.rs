@@ -95,9 +95,10 @@ impl Searcher {
     }
 
     /// After a poll, if anybody is parked: rings one hungry core if this core's surplus is old enough.
-    pub(super) fn offer(&mut self, core: &Core, now: Instant) {
+    /// `injected`: the core has been busy for so long that what waits in the injector is part of it.
+    pub(super) fn offer(&mut self, core: &Core, now: Instant, injected: bool) {
         let Some(appetite) = core.shared.config.appetite else { return };
-        if !core.has_surplus() {
+        if !core.has_surplus(injected) {
             self.surplus = None;
             return;
         }
@@ -113,8 +114,8 @@ impl Searcher {
     }
 
     /// At the end of a turn: a surplus that has gone is not remembered, also if nobody was parked meanwhile.
-    pub(super) fn settle(&mut self, core: &Core) {
-        if self.surplus.is_some() && !core.has_surplus() {
+    pub(super) fn settle(&mut self, core: &Core, injected: bool) {
+        if self.surplus.is_some() && !core.has_surplus(injected) {
             self.surplus = None;
         }
     }
@@ -122,7 +123,7 @@ impl Searcher {
     /// After a search that found something: what is more than this core runs next is offered on at once.
     pub(super) fn offer_on(&mut self, core: &Core, now: Instant) {
         let Some(appetite) = core.shared.config.appetite else { return };
-        if core.has_surplus() {
+        if core.has_surplus(false) {
             // It was old when it was taken.
             let age = Duration::from_nanos(appetite.surplus_young);
             if core.shared.ring_hungry(self.victims.in_order(), now, age) {
@@ -193,11 +194,14 @@ mod tests {
         drop(shared.spawn_at(0, async {}, Location::caller()));
         let task = shared.cores[0].inbox.take_send().next().expect("it is there");
         shared.injector.push(Notified::from_message(task).ok().flatten().expect("it is a task"));
-        searcher.offer(&core, now);
-        searcher.settle(&core);
+        searcher.offer(&core, now, true);
+        searcher.settle(&core, true);
         assert!(!shared.cores[1].idle.takes_request(), "the surplus is young");
-        searcher.offer(&core, now + Duration::from_micros(100));
+        searcher.offer(&core, now + Duration::from_micros(100), true);
         assert!(shared.cores[1].idle.takes_request());
+        searcher.settle(&core, false);
+        searcher.offer(&core, now + Duration::from_micros(200), false);
+        assert!(!shared.cores[1].idle.takes_request(), "a burst is over sooner");
         shared.bury();
     }
 }

@@ -122,7 +122,7 @@ impl Worker {
         let polls = self.polls;
         let now = self.run_tasks(now);
         self.has_looked &= self.polls == polls;
-        self.searcher.settle(&self.core);
+        self.searcher.settle(&self.core, self.injector_pace.is_some());
         self.fire_timers(now);
         // Before the wait, so that a core that sleeps shows what it sleeps with.
         self.publish_levels();
@@ -218,7 +218,7 @@ impl Worker {
                 }
             }
             if self.core.shared.parked.any() || self.core.shared.spinners.any() {
-                self.searcher.offer(&self.core, now);
+                self.searcher.offer(&self.core, now, self.injector_pace.is_some());
             }
         }
         now
