@@ -150,8 +150,8 @@ impl File {
     }
 
     /// Before its first op: it closes with its last handle or op, whatever another core is doing.
-    pub(super) fn is_never_leased(&self) {
-        self.fd.is_never_leased();
+    pub(super) fn never_lease(&self) {
+        self.fd.never_lease();
     }
 
     /// As [`File::write_at`], likewise; it goes on when the op is dropped.
@@ -251,10 +251,10 @@ impl File {
     /// Cuts or extends the file.
     ///
     /// # Errors
-    /// The kernel's. Runs on the blocking pool (the op is there from Linux 6.9 only, and runs on a helper
-    /// thread).
+    /// The kernel's; [`io::ErrorKind::InvalidInput`] for a length beyond that of any file. Runs on the
+    /// blocking pool (the op is there from Linux 6.9 only, and runs on a helper thread).
     pub async fn set_len(&self, len: u64) -> io::Result<()> {
-        let len = i64::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let len = i64::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
         self.on_the_pool(move |file| ftruncate(file, len)).await
     }
 

@@ -20,7 +20,7 @@ const PIECE: usize = 256 * 1024;
 /// The kernel's; [`io::ErrorKind::OutOfMemory`] if there is no memory for all of it.
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
-    file.is_never_leased();
+    file.never_lease();
     let expected = usize::try_from(file.metadata().await?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let room = match expected {
         0 => CHUNK,
@@ -72,7 +72,7 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()> {
     let file = File::create(path).await?;
     // Whoever writes a program starts it next, which nobody may who has it open for writing.
-    file.is_never_leased();
+    file.never_lease();
     file.write_all_at(bytes, 0).await.0
 }
 

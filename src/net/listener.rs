@@ -84,7 +84,8 @@ pub(super) struct Shared {
     descriptor_limit: u64,
     pub(super) permits: Option<Arc<Permits>>,
     refusals: Refusals,
-    /// Nobody else has the socket, as far as is known.
+    /// Nobody else has the socket, as far as is known. Relaxed is enough: who closes the listener has it to
+    /// himself, behind all who have looked at its descriptor.
     ours: AtomicBool,
 }
 

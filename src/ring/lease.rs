@@ -23,7 +23,7 @@
 //!    the handle and an idle lease are left, the lease goes first.
 //!
 //! 5. What must not outlast its last handle, whatever its core is doing, is never leased
-//!    ([`Leasable::is_never_leased`]): `tenant` is a name that no core has, so all ops count.
+//!    ([`Leasable::never_lease`]): `tenant` is a name that no core has, so all ops count.
 //!
 //! So a descriptor is closed when the last handle is gone and the last op has ended. If the last handle goes
 //! on another thread than the one whose ops had the lease last, then within two turns of that core, or before
@@ -72,7 +72,7 @@ impl<T> Leasable<T> {
     }
 
     /// Has all ops counted from here on (5), unless a core has a lease already.
-    pub(crate) fn is_never_leased(&self) {
+    pub(crate) fn never_lease(&self) {
         let _ = self.tenant.compare_exchange(NOBODY, NEVER, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
@@ -280,7 +280,7 @@ mod tests {
     fn what_is_never_leased_is_counted_for_each_op() {
         let leases = Leases::new(8);
         let file = Leasable::new(());
-        file.is_never_leased();
+        file.never_lease();
         let mut op = leases.begin(&file);
         assert!(matches!(op, Use::Counted(_)));
         leases.end(&mut op);
