@@ -352,11 +352,10 @@ impl Core {
         self.local.borrow().is_empty() && !self.has_send()
     }
 
-    /// Whether there is more than the core will run next that another one could run. `injected`: what waits
-    /// in the injector counts.
+    /// Whether there is more than the core will run next.
     #[inline]
-    pub(crate) fn has_surplus(&self, injected: bool) -> bool {
-        self.steal.borrow().len() > 1 || injected && !self.shared.injector.is_empty()
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.steal.borrow().len() > 1
     }
 }
 

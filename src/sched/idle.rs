@@ -18,8 +18,8 @@
 //!
 //! # Patience
 //! A request that led to no steal doubles the age that a surplus must have before that core is asked again;
-//! one that did, or that led to tasks of the injector, takes it back to nothing. So on even load, where a
-//! surplus is gone before anybody could come for it, cores soon leave each other alone.
+//! one that did, or that led to enough tasks of the injector (worker.rs), takes it back to nothing. So on
+//! even load, where a surplus is gone before anybody could come for it, cores soon leave each other alone.
 //!
 //! # The monitor's sleep
 //! Core wakes: (C1) `parked -= 1`; (C2) if `sleeping`, swap it to 0 and wake the monitor. Monitor: (M1)
@@ -55,6 +55,7 @@ pub(crate) struct Appetite {
     /// A surplus is younger than this: nobody is asked.
     pub(crate) surplus_young: u64,
     /// A surplus is older than this: any core that is parked counts as hungry, however briefly it has been.
+    /// What waits in the injector is surplus from then on.
     pub(crate) surplus_old: u64,
 }
 
@@ -91,7 +92,7 @@ impl Idleness {
         asked
     }
 
-    /// Core: whether it found what it was asked for.
+    /// Core: whether it found what was worth the way.
     pub(crate) fn searched(&self, found: bool) {
         let patience = match self.patience.load(Ordering::Relaxed) {
             _ if found => 0,

@@ -73,8 +73,8 @@
 //! Pusher: push first, then knock (base/inbox.rs): the doorbell is rung only if the core is parked and has
 //! not been rung. Who wants a searcher: leave the request, then knock (idle.rs). Shutdown: set the word,
 //! then knock at every core. A task that goes into the injector is followed by no knock: its core is awake,
-//! asks the injector itself, and has half a queue of surplus, for which it looks for a hungry core. What then
-//! is left in the injector is surplus, too, of a core that has been busy for long.
+//! asks the injector itself, and has half a queue of surplus, for which it looks for a hungry core; and for
+//! what is left in the injector, once that is old.
 //!
 //! # Looking
 //! To park and be woken costs tens of µs on a virtual CPU. So a core that has
@@ -92,16 +92,18 @@
 //! Hungry is computed, not entered (idle.rs): a core is hungry once it has been parked for the idle
 //! threshold (200 µs unless the builder says otherwise), as judged by whoever has something for it.
 //!
-//! A core has *surplus* if more than one task waits in its steal queue, or, once it has not been dry for
-//! 1,024 polls, any in the injector, which is everybody's (a burst of short tasks is over sooner). After each
-//! poll, if anybody is parked (one load), it looks how long that has lasted. Is the surplus 100 µs old, it
-//! looks for a hungry core, near ones first, at most every 50 µs, and *asks* the first it finds: it leaves a
-//! request and knocks. Two things move that line:
+//! A core has *surplus* if more than one task waits in its steal queue. After each poll, if anybody is
+//! parked (one load), it looks how long that has lasted. Is the surplus 100 µs old, it looks for a hungry
+//! core, near ones first, at most every 50 µs, and *asks* the first it finds: it leaves a request and
+//! knocks. Three things move that line:
 //! - *patience*: each request that led to no steal doubles, from 100 µs up to 25.6 ms, the further age that
-//!   a surplus must have for that core to be asked again; a steal takes it back to nothing, and so do tasks
-//!   that it finds in the injector instead. On even load, where a surplus is gone before anybody could come
-//!   for it, cores thus soon leave each other alone;
-//! - *an old surplus*: from 1 ms on, any core that is parked will do, however briefly it has been, or looks.
+//!   a surplus must have for that core to be asked again; a steal takes it back to nothing, and so does 1 ms
+//!   of tasks of the injector. On even load, where a surplus is gone before anybody could come for it, cores
+//!   thus soon leave each other alone;
+//! - *an old surplus*: from 1 ms on, any core that is parked will do, however briefly it has been, or looks;
+//! - *the injector*, which is everybody's: something that has been there for 1 ms is such an old surplus,
+//!   also if the steal queue is empty. A burst of short tasks is over sooner, and to call others for it costs more
+//!   than it gains: 1,000 pairs of tasks that send each other a value took 1.1 times as long.
 //!
 //! # A search
 //! A core searches (search.rs) when it has nothing to run and

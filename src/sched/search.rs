@@ -29,20 +29,17 @@ pub(super) enum Reason {
 #[derive(Debug)]
 pub(super) struct Searcher {
     victims: Victims,
-    surplus: Option<Surplus>,
-}
-
-/// A surplus of this core that has not gone since.
-#[derive(Debug)]
-struct Surplus {
-    since: Instant,
+    /// Since when this core has surplus.
+    surplus: Option<Instant>,
+    /// Since when something waits in the injector.
+    overflow: Option<Instant>,
     /// When to look for a hungry core again.
-    look_at: Instant,
+    look_at: Option<Instant>,
 }
 
 impl Searcher {
     pub(super) fn new(victims: Victims) -> Self {
-        Self { victims, surplus: None }
+        Self { victims, surplus: None, overflow: None, look_at: None }
     }
 
     /// How often this core is to take one task that did not fit a steal queue; see [`injector::pace`].
@@ -94,36 +91,46 @@ impl Searcher {
         found
     }
 
-    /// After a poll, if anybody is parked: rings one hungry core if this core's surplus is old enough.
-    /// `injected`: the core has been busy for so long that what waits in the injector is part of it.
-    pub(super) fn offer(&mut self, core: &Core, now: Instant, injected: bool) {
+    /// After a poll, if anybody is parked: rings one hungry core if this core's surplus is old enough, or
+    /// what waits in the injector is old.
+    pub(super) fn offer(&mut self, core: &Core, now: Instant) {
         let Some(appetite) = core.shared.config.appetite else { return };
-        if !core.has_surplus(injected) {
-            self.surplus = None;
+        self.settle(core);
+        let (surplus, overflow) = (core.has_surplus(), !core.shared.injector.is_empty());
+        if !surplus && !overflow {
             return;
         }
-        let surplus = self.surplus.get_or_insert(Surplus { since: now, look_at: now });
-        let age = now.saturating_duration_since(surplus.since);
-        if age.as_nanos() < u128::from(appetite.surplus_young) || now < surplus.look_at {
+        let lasts = |since: &mut Option<Instant>, is_there: bool| match is_there {
+            true => now.saturating_duration_since(*since.get_or_insert(now)),
+            false => Duration::ZERO,
+        };
+        let (surplus, overflow) = (lasts(&mut self.surplus, surplus), lasts(&mut self.overflow, overflow));
+        let is_old = overflow.as_nanos() >= u128::from(appetite.surplus_old);
+        let age = if is_old { overflow.max(surplus) } else { surplus };
+        if age.as_nanos() < u128::from(appetite.surplus_young) || self.look_at.is_some_and(|at| now < at) {
             return;
         }
-        surplus.look_at = now + LOOK_EVERY;
+        self.look_at = Some(now + LOOK_EVERY);
         if core.shared.ring_hungry(self.victims.in_order(), now, age) {
             core.counters().hungry_wakes.add(1);
         }
     }
 
-    /// At the end of a turn: a surplus that has gone is not remembered, also if nobody was parked meanwhile.
-    pub(super) fn settle(&mut self, core: &Core, injected: bool) {
-        if self.surplus.is_some() && !core.has_surplus(injected) {
+    /// After a poll, and at the end of a turn: what has gone is not remembered, also if nobody was parked
+    /// meanwhile.
+    pub(super) fn settle(&mut self, core: &Core) {
+        if self.surplus.is_some() && !core.has_surplus() {
             self.surplus = None;
+        }
+        if self.overflow.is_some() && core.shared.injector.is_empty() {
+            self.overflow = None;
         }
     }
 
     /// After a search that found something: what is more than this core runs next is offered on at once.
     pub(super) fn offer_on(&mut self, core: &Core, now: Instant) {
         let Some(appetite) = core.shared.config.appetite else { return };
-        if core.has_surplus(false) {
+        if core.has_surplus() {
             // It was old when it was taken.
             let age = Duration::from_nanos(appetite.surplus_young);
             if core.shared.ring_hungry(self.victims.in_order(), now, age) {
@@ -178,8 +185,8 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_core_with_an_empty_steal_queue_asks_for_help_with_what_waits_in_the_injector() {
-        let appetite = Appetite { threshold: 0, surplus_young: 100_000, surplus_old: u64::MAX };
+    fn a_core_with_an_empty_steal_queue_asks_for_help_with_what_has_waited_in_the_injector_for_long() {
+        let appetite = Appetite { threshold: 0, surplus_young: 100_000, surplus_old: 1_000_000 };
         let config = Config { appetite: Some(appetite), ..single::config() };
         let queue = Owner::new();
         let block = CoreShared::new(None, queue.stealer(), || ());
@@ -194,14 +201,12 @@ mod tests {
         drop(shared.spawn_at(0, async {}, Location::caller()));
         let task = shared.cores[0].inbox.take_send().next().expect("it is there");
         shared.injector.push(Notified::from_message(task).ok().flatten().expect("it is a task"));
-        searcher.offer(&core, now, true);
-        searcher.settle(&core, true);
-        assert!(!shared.cores[1].idle.takes_request(), "the surplus is young");
-        searcher.offer(&core, now + Duration::from_micros(100), true);
-        assert!(shared.cores[1].idle.takes_request());
-        searcher.settle(&core, false);
-        searcher.offer(&core, now + Duration::from_micros(200), false);
-        assert!(!shared.cores[1].idle.takes_request(), "a burst is over sooner");
+        let mut offer_at = |micros| {
+            searcher.offer(&core, now + Duration::from_micros(micros));
+            searcher.settle(&core);
+            shared.cores[1].idle.takes_request()
+        };
+        assert_eq!([0, 100, 999, 1_000].map(&mut offer_at), [false, false, false, true]);
         shared.bury();
     }
 }

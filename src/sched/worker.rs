@@ -41,6 +41,8 @@ pub(crate) struct Worker {
     dry_since: Option<Instant>,
     /// It was asked to search, or has found something in its last search.
     searching: bool,
+    /// Since when it has found in the injector what it was asked for.
+    helps_since: Option<Instant>,
     /// It has looked into its own ring since it ran dry.
     has_looked: bool,
     searcher: Searcher,
@@ -70,6 +72,7 @@ impl Worker {
             wakers: Vec::new(),
             dry_since: None,
             searching: false,
+            helps_since: None,
             has_looked: false,
             searcher: Searcher::new(victims),
             spin,
@@ -122,7 +125,7 @@ impl Worker {
         let polls = self.polls;
         let now = self.run_tasks(now);
         self.has_looked &= self.polls == polls;
-        self.searcher.settle(&self.core, self.injector_pace.is_some());
+        self.searcher.settle(&self.core);
         self.fire_timers(now);
         // Before the wait, so that a core that sleeps shows what it sleeps with.
         self.publish_levels();
@@ -218,7 +221,7 @@ impl Worker {
                 }
             }
             if self.core.shared.parked.any() || self.core.shared.spinners.any() {
-                self.searcher.offer(&self.core, now, self.injector_pace.is_some());
+                self.searcher.offer(&self.core, now);
             }
         }
         now
@@ -373,9 +376,10 @@ impl Worker {
         self.polls_when_dry = self.polls;
         if Searcher::take_from_injector(&self.core) > 0 {
             if self.searching {
-                // The request that it came for did not lead to nothing.
-                self.core.shared.cores[self.core.index].idle.searched(true);
+                self.helps_since.get_or_insert(now);
             }
+            // If that was all, what overflows next is new.
+            self.searcher.settle(&self.core);
             // The injector may be full for long, and each turn end here.
             self.enter_if_wanted();
             return true;
@@ -404,8 +408,13 @@ impl Worker {
         self.has_looked = false;
         // It goes on, each time it runs dry, until a search fails.
         let found = self.searcher.search(&self.core, reason);
+        // The injector had enough for it to have been worth the way.
+        let has_helped = self
+            .helps_since
+            .take()
+            .is_some_and(|since| now.duration_since(since).as_nanos() >= u128::from(appetite.surplus_old));
         if reason == Reason::Asked || found {
-            self.core.shared.cores[self.core.index].idle.searched(found);
+            self.core.shared.cores[self.core.index].idle.searched(found || has_helped);
         }
         self.searching = found;
         // The next one without being asked is due a threshold later.

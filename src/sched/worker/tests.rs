@@ -226,21 +226,34 @@ fn a_background_task_pays_for_what_the_kernel_does_while_it_is_handed_its_ops() 
     worker.abandon();
 }
 
-#[test]
-fn a_core_that_was_asked_and_finds_tasks_in_the_injector_is_asked_as_soon_again() {
-    let (mut worker, ..) = worker_with(128, Some(HUNGRY_AT_ONCE));
+/// Has a core asked, once what it was asked for led to nothing, and lets it find a task in the injector and
+/// then no more. Whether it is asked as soon again as one that never was asked in vain.
+fn is_asked_as_soon_again(surplus_old: u64) -> bool {
+    let appetite = Appetite { surplus_old, ..HUNGRY_AT_ONCE };
+    let (mut worker, ..) = worker_with(128, Some(appetite));
     let shared = Arc::clone(&worker.core.shared);
     let is_asked = || {
         shared.cores[0].idle.parks(1);
-        shared.cores[0].idle.is_hungry(u64::MAX, 0, HUNGRY_AT_ONCE)
+        shared.cores[0].idle.is_hungry(u64::MAX, 0, appetite)
     };
     shared.cores[0].idle.searched(false);
     assert!(!is_asked(), "it found nothing the last time");
     worker.searching = true;
     put_into_the_injector(&worker);
     worker.turn(Instant::now());
-    assert!(worker.core.has_send() && is_asked());
+    assert!(worker.core.has_send());
+    while worker.searching {
+        worker.turn(Instant::now());
+    }
+    let is_asked = is_asked();
     worker.abandon();
+    is_asked
+}
+
+#[test]
+fn a_core_that_was_asked_and_finds_enough_in_the_injector_is_asked_as_soon_again() {
+    assert!(is_asked_as_soon_again(0));
+    assert!(!is_asked_as_soon_again(u64::MAX), "that was over sooner");
 }
 
 /// Abandons a core with an op in flight that ends only after several waits, in a runtime whose end was to be
