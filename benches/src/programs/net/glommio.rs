@@ -2,6 +2,7 @@
 //! into a borrowed buffer and are not buffered a second time.
 
 use std::io;
+use std::net::SocketAddr;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
@@ -14,7 +15,11 @@ pub(crate) struct Glommio;
 
 impl PerCore for Glommio {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        run(seat, move |stream| serve(stream, job))
+        match job {
+            Job::Echo { buffer } => run(seat, move |stream| echo(stream, buffer)),
+            Job::Proxy { upstream, buffer } => run(seat, move |stream| relay(stream, upstream, buffer)),
+            Job::Source => run(seat, send_pattern),
+        }
     }
 }
 
@@ -37,21 +42,6 @@ where
     })
 }
 
-async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
-    match job {
-        Job::Echo { buffer } => echo(stream, buffer).await,
-        Job::Proxy { upstream, buffer } => {
-            let server = TcpStream::connect(upstream).await?;
-            server.set_nodelay(true)?;
-            let (from_client, to_client) = futures_lite::io::split(stream);
-            let (from_server, to_server) = futures_lite::io::split(server);
-            spawn_local(pass(from_client, to_server, buffer)).detach();
-            pass(from_server, to_client, buffer).await
-        }
-        Job::Source => send_pattern(stream).await,
-    }
-}
-
 async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
@@ -60,6 +50,15 @@ async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
             n => stream.write_all(&buffer[..n]).await?,
         }
     }
+}
+
+async fn relay(client: TcpStream, upstream: SocketAddr, buffer: usize) -> io::Result<()> {
+    let server = TcpStream::connect(upstream).await?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = futures_lite::io::split(client);
+    let (from_server, to_server) = futures_lite::io::split(server);
+    spawn_local(pass(from_client, to_server, buffer)).detach();
+    pass(from_server, to_client, buffer).await
 }
 
 async fn pass(

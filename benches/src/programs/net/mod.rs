@@ -41,7 +41,8 @@ use crate::plan::Plan;
 /// Connections that wait to be accepted: all of a workload may come at once.
 const BACKLOG: i32 = 4096;
 
-/// What becomes of a connection.
+/// What becomes of a connection. Programs choose by it once and not in each connection's task, which would be
+/// as large as that of the largest job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Job {
     /// What comes in goes back, through a buffer of that many bytes.

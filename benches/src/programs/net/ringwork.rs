@@ -39,24 +39,40 @@ pub(crate) fn proxy_hashed(plan: &Plan) -> io::Result<()> {
 }
 
 fn run(plan: &Plan, job: Job, balance: Balance) -> io::Result<()> {
+    match job {
+        Job::Echo { .. } => serve(plan, balance, echo_stream),
+        Job::Proxy { upstream, .. } => serve(plan, balance, move |stream| relay(stream, upstream)),
+        Job::Source => serve(plan, balance, send_pattern),
+    }
+}
+
+fn serve<F>(
+    plan: &Plan,
+    balance: Balance,
+    connection: impl Fn(TcpStream) -> F + Clone + Send + Sync + 'static,
+) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
     let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
     let (handle, address) = (runtime.handle().clone(), plan.listen()?);
     runtime.block_on(async move {
         // An error of a connection is the client's: it has gone.
-        let handler = move || move |stream, _| async move { drop(serve(stream, job).await) };
+        let handler = move || {
+            let connection = connection.clone();
+            move |stream: TcpStream, _| {
+                let connection = connection.clone();
+                async move {
+                    if stream.set_nodelay(true).is_ok() {
+                        drop(connection(stream).await);
+                    }
+                }
+            }
+        };
         let server = Serve::new(address).balance(balance).start_local(handler).await?;
         announce_counting(server.local_addr(), move || Some(counters(&handle)))?;
         pending().await
     })
-}
-
-async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    match job {
-        Job::Echo { .. } => echo_stream(stream).await,
-        Job::Proxy { upstream, .. } => relay(stream, upstream).await,
-        Job::Source => send_pattern(stream).await,
-    }
 }
 
 /// Sends back what comes in.

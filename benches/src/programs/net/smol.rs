@@ -2,7 +2,7 @@
 //! which polls only while no executor does.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,11 @@ pub(crate) struct Smol;
 
 impl PerCore for Smol {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        run(seat, move |stream| serve(stream, job))
+        match job {
+            Job::Echo { buffer } => run(seat, move |stream| echo(stream, buffer)),
+            Job::Proxy { upstream, buffer } => run(seat, move |stream| relay(stream, upstream, buffer)),
+            Job::Source => run(seat, send_pattern),
+        }
     }
 }
 
@@ -38,20 +42,6 @@ where
     smol::block_on(executor.run(accepting))
 }
 
-async fn serve(stream: Async<TcpStream>, job: Job) -> io::Result<()> {
-    match job {
-        Job::Echo { buffer } => echo(stream, buffer).await,
-        Job::Proxy { upstream, buffer } => {
-            let server = Async::<TcpStream>::connect(upstream).await?;
-            server.get_ref().set_nodelay(true)?;
-            let (there, back) =
-                smol::future::zip(pass(&stream, &server, buffer), pass(&server, &stream, buffer)).await;
-            there.and(back)
-        }
-        Job::Source => send_pattern(stream).await,
-    }
-}
-
 async fn echo(mut stream: Async<TcpStream>, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
@@ -60,6 +50,14 @@ async fn echo(mut stream: Async<TcpStream>, buffer: usize) -> io::Result<()> {
             n => stream.write_all(&buffer[..n]).await?,
         }
     }
+}
+
+async fn relay(client: Async<TcpStream>, upstream: SocketAddr, buffer: usize) -> io::Result<()> {
+    let server = Async::<TcpStream>::connect(upstream).await?;
+    server.get_ref().set_nodelay(true)?;
+    let (there, back) =
+        smol::future::zip(pass(&client, &server, buffer), pass(&server, &client, buffer)).await;
+    there.and(back)
 }
 
 async fn pass(mut from: &Async<TcpStream>, mut to: &Async<TcpStream>, buffer: usize) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! messages are), the proxy with `copy_bidirectional`, which has a buffer of 8 KiB for each direction.
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,11 @@ pub(crate) struct CurrentThread;
 
 impl PerCore for CurrentThread {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        run(seat, move |stream| serve(stream, job))
+        match job {
+            Job::Echo { buffer } => run(seat, move |stream| echo(stream, buffer)),
+            Job::Proxy { upstream, buffer } => run(seat, move |stream| relay(stream, upstream, buffer)),
+            Job::Source => run(seat, send_pattern),
+        }
     }
 }
 
@@ -38,21 +43,6 @@ where
     }
 }
 
-/// Does the job of one connection.
-pub(super) async fn serve(stream: TcpStream, job: Job) -> io::Result<()> {
-    match job {
-        Job::Echo { buffer } => echo(stream, buffer).await,
-        Job::Proxy { upstream, buffer } => {
-            let (mut client, mut server) = (stream, TcpStream::connect(upstream).await?);
-            server.set_nodelay(true)?;
-            let buffer = buffer.max(8 << 10);
-            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, buffer, buffer).await?;
-            Ok(())
-        }
-        Job::Source => send_pattern(stream).await,
-    }
-}
-
 /// Sends back what comes in.
 pub(crate) async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
@@ -64,7 +54,17 @@ pub(crate) async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()>
     }
 }
 
-async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
+/// Passes on what comes in, and what comes from `upstream` back.
+pub(super) async fn relay(mut client: TcpStream, upstream: SocketAddr, buffer: usize) -> io::Result<()> {
+    let mut server = TcpStream::connect(upstream).await?;
+    server.set_nodelay(true)?;
+    let buffer = buffer.max(8 << 10);
+    tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, buffer, buffer).await?;
+    Ok(())
+}
+
+/// Sends the pattern for as long as anybody takes it.
+pub(super) async fn send_pattern(mut stream: TcpStream) -> io::Result<()> {
     loop {
         stream.write_all(pattern()).await?;
     }
