@@ -40,7 +40,7 @@ pub use names::{
 };
 pub use open::OpenOptions;
 pub use paths::{canonicalize, read_link, try_exists};
-pub use read_dir::{DirEntry, ReadDir, read_dir};
+pub use read_dir::{DirEntry, ReadDir, read_dir, read_dir_with_metadata};
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) use transfer::{OwnedRead, OwnedWrite};
 pub use transfer::{ReadAt, WriteAt};

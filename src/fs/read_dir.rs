@@ -1,7 +1,9 @@
 //! What is in a folder.
 //!
-//! Owns [`read_dir`]. The ring has no op for it: entries are read by jobs of the blocking pool, many at a
-//! time, so that a folder costs one trip to another thread per [`BATCH`] of names and not one per name.
+//! Owns [`read_dir`] and [`read_dir_with_metadata`]. The ring has no op for it: entries are read by jobs of
+//! the blocking pool, many at a time, so that a folder costs one trip to another thread per [`BATCH`] of
+//! names and not one per name. Such a job may wait for the disk, and so can look at each entry with the one
+//! system call that this takes; a core has to ask first whether the answer is at hand (metadata.rs).
 #![forbid(unsafe_code)]
 
 use super::metadata::by_name;
@@ -42,14 +44,40 @@ const CHUNK: usize = 32 * 1024;
 /// # Errors
 /// The kernel's: ENOENT, ENOTDIR, EACCES, …
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
-    let path = path.as_ref().to_owned();
-    let opened = move || Reader::open(path).map(Batch::read);
+    read_entries(path.as_ref(), false).await
+}
+
+/// As [`read_dir`], and looks at each entry as it is read, where that is cheapest: [`DirEntry::metadata`] has
+/// its answer then, as of that moment, without a system call. For whoever wants the metadata of all or most
+/// entries, as in a listing with sizes.
+///
+/// ```
+/// # #[ringwork::main(cores = 1)]
+/// # async fn main() -> std::io::Result<()> {
+/// let (mut entries, mut bytes) = (ringwork::fs::read_dir_with_metadata("src").await?, 0);
+/// while let Some(entry) = entries.next_entry().await? {
+///     bytes += entry.metadata().await?.len();
+/// }
+/// println!("{bytes} bytes");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As of [`read_dir`]. That one entry cannot be looked at is said by its [`DirEntry::metadata`] alone.
+pub async fn read_dir_with_metadata(path: impl AsRef<Path>) -> io::Result<ReadDir> {
+    read_entries(path.as_ref(), true).await
+}
+
+async fn read_entries(path: &Path, looks: bool) -> io::Result<ReadDir> {
+    let path = path.to_owned();
+    let opened = move || Reader::open(path, looks).map(Batch::read);
     let first = blocking::run(opened).await??;
     Ok(ReadDir { batch: first, job: None })
 }
 
-/// The entries of a folder; made by [`read_dir`]. Dropping it closes the folder, after the job that may be
-/// reading it, once its entries are gone as well.
+/// The entries of a folder; made by [`read_dir`] and [`read_dir_with_metadata`]. Dropping it closes the
+/// folder, after the job that may be reading it, once its entries are gone as well.
 #[derive(Debug)]
 pub struct ReadDir {
     batch: Batch,
@@ -89,13 +117,15 @@ struct Folder {
 struct Reader {
     folder: Arc<Folder>,
     bytes: Vec<u8>,
+    /// At each entry.
+    looks: bool,
 }
 
 impl Reader {
-    fn open(path: PathBuf) -> io::Result<Self> {
+    fn open(path: PathBuf, looks: bool) -> io::Result<Self> {
         let fd = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(&path)?;
         let folder = Arc::new(Folder { path, fd: Arc::new(fd.into()) });
-        Ok(Self { folder, bytes: vec![0; CHUNK] })
+        Ok(Self { folder, bytes: vec![0; CHUNK], looks })
     }
 
     /// Adds the entries that one call reads; false at the end.
@@ -109,7 +139,9 @@ impl Reader {
         while let Some((record, rest)) = Record::first(bytes) {
             bytes = rest;
             if ![c".", c".."].contains(&record.name) {
-                into.push_back(Ok(DirEntry::new(&self.folder, &record)));
+                let mut entry = DirEntry::new(&self.folder, &record);
+                entry.seen = self.looks.then(|| Box::new(entry.look()));
+                into.push_back(Ok(entry));
             }
         }
         Ok(len > 0)
@@ -174,12 +206,19 @@ pub struct DirEntry {
     ino: u64,
     /// `DT_*`.
     kind: u8,
+    /// What was seen when it was read.
+    seen: Option<Box<io::Result<Metadata>>>,
 }
 
 impl DirEntry {
     fn new(folder: &Arc<Folder>, record: &Record<'_>) -> Self {
         let (name, ino, kind) = (record.name.to_owned(), record.ino, record.kind);
-        Self { folder: Arc::clone(folder), name, ino, kind }
+        Self { folder: Arc::clone(folder), name, ino, kind, seen: None }
+    }
+
+    /// May wait for the disk.
+    fn look(&self) -> io::Result<Metadata> {
+        stat_in(self.folder.fd.as_raw_fd(), &self.name).map(Metadata::new)
     }
 
     /// The name within the folder.
@@ -193,8 +232,9 @@ impl DirEntry {
     }
 
     /// What it is; a link is not followed. Most file systems say so with the name, and it costs nothing more;
-    /// with one that does not, this is a system call on the spot, and the core waits if the disk has to be
-    /// asked: [`metadata`](Self::metadata) then keeps others from waiting.
+    /// with one that does not, and no metadata that was read with it, this is a system call on the spot, and
+    /// the core waits if the disk has to be asked: [`metadata`](Self::metadata) then keeps others from
+    /// waiting.
     ///
     /// # Errors
     /// The kernel's.
@@ -204,17 +244,29 @@ impl DirEntry {
         if kind.is_known() {
             return Ok(kind);
         }
-        let stat = stat_in(self.folder.fd.as_raw_fd(), &self.name)?;
-        Ok(FileType::of_mode(u32::from(stat.stx_mode)))
+        Ok(self.seen().unwrap_or_else(|| self.look())?.file_type())
     }
 
     /// Its metadata; a link is not followed. Of what has this name in the folder that was read, whatever the
-    /// folder is called by now; else as [`symlink_metadata`](super::symlink_metadata).
+    /// folder is called by now; else as [`symlink_metadata`](super::symlink_metadata). If the folder is read
+    /// by [`read_dir_with_metadata`], what was seen then, each time.
     ///
     /// # Errors
     /// The kernel's: ENOENT if the name is gone, …
     pub async fn metadata(&self) -> io::Result<Metadata> {
+        if let Some(seen) = self.seen() {
+            return seen;
+        }
         by_name(Some(Arc::clone(&self.folder.fd)), self.name.clone(), libc::AT_SYMLINK_NOFOLLOW).await
+    }
+
+    /// What was seen when it was read, if it was looked at then.
+    fn seen(&self) -> Option<io::Result<Metadata>> {
+        let seen = self.seen.as_deref()?.as_ref();
+        Some(
+            seen.cloned()
+                .map_err(|error| io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))),
+        )
     }
 
     /// The number of its inode.
@@ -256,8 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_could_not_be_looked_at_says_so_each_time() {
+        let folder = Reader::open("src".into(), false).unwrap().folder;
+        let record = Record { ino: 1, kind: libc::DT_UNKNOWN, name: c"gone by now" };
+        let mut entry = DirEntry::new(&folder, &record);
+        entry.seen = Some(Box::new(entry.look()));
+        for _ in 0..2 {
+            assert_eq!(entry.seen().unwrap().unwrap_err().kind(), io::ErrorKind::NotFound);
+            assert_eq!(entry.file_type().unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
     fn the_kind_of_an_entry_that_does_not_tell_it_is_asked_for() {
-        let mut reader = Reader::open("src".into()).unwrap();
+        let mut reader = Reader::open("src".into(), false).unwrap();
         let mut entries = VecDeque::new();
         while reader.read(&mut entries).unwrap() {}
         for entry in entries {

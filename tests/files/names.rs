@@ -124,6 +124,31 @@ fn entries_say_what_they_are() {
 }
 
 #[test]
+fn a_folder_that_is_read_with_metadata_tells_of_each_entry_what_it_was_then() {
+    everywhere(|folder| async move {
+        let (file, link) = (folder.file("file", "four"), folder.join("link"));
+        fs::create_dir(folder.join("folder")).await.unwrap();
+        fs::symlink("nowhere", &link).await.unwrap();
+        let mut entries = fs::read_dir_with_metadata(folder.join(".")).await.unwrap();
+        let inode = fs::metadata(&file).await.unwrap().ino();
+        fs::write(&file, "longer by now").await.unwrap();
+        fs::remove_file(&link).await.unwrap();
+        let mut names = BTreeSet::new();
+        while let Some(entry) = entries.next_entry().await.unwrap() {
+            let metadata = entry.metadata().await.unwrap();
+            assert_eq!((metadata.ino(), metadata.file_type()), (entry.ino(), entry.file_type().unwrap()));
+            if metadata.is_file() {
+                assert_eq!((metadata.len(), metadata.ino()), (4, inode));
+            }
+            assert!(names.insert(entry.file_name().into_string().unwrap()));
+        }
+        assert_eq!(names, ["file", "folder", "link"].map(str::to_owned).into());
+        let not_a_folder = fs::read_dir_with_metadata(&file).await.unwrap_err();
+        assert_eq!(not_a_folder.kind(), ErrorKind::NotADirectory);
+    });
+}
+
+#[test]
 fn metadata_of_an_entry_is_of_what_is_in_the_folder_that_was_read() {
     everywhere(|folder| async move {
         let (read, moved) = (folder.join("read"), folder.join("moved"));

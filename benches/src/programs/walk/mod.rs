@@ -1,10 +1,11 @@
 //! Programs that walk a tree of folders and look at every file, over and over. The walk is written once; a
 //! peer's file says how its runtime lists a folder and asks for a file's metadata: with its own calls, or, as
-//! `Batched`, with those of the standard library in one job of its pool for each folder. Several walkers
+//! `Batched`, so that one job of its pool looks at all that is in a folder: with the standard library's
+//! calls, or where a runtime has one call for it, with that. Several walkers
 //! share the folders of one round.
 
 #[cfg(feature = "ringwork")]
-mod ringwork;
+pub(super) mod ringwork;
 pub(super) mod smol;
 pub(super) mod std;
 pub(super) mod tokio;
