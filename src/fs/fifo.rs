@@ -165,8 +165,7 @@ impl Operation for Readable {
     type Output = io::Result<OwnedFd>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        // POLLIN fits either way on big-endian.
-        Sqe::new(Self::OPCODE, self.0.as_raw_fd()).op_flags(libc::POLLIN as u32)
+        Sqe::poll(self.0.as_raw_fd(), libc::POLLIN)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {

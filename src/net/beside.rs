@@ -61,8 +61,7 @@ impl Operation for Readable {
     type Output = i32;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        // As for the doorbell: POLLIN fits either way on big-endian.
-        Sqe::new(Self::OPCODE, self.0.fd.as_raw_fd()).op_flags(libc::POLLIN as u32)
+        Sqe::poll(self.0.fd.as_raw_fd(), libc::POLLIN)
     }
 
     fn finish(self, cqe: Cqe) -> i32 {

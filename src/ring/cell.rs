@@ -403,7 +403,9 @@ impl KernelRef {
     fn refuse(self, res: i32) {
         let mut wakers = Vec::new();
         self.end(res, None, &mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        for waker in wakers {
+            contained(|| waker.wake());
+        }
     }
 
     /// Sends the hold to the home core, which submits the op. A home that is gone completes it with

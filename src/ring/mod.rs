@@ -64,7 +64,7 @@ use crate::base::inbox::Inbox;
 use crate::metrics::Counters;
 use crate::sys::eventfd::EventFd;
 use crate::sys::fork;
-use crate::sys::sqe::{Cqe, POLL_ADD_MULTI, RES_FORKED, RES_GONE, Sqe, opcode};
+use crate::sys::sqe::{Cqe, POLL_ADD_MULTI, RES_FORKED, RES_GONE, Sqe};
 use backend::{Backend, Wait};
 use cell::{CellRef, Flight, KernelRef};
 use lease::{Leasable, Leases, Use};
@@ -107,7 +107,10 @@ pub(crate) struct Ring {
     describing: Cell<bool>,
     closing: Cell<bool>,
     lull: lull::Lull,
-    forks: Cell<u32>,
+    /// What [`fork::count`] said before the first enter whose completions have not been copied aside.
+    forks: Cell<Option<u32>>,
+    /// The same of what is being acted on.
+    forks_of_reaped: Cell<u32>,
     reaped: RefCell<Vec<Cqe>>,
     pool: RefCell<Option<pool::Pool>>,
     arena: RefCell<arena::Arena>,
@@ -188,7 +191,8 @@ impl Ring {
             describing: Cell::new(false),
             closing: Cell::new(false),
             lull: lull::Lull::default(),
-            forks: Cell::new(fork::count()),
+            forks: Cell::new(None),
+            forks_of_reaped: Cell::new(fork::count()),
             reaped: RefCell::default(),
             pool: RefCell::new(None),
             arena: RefCell::default(),
@@ -322,19 +326,17 @@ impl Ring {
     }
 
     fn arm_bell(&self) {
-        let mut sqe = Sqe::new(opcode::POLL_ADD, self.bell.as_raw_fd());
+        let mut sqe = Sqe::poll(self.bell.as_raw_fd(), libc::POLLIN);
         sqe.len = POLL_ADD_MULTI;
-        // The kernel reads poll32_events with its halves swapped on big-endian; POLLIN fits either way on
-        // ours.
-        sqe.op_flags = libc::POLLIN as u32;
         sqe.user_data = TAG_BELL;
         self.bell_armed.set(self.push_or_flush(&sqe));
     }
 
-    /// What [`fork::count`] said before the enter that has brought what is being acted on: what completes by
-    /// itself does so in an enter only.
+    /// What [`fork::count`] said before anything of what is being acted on completed: it does so in an enter
+    /// only. There may have been several since the last look, flushes inside of polls among them: it is what
+    /// was said before the first.
     pub(crate) fn forks(&self) -> u32 {
-        self.forks.get()
+        self.forks_of_reaped.get()
     }
 
     /// Whether a park without limit is safe: the doorbell is watched.
@@ -344,7 +346,7 @@ impl Ring {
 
     fn enter_backend(&self, wait: Wait) {
         self.counters.enters.add(1);
-        self.forks.set(fork::count());
+        self.forks.set(Some(self.forks.get().unwrap_or_else(fork::count)));
         let answer = self.backend.borrow_mut().enter(wait);
         match answer {
             Ok(taken) => self.counters.sqes.add(taken as u64),
@@ -369,6 +371,8 @@ impl Ring {
         self.complete_withdrawn(wakers);
         let mut reaped = self.reaped.take();
         let lost = self.backend.borrow_mut().reap(&mut reaped);
+        // What is acted on may enter, and what that brings is of the next batch.
+        self.forks.take().into_iter().for_each(|forks| self.forks_of_reaped.set(forks));
         if lost > 0 {
             // EBADR is hidden from an enter that submits, does not wait, or finds a completion.
             broken("the kernel has lost a completion");

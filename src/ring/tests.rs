@@ -7,7 +7,8 @@ use super::op::{Op, Operation};
 use super::transfer::Outward;
 use super::{Ring, enter, stub};
 use crate::base::inbox::Inbox;
-use crate::sys::sqe::{Cqe, Sqe, opcode};
+use crate::sys::fork;
+use crate::sys::sqe::{CQE_MORE, Cqe, Sqe, opcode};
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::Pin;
@@ -359,6 +360,63 @@ fn what_an_enter_does_not_take_stays_queued_and_goes_out_with_the_next() {
         ring.reap(&mut Vec::new());
         assert_eq!(Pin::new(&mut op).poll(&mut cx), Poll::Ready(0));
     }
+}
+
+/// A multishot that notes how often the process had forked before each completion, and enters if it is told
+/// to.
+struct Dating {
+    notes: Arc<Mutex<Vec<u32>>>,
+    enters: Arc<AtomicBool>,
+}
+
+impl Handler for Dating {
+    const OPCODE: u8 = opcode::NOP;
+
+    fn describe(&self, _ring: &Ring) -> Sqe {
+        Sqe::new(Self::OPCODE, -1)
+    }
+
+    fn complete(&self, _cqe: Cqe, ring: &Ring, _wakers: &mut Vec<Waker>) {
+        self.notes.lock().unwrap().push(ring.forks());
+        if self.enters.load(Ordering::Relaxed) {
+            ring.enter(Wait::No);
+        }
+    }
+}
+
+#[test]
+fn a_completion_is_no_younger_than_the_first_enter_that_may_have_brought_it() {
+    fork::mark().unwrap();
+    let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+    let _entered = enter(Rc::clone(&ring));
+    let (notes, enters) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let dating = Dating { notes: Arc::clone(&notes), enters: Arc::clone(&enters) };
+    let _armed = multi::arm(dating).unwrap().unwrap();
+    let user_data = kernel.taken.borrow()[0].user_data;
+    let more = Cqe { user_data, res: 0, flags: CQE_MORE };
+    // Other tests fork as well: what is compared is what was so before and after.
+    let forks = || {
+        assert!(fork::in_a_child(|| true));
+        fork::count()
+    };
+    // It came with the first of two enters, and the process forked between them.
+    ring.enter(Wait::No);
+    let before_second = forks();
+    ring.enter(Wait::No);
+    kernel.completed.borrow_mut().push(more);
+    ring.reap(&mut Vec::new());
+    assert!(notes.lock().unwrap().pop().unwrap() < before_second);
+    // Of two that came with one enter the first enters again.
+    ring.enter(Wait::No);
+    let before_reap = forks();
+    enters.store(true, Ordering::Relaxed);
+    kernel.completed.borrow_mut().extend([more, more]);
+    ring.reap(&mut Vec::new());
+    assert!(notes.lock().unwrap().drain(..).all(|forks| forks < before_reap));
+    // What that enter brought is of its time.
+    kernel.completed.borrow_mut().push(more);
+    ring.reap(&mut Vec::new());
+    assert!(notes.lock().unwrap().pop().unwrap() >= before_reap);
 }
 
 #[test]

@@ -113,10 +113,8 @@ impl Uring {
     }
 
     fn enter_raw(&mut self, want: u32, flags: u32, timeout: Option<Duration>) -> io::Result<usize> {
-        let time = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
-        });
+        // Not libc's, which is shorter where a `time_t` has 32 bits: the kernel reads 64 of each.
+        let time = timeout.map(Timespec::from);
         let arg = GeteventsArg {
             sigmask: 0,
             sigmask_sz: 0,

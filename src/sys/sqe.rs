@@ -129,6 +129,14 @@ pub(crate) struct Sqe {
 const _: () = assert!(size_of::<Sqe>() == 64, "the kernel reads 64 bytes");
 
 impl Sqe {
+    /// A poll for `events` (`POLL*` of `poll(2)`).
+    pub(crate) const fn poll(fd: RawFd, events: libc::c_short) -> Self {
+        let events = events as u16 as u32;
+        // The kernel reads `poll32_events` with its halves swapped on big-endian (`io_poll_parse_events`).
+        let events = if cfg!(target_endian = "big") { events.rotate_left(16) } else { events };
+        Self::new(opcode::POLL_ADD, fd).op_flags(events)
+    }
+
     /// An entry that does nothing yet.
     pub(crate) const fn new(opcode: u8, fd: RawFd) -> Self {
         Self {
