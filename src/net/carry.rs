@@ -13,9 +13,9 @@
 
 use super::flow::SMALL_RUN;
 use super::forward::ForwardError;
-use super::ops::Ready;
 use super::pipes::Taken;
 use super::poll_write;
+use super::ready::Ready;
 use super::send_off;
 use super::shared::Shared;
 use super::turn::Place;

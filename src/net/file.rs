@@ -12,7 +12,8 @@
 //! there, the head leaves with the next send or a fifth of a second later (`tcp(7)`).
 #![forbid(unsafe_code)]
 
-use super::ops::{Ready, SendPiece};
+use super::ops::SendPiece;
+use super::ready::Ready;
 use super::shared::Shared;
 use super::turn::SendTurn;
 use crate::base::coop;

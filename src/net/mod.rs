@@ -46,6 +46,7 @@ pub(crate) mod poll_read;
 #[cfg_attr(not(any(feature = "tokio-io", feature = "futures-io", feature = "hyper")), allow(dead_code))]
 pub(crate) mod poll_write;
 mod reader;
+mod ready;
 mod receive;
 mod recv;
 mod refusals;

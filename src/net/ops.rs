@@ -68,8 +68,10 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
+        // The buffer first: if it panics, the receive is over by the drop of its future.
+        let output = self.into.finish(cqe);
         self.shared.change_recv(|side| side.single_done(cqe));
-        self.into.finish(cqe)
+        output
     }
 
     fn orphaned(self, cqe: Cqe) {
@@ -261,8 +263,10 @@ impl<B: IoBuf, const ALL: bool> Operation for SendWhole<B, ALL> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
+        // The buffer first: if it panics, the drop of the future passes the turn on.
+        let output = if ALL { self.from.all(cqe) } else { self.from.sum(cqe) };
         self.shared.sent();
-        if ALL { self.from.all(cqe) } else { self.from.sum(cqe) }
+        output
     }
 
     fn orphaned(self, cqe: Cqe) {
@@ -412,8 +416,9 @@ impl<B: IoBuf> Operation for SendGathered<B> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
+        let output = self.from.sum(cqe);
         self.shared.sent();
-        self.from.sum(cqe)
+        output
     }
 
     fn orphaned(self, cqe: Cqe) {
@@ -453,37 +458,6 @@ impl<B: IoBuf> Operation for SendPiece<B> {
             poll_write::lost(&self.shared, cqe, self.begun || self.from.has_begun());
         }
         self.shared.orphan_sent();
-    }
-}
-
-/// Waits until the socket has bytes, or takes more.
-pub(crate) struct Ready {
-    shared: Arc<Shared>,
-    events: libc::c_short,
-}
-
-impl Ready {
-    /// Until there is something to receive, the end included.
-    pub(super) fn to_receive(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), events: libc::POLLIN }
-    }
-
-    /// Until there is room to send.
-    pub(super) fn to_send(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), events: libc::POLLOUT }
-    }
-}
-
-impl Operation for Ready {
-    const OPCODE: u8 = opcode::POLL_ADD;
-    type Output = io::Result<()>;
-
-    fn describe(&mut self, _ring: &Ring) -> Sqe {
-        Sqe::new(Self::OPCODE, self.shared.fd()).op_flags(self.events as u32)
-    }
-
-    fn finish(self, cqe: Cqe) -> Self::Output {
-        cqe.result().map(|_| ())
     }
 }
 

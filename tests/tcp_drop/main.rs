@@ -6,6 +6,7 @@ mod canary;
 mod forwards;
 mod going_down;
 mod leaks;
+mod moody;
 mod receives;
 mod sends;
 mod stage;

@@ -1,11 +1,11 @@
 //! Dropped receives lose no byte and repeat none, on whatever core they were started and dropped.
 
 use crate::canary::{Canary, graves_are_quiet};
+use crate::moody::Moody;
 use crate::support::{
     LIMIT, Levels, Random, alone, assert_pattern, everywhere, half_std_pair, pattern, runtime, within,
 };
 use futures_util::poll;
-use ringwork::buf::{IoBuf, IoBufMut};
 use ringwork::net::{Recv, TcpStream};
 use ringwork::runtime::Handle;
 use ringwork::task::yield_now;
@@ -122,57 +122,10 @@ async fn patiently<T>(random: &mut Random, times: u64, mut poll: impl AsyncFnMut
     None
 }
 
-/// A buffer that panics when it is asked for anything, once it was told to.
-struct Moody {
-    bytes: Box<[u8; 16]>,
-    panics: Arc<AtomicBool>,
-}
-
-impl Moody {
-    fn answers(&self) {
-        assert!(!self.panics.load(Ordering::Relaxed), "a buffer that panics, on purpose");
-    }
-}
-
-/// A receive into such a buffer, and what tells it.
+/// A receive into a buffer that panics, and what tells it.
 fn moody(stream: &TcpStream) -> (Recv<'_, Moody>, Arc<AtomicBool>) {
-    let panics = Arc::new(AtomicBool::new(false));
-    (stream.recv(Moody { bytes: Box::default(), panics: Arc::clone(&panics) }), panics)
-}
-
-// SAFETY: the bytes are on the heap and initialised.
-unsafe impl IoBuf for Moody {
-    fn as_ptr(&self) -> *const u8 {
-        self.answers();
-        self.bytes.as_ptr()
-    }
-
-    fn len(&self) -> usize {
-        self.answers();
-        self.bytes.len()
-    }
-}
-
-// SAFETY: all of them may be written.
-unsafe impl IoBufMut for Moody {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.answers();
-        self.bytes.as_mut_ptr()
-    }
-
-    fn capacity(&self) -> usize {
-        self.answers();
-        self.bytes.len()
-    }
-
-    fn fill_from(&self) -> usize {
-        self.answers();
-        0
-    }
-
-    unsafe fn assume_init(&mut self, _end: usize) {
-        self.answers();
-    }
+    let (buf, panics) = Moody::new(vec![0; 16]);
+    (stream.recv(buf), panics)
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! Dropped sends leave whole messages in order: what was started arrives whole, what was not does not arrive.
 
 use crate::canary::{Canary, graves_are_quiet};
+use crate::moody::Moody;
 use crate::support::{LIMIT, Levels, Random, alone, half_std_pair, runtime, within};
-use futures_util::{FutureExt, select_biased};
+use futures_util::{FutureExt, poll, select_biased};
 use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
+use ringwork::spawn_blocking;
 use ringwork::task::yield_now;
 use ringwork::time::sleep;
 use socket2::SockRef;
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const STREAMS: usize = 4;
@@ -22,6 +26,32 @@ enum Fate {
     Sent,
     /// The future was dropped: it was started, or it waited for its turn.
     Dropped,
+}
+
+#[test]
+fn a_buffer_that_panics_at_the_end_of_its_send_passes_the_turn_on_once() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let runtime = runtime(1);
+        let sending = runtime.handle().spawn_on(0, || async {
+            let (stream, mut peer) = half_std_pair();
+            SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+            let (buf, panics) = Moody::new(vec![1; 8 << 20]);
+            let mut first = Box::pin(AssertUnwindSafe(stream.send_all(buf)).catch_unwind());
+            let mut second = Box::pin(stream.send_all(b"second"));
+            let mut third = Box::pin(stream.send_all(b"third"));
+            assert!(poll!(&mut first).is_pending());
+            assert!(poll!(&mut second).is_pending() && poll!(&mut third).is_pending());
+            panics.store(true, Ordering::Relaxed);
+            let reader = spawn_blocking(move || std::io::copy(&mut peer, &mut std::io::sink()));
+            assert!(first.await.is_err(), "it panicked in the poll of its own future");
+            // What has left of the first is not known: they may be refused.
+            drop((second.await, third.await));
+            drop(stream);
+            reader.await.unwrap().unwrap();
+        });
+        runtime.block_on(sending).unwrap();
+    });
 }
 
 #[test]
