@@ -390,6 +390,8 @@ unsafe fn drop_output<F: Future, S: Schedule>(task: NonNull<Header>) {
         return;
     }
     let _current = Current::enter(typed.cell().header.id());
+    // It may be within another task's poll that the handle is dropped.
+    let _within = Within::an_end();
     // SAFETY: the task is complete, so the stage is the handle's.
     unsafe { typed.discard() };
 }
@@ -412,6 +414,8 @@ unsafe fn free<F: Future, S: Schedule>(task: NonNull<Header>) {
     }
     let _current = Current::enter(header.id());
     if !is_void {
+        // As in `drop_output`.
+        let _within = Within::an_end();
         // SAFETY: the stage is ours, as above, and what is in it may be dropped here.
         unsafe { typed.discard() };
     }

@@ -1,10 +1,11 @@
 //! What of one task runs within the poll of another, on this thread.
 //!
 //! Owns [`Level`] and its one thread-local. Two things are within a poll although they are another task's:
-//! the first poll of a task that is polled where it is spawned (newborn.rs), and the end of one that is
-//! cancelled there (run.rs), as a job of the blocking pool is by its abort, and a task that is refused by its
-//! spawn: its future is dropped, or its closure. Both are counted, each by itself: how deep polls may be
-//! within each other is limited (`sched/eager.rs`), and destructors have no part in that.
+//! the first poll of a task that is polled where it is spawned (newborn.rs), and the end of one there
+//! (run.rs). Its future is dropped, or its closure, because it is cancelled, as a job of the blocking pool is
+//! by its abort, or refused by its spawn; or its output, because its handle is dropped. Both are counted,
+//! each by itself: how deep polls may be within each other is limited (`sched/eager.rs`), and destructors
+//! have no part in that.
 //!
 //! A value of `task_local!` notes at which level it was set and is there at no other (task_local.rs). So no
 //! task sees those of the one around it, and behind it that one has its own again. That a level comes back
@@ -19,7 +20,7 @@ use std::cell::Cell;
 pub(super) struct Level {
     /// Polls, beyond the first.
     polls: u8,
-    /// Ends of cancelled tasks.
+    /// Ends of tasks.
     ends: u32,
 }
 
@@ -55,7 +56,7 @@ impl Within {
         Self::enter(Level { polls: 1, ends: 0 })
     }
 
-    /// The end of a cancelled task begins within whatever goes on.
+    /// The end of a task begins within whatever goes on: it was cancelled, or nobody wants its output.
     #[inline]
     pub(super) fn an_end() -> Self {
         Self::enter(Level { polls: 0, ends: 1 })

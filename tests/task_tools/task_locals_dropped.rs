@@ -92,6 +92,32 @@ fn a_future_aborted_before_its_first_poll_is_dropped_with_its_value() {
     });
 }
 
+#[test]
+fn an_output_that_nobody_takes_does_not_see_the_values_of_who_drops_its_handle() {
+    bounded(|| {
+        let runtime = runtime(1);
+        // The handle goes before the task has run and behind its end.
+        for (is_local, yields) in [(true, 0), (true, 4), (false, 0), (false, 4)] {
+            let (teller, told) = teller();
+            let parent = runtime.handle().spawn_on(0, move || {
+                NUMBER.scope(7, async move {
+                    let output = async { teller };
+                    let handle =
+                        if is_local { ringwork::spawn_local(output) } else { ringwork::spawn(output) };
+                    for _ in 0..yields {
+                        ringwork::task::yield_now().await;
+                    }
+                    assert_eq!(handle.is_finished(), yields > 0);
+                    drop(handle);
+                    assert_eq!(NUMBER.get(), 7);
+                })
+            });
+            runtime.block_on(parent).unwrap();
+            assert_eq!(told.recv().unwrap(), None, "local: {is_local}, {yields} yields");
+        }
+    });
+}
+
 /// Runs what `refuse` does with a teller as a task that has a value, and that the teller sees none of it.
 fn sees_nothing<F: Future<Output = ()> + Send + 'static>(
     runtime: &Runtime,
