@@ -68,6 +68,8 @@ const ON_ALL: &[&str] =
 const URING: &[&str] = &["monoio", "glommio", "compio", "compio-managed"];
 const RUNTIMES: &[&str] =
     &["tokio", "tokio-multi", "monoio", "glommio", "compio", "compio-managed", "smol", "go"];
+/// Those whose idle connections hold no buffer.
+const SHARED: &[&str] = &["tokio-shared", "glommio-shared", "smol-shared"];
 /// Raw loops that do the same work: whichever needs least is the floor of a goal.
 const FLOORS: &[&str] = &["floor", "floor-splice", "epoll", "pread", "pwrite"];
 /// Raw loops that echo.
@@ -118,6 +120,7 @@ const TARGETS: &[Target] = &[
     target(&["timers"], "time per op", To::Each(&["tokio"]), 0.50),
     target(&["idle-10k"], "memory each", To::Each(&["tokio"]), 0.35),
     target(&["idle-10k"], "memory each", To::Each(RUNTIMES), 1.00),
+    target(&["idle-10k"], "memory each", To::Each(SHARED), 1.00),
     target(&["hot-core"], "makespan", To::Each(&["ringwork-never"]), 0.55),
     target(&["hot-core", "hot-core-balanced"], "makespan", To::Each(&["tokio-multi"]), 1.00),
     target(&["hot-core", "hot-core-balanced"], "p99 from birth to end", To::Each(&["tokio-multi"]), 1.00),
