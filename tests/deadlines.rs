@@ -163,6 +163,22 @@ fn a_sleep_of_nothing_is_ready_at_its_first_poll() {
     });
 }
 
+#[test]
+fn what_is_due_when_it_is_set_is_ready_at_once_in_a_task_that_has_computed_for_long() {
+    on_a_core(async {
+        let begun = Instant::now();
+        while begun.elapsed() < 30 * MS {
+            std::hint::spin_loop();
+        }
+        assert!(poll_once(&mut Box::pin(sleep(Duration::ZERO))).await.is_ready());
+        assert!(poll_once(&mut Box::pin(sleep_until(Instant::now()))).await.is_ready());
+        assert!(poll_once(&mut Box::pin(timeout(Duration::ZERO, pending::<()>()))).await.is_ready());
+        let mut ticks = interval(HOUR);
+        assert!(poll_once(&mut Box::pin(ticks.tick())).await.is_ready());
+        assert!(poll_once(&mut Box::pin(ticks.tick())).await.is_pending());
+    });
+}
+
 /// A timer is kept by the runtime whose core first polled it, until it is reset and polled inside another.
 #[test]
 fn a_sleep_that_is_reset_belongs_to_the_runtime_that_polls_it_then() {

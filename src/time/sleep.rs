@@ -17,8 +17,9 @@ use std::task::{Context, Poll, ready};
 const GONE: &str = "the ringwork runtime that this timer belonged to has shut down: a `Sleep`, `Timeout` \
      or `Interval` must not be polled after the runtime in which it was first polled";
 
-/// A deadline that is further away than this from when the turn began is taken for one that has not come, and
-/// the clock not read for it. If it has, because the turn has lasted for so long, the next one finds it.
+/// A deadline that was further away than this when it was set, and is so from when the turn began, is taken
+/// for one that has not come, and the clock not read for it. If it has, because the turn has lasted for so
+/// long, the next one finds it.
 const FAR: Duration = Duration::from_millis(10);
 
 /// Waits until `duration` has passed.
@@ -45,7 +46,7 @@ const FAR: Duration = Duration::from_millis(10);
 /// before its deadline after the runtime has shut down; see [`Sleep`].
 #[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep(duration: Duration) -> Sleep {
-    sleep_until(Instant::now().saturating_add(duration))
+    Sleep::new(Instant::now().saturating_add(duration), duration > FAR)
 }
 
 /// Waits until `deadline`. See [`sleep`].
@@ -65,13 +66,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// As [`sleep`].
 #[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep {
-        deadline,
-        state: State::Idle,
-        asked: false,
-        #[cfg(feature = "tracing")]
-        traced: Traced::new(deadline, std::panic::Location::caller()),
-    }
+    Sleep::new(deadline, false)
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -105,6 +100,9 @@ pub struct Sleep {
     state: State,
     /// The home core has been asked to change the deadline, so the timer may fire at an older one.
     asked: bool,
+    /// The deadline was [`FAR`] away when it was set. False where nobody has read the clock for that: it may
+    /// have passed then already.
+    is_far: bool,
     #[cfg(feature = "tracing")]
     traced: Option<Box<Traced>>,
 }
@@ -118,6 +116,18 @@ enum State {
 }
 
 impl Sleep {
+    #[cfg_attr(feature = "tracing", track_caller)]
+    fn new(deadline: Instant, is_far: bool) -> Self {
+        Self {
+            deadline,
+            state: State::Idle,
+            asked: false,
+            is_far,
+            #[cfg(feature = "tracing")]
+            traced: Traced::new(deadline, std::panic::Location::caller()),
+        }
+    }
+
     /// When it is or was due.
     ///
     /// ```
@@ -155,7 +165,16 @@ impl Sleep {
 
     /// [`Sleep::reset`] for those who own the future.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+        self.set(deadline, false);
+    }
+
+    /// As [`Self::set_deadline`], by a caller who has just read the clock: it is `now`.
+    pub(super) fn set_deadline_from(&mut self, deadline: Instant, now: Instant) {
+        self.set(deadline, deadline - now > FAR);
+    }
+
+    fn set(&mut self, deadline: Instant, is_far: bool) {
+        (self.deadline, self.is_far) = (deadline, is_far);
         #[cfg(feature = "tracing")]
         self.traced.iter().for_each(|traced| traced.deadline(deadline));
         match &mut self.state {
@@ -196,7 +215,8 @@ impl Sleep {
         }
         if let State::Idle = self.state {
             let deadline = self.deadline.into_std();
-            let far_from = driver::lately().filter(|lately| deadline > *lately + FAR);
+            let lately = if self.is_far { driver::lately() } else { None };
+            let far_from = lately.filter(|lately| deadline > *lately + FAR);
             let now = far_from.unwrap_or_else(|| Instant::now().into_std());
             if deadline > now {
                 let ticket = driver::arm(deadline, now, cx);

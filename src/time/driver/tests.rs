@@ -2,7 +2,7 @@
 //! two real cores that throw tasks at each other.
 #![forbid(unsafe_code)]
 
-use super::super::{Instant, sleep, sleep_until, timeout};
+use super::super::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use super::*;
 use crate::base::inbox::Message;
 use crate::base::reach;
@@ -125,12 +125,37 @@ fn a_duration_without_end_is_a_timer_like_any_other() {
 fn a_deadline_that_came_during_a_long_turn_is_found_by_the_next_one() {
     let start = std::time::Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
     let (home, count) = (Home::since(start), Arc::new(Count::default()));
-    let mut passed = sleep_until(Instant::from_std(start + Duration::from_secs(1)));
+    let mut passed = sleep(Duration::from_millis(20));
+    thread::sleep(passed.deadline() - Instant::now());
     assert!(poll(&mut passed, &count).is_pending(), "the clock is not read for it");
-    assert_eq!((home.turn(Duration::from_secs(2)), count.wakes()), (1, 1));
+    let next = passed.deadline().into_std() - start + Duration::from_millis(1);
+    assert_eq!((home.turn(next), count.wakes()), (1, 1));
     assert!(poll(&mut passed, &count).is_ready());
-    let mut near = sleep_until(Instant::from_std(start + Duration::from_secs(2)));
-    assert!(poll(&mut near, &count).is_ready(), "for one that is near it is");
+    let mut near = sleep(Duration::from_millis(1));
+    thread::sleep(near.deadline() - Instant::now());
+    assert!(poll(&mut near, &count).is_ready(), "for one that was near it is");
+    let mut unknown = sleep_until(Instant::from_std(start + Duration::from_secs(2)));
+    assert!(poll(&mut unknown, &count).is_ready(), "and for one that may have been");
+}
+
+#[test]
+fn what_is_due_when_it_is_set_is_ready_at_once_however_long_the_turn_has_lasted() {
+    let start = std::time::Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+    let (home, count) = (Home::since(start), Arc::new(Count::default()));
+    let never = std::future::pending::<()>;
+    assert!(poll(&mut sleep(Duration::ZERO), &count).is_ready());
+    assert!(poll(&mut sleep_until(Instant::now()), &count).is_ready());
+    assert!(poll(&mut timeout(Duration::ZERO, never()), &count).is_ready());
+    assert!(poll(&mut timeout_at(Instant::now(), never()), &count).is_ready());
+    let mut ticks = interval(HOUR);
+    assert!(poll(&mut pin!(ticks.tick()), &count).is_ready(), "the first at once");
+    assert!(poll(&mut pin!(ticks.tick()), &count).is_pending(), "the second is an hour away");
+    drop(ticks);
+    let mut again = sleep(Duration::ZERO);
+    assert!(poll(&mut again, &count).is_ready());
+    Pin::new(&mut again).reset(Instant::now());
+    assert!(poll(&mut again, &count).is_ready());
+    assert_eq!(home.timers(), 0);
 }
 
 #[test]
