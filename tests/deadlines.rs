@@ -131,6 +131,22 @@ fn a_sleep_reset_by_another_thread_wakes_its_task_at_the_new_deadline() {
 }
 
 #[test]
+fn a_sleep_that_is_reset_can_be_awaited_on_a_thread_that_has_entered_no_runtime() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let mut nap = runtime.block_on(runtime.spawn(armed(Instant::now() + HOUR))).unwrap();
+        for _ in 0..5 {
+            let deadline = Instant::now() + 3 * MS;
+            nap.as_mut().reset(deadline);
+            futures_executor::block_on(nap.as_mut());
+            assert!(Instant::now() >= deadline);
+        }
+        drop(nap);
+        no_timer_is_left(&runtime);
+    });
+}
+
+#[test]
 fn a_sleep_too_long_for_the_clock_does_not_hold_up_a_short_one() {
     on_a_core(async {
         let big = Duration::from_secs(u64::MAX / 10);

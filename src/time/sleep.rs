@@ -74,7 +74,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// It may be made anywhere, also before there is a runtime. Its first poll puts a timer on the core that
 /// polls it, or on a core of the runtime that the thread has entered; from then on the future may be
 /// polled, [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
-/// `reset`, which costs less than a new one.
+/// `reset`, which costs less than a new one. If that takes a new timer, it goes where the first one would; on
+/// a thread that is no core and has entered no runtime, to the core of the last one.
 ///
 /// ```
 /// use ringwork::time::{sleep, Duration, Instant};
@@ -98,6 +99,9 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     deadline: Instant,
     state: State,
+    /// The timer of one that is armed. Else the last one, if there was any: it is over or withdrawn, and kept
+    /// because it knows a core.
+    ticket: Option<Ticket>,
     /// The home core has been asked to change the deadline, so the timer may fire at an older one.
     asked: bool,
     /// The deadline was [`FAR`] away when it was set. False where nobody has read the clock for that: it may
@@ -107,11 +111,11 @@ pub struct Sleep {
     traced: Option<Box<Traced>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     /// No timer: never polled, or reset after it had elapsed.
     Idle,
-    Armed(Ticket),
+    Armed,
     Elapsed,
 }
 
@@ -121,6 +125,7 @@ impl Sleep {
         Self {
             deadline,
             state: State::Idle,
+            ticket: None,
             asked: false,
             is_far,
             #[cfg(feature = "tracing")]
@@ -146,9 +151,9 @@ impl Sleep {
     /// One that was never polled has no timer, and has not elapsed however late it is.
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
-        match &self.state {
+        match self.state {
             State::Idle => false,
-            State::Armed(ticket) => ticket.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(),
+            State::Armed => self.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(),
             State::Elapsed => true,
         }
     }
@@ -177,14 +182,19 @@ impl Sleep {
         (self.deadline, self.is_far) = (deadline, is_far);
         #[cfg(feature = "tracing")]
         self.traced.iter().for_each(|traced| traced.deadline(deadline));
-        match &mut self.state {
-            State::Idle => {}
-            State::Armed(ticket) if ticket.outcome().is_none() => {
+        match (self.state, &mut self.ticket) {
+            (State::Idle, _) => {}
+            (State::Armed, Some(ticket)) if ticket.outcome().is_none() => {
                 self.asked = !ticket.postpone(deadline.into_std());
             }
             // It has fired and its task is being woken, or the core has gone: the next poll arms a new timer.
-            State::Armed(_) | State::Elapsed => self.disarm(),
+            (State::Armed | State::Elapsed, _) => self.disarm(),
         }
+    }
+
+    /// What became of the last timer.
+    fn outcome(&self) -> Option<Outcome> {
+        self.ticket.as_ref().and_then(Ticket::outcome)
     }
 
     /// Whether firing means that the deadline has passed. Not so if the home core was asked to change it
@@ -199,9 +209,10 @@ impl Sleep {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let State::Armed(ticket) = &mut self.state {
+        if let (State::Armed, Some(ticket)) = (self.state, &mut self.ticket) {
             if self.asked && ticket.is_on_another_core() {
                 // The task lives here now, and so shall its timer: further resets cost no message.
+                ticket.withdraw();
                 self.disarm();
             } else {
                 match ready!(ticket.poll(cx)) {
@@ -219,10 +230,9 @@ impl Sleep {
             let far_from = lately.filter(|lately| deadline > *lately + FAR);
             let now = far_from.unwrap_or_else(|| Instant::now().into_std());
             if deadline > now {
-                let ticket = driver::arm(deadline, now, cx);
-                let refused = ticket.outcome() == Some(Outcome::Gone);
-                self.state = State::Armed(ticket);
-                assert!(!refused, "{GONE}");
+                self.ticket = Some(driver::arm(deadline, now, self.ticket.as_ref(), cx));
+                self.state = State::Armed;
+                assert!(self.outcome() != Some(Outcome::Gone), "{GONE}");
                 return Poll::Pending;
             }
             self.state = State::Elapsed;

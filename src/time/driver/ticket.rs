@@ -2,6 +2,13 @@
 //!
 //! Owns [`arm`], [`Ticket`] and the requests that they send to the timer's home. What one timer goes through,
 //! and who may touch what, is prose at the top of driver.rs.
+//!
+//! # Where a timer goes
+//! To this core; from a thread that is none, to a core of the runtime it has entered; from one that has
+//! entered none, to the home of the future's last timer, if it had one. For a future may be on such a thread
+//! once it has a timer, and need another after that: it was reset after it had fired, or while it fired. That
+//! home is sent the message whatever has become of it, as it would be sent one about the last timer: stuck,
+//! it takes it late; gone, it refuses it.
 #![forbid(unsafe_code)]
 
 use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, with_current};
@@ -13,13 +20,18 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Puts a timer into this core's wheel, or sends it to a core if this thread is none. `now` is any time that
-/// is not after the deadline.
+/// is not after the deadline, `last` the timer that this one follows.
 ///
 /// The waker is woken at `deadline`, unless the ticket is dropped before.
 ///
 /// # Panics
-/// If this thread is no core and has entered no runtime; in a forked child.
-pub(in crate::time) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Ticket {
+/// If this thread is no core and has entered no runtime, and there was no timer before; in a forked child.
+pub(in crate::time) fn arm(
+    deadline: Instant,
+    now: Instant,
+    last: Option<&Ticket>,
+    cx: &mut Context<'_>,
+) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
     if let Some(parcel) = with_current(|driver| driver.arm(deadline)) {
@@ -30,7 +42,8 @@ pub(in crate::time) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>
         debug_assert!(waits, "a fresh timer has no outcome");
         return ticket;
     }
-    let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
+    let home = reach::pick().or_else(|| last.map(|last| Arc::clone(&last.timer().home)));
+    let Some(home) = home else { panic!("{}", reach::NO_RUNTIME) };
     let mut parcel = Parcel::new(Timer::new(home, now));
     parcel.value.set_deadline(deadline);
     // Before it can be fired.
@@ -86,6 +99,15 @@ impl Ticket {
             parcel.request(&parcel.value.home, MOVE);
         }
         done
+    }
+
+    /// Gives the timer up: its waker is dropped, nobody is woken any more. The ticket still knows its home.
+    pub(in crate::time) fn withdraw(&self) {
+        let parcel = self.parcel();
+        parcel.value.slot.clear();
+        if !parcel.value.slot.is_done() {
+            parcel.request(&parcel.value.home, CANCEL);
+        }
     }
 
     fn parcel(&self) -> &Arc<Parcel<Timer>> {
