@@ -35,7 +35,7 @@
 
 mod ticket;
 
-use super::clock::{Clock, is_touched};
+use super::clock::{Clock, Quiet, is_touched};
 use super::spare::Spare;
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
@@ -184,10 +184,9 @@ impl Driver {
         passes.then_some(left)
     }
 
-    /// The clock, and the timer it may jump to.
+    /// The clock, and the timer ahead of it.
     fn next_jump(&self) -> Option<(&Clock, Instant)> {
-        let clock = self.clock.as_deref().filter(|clock| clock.may_jump())?;
-        let due = self.next_deadline()?;
+        let (clock, due) = (self.clock.as_deref()?, self.next_deadline()?);
         (due > clock.at(self.start)).then_some((clock, due))
     }
 
@@ -357,9 +356,18 @@ pub(crate) fn time_left(now: impl FnOnce() -> Instant) -> Option<Duration> {
 }
 
 /// Whether this core's clock stands and may jump to a timer that is ahead of it, if the core has nothing else
-/// to do. One relaxed load if no clock of the process was ever stopped.
-pub(crate) fn may_jump() -> bool {
-    is_touched() && with_current(|driver| driver.next_jump().is_some()).unwrap_or(false)
+/// to do: that is to be looked at from here on, and then [`jump`]. One relaxed load if no clock of the
+/// process was ever stopped.
+pub(crate) fn may_jump() -> Option<Quiet> {
+    if is_touched() { may_jump_here() } else { None }
+}
+
+#[cold]
+fn may_jump_here() -> Option<Quiet> {
+    with_current(|driver| {
+        let quiet = driver.clock.as_deref()?.quiet()?;
+        driver.next_jump().map(|_| quiet)
+    })?
 }
 
 /// Whether this core's clock stands. One relaxed load if no clock of the process was ever stopped.
@@ -374,11 +382,11 @@ fn stands_here() -> bool {
     with_current(|driver| driver.clock.as_deref().is_some_and(Clock::stands)).unwrap_or(false)
 }
 
-/// Moves this core's clock to its next timer, if it still may jump.
-pub(crate) fn jump() {
+/// Moves this core's clock to its next timer, unless somebody has held it since `quiet`.
+pub(crate) fn jump(quiet: Quiet) {
     with_current(|driver| {
         if let Some((clock, due)) = driver.next_jump() {
-            clock.jump_to(due);
+            clock.jump_to(due, quiet);
         }
     });
 }

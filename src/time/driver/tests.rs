@@ -1,6 +1,7 @@
 //! Tests of a core's timers: this thread as a core with a clock of its own, other threads as strangers.
 #![forbid(unsafe_code)]
 
+mod stopped;
 mod two_cores;
 
 use super::super::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
@@ -55,6 +56,14 @@ impl Home {
     fn since(start: std::time::Instant) -> Self {
         let inbox = Arc::new(Inbox::new(Box::new(|| ())));
         Self { _guard: enter(Driver::new(start, Arc::clone(&inbox))), inbox, start }
+    }
+
+    /// Whose clock stands.
+    fn stopped() -> (Self, Arc<Clock>) {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let clock = Clock::new(Arc::clone(&inbox), true);
+        let driver = Driver::new(clock.origin(), Arc::clone(&inbox)).going_by(Some(Arc::clone(&clock)));
+        (Self { _guard: enter(driver), inbox, start: clock.origin() }, clock)
     }
 
     /// Lets other threads reach this core and only it.
