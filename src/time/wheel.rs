@@ -2,10 +2,10 @@
 //!
 //! Owns the timers of one core as plain data. Pure: it reads no clock and calls nobody; `now` and deadlines
 //! are ticks that its caller counts. Promises that a timer comes out in the first [`Wheel::advance`] at or
-//! after its deadline that has budget left, earlier deadlines first; that `insert` and `remove` take
-//! constant time and, once the wheel has been as full before, no memory; and that [`Wheel::next_due`] names
-//! a tick at which a timer is due, not one at which the wheel would like to tidy up. It is not shared
-//! between threads.
+//! after its deadline that has budget left, earlier deadlines first, those of one tick as they were set (but
+//! for deadlines that were beyond [`HORIZON`] then); that `insert` and `remove` take constant time and, once
+//! the wheel has been as full before, no memory; and that [`Wheel::next_due`] names a tick at which a timer
+//! is due, not one at which the wheel would like to tidy up. It is not shared between threads.
 //!
 //! # Shape
 //! Six levels of 64 notches, like the digits of a clock in base 64. A timer lies on the level of the
@@ -24,7 +24,9 @@
 //! round: its notches behind `now`'s digit mean the next round. Deadlines further away than [`HORIZON`] lie
 //! in the last notch before `now`'s digit comes again and are put back from there.
 //!
-//! `now`'s own notch on a level is in use only while it is being emptied, which a budget may interrupt.
+//! `now`'s own notch on a level above the lowest is in use only while it is being emptied, which a budget may
+//! interrupt; until it is empty nothing comes out of the levels below. What is set meanwhile for a tick of
+//! that notch joins its end: further down it would lie in front of what was set before and has yet to move.
 //!
 //! # Rejected
 //! - A binary heap: `log n` per operation, and cancelling (what most timeouts do) needs an index or a
@@ -72,6 +74,8 @@ impl Key {
 pub(super) struct Wheel<T> {
     /// All timers due before this tick have come out.
     now: u64,
+    /// The level of which `now`'s own notch is being emptied; 0 for none, and for the lowest.
+    emptying: usize,
     len: usize,
     entries: Vec<Entry<T>>,
     /// The first unused entry; they are chained by `next`.
@@ -121,13 +125,13 @@ impl<T> Wheel<T> {
     /// An empty wheel at tick 0.
     pub(super) fn new() -> Self {
         let levels = Box::new([const { Level { occupied: 0, notches: [EMPTY; NOTCHES] } }; LEVELS]);
-        Self { now: 0, len: 0, entries: Vec::new(), unused: NIL, levels }
+        Self { now: 0, emptying: 0, len: 0, entries: Vec::new(), unused: NIL, levels }
     }
 
     /// Adds a timer. If its deadline is not ahead of the wheel, the next `advance` brings it out.
     pub(super) fn insert(&mut self, deadline: u64, value: T) -> Key {
         let index = self.allocate(deadline, value);
-        self.place(index);
+        self.place(index, self.emptying);
         self.len += 1;
         Key { index, generation: self.entries[index as usize].generation }
     }
@@ -156,7 +160,10 @@ impl<T> Wheel<T> {
             self.now = ahead.tick;
             budget = self.empty(ahead, budget, expired);
         }
-        self.now = self.now.max(now);
+        if now >= self.now {
+            // Nothing is left that `now` has reached.
+            (self.now, self.emptying) = (now, 0);
+        }
     }
 
     /// The tick by which to advance again: no timer is due before it. Nothing if there are no timers.
@@ -223,17 +230,19 @@ impl<T> Wheel<T> {
             if self.entries[index as usize].deadline <= self.now {
                 expired.push(self.release(index));
             } else {
-                self.place(index);
+                self.place(index, 0);
             }
         }
+        let is_empty = self.levels[at.level].notches[at.notch].first == NIL;
+        self.emptying = if is_empty { 0 } else { at.level };
         budget
     }
 
-    /// Links an entry into the notch that its deadline has as seen from `now`.
-    fn place(&mut self, index: u32) {
+    /// Links an entry into the notch that its deadline has as seen from `now`, on level `lowest` or above.
+    fn place(&mut self, index: u32, lowest: usize) {
         let entry = &mut self.entries[index as usize];
         let reach = entry.deadline.clamp(self.now, self.now.saturating_add(HORIZON));
-        let level = level_of(self.now, reach);
+        let level = level_of(self.now, reach).max(lowest);
         let digit = (reach >> (DIGIT_BITS * level as u32)) as usize % NOTCHES;
         (entry.level, entry.notch) = (level as u8, digit as u8);
         let level = &mut self.levels[level];
