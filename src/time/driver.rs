@@ -36,7 +36,7 @@
 mod ticket;
 
 use super::clock::{Clock, Quiet, is_touched};
-use super::spare::Spare;
+use super::spare::{Spare, UNNEEDED};
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
 use crate::base::inbox::Inbox;
@@ -151,6 +151,8 @@ pub(crate) struct Driver {
     /// Timers of this core that nobody else refers to, with empty slots; each with the reference of its
     /// future and the one of the wheel, so that neither is made or given up while a timer goes round.
     spare: Spare<[Arc<Parcel<Timer>>; 2]>,
+    /// Since which turn the wheel has had more memory than it needs.
+    surplus_since: Option<Instant>,
     /// The last batch's memory.
     expired: Vec<Arc<Parcel<Timer>>>,
 }
@@ -159,7 +161,8 @@ impl Driver {
     /// The timers of the core behind `home`; ticks are counted from `start`.
     pub(crate) fn new(start: Instant, home: Arc<Inbox>) -> Self {
         let (spare, expired) = (Spare::new(start), Vec::new());
-        Self { wheel: Wheel::new(), start, clock: None, home, lately: start, spare, expired }
+        let (wheel, lately) = (Wheel::new(), start);
+        Self { wheel, start, clock: None, home, lately, spare, surplus_since: None, expired }
     }
 
     /// Makes these timers go by `clock`, if there is one, from its origin on.
@@ -182,6 +185,23 @@ impl Driver {
         let left = self.next_deadline()?.saturating_duration_since(self.time(now));
         let passes = left.is_zero() || self.clock.as_ref().is_none_or(|clock| !clock.stands());
         passes.then_some(left)
+    }
+
+    /// A turn begins: gives the wheel's memory back if it has not been needed for a while.
+    #[inline]
+    fn tidy(&mut self, now: Instant) {
+        if !self.wheel.has_surplus() {
+            self.surplus_since = None;
+        } else if now.saturating_duration_since(*self.surplus_since.get_or_insert(now)) >= UNNEEDED {
+            self.surplus_since = None;
+            self.wheel.repack(|parcel, key| parcel.value.key.store(key.to_bits(), Ordering::Relaxed));
+        }
+    }
+
+    /// How long the core may sleep before it has to do that.
+    fn tidy_in(&self, now: Instant) -> Option<Duration> {
+        let waited = self.surplus_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.wheel.has_surplus().then(|| UNNEEDED.saturating_sub(waited))
     }
 
     /// The clock, and the timer ahead of it.
@@ -347,11 +367,12 @@ impl Drop for Guard {
 /// under the borrow.
 pub(crate) fn time_left(now: impl FnOnce() -> Instant) -> Option<Duration> {
     with_current(|driver| {
-        if driver.wheel.len() == 0 && !driver.spare.has_surplus() {
+        if driver.wheel.len() == 0 && !driver.spare.has_surplus() && !driver.wheel.has_surplus() {
             return None;
         }
         let now = now();
-        [driver.time_left(now), driver.spare.look_in(now)].into_iter().flatten().min()
+        let left = [driver.time_left(now), driver.spare.look_in(now), driver.tidy_in(now)];
+        left.into_iter().flatten().min()
     })?
 }
 
@@ -401,6 +422,7 @@ pub(crate) fn turns(now: Instant) {
     with_current(|driver| {
         driver.lately = now;
         driver.spare.turns(now);
+        driver.tidy(now);
     });
 }
 

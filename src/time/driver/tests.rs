@@ -193,6 +193,29 @@ fn a_timer_dropped_at_home_leaves_the_wheel_and_its_memory_is_used_again() {
 }
 
 #[test]
+fn the_wheel_gives_the_memory_of_a_burst_back_and_keeps_the_timers_that_are_left() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut burst: Vec<_> = (0..10_000).map(|_| Box::pin(sleep(HOUR))).collect();
+    assert!(burst.iter_mut().all(|sleep| poll(sleep, &count).is_pending()));
+    let mut left = sleep_until(Instant::from_std(home.start + HOUR));
+    assert!(poll(&mut left, &count).is_pending());
+    // Not at home, where their own memory would be kept for the next ones.
+    elsewhere(&home, move || drop(burst));
+    home.turn(Duration::ZERO);
+    let has_surplus = || with_current(|driver| driver.wheel.has_surplus()).expect("a core");
+    assert!(has_surplus() && home.timers() == 1);
+    assert_eq!(time_left(|| home.start), Some(UNNEEDED), "a core that sleeps looks again");
+    home.turn(Duration::ZERO);
+    assert_eq!(time_left(|| home.start + UNNEEDED / 4), Some(UNNEEDED * 3 / 4));
+    home.turn(UNNEEDED);
+    assert!(!has_surplus() && home.timers() == 1);
+    assert_eq!(time_left(|| home.start), Some(HOUR));
+    Pin::new(&mut left).reset(Instant::from_std(home.start + 2 * HOUR));
+    assert_eq!((home.turn(HOUR), home.turn(2 * HOUR), count.wakes()), (0, 1, 1));
+    assert!(poll(&mut left, &count).is_ready());
+}
+
+#[test]
 fn a_timer_first_polled_on_another_thread_goes_to_a_core() {
     let (home, count) = (Home::new(), Arc::new(Count::default()));
     let mut sleep = sleep(HOUR);
