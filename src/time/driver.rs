@@ -35,7 +35,7 @@
 
 mod ticket;
 
-use super::clock::{Clock, Quiet, is_touched};
+use super::clock::{Clock, Quiet, is_away_from, is_touched};
 use super::spare::{Spare, UNNEEDED};
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
@@ -212,6 +212,12 @@ impl Driver {
 
     fn is_home_of(&self, parcel: &Parcel<Timer>) -> bool {
         Arc::ptr_eq(&self.home, &parcel.value.home)
+    }
+
+    /// Whether the deadlines that are made on this thread now are those of another clock.
+    #[inline]
+    fn is_away(&self) -> bool {
+        is_away_from(self.clock.as_ref())
     }
 
     /// The first tick that is not before `deadline`.

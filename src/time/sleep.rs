@@ -72,8 +72,9 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// The future of [`sleep`] and [`sleep_until`].
 ///
 /// It may be made anywhere, also before there is a runtime. Its first poll puts a timer on the core that
-/// polls it, or on a core of the runtime that the thread has entered; from then on the future may be
-/// polled, [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
+/// polls it, or on a core of the runtime that the thread has entered (a core may have entered another one,
+/// with a clock that a test [has stopped](super::pause)); from then on the future may be polled,
+/// [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
 /// `reset`, which costs less than a new one. If that takes a new timer, it goes where the first one would; on
 /// a thread that is no core and has entered no runtime, to the core of the last one.
 ///

@@ -4,7 +4,8 @@
 //! and who may touch what, is prose at the top of driver.rs.
 //!
 //! # Where a timer goes
-//! To this core; from a thread that is none, to a core of the runtime it has entered; from one that has
+//! To this core; from a thread that is none, to a core of the runtime it has entered, and so from a core that
+//! has entered a runtime with another clock, because its deadline is by that one; from a thread that has
 //! entered none, to the home of the future's last timer, if it had one. For a future may be on such a thread
 //! once it has a timer, and need another after that: it was reset after it had fired, or while it fired. That
 //! home is sent the message whatever has become of it, as it would be sent one about the last timer: stuck,
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Puts a timer into this core's wheel, or sends it to a core if this thread is none. `now` is any time that
-/// is not after the deadline, `last` the timer that this one follows.
+/// Puts a timer into this core's wheel, or sends it to another one if this thread is none or goes by another
+/// clock. `now` is any time that is not after the deadline, `last` the timer that this one follows.
 ///
 /// The waker is woken at `deadline`, unless the ticket is dropped before.
 ///
@@ -34,7 +35,8 @@ pub(in crate::time) fn arm(
 ) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
-    if let Some(parcel) = with_current(|driver| driver.arm(deadline)) {
+    let armed = with_current(|driver| (!driver.is_away()).then(|| driver.arm(deadline)));
+    if let Some(parcel) = armed.flatten() {
         let mut ticket = Ticket { parcel: Some(parcel) };
         // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
         // takes the timer back.)
@@ -73,9 +75,9 @@ impl Ticket {
         self.timer().slot.get()
     }
 
-    /// Whether this thread is a core, but not the timer's home.
+    /// Whether this thread is a core, but not the timer's home, or goes by another clock than that.
     pub(in crate::time) fn is_on_another_core(&self) -> bool {
-        with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false)
+        with_current(|driver| !driver.is_home_of(self.parcel()) || driver.is_away()).unwrap_or(false)
     }
 
     /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been
@@ -86,14 +88,15 @@ impl Ticket {
         let parcel = self.parcel();
         parcel.value.set_deadline(deadline);
         let moved = with_current(|driver| {
-            if !driver.is_home_of(parcel) {
+            if !driver.is_home_of(parcel) || driver.is_away() {
                 return None;
             }
             let removed = driver.remove(parcel)?;
             driver.insert(removed, &parcel.value, deadline);
             Some(())
         });
-        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile.
+        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile. Or in it with
+        // a deadline of another clock, of which its firing says nothing.
         let done = moved.flatten().is_some();
         if !done {
             parcel.request(&parcel.value.home, MOVE);
