@@ -131,6 +131,22 @@ fn a_sleep_reset_by_another_thread_wakes_its_task_at_the_new_deadline() {
 }
 
 #[test]
+fn a_sleep_that_is_reset_can_be_awaited_on_a_thread_that_has_entered_no_runtime() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let mut nap = runtime.block_on(runtime.spawn(armed(Instant::now() + HOUR))).unwrap();
+        for _ in 0..5 {
+            let deadline = Instant::now() + 3 * MS;
+            nap.as_mut().reset(deadline);
+            futures_executor::block_on(nap.as_mut());
+            assert!(Instant::now() >= deadline);
+        }
+        drop(nap);
+        no_timer_is_left(&runtime);
+    });
+}
+
+#[test]
 fn a_sleep_too_long_for_the_clock_does_not_hold_up_a_short_one() {
     on_a_core(async {
         let big = Duration::from_secs(u64::MAX / 10);
@@ -160,6 +176,22 @@ fn a_sleep_of_nothing_is_ready_at_its_first_poll() {
     on_a_core(async {
         assert!(poll_once(&mut Box::pin(sleep(Duration::ZERO))).await.is_ready());
         assert!(poll_once(&mut Box::pin(sleep_until(Instant::now()))).await.is_ready());
+    });
+}
+
+#[test]
+fn what_is_due_when_it_is_set_is_ready_at_once_in_a_task_that_has_computed_for_long() {
+    on_a_core(async {
+        let begun = Instant::now();
+        while begun.elapsed() < 30 * MS {
+            std::hint::spin_loop();
+        }
+        assert!(poll_once(&mut Box::pin(sleep(Duration::ZERO))).await.is_ready());
+        assert!(poll_once(&mut Box::pin(sleep_until(Instant::now()))).await.is_ready());
+        assert!(poll_once(&mut Box::pin(timeout(Duration::ZERO, pending::<()>()))).await.is_ready());
+        let mut ticks = interval(HOUR);
+        assert!(poll_once(&mut Box::pin(ticks.tick())).await.is_ready());
+        assert!(poll_once(&mut Box::pin(ticks.tick())).await.is_pending());
     });
 }
 

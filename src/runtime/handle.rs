@@ -76,7 +76,9 @@ impl Handle {
         current::handle()
     }
 
-    /// Makes this the runtime that the calling thread is in, until the guard is dropped.
+    /// Makes this the runtime that the calling thread is in, until the guard is dropped. On a core of another
+    /// runtime that goes for whatever task is polled there meanwhile, its spawns and its clock: do not hold
+    /// the guard over an `await`.
     ///
     /// ```
     /// use ringwork::{runtime::Builder, time};

@@ -159,12 +159,13 @@
 //! # A clock that stands
 //! Under `time::pause` (one core only) a core with nothing left to run, its background queue included, does
 //! not park if its clock may jump (`time/clock.rs`): it asks the ring once without waiting, and if nothing
-//! has completed and nothing has come, the clock goes to the next timer, which the next turn fires. If
-//! others hold the clock, the core parks without a timer; the last hold sends a message, so parking needs
-//! no further check. Which queue is next then depends on what has run and not on how long it took: local and
-//! steal queue alternate, background tasks get one poll in sixteen, and the injector's share is that of the
-//! moment, wherever a turn began. (That a task has stopped the clock is noticed when the time is read next,
-//! after up to sixteen short polls; at once if the task had the first poll of a turn.)
+//! has completed, nothing has come and nobody has held the clock meanwhile, that goes to the next timer,
+//! which the next turn fires. If others hold the clock, the core parks without a timer; the last hold sends a
+//! message, so parking needs no further check. Which queue is next then depends on what has run and not on
+//! how long it took: local and steal queue alternate, background tasks get one poll in sixteen, and the
+//! injector's share is that of the moment, wherever a turn began. (That a task has stopped the clock is
+//! noticed when the time is read next, after up to sixteen short polls; at once if the task had the first
+//! poll of a turn.)
 //!
 //! # Draining and the end
 //! While the runtime drains, spawns from outside are refused and every core is asked, twice, what tasks it

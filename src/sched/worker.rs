@@ -136,8 +136,8 @@ impl Worker {
             // It is queued, or completions are about to be looked at.
         } else if !self.core.background.borrow().is_empty() {
             self.enter_if_wanted();
-        } else if time::may_jump() {
-            self.jump();
+        } else if let Some(quiet) = time::may_jump() {
+            self.jump(quiet);
         } else if self.finds_something_soon() {
             self.enter_if_wanted();
         } else {
@@ -426,12 +426,13 @@ impl Worker {
         found
     }
 
-    /// Nothing is left to run and the clock stands: on to the next timer, unless the kernel has something.
-    fn jump(&mut self) {
+    /// Nothing is left to run and the clock stands: on to the next timer, unless the kernel has something, or
+    /// others have brought something, or do so from `quiet` on.
+    fn jump(&mut self, quiet: time::Quiet) {
         self.ring.enter(Wait::No);
         // What was withdrawn before the kernel heard of it is no completion, but has its waker.
         if self.ring.reap(&mut self.wakers) == 0 && self.wakers.is_empty() && !self.has_work() {
-            time::jump();
+            time::jump(quiet);
         }
     }
 

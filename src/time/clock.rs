@@ -13,6 +13,12 @@
 //! count of zero means that nothing is going on anywhere, and nothing can begin but by the core itself or
 //! from outside of the runtime. The last hold that is given up nudges the core, which may have gone to sleep
 //! meanwhile.
+//!
+//! A thread from outside may enter `block_on`, bring work and leave, all between two steps of the core. So
+//! the core (1) reads the count, and with it how many holds were ever taken; (2) looks for what has been
+//! brought; (3) jumps, under the clock's lock, if that word is still the same. What a hold that was over
+//! before (1) has brought is seen by (2); one that was taken after (1) has changed the word; and who takes
+//! one after (3) reads the clock after the jump.
 #![forbid(unsafe_code)]
 
 use crate::base::inbox::Inbox;
@@ -20,7 +26,7 @@ use crate::base::parcel::{Deliver, Parcel};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -84,16 +90,33 @@ pub(super) fn current() -> Option<Option<Arc<Clock>>> {
     CURRENT.try_with(|current| current.borrow().last().map(|(_, clock)| clock.clone())).ok().flatten()
 }
 
+/// Whether this thread, a core that goes by `own`, has entered a runtime with another clock.
+#[inline]
+pub(super) fn is_away_from(own: Option<&Arc<Clock>>) -> bool {
+    is_touched() && current().is_some_and(|entered| entered.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr))
+}
+
 /// The time of a runtime with one core.
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// Tick 0 of the core's timers.
     origin: Instant,
     hands: Mutex<Hands>,
-    holds: AtomicUsize,
+    /// In the lower half how many holds there are, in the upper one how many were ever taken.
+    holds: AtomicU64,
     core: Arc<Inbox>,
     nudge: Arc<Parcel<Nudge>>,
 }
+
+/// A hold that is there.
+const HELD: u64 = 1;
+/// A hold that was taken. That this count goes round does no harm: nobody takes four billion while a core
+/// looks into its inbox.
+const TAKEN: u64 = 1 << 32;
+
+/// How often a clock had been held when nobody held it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet(u64);
 
 /// Where the clock stands, or stood when it began to go.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +153,7 @@ impl Clock {
             TOUCHED.store(true, Ordering::SeqCst);
         }
         let hands = Hands { at: origin, since: (!stopped).then_some(origin) };
-        let (hands, holds) = (Mutex::new(hands), AtomicUsize::new(0));
+        let (hands, holds) = (Mutex::new(hands), AtomicU64::new(0));
         Arc::new(Self { origin, hands, holds, core, nudge: Parcel::new(Nudge) })
     }
 
@@ -193,15 +216,19 @@ impl Clock {
         Some(self.origin + whole_ticks(hands.at.saturating_duration_since(self.origin)))
     }
 
-    /// Whether a jump is allowed, as far as others than the core are concerned.
-    pub(super) fn may_jump(&self) -> bool {
-        self.stands() && self.holds.load(Ordering::SeqCst) == 0
+    /// For a clock that stands and that nobody holds: what has to be so still when it jumps.
+    pub(super) fn quiet(&self) -> Option<Quiet> {
+        if !self.stands() {
+            return None;
+        }
+        let holds = self.holds.load(Ordering::SeqCst);
+        holds.is_multiple_of(TAKEN).then_some(Quiet(holds))
     }
 
-    /// Moves to `due`, if a jump is allowed and that is not in the past.
-    pub(super) fn jump_to(&self, due: Instant) {
+    /// Moves to `due`, if the clock stands, nobody has held it since `quiet`, and that is not in the past.
+    pub(super) fn jump_to(&self, due: Instant, quiet: Quiet) {
         let mut hands = self.hands();
-        if hands.since.is_none() && self.holds.load(Ordering::SeqCst) == 0 {
+        if hands.since.is_none() && self.holds.load(Ordering::SeqCst) == quiet.0 {
             hands.at = hands.at.max(due);
         }
     }
@@ -228,7 +255,7 @@ impl<C: Deref<Target = Clock>> Hold<C> {
     /// Holds `clock`, if there is one.
     pub(crate) fn of(clock: Option<C>) -> Self {
         if let Some(clock) = &clock {
-            clock.holds.fetch_add(1, Ordering::SeqCst);
+            clock.holds.fetch_add(TAKEN + HELD, Ordering::SeqCst);
         }
         Self(clock)
     }
@@ -247,7 +274,7 @@ impl<C: Deref<Target = Clock>> Hold<C> {
 impl<C: Deref<Target = Clock>> Drop for Hold<C> {
     fn drop(&mut self) {
         let Some(clock) = &self.0 else { return };
-        let last = clock.holds.fetch_sub(1, Ordering::SeqCst) == 1;
+        let last = clock.holds.fetch_sub(HELD, Ordering::SeqCst) % TAKEN == HELD;
         // Not relaxed: a clock that is stopped right now sees that nobody holds it, or we see it stopped.
         if last && TOUCHED.load(Ordering::SeqCst) && clock.stands() {
             clock.nudge();

@@ -35,8 +35,8 @@
 
 mod ticket;
 
-use super::clock::{Clock, is_touched};
-use super::spare::Spare;
+use super::clock::{Clock, Quiet, is_away_from, is_touched};
+use super::spare::{Spare, UNNEEDED};
 use super::wheel::{Key, Wheel};
 use crate::base::guard::contained;
 use crate::base::inbox::Inbox;
@@ -151,6 +151,8 @@ pub(crate) struct Driver {
     /// Timers of this core that nobody else refers to, with empty slots; each with the reference of its
     /// future and the one of the wheel, so that neither is made or given up while a timer goes round.
     spare: Spare<[Arc<Parcel<Timer>>; 2]>,
+    /// Since which turn the wheel has had more memory than it needs.
+    surplus_since: Option<Instant>,
     /// The last batch's memory.
     expired: Vec<Arc<Parcel<Timer>>>,
 }
@@ -159,7 +161,8 @@ impl Driver {
     /// The timers of the core behind `home`; ticks are counted from `start`.
     pub(crate) fn new(start: Instant, home: Arc<Inbox>) -> Self {
         let (spare, expired) = (Spare::new(start), Vec::new());
-        Self { wheel: Wheel::new(), start, clock: None, home, lately: start, spare, expired }
+        let (wheel, lately) = (Wheel::new(), start);
+        Self { wheel, start, clock: None, home, lately, spare, surplus_since: None, expired }
     }
 
     /// Makes these timers go by `clock`, if there is one, from its origin on.
@@ -184,15 +187,37 @@ impl Driver {
         passes.then_some(left)
     }
 
-    /// The clock, and the timer it may jump to.
+    /// A turn begins: gives the wheel's memory back if it has not been needed for a while.
+    #[inline]
+    fn tidy(&mut self, now: Instant) {
+        if !self.wheel.has_surplus() {
+            self.surplus_since = None;
+        } else if now.saturating_duration_since(*self.surplus_since.get_or_insert(now)) >= UNNEEDED {
+            self.surplus_since = None;
+            self.wheel.repack(|parcel, key| parcel.value.key.store(key.to_bits(), Ordering::Relaxed));
+        }
+    }
+
+    /// How long the core may sleep before it has to do that.
+    fn tidy_in(&self, now: Instant) -> Option<Duration> {
+        let waited = self.surplus_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.wheel.has_surplus().then(|| UNNEEDED.saturating_sub(waited))
+    }
+
+    /// The clock, and the timer ahead of it.
     fn next_jump(&self) -> Option<(&Clock, Instant)> {
-        let clock = self.clock.as_deref().filter(|clock| clock.may_jump())?;
-        let due = self.next_deadline()?;
+        let (clock, due) = (self.clock.as_deref()?, self.next_deadline()?);
         (due > clock.at(self.start)).then_some((clock, due))
     }
 
     fn is_home_of(&self, parcel: &Parcel<Timer>) -> bool {
         Arc::ptr_eq(&self.home, &parcel.value.home)
+    }
+
+    /// Whether the deadlines that are made on this thread now are those of another clock.
+    #[inline]
+    fn is_away(&self) -> bool {
+        is_away_from(self.clock.as_ref())
     }
 
     /// The first tick that is not before `deadline`.
@@ -348,18 +373,28 @@ impl Drop for Guard {
 /// under the borrow.
 pub(crate) fn time_left(now: impl FnOnce() -> Instant) -> Option<Duration> {
     with_current(|driver| {
-        if driver.wheel.len() == 0 && !driver.spare.has_surplus() {
+        if driver.wheel.len() == 0 && !driver.spare.has_surplus() && !driver.wheel.has_surplus() {
             return None;
         }
         let now = now();
-        [driver.time_left(now), driver.spare.look_in(now)].into_iter().flatten().min()
+        let left = [driver.time_left(now), driver.spare.look_in(now), driver.tidy_in(now)];
+        left.into_iter().flatten().min()
     })?
 }
 
 /// Whether this core's clock stands and may jump to a timer that is ahead of it, if the core has nothing else
-/// to do. One relaxed load if no clock of the process was ever stopped.
-pub(crate) fn may_jump() -> bool {
-    is_touched() && with_current(|driver| driver.next_jump().is_some()).unwrap_or(false)
+/// to do: that is to be looked at from here on, and then [`jump`]. One relaxed load if no clock of the
+/// process was ever stopped.
+pub(crate) fn may_jump() -> Option<Quiet> {
+    if is_touched() { may_jump_here() } else { None }
+}
+
+#[cold]
+fn may_jump_here() -> Option<Quiet> {
+    with_current(|driver| {
+        let quiet = driver.clock.as_deref()?.quiet()?;
+        driver.next_jump().map(|_| quiet)
+    })?
 }
 
 /// Whether this core's clock stands. One relaxed load if no clock of the process was ever stopped.
@@ -374,11 +409,11 @@ fn stands_here() -> bool {
     with_current(|driver| driver.clock.as_deref().is_some_and(Clock::stands)).unwrap_or(false)
 }
 
-/// Moves this core's clock to its next timer, if it still may jump.
-pub(crate) fn jump() {
+/// Moves this core's clock to its next timer, unless somebody has held it since `quiet`.
+pub(crate) fn jump(quiet: Quiet) {
     with_current(|driver| {
         if let Some((clock, due)) = driver.next_jump() {
-            clock.jump_to(due);
+            clock.jump_to(due, quiet);
         }
     });
 }
@@ -393,6 +428,7 @@ pub(crate) fn turns(now: Instant) {
     with_current(|driver| {
         driver.lately = now;
         driver.spare.turns(now);
+        driver.tidy(now);
     });
 }
 

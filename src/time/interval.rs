@@ -156,7 +156,8 @@ impl Interval {
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         let due = self.sleep.deadline();
-        self.sleep.set_deadline(self.missed.next(due, Instant::now(), self.period));
+        let now = Instant::now();
+        self.sleep.set_deadline_from(self.missed.next(due, now, self.period), now);
         Poll::Ready(due)
     }
 

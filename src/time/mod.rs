@@ -59,7 +59,7 @@ pub use std::time::Duration;
 pub use timeout::{Timeout, timeout, timeout_at};
 
 pub(crate) use call::Call;
-pub(crate) use clock::{Clock, GoesBy, Hold, go_by};
+pub(crate) use clock::{Clock, GoesBy, Hold, Quiet, go_by};
 pub(crate) use driver::{
     Driver, Guard, enter, fire, jump, may_jump, pending, shut_down, stands, time_left, turns,
 };

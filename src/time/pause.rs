@@ -128,7 +128,7 @@ pub async fn advance(duration: Duration) {
     // A timer of our own, the last of those that are due: when it has fired, all have.
     let mut ticket = None;
     poll_fn(|cx| {
-        let ticket = ticket.get_or_insert_with(|| driver::arm(tick, tick, cx));
+        let ticket = ticket.get_or_insert_with(|| driver::arm(tick, tick, None, cx));
         ticket.poll(cx)
     })
     .await;

@@ -17,8 +17,9 @@ use std::task::{Context, Poll, ready};
 const GONE: &str = "the ringwork runtime that this timer belonged to has shut down: a `Sleep`, `Timeout` \
      or `Interval` must not be polled after the runtime in which it was first polled";
 
-/// A deadline that is further away than this from when the turn began is taken for one that has not come, and
-/// the clock not read for it. If it has, because the turn has lasted for so long, the next one finds it.
+/// A deadline that was further away than this when it was set, and is so from when the turn began, is taken
+/// for one that has not come, and the clock not read for it. If it has, because the turn has lasted for so
+/// long, the next one finds it.
 const FAR: Duration = Duration::from_millis(10);
 
 /// Waits until `duration` has passed.
@@ -45,7 +46,7 @@ const FAR: Duration = Duration::from_millis(10);
 /// before its deadline after the runtime has shut down; see [`Sleep`].
 #[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep(duration: Duration) -> Sleep {
-    sleep_until(Instant::now().saturating_add(duration))
+    Sleep::new(Instant::now().saturating_add(duration), duration > FAR)
 }
 
 /// Waits until `deadline`. See [`sleep`].
@@ -65,21 +66,17 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// As [`sleep`].
 #[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep {
-        deadline,
-        state: State::Idle,
-        asked: false,
-        #[cfg(feature = "tracing")]
-        traced: Traced::new(deadline, std::panic::Location::caller()),
-    }
+    Sleep::new(deadline, false)
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
 ///
 /// It may be made anywhere, also before there is a runtime. Its first poll puts a timer on the core that
-/// polls it, or on a core of the runtime that the thread has entered; from then on the future may be
-/// polled, [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
-/// `reset`, which costs less than a new one.
+/// polls it, or on a core of the runtime that the thread has entered (a core may have entered another one,
+/// with a clock that a test [has stopped](super::pause)); from then on the future may be polled,
+/// [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
+/// `reset`, which costs less than a new one. If that takes a new timer, it goes where the first one would; on
+/// a thread that is no core and has entered no runtime, to the core of the last one.
 ///
 /// ```
 /// use ringwork::time::{sleep, Duration, Instant};
@@ -103,21 +100,40 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 pub struct Sleep {
     deadline: Instant,
     state: State,
+    /// The timer of one that is armed. Else the last one, if there was any: it is over or withdrawn, and kept
+    /// because it knows a core.
+    ticket: Option<Ticket>,
     /// The home core has been asked to change the deadline, so the timer may fire at an older one.
     asked: bool,
+    /// The deadline was [`FAR`] away when it was set. False where nobody has read the clock for that: it may
+    /// have passed then already.
+    is_far: bool,
     #[cfg(feature = "tracing")]
     traced: Option<Box<Traced>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     /// No timer: never polled, or reset after it had elapsed.
     Idle,
-    Armed(Ticket),
+    Armed,
     Elapsed,
 }
 
 impl Sleep {
+    #[cfg_attr(feature = "tracing", track_caller)]
+    fn new(deadline: Instant, is_far: bool) -> Self {
+        Self {
+            deadline,
+            state: State::Idle,
+            ticket: None,
+            asked: false,
+            is_far,
+            #[cfg(feature = "tracing")]
+            traced: Traced::new(deadline, std::panic::Location::caller()),
+        }
+    }
+
     /// When it is or was due.
     ///
     /// ```
@@ -136,9 +152,9 @@ impl Sleep {
     /// One that was never polled has no timer, and has not elapsed however late it is.
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
-        match &self.state {
+        match self.state {
             State::Idle => false,
-            State::Armed(ticket) => ticket.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(),
+            State::Armed => self.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(),
             State::Elapsed => true,
         }
     }
@@ -155,17 +171,31 @@ impl Sleep {
 
     /// [`Sleep::reset`] for those who own the future.
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+        self.set(deadline, false);
+    }
+
+    /// As [`Self::set_deadline`], by a caller who has just read the clock: it is `now`.
+    pub(super) fn set_deadline_from(&mut self, deadline: Instant, now: Instant) {
+        self.set(deadline, deadline - now > FAR);
+    }
+
+    fn set(&mut self, deadline: Instant, is_far: bool) {
+        (self.deadline, self.is_far) = (deadline, is_far);
         #[cfg(feature = "tracing")]
         self.traced.iter().for_each(|traced| traced.deadline(deadline));
-        match &mut self.state {
-            State::Idle => {}
-            State::Armed(ticket) if ticket.outcome().is_none() => {
+        match (self.state, &mut self.ticket) {
+            (State::Idle, _) => {}
+            (State::Armed, Some(ticket)) if ticket.outcome().is_none() => {
                 self.asked = !ticket.postpone(deadline.into_std());
             }
             // It has fired and its task is being woken, or the core has gone: the next poll arms a new timer.
-            State::Armed(_) | State::Elapsed => self.disarm(),
+            (State::Armed | State::Elapsed, _) => self.disarm(),
         }
+    }
+
+    /// What became of the last timer.
+    fn outcome(&self) -> Option<Outcome> {
+        self.ticket.as_ref().and_then(Ticket::outcome)
     }
 
     /// Whether firing means that the deadline has passed. Not so if the home core was asked to change it
@@ -180,9 +210,10 @@ impl Sleep {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let State::Armed(ticket) = &mut self.state {
+        if let (State::Armed, Some(ticket)) = (self.state, &mut self.ticket) {
             if self.asked && ticket.is_on_another_core() {
                 // The task lives here now, and so shall its timer: further resets cost no message.
+                ticket.withdraw();
                 self.disarm();
             } else {
                 match ready!(ticket.poll(cx)) {
@@ -196,13 +227,13 @@ impl Sleep {
         }
         if let State::Idle = self.state {
             let deadline = self.deadline.into_std();
-            let far_from = driver::lately().filter(|lately| deadline > *lately + FAR);
+            let lately = if self.is_far { driver::lately() } else { None };
+            let far_from = lately.filter(|lately| deadline > *lately + FAR);
             let now = far_from.unwrap_or_else(|| Instant::now().into_std());
             if deadline > now {
-                let ticket = driver::arm(deadline, now, cx);
-                let refused = ticket.outcome() == Some(Outcome::Gone);
-                self.state = State::Armed(ticket);
-                assert!(!refused, "{GONE}");
+                self.ticket = Some(driver::arm(deadline, now, self.ticket.as_ref(), cx));
+                self.state = State::Armed;
+                assert!(self.outcome() != Some(Outcome::Gone), "{GONE}");
                 return Poll::Pending;
             }
             self.state = State::Elapsed;

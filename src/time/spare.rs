@@ -3,7 +3,8 @@
 //! Owns [`Spare`], one per core: as many as were in use at once, because a burst is seldom the last one (a
 //! timer that is set and dropped costs a third less with its memory at hand). What has not been needed for a
 //! second goes, a part at each turn, down to a number that is always kept; so a core that was busy once does
-//! not hold its memory for ever, also if it sleeps from then on ([`Spare::look_in`]).
+//! not hold its memory for ever, also if it sleeps from then on ([`Spare::look_in`]). The wheel's memory is
+//! not here, but the driver gives it back by the same measure.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Always kept: enough for a core's worth of requests that are served at once, and not 40 KiB.
 const KEPT: usize = 256;
 /// How long a timer is kept that nobody needs.
-const UNNEEDED: Duration = Duration::from_secs(1);
+pub(super) const UNNEEDED: Duration = Duration::from_secs(1);
 /// Timers freed in one turn: some 50 µs.
 const FREED: usize = 1024;
 

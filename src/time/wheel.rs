@@ -2,10 +2,11 @@
 //!
 //! Owns the timers of one core as plain data. Pure: it reads no clock and calls nobody; `now` and deadlines
 //! are ticks that its caller counts. Promises that a timer comes out in the first [`Wheel::advance`] at or
-//! after its deadline that has budget left, earlier deadlines first; that `insert` and `remove` take
-//! constant time and, once the wheel has been as full before, no memory; and that [`Wheel::next_due`] names
-//! a tick at which a timer is due, not one at which the wheel would like to tidy up. It is not shared
-//! between threads.
+//! after its deadline that has budget left, earlier deadlines first, those of one tick as they were set (but
+//! for deadlines that were beyond [`HORIZON`] then); that `insert` and `remove` take constant time and, once
+//! the wheel has been as full since it was last repacked, no memory; and that [`Wheel::next_due`] names a
+//! tick at which a timer is due, not one at which the wheel would like to tidy up. It is not shared between
+//! threads.
 //!
 //! # Shape
 //! Six levels of 64 notches, like the digits of a clock in base 64. A timer lies on the level of the
@@ -24,7 +25,15 @@
 //! round: its notches behind `now`'s digit mean the next round. Deadlines further away than [`HORIZON`] lie
 //! in the last notch before `now`'s digit comes again and are put back from there.
 //!
-//! `now`'s own notch on a level is in use only while it is being emptied, which a budget may interrupt.
+//! `now`'s own notch on a level above the lowest is in use only while it is being emptied, which a budget may
+//! interrupt; until it is empty nothing comes out of the levels below. What is set meanwhile for a tick of
+//! that notch joins its end: further down it would lie in front of what was set before and has yet to move.
+//!
+//! # Memory
+//! Timers lie in one vector, and a key is a place in it and the number of the insertion, so that no key of a
+//! timer that is out fits the next one in that place. The vector is as long as the wheel has ever been full.
+//! When few timers are left the wheel can be [repacked](Wheel::repack), which moves them and changes their
+//! keys; while it has many it keeps its memory. When it is time for that is its owner's to say.
 //!
 //! # Rejected
 //! - A binary heap: `log n` per operation, and cancelling (what most timeouts do) needs an index or a
@@ -43,12 +52,16 @@ const DIGIT_BITS: u32 = 6;
 /// How far ahead a timer can lie without being put back: 63 of the 64 notches of the top level, so that a
 /// notch never holds timers of this round and the next.
 const HORIZON: u64 = 63 << (DIGIT_BITS * (LEVELS as u32 - 1));
+/// Entries that a wheel may have for nothing: 128 KiB.
+const KEPT: usize = 4096;
+/// Timers that are moved for memory, at most: some 50 µs.
+const MOVED: usize = 1024;
 /// No entry.
 const NIL: u32 = u32::MAX;
 
 const _: () = assert!(NOTCHES == 1 << DIGIT_BITS && NOTCHES == u64::BITS as usize);
 
-/// Names a timer in the wheel. Of no use once the timer has come out.
+/// Names a timer in the wheel. Of no use once the timer has come out, or has been given another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     index: u32,
@@ -72,10 +85,14 @@ impl Key {
 pub(super) struct Wheel<T> {
     /// All timers due before this tick have come out.
     now: u64,
+    /// The level of which `now`'s own notch is being emptied; 0 for none, and for the lowest.
+    emptying: usize,
     len: usize,
     entries: Vec<Entry<T>>,
     /// The first unused entry; they are chained by `next`.
     unused: u32,
+    /// Timers ever inserted, which goes round.
+    inserted: u32,
     levels: Box<[Level; LEVELS]>,
 }
 
@@ -121,13 +138,13 @@ impl<T> Wheel<T> {
     /// An empty wheel at tick 0.
     pub(super) fn new() -> Self {
         let levels = Box::new([const { Level { occupied: 0, notches: [EMPTY; NOTCHES] } }; LEVELS]);
-        Self { now: 0, len: 0, entries: Vec::new(), unused: NIL, levels }
+        Self { now: 0, emptying: 0, len: 0, entries: Vec::new(), unused: NIL, inserted: 0, levels }
     }
 
     /// Adds a timer. If its deadline is not ahead of the wheel, the next `advance` brings it out.
     pub(super) fn insert(&mut self, deadline: u64, value: T) -> Key {
         let index = self.allocate(deadline, value);
-        self.place(index);
+        self.place(index, self.emptying);
         self.len += 1;
         Key { index, generation: self.entries[index as usize].generation }
     }
@@ -156,7 +173,10 @@ impl<T> Wheel<T> {
             self.now = ahead.tick;
             budget = self.empty(ahead, budget, expired);
         }
-        self.now = self.now.max(now);
+        if now >= self.now {
+            // Nothing is left that `now` has reached.
+            (self.now, self.emptying) = (now, 0);
+        }
     }
 
     /// The tick by which to advance again: no timer is due before it. Nothing if there are no timers.
@@ -178,6 +198,34 @@ impl<T> Wheel<T> {
     /// How many timers are in the wheel.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether there is memory for many more timers than there are.
+    pub(super) fn has_surplus(&self) -> bool {
+        self.entries.capacity() > KEPT && self.len <= MOVED
+    }
+
+    /// Moves the timers into memory for not many more, and tells `moved` the new key of each.
+    pub(super) fn repack(&mut self, mut moved: impl FnMut(&T, Key)) {
+        let entries = Vec::with_capacity(self.len.max(MOVED));
+        let mut old = std::mem::replace(&mut self.entries, entries);
+        self.unused = NIL;
+        for notch in self.levels.iter_mut().flat_map(|level| &mut level.notches) {
+            let (mut at, mut previous) = (notch.first, NIL);
+            while at != NIL {
+                let index = self.entries.len() as u32;
+                let entry = &mut old[at as usize];
+                let value = entry.value.take().expect("only timers lie in notches");
+                moved(&value, Key { index, generation: entry.generation });
+                at = entry.next;
+                let next = if at == NIL { NIL } else { index + 1 };
+                self.entries.push(Entry { next, previous, value: Some(value), ..*entry });
+                if previous == NIL {
+                    notch.first = index;
+                }
+                (previous, notch.last) = (index, index);
+            }
+        }
     }
 
     /// All timers, in no order, due or not.
@@ -223,17 +271,19 @@ impl<T> Wheel<T> {
             if self.entries[index as usize].deadline <= self.now {
                 expired.push(self.release(index));
             } else {
-                self.place(index);
+                self.place(index, 0);
             }
         }
+        let is_empty = self.levels[at.level].notches[at.notch].first == NIL;
+        self.emptying = if is_empty { 0 } else { at.level };
         budget
     }
 
-    /// Links an entry into the notch that its deadline has as seen from `now`.
-    fn place(&mut self, index: u32) {
+    /// Links an entry into the notch that its deadline has as seen from `now`, on level `lowest` or above.
+    fn place(&mut self, index: u32, lowest: usize) {
         let entry = &mut self.entries[index as usize];
         let reach = entry.deadline.clamp(self.now, self.now.saturating_add(HORIZON));
-        let level = level_of(self.now, reach);
+        let level = level_of(self.now, reach).max(lowest);
         let digit = (reach >> (DIGIT_BITS * level as u32)) as usize % NOTCHES;
         (entry.level, entry.notch) = (level as u8, digit as u8);
         let level = &mut self.levels[level];
@@ -270,26 +320,26 @@ impl<T> Wheel<T> {
 
     /// Takes an unused entry, or makes one.
     fn allocate(&mut self, deadline: u64, value: T) -> u32 {
-        let index = self.unused;
+        let (index, generation) = (self.unused, self.inserted);
+        self.inserted = generation.wrapping_add(1);
         if index == NIL {
             let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NIL);
             let index = index.expect("a core holds fewer than four billion timers");
             let entry =
-                Entry { deadline, next: NIL, previous: NIL, generation: 0, level: 0, notch: 0, value: None };
+                Entry { deadline, next: NIL, previous: NIL, generation, level: 0, notch: 0, value: None };
             self.entries.push(Entry { value: Some(value), ..entry });
             return index;
         }
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.value.is_none());
         self.unused = entry.next;
-        (entry.deadline, entry.value) = (deadline, Some(value));
+        (entry.deadline, entry.generation, entry.value) = (deadline, generation, Some(value));
         index
     }
 
     /// Makes an entry that is in no notch unused.
     fn release(&mut self, index: u32) -> T {
         let entry = &mut self.entries[index as usize];
-        entry.generation = entry.generation.wrapping_add(1);
         entry.next = std::mem::replace(&mut self.unused, index);
         self.len -= 1;
         entry.value.take().expect("only a timer is released")

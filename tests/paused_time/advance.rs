@@ -97,6 +97,24 @@ fn all_timers_that_are_due_have_fired_when_advance_returns() {
 }
 
 #[test]
+fn all_timers_that_are_due_have_fired_although_the_jump_before_has_sorted_a_part_of_them_only() {
+    on_the_core(|| async {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        let mut first = pin!(sleep(64 * MS));
+        assert!(poll_once(&mut first).await.is_pending());
+        // More than a core touches in one turn.
+        let mut naps: Vec<_> = (0..4_000).map(|_| Box::pin(sleep(100 * MS))).collect();
+        assert!(naps.iter_mut().all(|nap| nap.as_mut().poll(&mut cx).is_pending()));
+        first.await;
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        advance(36 * MS).await;
+        assert_eq!(count.0.load(Ordering::SeqCst), 4_000);
+    });
+}
+
+#[test]
 fn tasks_wake_in_the_order_of_their_deadlines_when_the_clock_passes_them() {
     on_the_core(|| async {
         let order = Rc::new(RefCell::new(Vec::new()));

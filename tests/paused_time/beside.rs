@@ -3,8 +3,10 @@
 use crate::kit::{Event, bounded, poll_once, wait_for};
 use crate::{HOUR, MS, SECOND, builder, let_real_time_pass, on_the_core, paused};
 use ringwork::net::{TcpListener, TcpStream};
-use ringwork::time::{Duration, Instant, interval, sleep, timeout};
-use std::future::pending;
+use ringwork::runtime::Handle;
+use ringwork::time::{Duration, Instant, advance, interval, sleep, timeout};
+use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -263,6 +265,57 @@ fn the_clock_of_one_runtime_is_nobody_elses() {
         assert_eq!(Instant::now(), stood);
         drop(inner);
         assert!(Instant::now() > outside);
+    });
+}
+
+/// Runs `body` on a core of a runtime whose clock goes; it gets the handle of one whose clock stands, and is
+/// behind.
+fn on_a_core_beside<F: Future<Output = ()> + 'static>(body: impl FnOnce(Handle) -> F + Send + 'static) {
+    bounded(|| {
+        let (stands, goes) = (paused(), crate::kit::runtime(1));
+        let_real_time_pass();
+        let other = stands.handle().clone();
+        goes.block_on(goes.handle().spawn_on(0, move || body(other))).unwrap();
+    });
+}
+
+#[test]
+fn what_a_core_sleeps_in_another_runtime_goes_by_that_ones_clock() {
+    on_a_core_beside(|other| async move {
+        let entered = other.enter();
+        let start = Instant::now();
+        sleep(5 * MS).await;
+        assert_eq!(start.elapsed(), 5 * MS);
+        assert!(timeout(5 * MS, pending::<()>()).await.is_err());
+        assert_eq!(start.elapsed(), 10 * MS);
+        advance(HOUR).await;
+        assert_eq!(start.elapsed(), HOUR + 10 * MS);
+        drop(entered);
+        let start = Instant::now();
+        sleep(5 * MS).await;
+        assert!(start.elapsed() >= 5 * MS);
+    });
+}
+
+#[test]
+fn a_sleep_that_a_core_resets_in_another_runtime_goes_by_that_ones_clock() {
+    on_a_core_beside(|other| async move {
+        let mut nap = pin!(sleep(HOUR));
+        assert!(poll_once(&mut nap).await.is_pending());
+        let entered = other.enter();
+        let start = Instant::now();
+        for n in 1..=3 {
+            nap.as_mut().reset(start + n * SECOND);
+            nap.as_mut().await;
+            assert_eq!(start.elapsed(), n * SECOND);
+        }
+        nap.as_mut().reset(start + HOUR);
+        assert!(poll_once(&mut nap).await.is_pending());
+        drop(entered);
+        let soon = Instant::now() + 5 * MS;
+        nap.as_mut().reset(soon);
+        nap.await;
+        assert!(Instant::now() >= soon);
     });
 }
 

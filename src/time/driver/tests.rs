@@ -1,15 +1,16 @@
-//! Tests of a core's timers: this thread as a core with a clock of its own, other threads as strangers, and
-//! two real cores that throw tasks at each other.
+//! Tests of a core's timers: this thread as a core with a clock of its own, other threads as strangers.
 #![forbid(unsafe_code)]
 
-use super::super::{Instant, sleep, sleep_until, timeout};
+mod stopped;
+mod two_cores;
+
+use super::super::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use super::*;
 use crate::base::inbox::Message;
 use crate::base::reach;
-use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Wake};
 use std::thread;
 
@@ -57,6 +58,14 @@ impl Home {
         Self { _guard: enter(Driver::new(start, Arc::clone(&inbox))), inbox, start }
     }
 
+    /// Whose clock stands.
+    fn stopped() -> (Self, Arc<Clock>) {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let clock = Clock::new(Arc::clone(&inbox), true);
+        let driver = Driver::new(clock.origin(), Arc::clone(&inbox)).going_by(Some(Arc::clone(&clock)));
+        (Self { _guard: enter(driver), inbox, start: clock.origin() }, clock)
+    }
+
     /// Lets other threads reach this core and only it.
     fn reached(&self) -> reach::Entered {
         reach::enter(Arc::new(reach::Cores::new(Box::new([Arc::clone(&self.inbox)]))))
@@ -87,6 +96,11 @@ fn elsewhere<R: Send>(home: &Home, away: impl FnOnce() -> R + Send) -> R {
         });
         away.join().expect("no panic")
     })
+}
+
+/// Runs `away` on a thread that is no core and reaches none.
+fn apart<R: Send>(away: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(away).join().expect("no panic"))
 }
 
 #[test]
@@ -125,12 +139,37 @@ fn a_duration_without_end_is_a_timer_like_any_other() {
 fn a_deadline_that_came_during_a_long_turn_is_found_by_the_next_one() {
     let start = std::time::Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
     let (home, count) = (Home::since(start), Arc::new(Count::default()));
-    let mut passed = sleep_until(Instant::from_std(start + Duration::from_secs(1)));
+    let mut passed = sleep(Duration::from_millis(20));
+    thread::sleep(passed.deadline() - Instant::now());
     assert!(poll(&mut passed, &count).is_pending(), "the clock is not read for it");
-    assert_eq!((home.turn(Duration::from_secs(2)), count.wakes()), (1, 1));
+    let next = passed.deadline().into_std() - start + Duration::from_millis(1);
+    assert_eq!((home.turn(next), count.wakes()), (1, 1));
     assert!(poll(&mut passed, &count).is_ready());
-    let mut near = sleep_until(Instant::from_std(start + Duration::from_secs(2)));
-    assert!(poll(&mut near, &count).is_ready(), "for one that is near it is");
+    let mut near = sleep(Duration::from_millis(1));
+    thread::sleep(near.deadline() - Instant::now());
+    assert!(poll(&mut near, &count).is_ready(), "for one that was near it is");
+    let mut unknown = sleep_until(Instant::from_std(start + Duration::from_secs(2)));
+    assert!(poll(&mut unknown, &count).is_ready(), "and for one that may have been");
+}
+
+#[test]
+fn what_is_due_when_it_is_set_is_ready_at_once_however_long_the_turn_has_lasted() {
+    let start = std::time::Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+    let (home, count) = (Home::since(start), Arc::new(Count::default()));
+    let never = std::future::pending::<()>;
+    assert!(poll(&mut sleep(Duration::ZERO), &count).is_ready());
+    assert!(poll(&mut sleep_until(Instant::now()), &count).is_ready());
+    assert!(poll(&mut timeout(Duration::ZERO, never()), &count).is_ready());
+    assert!(poll(&mut timeout_at(Instant::now(), never()), &count).is_ready());
+    let mut ticks = interval(HOUR);
+    assert!(poll(&mut pin!(ticks.tick()), &count).is_ready(), "the first at once");
+    assert!(poll(&mut pin!(ticks.tick()), &count).is_pending(), "the second is an hour away");
+    drop(ticks);
+    let mut again = sleep(Duration::ZERO);
+    assert!(poll(&mut again, &count).is_ready());
+    Pin::new(&mut again).reset(Instant::now());
+    assert!(poll(&mut again, &count).is_ready());
+    assert_eq!(home.timers(), 0);
 }
 
 #[test]
@@ -151,6 +190,29 @@ fn a_timer_dropped_at_home_leaves_the_wheel_and_its_memory_is_used_again() {
         assert_eq!((home.timers(), spare().len()), (0, 1));
     }
     assert_eq!((Arc::strong_count(&count), count.wakes()), (1, 1));
+}
+
+#[test]
+fn the_wheel_gives_the_memory_of_a_burst_back_and_keeps_the_timers_that_are_left() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut burst: Vec<_> = (0..10_000).map(|_| Box::pin(sleep(HOUR))).collect();
+    assert!(burst.iter_mut().all(|sleep| poll(sleep, &count).is_pending()));
+    let mut left = sleep_until(Instant::from_std(home.start + HOUR));
+    assert!(poll(&mut left, &count).is_pending());
+    // Not at home, where their own memory would be kept for the next ones.
+    elsewhere(&home, move || drop(burst));
+    home.turn(Duration::ZERO);
+    let has_surplus = || with_current(|driver| driver.wheel.has_surplus()).expect("a core");
+    assert!(has_surplus() && home.timers() == 1);
+    assert_eq!(time_left(|| home.start), Some(UNNEEDED), "a core that sleeps looks again");
+    home.turn(Duration::ZERO);
+    assert_eq!(time_left(|| home.start + UNNEEDED / 4), Some(UNNEEDED * 3 / 4));
+    home.turn(UNNEEDED);
+    assert!(!has_surplus() && home.timers() == 1);
+    assert_eq!(time_left(|| home.start), Some(HOUR));
+    Pin::new(&mut left).reset(Instant::from_std(home.start + 2 * HOUR));
+    assert_eq!((home.turn(HOUR), home.turn(2 * HOUR), count.wakes()), (0, 1, 1));
+    assert!(poll(&mut left, &count).is_ready());
 }
 
 #[test]
@@ -227,6 +289,68 @@ fn a_reset_that_crosses_the_firing_is_not_taken_for_the_new_deadline() {
     home.turn(Duration::ZERO);
     assert!(poll(&mut sleep, &count).is_pending());
     assert_eq!((home.timers(), next_deadline()), (1, Some(home.start + 3 * HOUR)));
+}
+
+#[test]
+fn a_reset_that_crosses_the_firing_is_waited_for_on_a_thread_without_a_runtime() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = pin!(sleep_until(Instant::from_std(home.start + HOUR)));
+    assert!(poll(&mut sleep, &count).is_pending());
+    apart(|| sleep.as_mut().reset(Instant::from_std(home.start + 3 * HOUR)));
+    assert_eq!(fire(home.start + HOUR, &mut Vec::new()), 1);
+    apart(|| assert!(poll(&mut sleep, &count).is_pending()));
+    home.turn(HOUR);
+    assert_eq!((home.timers(), next_deadline()), (1, Some(home.start + 3 * HOUR)));
+    assert_eq!((home.turn(3 * HOUR), count.wakes()), (1, 1));
+    apart(|| assert!(poll(&mut sleep, &count).is_ready()));
+}
+
+#[test]
+fn a_sleep_that_is_reset_after_its_end_goes_back_to_its_core_from_a_thread_without_a_runtime() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let at = |hours: u32| Instant::from_std(home.start + hours * HOUR);
+    let mut sleep = pin!(sleep_until(at(1)));
+    assert!(poll(&mut sleep, &count).is_pending());
+    home.turn(HOUR);
+    apart(|| {
+        assert!(poll(&mut sleep, &count).is_ready());
+        sleep.as_mut().reset(at(2));
+        assert!(poll(&mut sleep, &count).is_pending());
+    });
+    home.turn(HOUR);
+    assert_eq!((home.timers(), home.turn(2 * HOUR), count.wakes()), (1, 1, 2));
+    // Reset at home, and only polled there.
+    sleep.as_mut().reset(at(3));
+    apart(|| assert!(poll(&mut sleep, &count).is_pending()));
+    home.turn(2 * HOUR);
+    assert_eq!((home.timers(), home.turn(3 * HOUR), count.wakes()), (1, 1, 3));
+    // And once nobody is there any more.
+    sleep.as_mut().reset(at(4));
+    drop(home.inbox.close());
+    let polled =
+        apart(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut sleep, &count))));
+    let message = *polled.expect_err("nobody would wake it").downcast::<String>().expect("a message");
+    assert!(message.contains("has shut down"), "{message}");
+}
+
+#[test]
+fn a_timer_that_is_over_on_another_core_leaves_its_own_and_can_go_back_there() {
+    let (home, count) = (Home::new(), Arc::new(Count::default()));
+    let mut sleep = pin!(sleep(HOUR));
+    assert!(poll(&mut sleep, &count).is_pending());
+    apart(|| {
+        let other = Home::new();
+        sleep.as_mut().reset(Instant::now());
+        assert!(poll(&mut sleep, &count).is_ready());
+        assert_eq!(other.timers(), 0);
+    });
+    assert_eq!(Arc::strong_count(&count), 1, "nobody waits");
+    home.turn(Duration::ZERO);
+    assert_eq!(home.timers(), 0);
+    sleep.as_mut().reset(Instant::from_std(home.start + HOUR));
+    apart(|| assert!(poll(&mut sleep, &count).is_pending()));
+    home.turn(Duration::ZERO);
+    assert_eq!((home.timers(), home.turn(HOUR), count.wakes()), (1, 1, 1));
 }
 
 #[test]
@@ -315,125 +439,4 @@ fn a_waker_that_drops_a_timer_may_be_dropped_by_a_timer() {
     drop(left);
     drop(owning());
     assert_eq!((home.timers(), Arc::strong_count(&count)), (0, 1));
-}
-
-/// Two cores, and tasks that run on whichever takes them first.
-struct Cores {
-    inboxes: [Arc<Inbox>; 2],
-    ready: Mutex<VecDeque<Arc<Job>>>,
-    left: AtomicUsize,
-    done: AtomicBool,
-}
-
-struct Job {
-    /// Nothing once it is done: a wake that crossed a cancel may come later.
-    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
-    cores: Arc<Cores>,
-}
-
-impl Job {
-    /// Polls the future; true if that ended it.
-    fn run(self: Arc<Self>) -> bool {
-        let mut future = self.future.lock().unwrap();
-        let waker = Waker::from(Arc::clone(&self));
-        let Some(polled) = future.as_mut() else { return false };
-        let done = polled.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
-        if done {
-            *future = None;
-        }
-        done
-    }
-}
-
-impl Wake for Job {
-    fn wake(self: Arc<Self>) {
-        let cores = Arc::clone(&self.cores);
-        cores.ready.lock().unwrap().push_back(self);
-        cores.inboxes.iter().for_each(|inbox| inbox.knock());
-    }
-}
-
-impl Cores {
-    fn run(&self, inbox: &Inbox) {
-        let mut wakers = Vec::new();
-        while !self.done.load(Ordering::SeqCst) {
-            inbox.take_pinned().for_each(Message::deliver);
-            fire(std::time::Instant::now(), &mut wakers);
-            wakers.drain(..).for_each(Waker::wake);
-            if let Some(job) = self.take() {
-                if job.run() && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
-                    self.done.store(true, Ordering::SeqCst);
-                    self.inboxes.iter().for_each(|inbox| inbox.knock());
-                }
-                continue;
-            }
-            inbox.park();
-            if inbox.is_empty() && self.ready.lock().unwrap().is_empty() && !self.done.load(Ordering::SeqCst)
-            {
-                match next_deadline() {
-                    Some(due) => {
-                        thread::park_timeout(due.saturating_duration_since(std::time::Instant::now()))
-                    }
-                    None => thread::park(),
-                }
-            }
-            inbox.unpark();
-        }
-    }
-
-    fn take(&self) -> Option<Arc<Job>> {
-        self.ready.lock().unwrap().pop_front()
-    }
-}
-
-/// Sleeps, resets, drops and times out, on two cores by turns; checks that nothing is early.
-async fn restless(seed: u64) {
-    let millis = |n: u64| Duration::from_millis(n % 4);
-    for step in seed..seed + 12 {
-        let start = Instant::now();
-        let mut idle = pin!(sleep(HOUR));
-        assert!(timeout(millis(step), idle.as_mut()).await.is_err());
-        assert!(start.elapsed() >= millis(step));
-        let deadline = Instant::now() + millis(step + 1);
-        idle.as_mut().reset(deadline);
-        if step % 2 == 0 {
-            sleep(millis(step + 2)).await;
-            let later = deadline + millis(step);
-            idle.as_mut().reset(later);
-            idle.as_mut().await;
-            assert!(Instant::now() >= later);
-        } else {
-            idle.as_mut().await;
-            assert!(Instant::now() >= deadline);
-        }
-    }
-}
-
-#[test]
-fn tasks_thrown_between_two_cores_miss_no_timer_and_leave_none() {
-    const JOBS: usize = 40;
-    let bells: Arc<[OnceLock<thread::Thread>; 2]> = Arc::default();
-    let inboxes = [0, 1].map(|core| {
-        let bells = Arc::clone(&bells);
-        Arc::new(Inbox::new(Box::new(move || bells[core].get().expect("it has parked").unpark())))
-    });
-    let (ready, left) = (Mutex::default(), AtomicUsize::new(JOBS));
-    let cores = Arc::new(Cores { inboxes, ready, left, done: AtomicBool::new(false) });
-    for seed in 0..JOBS as u64 {
-        let future = Mutex::new(Some(Box::pin(restless(seed)) as Pin<Box<_>>));
-        Arc::new(Job { future, cores: Arc::clone(&cores) }).wake();
-    }
-    thread::scope(|scope| {
-        for (inbox, bell) in cores.inboxes.iter().zip(&*bells) {
-            let cores = &cores;
-            scope.spawn(move || {
-                bell.set(thread::current()).expect("set once");
-                let guard = enter(Driver::new(std::time::Instant::now(), Arc::clone(inbox)));
-                cores.run(inbox);
-                inbox.take_pinned().for_each(Message::deliver);
-                drop(guard);
-            });
-        }
-    });
-    assert_eq!(cores.left.load(Ordering::SeqCst), 0);
 }

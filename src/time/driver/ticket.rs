@@ -2,6 +2,14 @@
 //!
 //! Owns [`arm`], [`Ticket`] and the requests that they send to the timer's home. What one timer goes through,
 //! and who may touch what, is prose at the top of driver.rs.
+//!
+//! # Where a timer goes
+//! To this core; from a thread that is none, to a core of the runtime it has entered, and so from a core that
+//! has entered a runtime with another clock, because its deadline is by that one; from a thread that has
+//! entered none, to the home of the future's last timer, if it had one. For a future may be on such a thread
+//! once it has a timer, and need another after that: it was reset after it had fired, or while it fired. That
+//! home is sent the message whatever has become of it, as it would be sent one about the last timer: stuck,
+//! it takes it late; gone, it refuses it.
 #![forbid(unsafe_code)]
 
 use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, with_current};
@@ -12,17 +20,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// Puts a timer into this core's wheel, or sends it to a core if this thread is none. `now` is any time that
-/// is not after the deadline.
+/// Puts a timer into this core's wheel, or sends it to another one if this thread is none or goes by another
+/// clock. `now` is any time that is not after the deadline, `last` the timer that this one follows.
 ///
 /// The waker is woken at `deadline`, unless the ticket is dropped before.
 ///
 /// # Panics
-/// If this thread is no core and has entered no runtime; in a forked child.
-pub(in crate::time) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>) -> Ticket {
+/// If this thread is no core and has entered no runtime, and there was no timer before; in a forked child.
+pub(in crate::time) fn arm(
+    deadline: Instant,
+    now: Instant,
+    last: Option<&Ticket>,
+    cx: &mut Context<'_>,
+) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
-    if let Some(parcel) = with_current(|driver| driver.arm(deadline)) {
+    let armed = with_current(|driver| (!driver.is_away()).then(|| driver.arm(deadline)));
+    if let Some(parcel) = armed.flatten() {
         let mut ticket = Ticket { parcel: Some(parcel) };
         // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
         // takes the timer back.)
@@ -30,7 +44,8 @@ pub(in crate::time) fn arm(deadline: Instant, now: Instant, cx: &mut Context<'_>
         debug_assert!(waits, "a fresh timer has no outcome");
         return ticket;
     }
-    let Some(home) = reach::pick() else { panic!("{}", reach::NO_RUNTIME) };
+    let home = reach::pick().or_else(|| last.map(|last| Arc::clone(&last.timer().home)));
+    let Some(home) = home else { panic!("{}", reach::NO_RUNTIME) };
     let mut parcel = Parcel::new(Timer::new(home, now));
     parcel.value.set_deadline(deadline);
     // Before it can be fired.
@@ -60,9 +75,9 @@ impl Ticket {
         self.timer().slot.get()
     }
 
-    /// Whether this thread is a core, but not the timer's home.
+    /// Whether this thread is a core, but not the timer's home, or goes by another clock than that.
     pub(in crate::time) fn is_on_another_core(&self) -> bool {
-        with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false)
+        with_current(|driver| !driver.is_home_of(self.parcel()) || driver.is_away()).unwrap_or(false)
     }
 
     /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been
@@ -73,19 +88,29 @@ impl Ticket {
         let parcel = self.parcel();
         parcel.value.set_deadline(deadline);
         let moved = with_current(|driver| {
-            if !driver.is_home_of(parcel) {
+            if !driver.is_home_of(parcel) || driver.is_away() {
                 return None;
             }
             let removed = driver.remove(parcel)?;
             driver.insert(removed, &parcel.value, deadline);
             Some(())
         });
-        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile.
+        // Not in the wheel of this core: in another one, on its way to one, or fired meanwhile. Or in it with
+        // a deadline of another clock, of which its firing says nothing.
         let done = moved.flatten().is_some();
         if !done {
             parcel.request(&parcel.value.home, MOVE);
         }
         done
+    }
+
+    /// Gives the timer up: its waker is dropped, nobody is woken any more. The ticket still knows its home.
+    pub(in crate::time) fn withdraw(&self) {
+        let parcel = self.parcel();
+        parcel.value.slot.clear();
+        if !parcel.value.slot.is_done() {
+            parcel.request(&parcel.value.home, CANCEL);
+        }
     }
 
     fn parcel(&self) -> &Arc<Parcel<Timer>> {

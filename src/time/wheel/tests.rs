@@ -199,6 +199,51 @@ fn what_is_set_for_the_moment_comes_behind_what_is_left_of_a_half_emptied_notch(
 }
 
 #[test]
+fn what_is_set_for_a_tick_of_a_half_emptied_notch_comes_behind_what_is_left_of_it() {
+    for begin in [64, 4096] {
+        let mut wheel = Wheel::new();
+        wheel.insert(begin, 0);
+        for id in 1..=10 {
+            wheel.insert(begin + 36, id);
+        }
+        let mut out = Vec::new();
+        // One comes out, three move down, the others stay.
+        wheel.advance(begin, 4, &mut out);
+        wheel.insert(begin + 36, 11);
+        wheel.insert(begin + 35, 12);
+        while wheel.next_due().is_some_and(|due| due <= begin + 36) {
+            wheel.advance(begin + 36, 4, &mut out);
+        }
+        assert_eq!(out, [0, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    }
+}
+
+#[test]
+fn timers_of_one_tick_come_out_as_they_were_set_wherever_budgets_end() {
+    for seed in 1..=40 {
+        let mut random = Xorshift(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+        let (mut wheel, mut out, mut now) = (Wheel::new(), Vec::new(), 0);
+        for id in 0..2_000_u64 {
+            // Few ticks, so that many share one.
+            let deadline = (now + 1 + random.below(1 << 13)).next_multiple_of(100);
+            wheel.insert(deadline, (deadline, id));
+            if random.below(100) == 0 {
+                wheel.repack(|_, _| ());
+            }
+            if random.below(20) == 0 {
+                now += random.below(200);
+                wheel.advance(now, 1 + random.below(20) as usize, &mut out);
+            }
+        }
+        while wheel.len() > 0 {
+            wheel.advance(now + (1 << 14), 7, &mut out);
+        }
+        assert_eq!(out.len(), 2_000);
+        assert!(out.is_sorted(), "{out:?}");
+    }
+}
+
+#[test]
 fn entries_are_used_again() {
     let mut wheel = Wheel::new();
     for round in 0..1_000 {
@@ -209,6 +254,42 @@ fn entries_are_used_again() {
         assert_eq!((wheel.remove(key), wheel.remove(other)), (None, None));
     }
     assert_eq!(wheel.entries.len(), 2);
+}
+
+#[test]
+fn the_memory_of_a_burst_can_be_given_back_when_few_timers_are_left() {
+    let mut wheel = Wheel::new();
+    let deadline = |id: u64| 1 + id * 37 % 1_000_000;
+    let (mut keys, mut gone) = (BTreeMap::new(), Vec::new());
+    for id in 0..100_000 {
+        keys.insert(id, wheel.insert(deadline(id), id));
+    }
+    assert!(!wheel.has_surplus(), "it is full");
+    keys.retain(|id, key| {
+        let stays = id % 1_000 == 999;
+        if !stays {
+            assert_eq!(wheel.remove(*key), Some(*id));
+            gone.push(*key);
+        }
+        stays
+    });
+    assert!(wheel.has_surplus());
+    wheel.repack(|id, key| keys.insert(*id, key).map(drop).expect("it has stayed"));
+    assert!(!wheel.has_surplus() && wheel.entries.capacity() <= KEPT);
+    assert!(gone.into_iter().all(|key| wheel.remove(key).is_none()));
+    // Those that are left can be found, and come out in time.
+    assert_eq!(wheel.remove(keys[&5_999]), Some(5_999));
+    keys.remove(&5_999);
+    let mut left: Vec<_> = keys.into_keys().collect();
+    left.sort_by_key(|id| deadline(*id));
+    assert_eq!(expired(&mut wheel, 1_000_000), left);
+    // And there is room for as many again.
+    for id in 0..100_000 {
+        wheel.insert(1_000_001 + id, id);
+    }
+    assert_eq!(expired(&mut wheel, 2_000_000).len(), 100_000);
+    wheel.repack(|_, _| unreachable!("nothing is left"));
+    assert!(wheel.entries.capacity() <= KEPT);
 }
 
 #[test]
