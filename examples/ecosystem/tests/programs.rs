@@ -82,6 +82,31 @@ fn the_upstream_learns_who_asked_and_nothing_of_the_clients_connection() {
     assert!(!asked.contains("x-secret") && !asked.contains("close"), "{asked}");
 }
 
+/// An upstream that agreed to `h2c` would take requests that the proxy never sees.
+#[test]
+fn an_upgrade_to_anything_but_websocket_alone_is_not_passed_on() {
+    let ask_for = |to, upgrade: &str| {
+        let asks = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, upgrade\r\n{upgrade}\r\n\
+                http2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        ask(to, asks.as_bytes())
+    };
+    for upgrade in ["upgrade: h2c", "upgrade: websocket, h2c", "upgrade: websocket\r\nupgrade: h2c"] {
+        let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let answer = ask_for(Program::proxy(address).address, upgrade);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
+        let asked = serves.join().unwrap();
+        assert!(!asked.contains("upgrade") && !asked.contains("http2-settings"), "{upgrade}: {asked}");
+    }
+    let (address, serves) =
+        upstream(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n");
+    let answer = ask_for(Program::proxy(address).address, "upgrade: WebSocket");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    let asked = serves.join().unwrap();
+    assert!(asked.contains("\r\nupgrade: websocket\r\n") && !asked.contains("http2-settings"), "{asked}");
+}
+
 #[test]
 fn an_upstream_that_is_not_there_is_502() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

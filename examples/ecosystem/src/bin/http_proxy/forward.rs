@@ -72,8 +72,8 @@ pub(crate) async fn forward(
     over_tls: bool,
     upstream: Arc<Upstream>,
 ) -> Result<Answer, Infallible> {
-    let protocol = headers::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
-    let client_side = protocol.is_some().then(|| upgrade::on(&mut request));
+    let asks = request.version() == Version::HTTP_11 && headers::is_websocket(request.headers());
+    let client_side = asks.then(|| upgrade::on(&mut request));
     let authority = request.uri().authority().cloned();
     *request.uri_mut() = upstream.uri(request.uri().path_and_query().cloned());
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
@@ -88,8 +88,8 @@ pub(crate) async fn forward(
     // Our own server has answered it as soon as the upstream asks for the body.
     head.remove(EXPECT);
     headers::forwarded(head, peer.ip(), over_tls, authority.as_ref().map(Authority::as_str));
-    if let Some(protocol) = protocol {
-        headers::put_upgrade(head, protocol);
+    if client_side.is_some() {
+        headers::put_websocket(head);
     }
 
     let (head, body) = request.into_parts();
@@ -109,13 +109,13 @@ pub(crate) async fn forward(
     // Each side speaks its own: what ends with the connection of an old upstream is sent in chunks, so that
     // the client can tell whether all of it has come.
     *response.version_mut() = Version::HTTP_11;
-    let agreed = headers::upgrade(response.headers());
+    let agrees = headers::is_websocket(response.headers());
     headers::strip(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(client_side), Some(agreed)) = (client_side, agreed) else {
+        let Some(client_side) = client_side.filter(|_| agrees) else {
             return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream changed the protocol unasked\n"));
         };
-        headers::put_upgrade(response.headers_mut(), agreed);
+        headers::put_websocket(response.headers_mut());
         drop(ringwork::spawn(pass_through(client_side, upgrade::on(&mut response))));
     }
     Ok(response.map(BodyExt::boxed))

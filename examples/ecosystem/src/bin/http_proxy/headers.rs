@@ -6,8 +6,10 @@ use hyper::{HeaderMap, Version};
 use std::net::IpAddr;
 
 /// Those that concern one connection only, whatever `Connection` lists besides.
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
+    // Of an upgrade to HTTP/2, which is not passed on.
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -17,10 +19,13 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
-/// The protocol a message asks to go on with, if its connection is to be upgraded.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+/// Whether a message asks to go on with WebSocket, or agrees to it: that and nothing else. An upgrade to
+/// HTTP/2 (`h2c`) that is passed on would open a connection on which requests pass the proxy unseen.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let asks = listed(headers).any(|name| name == UPGRADE);
-    headers.get(UPGRADE).filter(|_| asks).cloned()
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let is_first = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    asks && is_first && protocols.next().is_none()
 }
 
 /// The names that `Connection` lists.
@@ -53,10 +58,10 @@ pub(crate) fn put_trailers(headers: &mut HeaderMap) {
     headers.append(CONNECTION, HeaderValue::from_static("TE"));
 }
 
-/// Asks for an upgrade, or agrees to it.
-pub(crate) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+/// Asks for WebSocket, or agrees to it.
+pub(crate) fn put_websocket(headers: &mut HeaderMap) {
     headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocol);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Puts the pieces together in which HTTP/2 may send a cookie (RFC 9113, 8.2.3): HTTP/1 has one line for it.
@@ -113,10 +118,10 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
             ("te", "gzip, trailers"),
             ("accept", "*/*"),
         ]);
-        assert_eq!(upgrade(&all), None, "named, but not asked for");
         assert!(takes_trailers(&all));
         strip(&mut all);
         assert_eq!(all, headers(&[("accept", "*/*")]));
@@ -139,9 +144,21 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_what_connection_asks_for() {
-        let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(upgrade(&asks), Some(HeaderValue::from_static("websocket")));
+    fn an_upgrade_is_what_connection_asks_for_and_to_websocket_alone() {
+        let asks = |connection, protocols: &[&'static str]| {
+            let mut all = headers(&[("connection", connection)]);
+            for protocol in protocols {
+                all.append(UPGRADE, HeaderValue::from_static(protocol));
+            }
+            is_websocket(&all)
+        };
+        assert!(asks("keep-alive, Upgrade", &["websocket"]));
+        assert!(asks("upgrade", &["WebSocket"]));
+        assert!(!asks("keep-alive", &["websocket"]), "named, but not asked for");
+        assert!(!asks("upgrade", &[]));
+        for others in [&["h2c"][..], &["websocket, h2c"], &["h2c, websocket"], &["websocket", "h2c"]] {
+            assert!(!asks("upgrade", others), "{others:?}");
+        }
     }
 
     #[test]
