@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::Empty;
 use hyper::ext::Protocol;
+use hyper::http::request;
 use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -158,9 +159,8 @@ fn an_old_upstream_that_breaks_off_ends_the_answer_as_unfinished() {
     assert!(rest.is_empty(), "it looks whole: {rest:?}");
 }
 
-/// What a client sends over HTTP/2, and what the upstream is asked over HTTP/1.
-#[test]
-fn a_request_is_put_as_its_next_connection_has_it() {
+/// Sends a request over HTTP/2 through a proxy; gives what the upstream was asked over HTTP/1.
+fn asked_over_http2(request: request::Builder) -> String {
     let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let proxy = Program::proxy(address);
     let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
@@ -169,18 +169,47 @@ fn a_request_is_put_as_its_next_connection_has_it() {
         let http = hyper::client::conn::http2::Builder::new(Executor);
         let (mut client, connection) = http.handshake::<_, Empty<Bytes>>(stream).await.unwrap();
         drop(ringwork::spawn(connection));
-        let request = Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2");
-        client
-            .send_request(request.header("te", "trailers").body(Empty::new()).unwrap())
-            .await
-            .unwrap()
-            .status()
+        client.send_request(request.body(Empty::new()).unwrap()).await.unwrap().status()
     });
     assert_eq!(status, StatusCode::OK);
-    let asked = serves.join().unwrap();
+    serves.join().unwrap()
+}
+
+#[test]
+fn a_request_is_put_as_its_next_connection_has_it() {
+    let request = Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2");
+    let asked = asked_over_http2(request.header("te", "trailers"));
     for line in ["cookie: a=1; b=2", "te: trailers", "connection: TE", "via: 2.0 http_proxy"] {
         assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line} is not in {asked}");
     }
+}
+
+/// The lines with which the upstream is told of a host.
+fn forwarded_hosts(asked: &str) -> Vec<&str> {
+    asked.lines().filter(|line| line.starts_with("x-forwarded-host: ")).collect()
+}
+
+#[test]
+fn the_upstream_is_told_the_host_that_the_target_names_and_none_that_a_client_claims() {
+    for (target, lines, told) in [
+        ("http://a.example/", "host: evil.example", &["x-forwarded-host: a.example"][..]),
+        ("/", "host: a.example\r\nx-forwarded-host: evil.example", &["x-forwarded-host: a.example"]),
+        (
+            "/",
+            "host: a.example\r\nconnection: host\r\nx-forwarded-host: evil.example",
+            &["x-forwarded-host: a.example"],
+        ),
+        ("/", "x-forwarded-host: evil.example", &[]),
+    ] {
+        let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\nconnection: close\r\n\r\n");
+        assert!(ask(Program::proxy(address).address, request.as_bytes()).starts_with("HTTP/1.1 200 "));
+        let asked = serves.join().unwrap();
+        assert_eq!(forwarded_hosts(&asked), told, "{request}");
+        assert!(asked.contains(&format!("\r\nhost: {address}\r\n")), "{asked}");
+    }
+    let asked = asked_over_http2(Request::get("http://a.example/").header("host", "evil.example"));
+    assert_eq!(forwarded_hosts(&asked), ["x-forwarded-host: a.example"]);
 }
 
 #[test]

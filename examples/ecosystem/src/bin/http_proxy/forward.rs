@@ -79,6 +79,7 @@ pub(crate) async fn forward(
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let head = request.headers_mut();
     let takes_trailers = headers::takes_trailers(head);
+    let host = headers::take_host(head, authority.as_ref());
     headers::strip(head);
     if takes_trailers {
         headers::put_trailers(head);
@@ -87,7 +88,7 @@ pub(crate) async fn forward(
     headers::put_via(head, version);
     // Our own server has answered it as soon as the upstream asks for the body.
     head.remove(EXPECT);
-    headers::forwarded(head, peer.ip(), over_tls, authority.as_ref().map(Authority::as_str));
+    headers::forwarded(head, peer.ip(), over_tls, host);
     if client_side.is_some() {
         headers::put_websocket(head);
     }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Version};
 use std::net::IpAddr;
 
@@ -32,6 +33,17 @@ pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
 fn listed(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
     let lists = headers.get_all(CONNECTION).into_iter().filter_map(|list| list.to_str().ok());
     lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok())
+}
+
+/// Takes the host that a request is for out of its head. What its target names counts, and `Host` only where
+/// that names none (RFC 9112, 3.2.2; RFC 9113, 8.3.1). It is to be taken before [`strip`]: a client that has
+/// `Connection` list `host` would have none.
+pub(crate) fn take_host(headers: &mut HeaderMap, target: Option<&Authority>) -> Option<HeaderValue> {
+    let host = headers.remove(HOST);
+    let Some(target) = target else { return host };
+    // Who asks, and with which password, is no part of the host.
+    let named = target.as_str().rsplit_once('@').map_or(target.as_str(), |(_, host)| host);
+    named.parse().ok()
 }
 
 /// Removes what must not be passed on; what holds for the next connection, too, is put back by who passes it
@@ -84,8 +96,9 @@ pub(crate) fn put_via(headers: &mut HeaderMap, version: Version) {
     headers.append(VIA, HeaderValue::from_static(via));
 }
 
-/// Says whom the request is from and what it asked for.
-pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, authority: Option<&str>) {
+/// Says whom the request is from and what it asked for. Of what the client says of that, the addresses of
+/// proxies before this one are kept.
+pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, host: Option<HeaderValue>) {
     let before = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let mut chain: Vec<String> = before.map(str::to_owned).collect();
     chain.push(peer.to_string());
@@ -94,7 +107,7 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, a
     }
     let proto = if over_tls { "https" } else { "http" };
     headers.insert("x-forwarded-proto", HeaderValue::from_static(proto));
-    let host = headers.remove(HOST).or_else(|| authority.and_then(|host| host.parse().ok()));
+    headers.remove("x-forwarded-host");
     if let Some(host) = host {
         headers.insert("x-forwarded-host", host);
     }
@@ -163,14 +176,34 @@ mod tests {
 
     #[test]
     fn a_chain_of_proxies_is_continued_and_a_claimed_origin_replaced() {
-        let mut from =
-            headers(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "https"), ("host", "a")]);
-        forwarded(&mut from, IpAddr::from([10, 0, 0, 2]), false, None);
-        let expected = [
-            ("x-forwarded-for", "10.0.0.1, 10.0.0.2"),
-            ("x-forwarded-proto", "http"),
-            ("x-forwarded-host", "a"),
-        ];
-        assert_eq!(from, headers(&expected));
+        let mut from = headers(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+        ]);
+        let peer = IpAddr::from([10, 0, 0, 2]);
+        forwarded(&mut from, peer, false, Some(HeaderValue::from_static("a")));
+        let mut expected =
+            headers(&[("x-forwarded-for", "10.0.0.1, 10.0.0.2"), ("x-forwarded-proto", "http")]);
+        expected.insert("x-forwarded-host", HeaderValue::from_static("a"));
+        assert_eq!(from, expected);
+        from.remove("x-forwarded-for");
+        forwarded(&mut from, peer, false, None);
+        assert_eq!(from, headers(&[("x-forwarded-for", "10.0.0.2"), ("x-forwarded-proto", "http")]));
+    }
+
+    #[test]
+    fn the_host_is_the_targets_before_the_header_and_without_a_password() {
+        let taken = |target: Option<&str>, host: &[(&'static str, &'static str)]| {
+            let (mut all, target) = (headers(host), target.map(|target| target.parse().unwrap()));
+            let taken = take_host(&mut all, target.as_ref());
+            assert!(all.is_empty(), "the upstream has its own: {all:?}");
+            taken.map(|host| host.to_str().unwrap().to_owned())
+        };
+        let evil = [("host", "evil.example")];
+        assert_eq!(taken(Some("a.example:8080"), &evil).as_deref(), Some("a.example:8080"));
+        assert_eq!(taken(Some("me:secret@a.example"), &[]).as_deref(), Some("a.example"));
+        assert_eq!(taken(None, &evil).as_deref(), Some("evil.example"));
+        assert_eq!(taken(None, &[]), None);
     }
 }
