@@ -212,12 +212,49 @@ fn the_upstream_is_told_the_host_that_the_target_names_and_none_that_a_client_cl
     assert_eq!(forwarded_hosts(&asked), ["x-forwarded-host: a.example"]);
 }
 
+/// A proxy whose complaints are the test's to read.
+fn proxy_that_is_heard(upstream: SocketAddr) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_http_proxy"));
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1", "--upstream", &format!("http://{upstream}")]);
+    Program::spawn(command.stderr(Stdio::piped()))
+}
+
+/// Ends a program; gives what it has said on stderr.
+fn said_by(mut program: Program) -> String {
+    signal(program.child.id(), "TERM");
+    let mut said = String::new();
+    program.child.stderr.take().expect("piped").read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn a_body_that_the_client_breaks_is_400_and_no_fault_of_the_upstream() {
+    // The kernel accepts for it, and it says nothing.
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = proxy_that_is_heard(upstream.local_addr().unwrap());
+    let broken = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let answer = ask(proxy.address, broken);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let said = said_by(proxy);
+    assert!(!said.contains("upstream"), "{said}");
+}
+
+#[test]
+fn an_upstream_that_stays_away_is_complained_of_now_and_then() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = proxy_that_is_heard(nobody);
+    for _ in 0..5 {
+        let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+    let said = said_by(proxy);
+    assert_eq!(said.matches("the upstream did not answer: ").count(), 1, "{said}");
+}
+
 #[test]
 fn a_proxy_whose_complaints_nobody_reads_still_answers() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_http_proxy"));
-    command.args(["--listen", "127.0.0.1:0", "--cores", "1", "--upstream", &format!("http://{nobody}")]);
-    let mut proxy = Program::spawn(command.stderr(Stdio::piped()));
+    let mut proxy = proxy_that_is_heard(nobody);
     drop(proxy.child.stderr.take());
     let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");

@@ -15,7 +15,7 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri, Version, upgrade};
 use hyper_util::client::legacy::Client;
 use ringwork::compat::hyper::{Connector, Executor, Timer};
-use ringwork_ecosystem::{complain, for_hyper};
+use ringwork_ecosystem::{Seldom, complain, for_hyper};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,8 +39,11 @@ ringwork::core_local! {
 }
 
 /// Where requests go.
-#[derive(Clone, Debug)]
-pub(crate) struct Upstream(Authority);
+pub(crate) struct Upstream {
+    authority: Authority,
+    /// That it does not answer.
+    told: Seldom,
+}
 
 impl Upstream {
     /// `http://HOST[:PORT]`.
@@ -52,12 +55,13 @@ impl Upstream {
         if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
             return Err("the upstream has no path: paths are the clients'");
         }
-        uri.authority().cloned().map(Self).ok_or("expected http://HOST[:PORT]")
+        let authority = uri.authority().cloned().ok_or("expected http://HOST[:PORT]")?;
+        Ok(Self { authority, told: Seldom::default() })
     }
 
     fn uri(&self, path: Option<PathAndQuery>) -> Uri {
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone()).path_and_query(path);
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path);
         uri.build().expect("the parts come from URIs")
     }
 }
@@ -98,8 +102,13 @@ pub(crate) async fn forward(
     let sent = CLIENT.with(|client| client.request(Request::from_parts(head, upload)));
     let mut response = match watch.answer(ANSWER_TIME, sent).await {
         Ok(Ok(response)) => response,
+        Ok(Err(_)) if watch.is_broken() => {
+            return Ok(refuse(StatusCode::BAD_REQUEST, "the request's body is broken\n"));
+        }
         Ok(Err(error)) => {
-            complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
+            if upstream.told.is_due() {
+                complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
+            }
             return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream did not answer\n"));
         }
         Err(Late::Upstream) => {
