@@ -4,6 +4,7 @@
 //! its own core.
 #![forbid(unsafe_code)]
 
+use crate::download::{BoxError, Download};
 use crate::headers;
 use crate::upload::{Late, Upload};
 use bytes::Bytes;
@@ -21,9 +22,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the upstream may take to begin an answer, connecting included, once it has read the request; and
-/// how long either side may take for the next piece of that.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// How long the upstream may take to begin an answer, connecting included, once it has read the request; how
+/// long either side may take for the next piece of that; and the upstream, for the next piece of its answer.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// How long an unused connection to the upstream is kept.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 /// Unused connections kept per core.
@@ -67,7 +68,7 @@ impl Upstream {
 }
 
 /// What a client gets.
-pub(crate) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+pub(crate) type Answer = Response<BoxBody<Bytes, BoxError>>;
 
 /// Passes a request on and its response back.
 pub(crate) async fn forward(
@@ -128,7 +129,7 @@ pub(crate) async fn forward(
         headers::put_websocket(response.headers_mut());
         drop(ringwork::spawn(pass_through(client_side, upgrade::on(&mut response))));
     }
-    Ok(response.map(BodyExt::boxed))
+    Ok(response.map(|body| Download::new(body, ANSWER_TIME).boxed()))
 }
 
 /// Carries bytes both ways until both ends have said that they are done, or one is lost.

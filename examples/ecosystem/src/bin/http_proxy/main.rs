@@ -4,7 +4,8 @@
 //! that are kept alive, in a pool of each core. Bodies are streamed both ways, so a slow reader slows its own
 //! writer and nobody else; WebSocket is passed through, and no other upgrade. An upstream that cannot be
 //! reached is 502, one that neither reads on nor answers for half a minute 504 (a client that does not send
-//! on for so long: 408), and one that dies in the middle of a body ends the response as unfinished.
+//! on for so long: 408), and one that dies in the middle of a body, or sends no more of it for as long, ends
+//! the response as unfinished.
 //!
 //! ```text
 //! cargo run --release -p ringwork-ecosystem --bin http_proxy -- \
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod download;
 mod forward;
 mod headers;
 mod service;
