@@ -69,7 +69,9 @@ fn beyond() -> io::Error {
 /// is written then, and a seek is an error. All other character devices count as such, too, but that one may
 /// seek in those that can; it drops what a read has brought that was given up.
 ///
-/// A seek that is given up before it is done does not happen, once something else has begun.
+/// A seek that is given up before it is done does not happen, once something else has begun. Only tokio's
+/// `seek` and `stream_position` make it happen: before they begin they wait for the one that is under way,
+/// and fail if that does.
 pub struct FileCursor {
     file: File,
     at: u64,

@@ -7,7 +7,7 @@ mod serving;
 pub mod tls;
 
 pub use program::{Program, address, cores};
-pub use serving::{cannot_listen, complain};
+pub use serving::{Seldom, cannot_listen, complain};
 
 use hyper_util::rt::TokioIo;
 

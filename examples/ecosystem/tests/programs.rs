@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::Empty;
 use hyper::ext::Protocol;
+use hyper::http::request;
 use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -82,6 +83,31 @@ fn the_upstream_learns_who_asked_and_nothing_of_the_clients_connection() {
     assert!(!asked.contains("x-secret") && !asked.contains("close"), "{asked}");
 }
 
+/// An upstream that agreed to `h2c` would take requests that the proxy never sees.
+#[test]
+fn an_upgrade_to_anything_but_websocket_alone_is_not_passed_on() {
+    let ask_for = |to, upgrade: &str| {
+        let asks = format!(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close, upgrade\r\n{upgrade}\r\n\
+                http2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        ask(to, asks.as_bytes())
+    };
+    for upgrade in ["upgrade: h2c", "upgrade: websocket, h2c", "upgrade: websocket\r\nupgrade: h2c"] {
+        let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let answer = ask_for(Program::proxy(address).address, upgrade);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
+        let asked = serves.join().unwrap();
+        assert!(!asked.contains("upgrade") && !asked.contains("http2-settings"), "{upgrade}: {asked}");
+    }
+    let (address, serves) =
+        upstream(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n");
+    let answer = ask_for(Program::proxy(address).address, "upgrade: WebSocket");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    let asked = serves.join().unwrap();
+    assert!(asked.contains("\r\nupgrade: websocket\r\n") && !asked.contains("http2-settings"), "{asked}");
+}
+
 #[test]
 fn an_upstream_that_is_not_there_is_502() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -133,9 +159,8 @@ fn an_old_upstream_that_breaks_off_ends_the_answer_as_unfinished() {
     assert!(rest.is_empty(), "it looks whole: {rest:?}");
 }
 
-/// What a client sends over HTTP/2, and what the upstream is asked over HTTP/1.
-#[test]
-fn a_request_is_put_as_its_next_connection_has_it() {
+/// Sends a request over HTTP/2 through a proxy; gives what the upstream was asked over HTTP/1.
+fn asked_over_http2(request: request::Builder) -> String {
     let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let proxy = Program::proxy(address);
     let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
@@ -144,26 +169,92 @@ fn a_request_is_put_as_its_next_connection_has_it() {
         let http = hyper::client::conn::http2::Builder::new(Executor);
         let (mut client, connection) = http.handshake::<_, Empty<Bytes>>(stream).await.unwrap();
         drop(ringwork::spawn(connection));
-        let request = Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2");
-        client
-            .send_request(request.header("te", "trailers").body(Empty::new()).unwrap())
-            .await
-            .unwrap()
-            .status()
+        client.send_request(request.body(Empty::new()).unwrap()).await.unwrap().status()
     });
     assert_eq!(status, StatusCode::OK);
-    let asked = serves.join().unwrap();
+    serves.join().unwrap()
+}
+
+#[test]
+fn a_request_is_put_as_its_next_connection_has_it() {
+    let request = Request::get("http://a.example/").header("cookie", "a=1").header("cookie", "b=2");
+    let asked = asked_over_http2(request.header("te", "trailers"));
     for line in ["cookie: a=1; b=2", "te: trailers", "connection: TE", "via: 2.0 http_proxy"] {
         assert!(asked.contains(&format!("\r\n{line}\r\n")), "{line} is not in {asked}");
     }
 }
 
+/// The lines with which the upstream is told of a host.
+fn forwarded_hosts(asked: &str) -> Vec<&str> {
+    asked.lines().filter(|line| line.starts_with("x-forwarded-host: ")).collect()
+}
+
+#[test]
+fn the_upstream_is_told_the_host_that_the_target_names_and_none_that_a_client_claims() {
+    for (target, lines, told) in [
+        ("http://a.example/", "host: evil.example", &["x-forwarded-host: a.example"][..]),
+        ("/", "host: a.example\r\nx-forwarded-host: evil.example", &["x-forwarded-host: a.example"]),
+        (
+            "/",
+            "host: a.example\r\nconnection: host\r\nx-forwarded-host: evil.example",
+            &["x-forwarded-host: a.example"],
+        ),
+        ("/", "x-forwarded-host: evil.example", &[]),
+    ] {
+        let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\nconnection: close\r\n\r\n");
+        assert!(ask(Program::proxy(address).address, request.as_bytes()).starts_with("HTTP/1.1 200 "));
+        let asked = serves.join().unwrap();
+        assert_eq!(forwarded_hosts(&asked), told, "{request}");
+        assert!(asked.contains(&format!("\r\nhost: {address}\r\n")), "{asked}");
+    }
+    let asked = asked_over_http2(Request::get("http://a.example/").header("host", "evil.example"));
+    assert_eq!(forwarded_hosts(&asked), ["x-forwarded-host: a.example"]);
+}
+
+/// A proxy whose complaints are the test's to read.
+fn proxy_that_is_heard(upstream: SocketAddr) -> Program {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_http_proxy"));
+    command.args(["--listen", "127.0.0.1:0", "--cores", "1", "--upstream", &format!("http://{upstream}")]);
+    Program::spawn(command.stderr(Stdio::piped()))
+}
+
+/// Ends a program; gives what it has said on stderr.
+fn said_by(mut program: Program) -> String {
+    signal(program.child.id(), "TERM");
+    let mut said = String::new();
+    program.child.stderr.take().expect("piped").read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn a_body_that_the_client_breaks_is_400_and_no_fault_of_the_upstream() {
+    // The kernel accepts for it, and it says nothing.
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = proxy_that_is_heard(upstream.local_addr().unwrap());
+    let broken = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let answer = ask(proxy.address, broken);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let said = said_by(proxy);
+    assert!(!said.contains("upstream"), "{said}");
+}
+
+#[test]
+fn an_upstream_that_stays_away_is_complained_of_now_and_then() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = proxy_that_is_heard(nobody);
+    for _ in 0..5 {
+        let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+    let said = said_by(proxy);
+    assert_eq!(said.matches("the upstream did not answer: ").count(), 1, "{said}");
+}
+
 #[test]
 fn a_proxy_whose_complaints_nobody_reads_still_answers() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_http_proxy"));
-    command.args(["--listen", "127.0.0.1:0", "--cores", "1", "--upstream", &format!("http://{nobody}")]);
-    let mut proxy = Program::spawn(command.stderr(Stdio::piped()));
+    let mut proxy = proxy_that_is_heard(nobody);
     drop(proxy.child.stderr.take());
     let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");

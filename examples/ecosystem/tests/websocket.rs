@@ -342,6 +342,28 @@ fn the_chat_answers_a_close_like_any_other_server() {
     assert!(client.hear().is_none(), "the server closes first");
 }
 
+/// In one frame, which is refused by its head, and in fragments, each of which is short.
+#[test]
+fn a_line_of_the_chat_that_is_too_long_ends_its_connection_with_1009_and_the_others_go_on() {
+    let app = Program::app();
+    let enter = || Client::enter_with(app.address, "/chat", b"");
+    let mut other = enter();
+    // Whoever hears its own line is in the room.
+    other.say(FIN | TEXT, b"in");
+    other.hears(FIN | TEXT, b"in");
+    let fragments = [TEXT, CONTINUATION, CONTINUATION, CONTINUATION, FIN | CONTINUATION];
+    let in_fragments = fragments.map(|first| frame(first, &text(1000))).concat();
+    for (case, bytes) in [("a frame", frame(FIN | TEXT, &text(4097))), ("fragments", in_fragments)] {
+        let mut client = enter();
+        client.0.write_all(&bytes).unwrap();
+        let (first, payload) = client.hear().expect("a close");
+        assert_eq!((first, &payload[..2]), (FIN | CLOSE, &1009u16.to_be_bytes()[..]), "{case}");
+        assert!(client.hear().is_none(), "{case}");
+    }
+    enter().say(FIN | TEXT, &text(4096));
+    other.hears(FIN | TEXT, &text(4096));
+}
+
 #[test]
 fn a_client_that_goes_away_without_a_close_leaves_nobody_behind() {
     let ours = OnRingwork::start(app(|echo| drop(ringwork::spawn(echo))));

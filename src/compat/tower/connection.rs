@@ -137,12 +137,17 @@ impl Watch {
             }
         }
         while Pin::new(&mut self.look).poll(cx).is_ready() {
-            let left = match self.progress.due_for() {
+            let mut left = match self.progress.due_for() {
                 Some(due) => self.head_time.saturating_sub(due),
                 None => self.head_time,
             };
             if left.is_zero() {
-                return Some(Word::Go);
+                if !self.progress.may_owe_body() {
+                    return Some(Word::Go);
+                }
+                // hyper closes at once what waits for a head, and what still reads a body, behind that.
+                word = Some(Word::End);
+                left = self.head_time.max(FRESH);
             }
             self.look = sleep(left);
         }

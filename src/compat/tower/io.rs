@@ -81,6 +81,7 @@ impl<Io: Write + Unpin> Write for ServedIo<Io> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.progress.shuts_down();
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -6,6 +6,9 @@
 //! nothing itself. It is also where an answer of HTTP/1 is told that it is the last of its connection: hyper
 //! says so of requests that it knew of before it was told to end, and those that come later may be answered
 //! in the same poll.
+//!
+//! A service may answer at once and have the body of the request read on. When that is over cannot be noted:
+//! the body is a type of hyper's, and no other can be put around it. What can be noted is that there is one.
 #![forbid(unsafe_code)]
 
 use super::ending::{Ending, Stage};
@@ -32,6 +35,8 @@ pub(super) struct Progress {
     /// It speaks HTTP/2: between requests it may be idle for as long as it likes.
     is_multiplexed: AtomicBool,
     in_flight: AtomicU64,
+    /// The last request has a body, which may come on behind its response. Whether it does, only hyper knows.
+    has_body: AtomicBool,
     /// A response is over and maybe not sent, so that `idle_since` is the time of another.
     is_stale: AtomicBool,
     /// Something was written that has not been flushed: the client is taking it, or does not.
@@ -48,6 +53,7 @@ impl Progress {
             has_begun: AtomicBool::new(false),
             is_multiplexed: AtomicBool::new(false),
             in_flight: AtomicU64::new(0),
+            has_body: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
             is_unflushed: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
@@ -72,6 +78,16 @@ impl Progress {
         Some(self.born.elapsed().saturating_sub(idle_since))
     }
 
+    /// Whether what a client that is due owes may be the rest of a body.
+    pub(super) fn may_owe_body(&self) -> bool {
+        self.has_body.load(Ordering::Relaxed)
+    }
+
+    /// hyper reads no more.
+    pub(super) fn shuts_down(&self) {
+        self.has_body.store(false, Ordering::Relaxed);
+    }
+
     /// Something is written.
     pub(super) fn writes(&self) {
         self.is_unflushed.store(true, Ordering::Relaxed);
@@ -94,7 +110,8 @@ impl Progress {
     }
 
     /// A request of HTTP/1 is in flight until the result is dropped.
-    fn begin(self: &Arc<Self>) -> InFlight {
+    fn begin(self: &Arc<Self>, has_body: bool) -> InFlight {
+        self.has_body.store(has_body, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
@@ -144,7 +161,7 @@ where
             self.progress.is_multiplexed.store(is_multiplexed, Ordering::Relaxed);
             self.progress.has_begun.store(true, Ordering::Relaxed);
         }
-        let in_flight = (!is_multiplexed).then(|| self.progress.begin());
+        let in_flight = (!is_multiplexed).then(|| self.progress.begin(!request.body().is_end_stream()));
         NotedFuture { response: self.service.call(request), in_flight }
     }
 }

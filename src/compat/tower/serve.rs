@@ -123,8 +123,9 @@ impl<M, H> Serve<M, H> {
     }
 
     /// How long a client may take: from the accept to the head of its first request, handshake included, and
-    /// on HTTP/1 from one answer to the head of the next request. Then its connection is closed. 30 s unless
-    /// told otherwise. On HTTP/2 an idle connection stays as long as its client is there:
+    /// on HTTP/1 from one answer to the head of the next request. Then its connection is closed; where the
+    /// service still reads the body of a request that it has answered, behind that body. 30 s unless told
+    /// otherwise. On HTTP/2 an idle connection stays as long as its client is there:
     /// `keep_alive_interval` among the settings finds out.
     pub fn head_time(mut self, time: Duration) -> Self {
         self.head_time = time;

@@ -36,6 +36,28 @@ fn a_seek_that_nobody_waits_for_does_not_happen_once_something_else_has_begun() 
     });
 }
 
+/// As with every file that has the trait: `seek` first waits for the one before, and cannot tell that nobody
+/// else does.
+#[test]
+fn a_seek_that_nobody_waits_for_happens_before_the_next_seek_of_tokios() {
+    use tokio::io::{AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWriteExt};
+    on_cores(1, |_| async {
+        let scratch = Scratch::new("resumed");
+        let mut file = scratch.open().await;
+        file.write_all(&pattern(0, 1_000)).await.unwrap();
+        Pin::new(&mut file).start_seek(SeekFrom::Start(500)).unwrap();
+        assert_eq!(file.seek(SeekFrom::Current(4)).await.unwrap(), 504);
+        Pin::new(&mut file).start_seek(SeekFrom::Start(100)).unwrap();
+        assert_eq!(file.stream_position().await.unwrap(), 100);
+        let mut word = [0; 8];
+        file.read_exact(&mut word).await.unwrap();
+        assert_pattern(100, &word);
+        Pin::new(&mut file).start_seek(SeekFrom::Current(-1_000)).unwrap();
+        file.seek(SeekFrom::Start(0)).await.unwrap_err();
+        assert_eq!(file.seek(SeekFrom::Start(0)).await.unwrap(), 0);
+    });
+}
+
 /// A block device with the content of a file, for as long as it is open. `None` where there is none to be
 /// had.
 fn loop_device(content: &std::fs::File) -> Option<std::fs::File> {

@@ -2,7 +2,7 @@
 
 use crate::kit::*;
 use bytes::Bytes;
-use http_body_util::{Full, StreamBody};
+use http_body_util::{BodyExt, Collected, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -76,6 +76,68 @@ fn a_response_may_take_longer_than_its_head_and_the_limit_begins_behind_it() {
         assert!(answer.ends_with("tick\r\n0\r\n\r\n") && answer.matches("tick").count() == 3, "{answer}");
         let took = start.elapsed();
         assert!((HOUR * 4 + Duration::from_secs(60)..HOUR * 5).contains(&took), "{took:?}");
+    });
+}
+
+/// The service answers at once, and a task of its own reads on.
+#[test]
+fn an_upload_may_go_on_behind_its_answer_for_longer_than_a_head() {
+    on_paused_core(|| async {
+        let (uploads, mut uploaded) = tokio::sync::mpsc::unbounded_channel();
+        let accept = move |request: Request<Incoming>| {
+            let uploads = uploads.clone();
+            drop(ringwork::spawn(async move {
+                uploads.send(request.into_body().collect().await.map(Collected::to_bytes)).unwrap();
+            }));
+            ready(Ok::<_, Infallible>(Response::builder().status(202).body(String::new()).unwrap()))
+        };
+        let make =
+            service_fn(move |_: IncomingStream<'_>| ready(Ok::<_, Infallible>(service_fn(accept.clone()))));
+        let server = serve(anywhere(), make).head_time(Duration::from_secs(60)).start().await.unwrap();
+        for (framing, begin, end) in
+            [("content-length: 15", "", ""), ("transfer-encoding: chunked", "f\r\n", "\r\n0\r\n\r\n")]
+        {
+            let mut client = connect(&server).await;
+            let head = format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n{begin}");
+            client.write_all(head.as_bytes()).await.unwrap();
+            assert!(answer(&mut client).await.starts_with("HTTP/1.1 202 "), "{framing}");
+            for byte in b"one by one by 1" {
+                sleep(Duration::from_secs(20)).await;
+                client.write_all(&[*byte]).await.unwrap();
+            }
+            client.write_all(end.as_bytes()).await.unwrap();
+            let all = uploaded.recv().await.unwrap().expect("the body comes whole");
+            assert_eq!(all, &b"one by one by 1"[..], "{framing}");
+            // Behind it nothing more is read.
+            ends(&mut client).await;
+        }
+    });
+}
+
+#[test]
+fn a_client_that_stalls_in_the_head_behind_an_upload_is_closed_in_time() {
+    on_paused_core(|| async {
+        let talk = Talk::new();
+        let server = serve(anywhere(), make!(talk)).head_time(Duration::from_secs(60)).start().await.unwrap();
+        let mut client = connect(&server).await;
+        let start = ringwork::time::Instant::now();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx").await.unwrap();
+        assert!(answer(&mut client).await.starts_with("HTTP/1.1 200 "));
+        let (mut reader, mut writer) = tokio::io::split(client);
+        let dribbles = async {
+            for byte in b"GET / HTTP/1.1\r\nhost: a" {
+                sleep(Duration::from_secs(20)).await;
+                if writer.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending().await
+        };
+        let mut rest = Vec::new();
+        let _reset_or_end = futures_lite::future::or(reader.read_to_end(&mut rest), dribbles).await;
+        let took = start.elapsed();
+        assert!((Duration::from_secs(60)..Duration::from_secs(80)).contains(&took), "{took:?}");
+        assert_eq!(talk.begun.load(Ordering::SeqCst), 1);
     });
 }
 

@@ -16,12 +16,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Lines that somebody who reads slowly may be behind before some are skipped.
 const BACKLOG: usize = 256;
+/// Bytes of the longest line. The last [`BACKLOG`] lines are kept for as long as anybody is behind, so the
+/// product of both is what the room takes; tungstenite's own limit is 64 MiB a line.
+const LINE_MAX: usize = 4096;
 
 /// Who is in the room hears what is said in it.
 pub(crate) struct Room(broadcast::Sender<String>);
@@ -72,7 +76,9 @@ fn agree(request: &Request) -> Option<Response> {
 /// Passes lines both ways until the client leaves.
 async fn talk(upgraded: Upgraded, room: &Room) {
     let mut heard = room.0.subscribe();
-    let socket = WebSocketStream::from_raw_socket(for_hyper(upgraded), Role::Server, None).await;
+    // A frame is kept until it is whole, and so are the fragments of a message.
+    let limits = WebSocketConfig::default().max_message_size(Some(LINE_MAX)).max_frame_size(Some(LINE_MAX));
+    let socket = WebSocketStream::from_raw_socket(for_hyper(upgraded), Role::Server, Some(limits)).await;
     let (mut sends, mut receives) = socket.split();
     loop {
         let (next, hears) = (pin!(receives.next()), pin!(heard.recv()));
@@ -90,6 +96,12 @@ async fn talk(upgraded: Upgraded, room: &Room) {
                 }
             }
             (_, Some(Err(RecvError::Lagged(_)))) => {}
+            (Some(Err(Error::Capacity(_))), _) => {
+                // tungstenite stops reading and leaves it to us to say why.
+                let close = CloseFrame { code: CloseCode::Size, reason: "the line is too long".into() };
+                let _gone_already = sends.send(Message::Close(Some(close))).await;
+                return;
+            }
             _ => return,
         }
     }

@@ -4,6 +4,7 @@
 //! its own core.
 #![forbid(unsafe_code)]
 
+use crate::download::{BoxError, Download};
 use crate::headers;
 use crate::upload::{Late, Upload};
 use bytes::Bytes;
@@ -15,15 +16,15 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri, Version, upgrade};
 use hyper_util::client::legacy::Client;
 use ringwork::compat::hyper::{Connector, Executor, Timer};
-use ringwork_ecosystem::{complain, for_hyper};
+use ringwork_ecosystem::{Seldom, complain, for_hyper};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the upstream may take to begin an answer, connecting included, once it has read the request; and
-/// how long either side may take for the next piece of that.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// How long the upstream may take to begin an answer, connecting included, once it has read the request; how
+/// long either side may take for the next piece of that; and the upstream, for the next piece of its answer.
+pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// How long an unused connection to the upstream is kept.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 /// Unused connections kept per core.
@@ -39,8 +40,11 @@ ringwork::core_local! {
 }
 
 /// Where requests go.
-#[derive(Clone, Debug)]
-pub(crate) struct Upstream(Authority);
+pub(crate) struct Upstream {
+    authority: Authority,
+    /// That it does not answer.
+    told: Seldom,
+}
 
 impl Upstream {
     /// `http://HOST[:PORT]`.
@@ -52,18 +56,19 @@ impl Upstream {
         if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
             return Err("the upstream has no path: paths are the clients'");
         }
-        uri.authority().cloned().map(Self).ok_or("expected http://HOST[:PORT]")
+        let authority = uri.authority().cloned().ok_or("expected http://HOST[:PORT]")?;
+        Ok(Self { authority, told: Seldom::default() })
     }
 
     fn uri(&self, path: Option<PathAndQuery>) -> Uri {
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.0.clone()).path_and_query(path);
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path);
         uri.build().expect("the parts come from URIs")
     }
 }
 
 /// What a client gets.
-pub(crate) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+pub(crate) type Answer = Response<BoxBody<Bytes, BoxError>>;
 
 /// Passes a request on and its response back.
 pub(crate) async fn forward(
@@ -72,13 +77,14 @@ pub(crate) async fn forward(
     over_tls: bool,
     upstream: Arc<Upstream>,
 ) -> Result<Answer, Infallible> {
-    let protocol = headers::upgrade(request.headers()).filter(|_| request.version() == Version::HTTP_11);
-    let client_side = protocol.is_some().then(|| upgrade::on(&mut request));
+    let asks = request.version() == Version::HTTP_11 && headers::is_websocket(request.headers());
+    let client_side = asks.then(|| upgrade::on(&mut request));
     let authority = request.uri().authority().cloned();
     *request.uri_mut() = upstream.uri(request.uri().path_and_query().cloned());
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let head = request.headers_mut();
     let takes_trailers = headers::takes_trailers(head);
+    let host = headers::take_host(head, authority.as_ref());
     headers::strip(head);
     if takes_trailers {
         headers::put_trailers(head);
@@ -87,9 +93,9 @@ pub(crate) async fn forward(
     headers::put_via(head, version);
     // Our own server has answered it as soon as the upstream asks for the body.
     head.remove(EXPECT);
-    headers::forwarded(head, peer.ip(), over_tls, authority.as_ref().map(Authority::as_str));
-    if let Some(protocol) = protocol {
-        headers::put_upgrade(head, protocol);
+    headers::forwarded(head, peer.ip(), over_tls, host);
+    if client_side.is_some() {
+        headers::put_websocket(head);
     }
 
     let (head, body) = request.into_parts();
@@ -97,8 +103,13 @@ pub(crate) async fn forward(
     let sent = CLIENT.with(|client| client.request(Request::from_parts(head, upload)));
     let mut response = match watch.answer(ANSWER_TIME, sent).await {
         Ok(Ok(response)) => response,
+        Ok(Err(_)) if watch.is_broken() => {
+            return Ok(refuse(StatusCode::BAD_REQUEST, "the request's body is broken\n"));
+        }
         Ok(Err(error)) => {
-            complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
+            if upstream.told.is_due() {
+                complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
+            }
             return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream did not answer\n"));
         }
         Err(Late::Upstream) => {
@@ -109,16 +120,16 @@ pub(crate) async fn forward(
     // Each side speaks its own: what ends with the connection of an old upstream is sent in chunks, so that
     // the client can tell whether all of it has come.
     *response.version_mut() = Version::HTTP_11;
-    let agreed = headers::upgrade(response.headers());
+    let agrees = headers::is_websocket(response.headers());
     headers::strip(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let (Some(client_side), Some(agreed)) = (client_side, agreed) else {
+        let Some(client_side) = client_side.filter(|_| agrees) else {
             return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream changed the protocol unasked\n"));
         };
-        headers::put_upgrade(response.headers_mut(), agreed);
+        headers::put_websocket(response.headers_mut());
         drop(ringwork::spawn(pass_through(client_side, upgrade::on(&mut response))));
     }
-    Ok(response.map(BodyExt::boxed))
+    Ok(response.map(|body| Download::new(body, ANSWER_TIME).boxed()))
 }
 
 /// Carries bytes both ways until both ends have said that they are done, or one is lost.

@@ -2,12 +2,15 @@
 #![forbid(unsafe_code)]
 
 use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Version};
 use std::net::IpAddr;
 
 /// Those that concern one connection only, whatever `Connection` lists besides.
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
+    // Of an upgrade to HTTP/2, which is not passed on.
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -17,16 +20,30 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
-/// The protocol a message asks to go on with, if its connection is to be upgraded.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+/// Whether a message asks to go on with WebSocket, or agrees to it: that and nothing else. An upgrade to
+/// HTTP/2 (`h2c`) that is passed on would open a connection on which requests pass the proxy unseen.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let asks = listed(headers).any(|name| name == UPGRADE);
-    headers.get(UPGRADE).filter(|_| asks).cloned()
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let is_first = protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    asks && is_first && protocols.next().is_none()
 }
 
 /// The names that `Connection` lists.
 fn listed(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
     let lists = headers.get_all(CONNECTION).into_iter().filter_map(|list| list.to_str().ok());
     lists.flat_map(|list| list.split(',')).filter_map(|name| name.trim().parse().ok())
+}
+
+/// Takes the host that a request is for out of its head. What its target names counts, and `Host` only where
+/// that names none (RFC 9112, 3.2.2; RFC 9113, 8.3.1). It is to be taken before [`strip`]: a client that has
+/// `Connection` list `host` would have none.
+pub(crate) fn take_host(headers: &mut HeaderMap, target: Option<&Authority>) -> Option<HeaderValue> {
+    let host = headers.remove(HOST);
+    let Some(target) = target else { return host };
+    // Who asks, and with which password, is no part of the host.
+    let named = target.as_str().rsplit_once('@').map_or(target.as_str(), |(_, host)| host);
+    named.parse().ok()
 }
 
 /// Removes what must not be passed on; what holds for the next connection, too, is put back by who passes it
@@ -53,10 +70,10 @@ pub(crate) fn put_trailers(headers: &mut HeaderMap) {
     headers.append(CONNECTION, HeaderValue::from_static("TE"));
 }
 
-/// Asks for an upgrade, or agrees to it.
-pub(crate) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+/// Asks for WebSocket, or agrees to it.
+pub(crate) fn put_websocket(headers: &mut HeaderMap) {
     headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocol);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Puts the pieces together in which HTTP/2 may send a cookie (RFC 9113, 8.2.3): HTTP/1 has one line for it.
@@ -79,8 +96,9 @@ pub(crate) fn put_via(headers: &mut HeaderMap, version: Version) {
     headers.append(VIA, HeaderValue::from_static(via));
 }
 
-/// Says whom the request is from and what it asked for.
-pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, authority: Option<&str>) {
+/// Says whom the request is from and what it asked for. Of what the client says of that, the addresses of
+/// proxies before this one are kept.
+pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, host: Option<HeaderValue>) {
     let before = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let mut chain: Vec<String> = before.map(str::to_owned).collect();
     chain.push(peer.to_string());
@@ -89,7 +107,7 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, a
     }
     let proto = if over_tls { "https" } else { "http" };
     headers.insert("x-forwarded-proto", HeaderValue::from_static(proto));
-    let host = headers.remove(HOST).or_else(|| authority.and_then(|host| host.parse().ok()));
+    headers.remove("x-forwarded-host");
     if let Some(host) = host {
         headers.insert("x-forwarded-host", host);
     }
@@ -113,10 +131,10 @@ mod tests {
             ("keep-alive", "timeout=5"),
             ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
             ("te", "gzip, trailers"),
             ("accept", "*/*"),
         ]);
-        assert_eq!(upgrade(&all), None, "named, but not asked for");
         assert!(takes_trailers(&all));
         strip(&mut all);
         assert_eq!(all, headers(&[("accept", "*/*")]));
@@ -139,21 +157,53 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_is_what_connection_asks_for() {
-        let asks = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        assert_eq!(upgrade(&asks), Some(HeaderValue::from_static("websocket")));
+    fn an_upgrade_is_what_connection_asks_for_and_to_websocket_alone() {
+        let asks = |connection, protocols: &[&'static str]| {
+            let mut all = headers(&[("connection", connection)]);
+            for protocol in protocols {
+                all.append(UPGRADE, HeaderValue::from_static(protocol));
+            }
+            is_websocket(&all)
+        };
+        assert!(asks("keep-alive, Upgrade", &["websocket"]));
+        assert!(asks("upgrade", &["WebSocket"]));
+        assert!(!asks("keep-alive", &["websocket"]), "named, but not asked for");
+        assert!(!asks("upgrade", &[]));
+        for others in [&["h2c"][..], &["websocket, h2c"], &["h2c, websocket"], &["websocket", "h2c"]] {
+            assert!(!asks("upgrade", others), "{others:?}");
+        }
     }
 
     #[test]
     fn a_chain_of_proxies_is_continued_and_a_claimed_origin_replaced() {
-        let mut from =
-            headers(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "https"), ("host", "a")]);
-        forwarded(&mut from, IpAddr::from([10, 0, 0, 2]), false, None);
-        let expected = [
-            ("x-forwarded-for", "10.0.0.1, 10.0.0.2"),
-            ("x-forwarded-proto", "http"),
-            ("x-forwarded-host", "a"),
-        ];
-        assert_eq!(from, headers(&expected));
+        let mut from = headers(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+        ]);
+        let peer = IpAddr::from([10, 0, 0, 2]);
+        forwarded(&mut from, peer, false, Some(HeaderValue::from_static("a")));
+        let mut expected =
+            headers(&[("x-forwarded-for", "10.0.0.1, 10.0.0.2"), ("x-forwarded-proto", "http")]);
+        expected.insert("x-forwarded-host", HeaderValue::from_static("a"));
+        assert_eq!(from, expected);
+        from.remove("x-forwarded-for");
+        forwarded(&mut from, peer, false, None);
+        assert_eq!(from, headers(&[("x-forwarded-for", "10.0.0.2"), ("x-forwarded-proto", "http")]));
+    }
+
+    #[test]
+    fn the_host_is_the_targets_before_the_header_and_without_a_password() {
+        let taken = |target: Option<&str>, host: &[(&'static str, &'static str)]| {
+            let (mut all, target) = (headers(host), target.map(|target| target.parse().unwrap()));
+            let taken = take_host(&mut all, target.as_ref());
+            assert!(all.is_empty(), "the upstream has its own: {all:?}");
+            taken.map(|host| host.to_str().unwrap().to_owned())
+        };
+        let evil = [("host", "evil.example")];
+        assert_eq!(taken(Some("a.example:8080"), &evil).as_deref(), Some("a.example:8080"));
+        assert_eq!(taken(Some("me:secret@a.example"), &[]).as_deref(), Some("a.example"));
+        assert_eq!(taken(None, &evil).as_deref(), Some("evil.example"));
+        assert_eq!(taken(None, &[]), None);
     }
 }

@@ -18,6 +18,14 @@ use std::time::Duration;
 struct Turn {
     is_clients: bool,
     since: Instant,
+    /// The client has broken off, or what it sends is not HTTP.
+    is_broken: bool,
+}
+
+impl Turn {
+    fn now(is_clients: bool, is_broken: bool) -> Self {
+        Self { is_clients, since: Instant::now(), is_broken }
+    }
 }
 
 /// The body of a request to the upstream.
@@ -42,7 +50,7 @@ pub(crate) enum Late {
 impl Upload {
     pub(crate) fn new(body: Incoming) -> (Self, Watch) {
         // It is connected to first.
-        let turn = Arc::new(Mutex::new(Turn { is_clients: false, since: Instant::now() }));
+        let turn = Arc::new(Mutex::new(Turn::now(false, false)));
         (Self { body, turn: Arc::clone(&turn) }, Watch(turn))
     }
 }
@@ -50,6 +58,12 @@ impl Upload {
 impl Watch {
     fn turn(&self) -> Turn {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the body has failed on the client's side: then that there is no answer is no fault of the
+    /// upstream.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.turn().is_broken
     }
 
     /// The answer, unless whoever is to move does nothing for so long.
@@ -90,7 +104,8 @@ impl Body for Upload {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Asked again and again for the same piece, the client has had its time since the first time.
         if !(turn.is_clients && frame.is_pending()) {
-            *turn = Turn { is_clients: frame.is_pending(), since: Instant::now() };
+            let is_broken = turn.is_broken || matches!(frame, Poll::Ready(Some(Err(_))));
+            *turn = Turn::now(frame.is_pending(), is_broken);
         }
         drop(turn);
         frame
@@ -119,13 +134,13 @@ mod tests {
         let runtime = Builder::new().start_paused(true).build().unwrap();
         let moves = moves.to_vec();
         runtime.run_main(move || async move {
-            let turn = Arc::new(Mutex::new(Turn { is_clients: false, since: Instant::now() }));
+            let turn = Arc::new(Mutex::new(Turn::now(false, false)));
             let watch = Watch(Arc::clone(&turn));
             watch
                 .answer(PATIENCE, async move {
                     for (is_clients, seconds) in moves {
                         sleep(Duration::from_secs(seconds)).await;
-                        *turn.lock().unwrap() = Turn { is_clients, since: Instant::now() };
+                        *turn.lock().unwrap() = Turn::now(is_clients, false);
                     }
                     if !answers {
                         pending::<()>().await;
