@@ -3,25 +3,27 @@
 //! Teaches: two ways to the same end. A small part is read behind the head and leaves with it in one send. Of
 //! a large one the first piece leaves with the head, and others follow, that the runtime moves from file to
 //! socket, so a connection needs the same memory for a file of 10 GiB as for one of 10 KiB.
-//! A small one is sent off: nobody waits until it has left, and the next one waits if it has not.
+//! A small answer is sent off: nobody waits until it has left, and the next one waits if it has not. A large
+//! page is waited for in pieces, as a large file is.
 //! Promises: exactly the announced number of bytes, or the connection is no longer usable; no wait for the
-//! client is longer than [`PIECE_TIME`], so a client that stops reading does not stay.
+//! client is longer than [`PIECE_TIME`], so a client that stops reading does not stay; what is on its way
+//! when [`send`] returns is one small answer at most.
 //! It is not where the part is chosen: see `answer.rs`.
 
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
-use ringwork::buf::{IoBufMut, SpareBuf};
+use ringwork::buf::{IoBuf, IoBufMut, SpareBuf};
 use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use ringwork::time::timeout;
 
 /// A part up to this size is read behind the head. Measured on one core: up to 16 KiB this is cheaper than a
 /// second send from the file itself (4 KiB: 9 us against 14), at 32 KiB equal, at 64 KiB dearer (28 against
-/// 21).
+/// 21). A page up to this size is small, too.
 pub(crate) const SMALL_MAX: u64 = 16 * 1024;
-/// What a large file is cut into: the amount a client must take within [`PIECE_TIME`].
+/// What a large file or page is cut into: the amount a client must take within [`PIECE_TIME`].
 const PIECE: u64 = 256 * 1024;
 /// How long one piece may take. With [`PIECE`] it makes the slowest client allowed: 8.5 KiB a second.
 const PIECE_TIME: Duration = Duration::from_secs(30);
@@ -43,7 +45,9 @@ pub(crate) async fn send(
     file: Option<(&File, Range<u64>)>,
 ) -> io::Result<Sent> {
     match file {
-        None => send_off(stream, head).await?,
+        None if head.len() as u64 <= SMALL_MAX => send_off(stream, head).await?,
+        // In a box: a task is as large as its largest wait, and this one would make idle connections larger.
+        None => Box::pin(send_page(stream, head)).await?,
         Some((file, part)) if part.end - part.start <= SMALL_MAX => {
             let announced = head.len() + (part.end - part.start) as usize;
             let Ok(bytes) = read_behind(head, file, part).await else { return Ok(Sent::Nothing) };
@@ -54,8 +58,7 @@ pub(crate) async fn send(
             }
         }
         Some((file, part)) => {
-            // In a box: a task is as large as its largest wait, and this one would make idle connections
-            // larger.
+            // In a box for the same reason.
             Box::pin(send_pieces(stream, head, file, part)).await?;
         }
     }
@@ -69,6 +72,22 @@ pub(crate) async fn all_sent(stream: &TcpStream) -> io::Result<()> {
 
 async fn send_off(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<()> {
     timeout(PIECE_TIME, stream.send_off(SpareBuf::from(bytes))).await.map_err(|_| too_slow())?
+}
+
+/// Sends a large page. Sent off as a whole it would have no time limit, and its connection would count as
+/// idle, and be closed when the server stops, while the client still reads.
+async fn send_page(stream: &TcpStream, page: Vec<u8>) -> io::Result<()> {
+    let mut page = SpareBuf::from(page);
+    let mut start = 0;
+    while start < page.len() {
+        let end = page.len().min(start + PIECE as usize);
+        let piece = stream.send_all(page.slice(start..end));
+        let (sent, piece) = timeout(PIECE_TIME, piece).await.map_err(|_| too_slow())?;
+        sent?;
+        page = piece.into_inner();
+        start = end;
+    }
+    Ok(())
 }
 
 /// Reads `part` behind what `bytes` holds; less if the file has become shorter.

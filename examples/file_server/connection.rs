@@ -4,7 +4,7 @@
 //! requests for [`IDLE_TIME`], may take [`REQUEST_TIME`] to send one, and must keep reading (`body.rs`).
 //! Requests that arrive together are answered in order, one after the other.
 //! Promises: an answer that ends the connection arrives before the connection goes; when the server stops, a
-//! request that was begun is answered and an idle connection closes.
+//! request that was begun is answered and an idle connection closes, once it has its answers.
 //! It does not know what a file is: `server.rs` turns requests into answers.
 
 use std::io;
@@ -45,7 +45,9 @@ pub(crate) async fn serve(stream: TcpStream, server: Rc<Server>) {
     let ended = match connection.run().await {
         Ok(End::Refuse { status, head_only }) => connection.refuse(status, head_only).await,
         Ok(End::Announced) => connection.linger().await,
-        Ok(End::Silent) => Ok(()),
+        // There is nothing to say, but what was said may not have left. Until it has, the server counts the
+        // connection as one that it serves, and gives it time when it stops.
+        Ok(End::Silent) => body::all_sent(&connection.stream).await,
         Err(error) => Err(error),
     };
     // An error is the client's end of the connection: there is nobody left to tell.
@@ -176,3 +178,6 @@ impl Connection {
 fn refuse(status: Status, received: &[u8]) -> End {
     End::Refuse { status, head_only: begins_as_head(received) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,17 @@ impl Site {
         fs::create_dir_all(self.path(name)).expect("a folder can be made");
     }
 
+    /// Makes a folder whose listing is more than lies between a server and a client that does not read: for
+    /// each byte of these names it has nine.
+    pub(crate) fn folder_with_a_long_listing(&self, name: &str) {
+        self.folder(name);
+        let quotes = "\"".repeat(240);
+        for number in 0..5_000 {
+            let path = self.path(name).join(format!("{quotes}{number}"));
+            fs::File::create(path).expect("a file can be made");
+        }
+    }
+
     pub(crate) fn link(&self, name: &str, target: impl AsRef<Path>) {
         symlink(target, self.path(name)).expect("a link can be made");
     }

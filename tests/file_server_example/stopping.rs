@@ -6,6 +6,7 @@ use crate::programs::{self, Server};
 use crate::site::Site;
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The server promises to be gone 5 s after the signal. A busy machine needs a little more to notice.
@@ -32,10 +33,18 @@ fn idle(server: &Server, count: usize) -> Vec<Client> {
 
 /// A client that has begun to receive a large file.
 fn in_flight(server: &Server) -> Client {
-    let mut client = Client::connect_narrow(server);
-    client.send(request("GET", "/large", ""));
-    assert_eq!(client.head().len(), LARGE);
+    let (client, len) = begun(server, "/large");
+    assert_eq!(len, LARGE);
     client
+}
+
+/// A client that has begun to receive this, and how long it is.
+fn begun(server: &Server, target: &str) -> (Client, usize) {
+    let mut client = Client::connect_narrow(server);
+    client.send(request("GET", target, ""));
+    let head = client.head();
+    assert_eq!(head.status, 200);
+    (client, head.len())
 }
 
 /// It ends with 0 and in time. Gives what it says beside that it is stopping.
@@ -82,6 +91,25 @@ fn a_signal_lets_what_was_begun_be_finished() {
     half_asked.assert_ended();
     receiving.check_body(LARGE, 0);
     receiving.assert_ended();
+    assert_eq!(ends_in_time(server, signalled), "");
+}
+
+#[test]
+fn a_signal_lets_a_listing_that_was_begun_be_read_to_its_end() {
+    let site = site();
+    site.folder_with_a_long_listing("listed");
+    let server = site.serve(&["--cores", "1"]);
+    let mut idle = idle(&server, 1);
+    let (mut receiving, len) = begun(&server, "/listed/");
+    assert!(len > 8 << 20, "{len} bytes may lie between them");
+    let signalled = Instant::now();
+    server.signal(libc::SIGTERM);
+    idle[0].assert_ended();
+    // A reader that takes its time: more than the runtime has for its end.
+    thread::sleep(Duration::from_secs(1));
+    let (received, end) = receiving.rest();
+    end.expect("the connection ends in order");
+    assert_eq!(received, len);
     assert_eq!(ends_in_time(server, signalled), "");
 }
 
