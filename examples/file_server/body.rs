@@ -54,6 +54,7 @@ pub(crate) async fn send(
             let complete = bytes.len() == announced;
             send_off(stream, bytes).await?;
             if !complete {
+                all_sent(stream).await?;
                 return Err(shrunk());
             }
         }
@@ -67,16 +68,17 @@ pub(crate) async fn send(
 
 /// Waits until all that was sent has been handed to the kernel. A client that does not read puts that off.
 pub(crate) async fn all_sent(stream: &TcpStream) -> io::Result<()> {
-    timeout(PIECE_TIME, stream.all_sent()).await.map_err(|_| too_slow())?
+    timeout(PIECE_TIME, stream.all_sent()).await.map_err(|_| give_up(stream))?
 }
 
 async fn send_off(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<()> {
-    timeout(PIECE_TIME, stream.send_off(SpareBuf::from(bytes))).await.map_err(|_| too_slow())?
+    timeout(PIECE_TIME, stream.send_off(SpareBuf::from(bytes))).await.map_err(|_| give_up(stream))?
 }
 
 /// Sends a large page. Sent off as a whole it would have no time limit, and its connection would count as
 /// idle, and be closed when the server stops, while the client still reads.
 async fn send_page(stream: &TcpStream, page: Vec<u8>) -> io::Result<()> {
+    all_sent(stream).await?;
     let mut page = SpareBuf::from(page);
     let mut start = 0;
     while start < page.len() {
@@ -109,6 +111,8 @@ async fn read_behind(mut bytes: Vec<u8>, file: &File, part: Range<u64>) -> io::R
 }
 
 async fn send_pieces(stream: &TcpStream, head: Vec<u8>, file: &File, part: Range<u64>) -> io::Result<()> {
+    // First: who gives up a piece stops it by that, but not what was sent off before it.
+    all_sent(stream).await?;
     let mut offset = part.start;
     let piece = |offset| PIECE.min(part.end - offset);
     let first = stream.send_file_with_head(SpareBuf::from(head), file, offset, piece(offset));
@@ -128,6 +132,14 @@ async fn send_pieces(stream: &TcpStream, head: Vec<u8>, file: &File, part: Range
 
 fn shrunk() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was being sent")
+}
+
+/// The client has not taken what was sent off, which goes on without us: for as long as a little of it is
+/// read now and then it would keep the connection. So that ends with a reset.
+fn give_up(stream: &TcpStream) -> io::Error {
+    // Failing means that the client has gone.
+    let _ = stream.set_linger(Some(Duration::ZERO));
+    too_slow()
 }
 
 fn too_slow() -> io::Error {

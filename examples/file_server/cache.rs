@@ -78,6 +78,13 @@ impl<F> Cache<F> {
         debug_assert!(self.slots.len() <= self.capacity && self.slots.len() == self.index.len());
     }
 
+    /// Closes the file for `path`, which is not what it was when it was looked up.
+    pub(crate) fn forget(&mut self, path: &[u8]) {
+        if let Some(&at) = self.index.get(path) {
+            self.remove(at);
+        }
+    }
+
     /// Closes what can no longer be given out, so that a deleted file's space is not held for ever.
     pub(crate) fn sweep(&mut self, now: Instant) {
         // Backwards: removing fills the gap with the last slot, which has been looked at.
@@ -197,6 +204,19 @@ mod tests {
         let mut cache = Cache::new(Duration::ZERO, 8);
         cache.insert(b"a", entry(1, start));
         assert!(cache.find(b"a", start).is_none() && cache.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_forgotten_is_closed_and_no_other() {
+        let start = Instant::now();
+        let mut cache = Cache::new(SECOND, 8);
+        for (path, number) in [(b"a", 1), (b"b", 2), (b"c", 3)] {
+            cache.insert(path, entry(number, start));
+        }
+        cache.forget(b"b");
+        cache.forget(b"b");
+        assert_eq!(order(&cache), [3, 1]);
+        assert!(cache.find(b"b", start).is_none() && cache.find(b"a", start).is_some());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! requests for [`IDLE_TIME`], may take [`REQUEST_TIME`] to send one, and must keep reading (`body.rs`).
 //! Requests that arrive together are answered in order, one after the other.
 //! Promises: an answer that ends the connection arrives before the connection goes; when the server stops, a
-//! request that was begun is answered and an idle connection closes, once it has its answers.
+//! request that was begun is answered and an idle connection closes, once it has its answers; while a client
+//! is waited for, its connection holds no pooled buffer.
 //! It does not know what a file is: `server.rs` turns requests into answers.
 
 use std::io;
@@ -98,10 +99,8 @@ impl Connection {
                 inbound.consume(length);
                 begun = None;
                 let part = file.as_ref().zip(answer.file).map(|(open, part)| (&open.file, part));
-                if part.is_some() {
-                    // Sending a file may take long, and others may need the pooled buffer.
-                    inbound.release();
-                }
+                // Sending may take as long as the client likes, and others may need the pooled buffer.
+                inbound.release();
                 if body::send(&self.stream, answer.bytes, part).await? == Sent::Nothing {
                     return Ok(End::Refuse { status: Status::InternalServerError, head_only: false });
                 }
@@ -113,6 +112,8 @@ impl Connection {
             let received = if inbound.bytes().is_empty() {
                 self.receive_first().await?
             } else {
+                // So may the rest of a request.
+                inbound.release();
                 let begun = *begun.get_or_insert_with(Instant::now);
                 self.receive_within(REQUEST_TIME.saturating_sub(begun.elapsed())).await?
             };

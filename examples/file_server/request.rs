@@ -62,6 +62,16 @@ pub(crate) struct Request<'b> {
     pub(crate) length: usize,
 }
 
+impl Request<'_> {
+    /// Whether the answer is right for one version of a file only: a part is joined with parts that the
+    /// client has, and a condition may say which version it means.
+    pub(crate) fn names_a_version(&self) -> bool {
+        let Preconditions { if_match, if_unmodified_since, if_range, .. } = &self.conditions;
+        let means_one = if_match.is_some() || if_unmodified_since.is_some() || if_range.is_some();
+        self.range.is_some() || means_one
+    }
+}
+
 /// A request that is not served. What follows it in the connection cannot be trusted: always close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) Status);

@@ -36,9 +36,7 @@ impl Server {
         // The clock is read once for a request.
         let now = Instant::now();
         let outcome = match request.method {
-            Method::Get | Method::Head => {
-                self.find(&request.target, now).await.unwrap_or_else(Outcome::Error)
-            }
+            Method::Get | Method::Head => self.find(request, now).await.unwrap_or_else(Outcome::Error),
             Method::Options => Outcome::Allowed,
             Method::NotAllowed => Outcome::Error(Status::MethodNotAllowed),
             Method::Unknown => Outcome::Error(Status::NotImplemented),
@@ -60,18 +58,22 @@ impl Server {
         self.reply(Instant::now(), head_only, Persistence::Close, |reply, out| reply.error(out, status))
     }
 
-    async fn find(&self, target: &Target<'_>, now: Instant) -> Result<Outcome, Status> {
-        let Target::Path { path, query } = target else {
+    async fn find(&self, request: &Request<'_>, now: Instant) -> Result<Outcome, Status> {
+        let Target::Path { path, query } = &request.target else {
             return Err(Status::BadRequest);
         };
         let path = SitePath::decode(path).map_err(|error| match error {
             PathError::Malformed => Status::BadRequest,
             PathError::Unnameable => Status::NotFound,
         })?;
-        if let Some(file) = self.site.find_open(&path, now) {
+        // In boxes: a task is as large as its largest wait, and these are large and seldom.
+        let open = match request.names_a_version() {
+            true => Box::pin(self.site.find_unchanged(&path, now)).await,
+            false => self.site.find_open(&path, now),
+        };
+        if let Some(file) = open {
             return Ok(Outcome::File(file));
         }
-        // In a box: a task is as large as its largest wait, and this one is large and seldom.
         Ok(match Box::pin(self.site.find(&path)).await? {
             Found::File(file) => Outcome::File(file),
             Found::Listing(html) => Outcome::Listing(html),

@@ -58,6 +58,22 @@ impl Site {
         self.cache.borrow_mut().find(key, now)
     }
 
+    /// The same, if the file is still what it was when it was looked up: it may have been written to since,
+    /// and then its bytes are no longer those that its tag stands for. Such a file is let go.
+    pub(crate) async fn find_unchanged(&self, path: &SitePath, now: Instant) -> Option<OpenFile> {
+        let file = self.find_open(path, now)?;
+        let index = path.folder.then(|| path.index());
+        let name = index.as_ref().unwrap_or(path);
+        if let Ok(metadata) = file.file.metadata().await
+            && let Ok(modified) = metadata.modified()
+            && file.facts.are_of(name.relative(), metadata.len(), modified, metadata.ino())
+        {
+            return Some(file);
+        }
+        self.cache.borrow_mut().forget(key(name));
+        None
+    }
+
     /// Finds what `path` names; the error is the status to answer with.
     pub(crate) async fn find(self: &Rc<Self>, path: &SitePath) -> Result<Found, Status> {
         if !path.folder {

@@ -6,6 +6,7 @@ use crate::programs;
 use crate::site::Site;
 use std::fs;
 use std::io::Write;
+use std::time::Duration;
 
 /// Longer than any test: what is open stays open.
 const KEEP: [&str; 4] = ["--cache", "3600", "--cores", "1"];
@@ -117,4 +118,57 @@ fn with_the_usual_cache_a_change_is_seen_soon() {
     programs::wait_until("the new file is served", || client.get("/file").text() == "new");
     fs::remove_file(site.path("file")).expect("it is there");
     programs::wait_until("the file is gone", || client.get("/file").status == 404);
+}
+
+/// Writes other bytes into a file, as many as it has, and gives it another time, since the kernel's clock for
+/// files may stand still between two writes: an earlier one, as nothing is from the future.
+fn overwrite(site: &Site, name: &str, bytes: &[u8]) {
+    let mut file = fs::File::options().write(true).open(site.path(name)).expect("the file is there");
+    let before = file.metadata().and_then(|metadata| metadata.modified()).expect("the kernel knows it");
+    file.write_all(bytes).expect("a file can be written");
+    file.set_modified(before - Duration::from_secs(1)).expect("the file is ours");
+}
+
+#[test]
+fn parts_of_two_versions_of_an_open_file_are_not_joined() {
+    const SIZE: usize = 50_000;
+    let site = Site::new();
+    site.write("index.html", data::file(SIZE));
+    let server = site.serve(&KEEP);
+    let mut client = Client::connect(&server);
+    for (version, target) in [(1, "/index.html"), (2, "/")] {
+        let first = client.ask("GET", target, "Range: bytes=0-9999\r\n");
+        assert_eq!((first.status, first.body.len()), (206, 10_000));
+        data::check(&first.body, (version - 1) * SIZE);
+        overwrite(&site, "index.html", &data::bytes(version * SIZE..(version + 1) * SIZE));
+        let fields = format!("Range: bytes=10000-\r\nIf-Range: {}\r\n", first.the("ETag"));
+        let whole = client.ask("GET", target, &fields);
+        assert_eq!((whole.status, whole.body.len()), (200, SIZE));
+        assert_ne!(whole.the("ETag"), first.the("ETag"));
+        data::check(&whole.body, version * SIZE);
+        // What was found out holds for whoever asks next, too.
+        assert_eq!(client.get(target).the("ETag"), whole.the("ETag"));
+    }
+}
+
+#[test]
+fn what_is_said_of_a_part_or_a_version_of_an_open_file_is_true_when_it_is_said() {
+    let site = Site::new();
+    site.write("file", "0000");
+    let server = site.serve(&KEEP);
+    let mut client = Client::connect(&server);
+    let old = client.get("/file");
+    let old = old.the("ETag");
+    overwrite(&site, "file", b"1111");
+    let part = client.ask("GET", "/file", "Range: bytes=2-\r\n");
+    assert_eq!((part.status, part.text()), (206, "11"));
+    let mut tags = vec![old.to_owned(), part.the("ETag").to_owned()];
+    overwrite(&site, "file", b"2222");
+    let failed = client.ask("GET", "/file", &format!("If-Match: {}\r\n", tags[1]));
+    assert_eq!(failed.status, 412);
+    tags.push(client.get("/file").the("ETag").to_owned());
+    tags.dedup();
+    assert_eq!(tags.len(), 3, "each version has a tag of its own: {tags:?}");
+    let good = client.ask("GET", "/file", &format!("If-Match: {}\r\nRange: bytes=0-0\r\n", tags[2]));
+    assert_eq!((good.status, good.text()), (206, "2"));
 }

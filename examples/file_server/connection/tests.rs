@@ -1,13 +1,13 @@
 //! Tests of `connection.rs` that look inside a running server: real sockets, one core. What its users can see
 //! is tested from outside (`tests/file_server_example`).
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as Client};
 use std::path::PathBuf;
 
 use ringwork::fs::Dir;
 use ringwork::runtime::{Builder, Pin, Runtime};
-use ringwork::{Serve, Server as Serving};
+use ringwork::{CoreMetrics, Serve, Server as Serving};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
@@ -49,12 +49,20 @@ impl Served {
         Served { serving: Some(serving), runtime, address, folder }
     }
 
+    fn connect(&self) -> Client {
+        patient(Client::connect(self.address).expect("the server accepts"))
+    }
+
     /// A client that the kernel keeps next to nothing for.
     fn connect_narrow(&self) -> Client {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("an option");
         socket.connect(&self.address.into()).expect("the server accepts");
         patient(socket.into())
+    }
+
+    fn metrics(&self) -> CoreMetrics {
+        self.runtime.handle().metrics().cores.swap_remove(0)
     }
 }
 
@@ -67,6 +75,32 @@ impl Drop for Served {
 fn patient(client: Client) -> Client {
     client.set_read_timeout(Some(PATIENCE)).expect("an option");
     client
+}
+
+/// Asks for something, and reads the answer, which has no body.
+fn ask(mut client: &Client) {
+    client.write_all(b"OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n").expect("the server takes it");
+    let mut lines = BufReader::new(client).lines().map(|line| line.expect("a line of the head"));
+    assert_eq!(lines.next().as_deref(), Some("HTTP/1.1 204 No Content"));
+    assert!(lines.any(|line| line.is_empty()), "the head has an end");
+}
+
+#[test]
+fn clients_whose_requests_do_not_come_to_their_end_hold_no_pooled_buffer() {
+    let served = Served::new("unfinished", b"", |_| ());
+    let other = served.connect();
+    ask(&other);
+    let buffers = served.metrics().pool_buffers;
+    assert!(buffers > 0, "the pool could not be registered");
+    let mut unfinished = Vec::new();
+    for _ in 0..buffers + 8 {
+        let mut client = served.connect();
+        client.write_all(b"G").expect("the server takes it");
+        unfinished.push(client);
+        // What is answered behind it shows that the core goes on, and that it has had its turn.
+        ask(&other);
+    }
+    assert_eq!(served.metrics().pool_misses, 0, "somebody found the pool empty");
 }
 
 #[test]

@@ -285,6 +285,24 @@ fn dates_and_if_range_are_handed_on() {
 }
 
 #[test]
+fn parts_and_conditions_about_one_version_name_it() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let plain = ["", "If-None-Match: \"x\"\r\n", &format!("If-Modified-Since: {DATE}\r\n")];
+    for fields in plain {
+        assert!(!request(&with(fields)).names_a_version(), "{fields}");
+    }
+    let of_one = [
+        "Range: bytes=0-1\r\n",
+        "If-Range: \"x\"\r\n",
+        "If-Match: \"x\"\r\n",
+        &format!("If-Unmodified-Since: {DATE}\r\n"),
+    ];
+    for fields in of_one {
+        assert!(request(&with(fields)).names_a_version(), "{fields}");
+    }
+}
+
+#[test]
 fn a_long_target_is_414_complete_or_not() {
     let fits = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(TARGET_MAX - 1));
     assert!(matches!(request(&fits).target, Target::Path { path, .. } if path.len() == TARGET_MAX));
