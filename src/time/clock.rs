@@ -91,9 +91,8 @@ pub(super) fn current() -> Option<Option<Arc<Clock>>> {
 }
 
 /// Whether this thread, a core that goes by `own`, has entered a runtime with another clock.
-#[inline]
 pub(super) fn is_away_from(own: Option<&Arc<Clock>>) -> bool {
-    is_touched() && current().is_some_and(|entered| entered.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr))
+    current().is_some_and(|entered| entered.as_ref().map(Arc::as_ptr) != own.map(Arc::as_ptr))
 }
 
 /// The time of a runtime with one core.

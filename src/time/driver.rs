@@ -214,12 +214,6 @@ impl Driver {
         Arc::ptr_eq(&self.home, &parcel.value.home)
     }
 
-    /// Whether the deadlines that are made on this thread now are those of another clock.
-    #[inline]
-    fn is_away(&self) -> bool {
-        is_away_from(self.clock.as_ref())
-    }
-
     /// The first tick that is not before `deadline`.
     fn tick_of(&self, deadline: Option<Instant>) -> u64 {
         let Some(deadline) = deadline else { return u64::MAX };
@@ -407,6 +401,18 @@ pub(crate) fn stands() -> bool {
 #[cold]
 fn stands_here() -> bool {
     with_current(|driver| driver.clock.as_deref().is_some_and(Clock::stands)).unwrap_or(false)
+}
+
+/// Whether this thread is a core and has entered a runtime that goes by another clock. One relaxed load if no
+/// clock of the process was ever stopped.
+#[inline]
+fn is_away() -> bool {
+    is_touched() && is_away_here()
+}
+
+#[cold]
+fn is_away_here() -> bool {
+    with_current(|driver| is_away_from(driver.clock.as_ref())).unwrap_or(false)
 }
 
 /// Moves this core's clock to its next timer, unless somebody has held it since `quiet`.

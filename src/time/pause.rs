@@ -5,7 +5,7 @@
 
 use super::Duration;
 use super::clock::{self, Clock};
-use super::driver;
+use super::driver::{self, Ticket};
 use crate::base::reach::NO_RUNTIME;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ pub async fn advance(duration: Duration) {
     // A timer of our own, the last of those that are due: when it has fired, all have.
     let mut ticket = None;
     poll_fn(|cx| {
-        let ticket = ticket.get_or_insert_with(|| driver::arm(tick, tick, None, cx));
+        let ticket = ticket.get_or_insert_with(|| driver::arm(tick, tick, &Ticket::none(), cx));
         ticket.poll(cx)
     })
     .await;

@@ -22,6 +22,12 @@ const GONE: &str = "the ringwork runtime that this timer belonged to has shut do
 /// long, the next one finds it.
 const FAR: Duration = Duration::from_millis(10);
 
+/// Whether that is further away than [`FAR`], which is less than a second.
+#[inline]
+fn is_far(left: Duration) -> bool {
+    (left.as_secs() > 0) | (left.subsec_nanos() > FAR.subsec_nanos())
+}
+
 /// Waits until `duration` has passed.
 ///
 /// Nothing happens until the future is polled; the time counts from this call, not from the first poll. The
@@ -46,7 +52,7 @@ const FAR: Duration = Duration::from_millis(10);
 /// before its deadline after the runtime has shut down; see [`Sleep`].
 #[cfg_attr(feature = "tracing", track_caller)]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::new(Instant::now().saturating_add(duration), duration > FAR)
+    Sleep::new(Instant::now().saturating_add(duration), is_far(duration))
 }
 
 /// Waits until `deadline`. See [`sleep`].
@@ -102,12 +108,7 @@ pub struct Sleep {
     state: State,
     /// The timer of one that is armed. Else the last one, if there was any: it is over or withdrawn, and kept
     /// because it knows a core.
-    ticket: Option<Ticket>,
-    /// The home core has been asked to change the deadline, so the timer may fire at an older one.
-    asked: bool,
-    /// The deadline was [`FAR`] away when it was set. False where nobody has read the clock for that: it may
-    /// have passed then already.
-    is_far: bool,
+    ticket: Ticket,
     #[cfg(feature = "tracing")]
     traced: Option<Box<Traced>>,
 }
@@ -115,8 +116,15 @@ pub struct Sleep {
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// No timer: never polled, or reset after it had elapsed.
-    Idle,
-    Armed,
+    Idle {
+        /// The deadline was [`FAR`] away when it was set. False where nobody has read the clock for that: it
+        /// may have passed then already.
+        is_far: bool,
+    },
+    Armed {
+        /// The home core has been asked to change the deadline, so the timer may fire at an older one.
+        asked: bool,
+    },
     Elapsed,
 }
 
@@ -125,10 +133,8 @@ impl Sleep {
     fn new(deadline: Instant, is_far: bool) -> Self {
         Self {
             deadline,
-            state: State::Idle,
-            ticket: None,
-            asked: false,
-            is_far,
+            state: State::Idle { is_far },
+            ticket: Ticket::none(),
             #[cfg(feature = "tracing")]
             traced: Traced::new(deadline, std::panic::Location::caller()),
         }
@@ -153,8 +159,10 @@ impl Sleep {
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
         match self.state {
-            State::Idle => false,
-            State::Armed => self.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(),
+            State::Idle { .. } => false,
+            State::Armed { asked } => {
+                self.ticket.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(asked)
+            }
             State::Elapsed => true,
         }
     }
@@ -176,64 +184,53 @@ impl Sleep {
 
     /// As [`Self::set_deadline`], by a caller who has just read the clock: it is `now`.
     pub(super) fn set_deadline_from(&mut self, deadline: Instant, now: Instant) {
-        self.set(deadline, deadline - now > FAR);
+        self.set(deadline, is_far(deadline - now));
     }
 
     fn set(&mut self, deadline: Instant, is_far: bool) {
-        (self.deadline, self.is_far) = (deadline, is_far);
+        self.deadline = deadline;
         #[cfg(feature = "tracing")]
         self.traced.iter().for_each(|traced| traced.deadline(deadline));
-        match (self.state, &mut self.ticket) {
-            (State::Idle, _) => {}
-            (State::Armed, Some(ticket)) if ticket.outcome().is_none() => {
-                self.asked = !ticket.postpone(deadline.into_std());
+        self.state = match self.state {
+            State::Armed { .. } if self.ticket.outcome().is_none() => {
+                State::Armed { asked: !self.ticket.postpone(deadline.into_std()) }
             }
             // It has fired and its task is being woken, or the core has gone: the next poll arms a new timer.
-            (State::Armed | State::Elapsed, _) => self.disarm(),
-        }
-    }
-
-    /// What became of the last timer.
-    fn outcome(&self) -> Option<Outcome> {
-        self.ticket.as_ref().and_then(Ticket::outcome)
+            State::Armed { .. } | State::Elapsed | State::Idle { .. } => State::Idle { is_far },
+        };
     }
 
     /// Whether firing means that the deadline has passed. Not so if the home core was asked to change it
     /// and the firing may have come first; then the clock decides.
-    fn proves_the_deadline(&self) -> bool {
-        !self.asked || Instant::now() >= self.deadline
-    }
-
-    fn disarm(&mut self) {
-        self.asked = false;
-        self.state = State::Idle;
+    fn proves_the_deadline(&self, asked: bool) -> bool {
+        !asked || Instant::now() >= self.deadline
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let (State::Armed, Some(ticket)) = (self.state, &mut self.ticket) {
-            if self.asked && ticket.is_on_another_core() {
+        if let State::Armed { asked } = self.state {
+            if asked && self.ticket.is_on_another_core() {
                 // The task lives here now, and so shall its timer: further resets cost no message.
-                ticket.withdraw();
-                self.disarm();
+                self.ticket.withdraw();
+                self.state = State::Idle { is_far: false };
             } else {
-                match ready!(ticket.poll(cx)) {
-                    Outcome::Fired if self.proves_the_deadline() => self.state = State::Elapsed,
-                    Outcome::Fired => self.disarm(),
+                match ready!(self.ticket.poll(cx)) {
+                    Outcome::Fired if self.proves_the_deadline(asked) => self.state = State::Elapsed,
+                    Outcome::Fired => self.state = State::Idle { is_far: false },
                     // Nobody is needed any more who would wake the task.
                     Outcome::Gone if Instant::now() >= self.deadline => self.state = State::Elapsed,
                     Outcome::Gone => panic!("{GONE}"),
                 }
             }
         }
-        if let State::Idle = self.state {
+        if let State::Idle { is_far } = self.state {
             let deadline = self.deadline.into_std();
-            let lately = if self.is_far { driver::lately() } else { None };
+            let lately = if is_far { driver::lately() } else { None };
             let far_from = lately.filter(|lately| deadline > *lately + FAR);
             let now = far_from.unwrap_or_else(|| Instant::now().into_std());
             if deadline > now {
-                self.ticket = Some(driver::arm(deadline, now, self.ticket.as_ref(), cx));
-                self.state = State::Armed;
-                assert!(self.outcome() != Some(Outcome::Gone), "{GONE}");
+                self.ticket = driver::arm(deadline, now, &self.ticket, cx);
+                self.state = State::Armed { asked: false };
+                assert!(self.ticket.outcome() != Some(Outcome::Gone), "{GONE}");
                 return Poll::Pending;
             }
             self.state = State::Elapsed;

@@ -30,10 +30,10 @@
 //! that notch joins its end: further down it would lie in front of what was set before and has yet to move.
 //!
 //! # Memory
-//! Timers lie in one vector, and a key is a place in it and the number of the insertion, so that no key of a
-//! timer that is out fits the next one in that place. The vector is as long as the wheel has ever been full.
-//! When few timers are left the wheel can be [repacked](Wheel::repack), which moves them and changes their
-//! keys; while it has many it keeps its memory. When it is time for that is its owner's to say.
+//! Timers lie in one vector, and a key is a place in it and the generation of its timer: each one there has
+//! the next. The vector is as long as the wheel has ever been full. When few timers are left the wheel can be
+//! [repacked](Wheel::repack), which moves them and changes their keys: all places then begin in a generation
+//! that none has had before. A wheel that has many keeps its memory. When to repack is its owner's to say.
 //!
 //! # Rejected
 //! - A binary heap: `log n` per operation, and cancelling (what most timeouts do) needs an index or a
@@ -91,8 +91,8 @@ pub(super) struct Wheel<T> {
     entries: Vec<Entry<T>>,
     /// The first unused entry; they are chained by `next`.
     unused: u32,
-    /// Timers ever inserted, which goes round.
-    inserted: u32,
+    /// The generation in which entries begin: later than those of all entries of before the last repacking.
+    first: u32,
     levels: Box<[Level; LEVELS]>,
 }
 
@@ -138,13 +138,13 @@ impl<T> Wheel<T> {
     /// An empty wheel at tick 0.
     pub(super) fn new() -> Self {
         let levels = Box::new([const { Level { occupied: 0, notches: [EMPTY; NOTCHES] } }; LEVELS]);
-        Self { now: 0, emptying: 0, len: 0, entries: Vec::new(), unused: NIL, inserted: 0, levels }
+        Self { now: 0, emptying: 0, len: 0, entries: Vec::new(), unused: NIL, first: 0, levels }
     }
 
     /// Adds a timer. If its deadline is not ahead of the wheel, the next `advance` brings it out.
     pub(super) fn insert(&mut self, deadline: u64, value: T) -> Key {
         let index = self.allocate(deadline, value);
-        self.place(index, self.emptying);
+        self.place(index);
         self.len += 1;
         Key { index, generation: self.entries[index as usize].generation }
     }
@@ -216,7 +216,6 @@ impl<T> Wheel<T> {
                 let index = self.entries.len() as u32;
                 let entry = &mut old[at as usize];
                 let value = entry.value.take().expect("only timers lie in notches");
-                moved(&value, Key { index, generation: entry.generation });
                 at = entry.next;
                 let next = if at == NIL { NIL } else { index + 1 };
                 self.entries.push(Entry { next, previous, value: Some(value), ..*entry });
@@ -225,6 +224,13 @@ impl<T> Wheel<T> {
                 }
                 (previous, notch.last) = (index, index);
             }
+        }
+        let last = old.into_iter().map(|entry| entry.generation).max();
+        self.first = last.unwrap_or(self.first).wrapping_add(1);
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            entry.generation = self.first;
+            let value = entry.value.as_ref().expect("moved just now");
+            moved(value, Key { index: index as u32, generation: self.first });
         }
     }
 
@@ -261,6 +267,8 @@ impl<T> Wheel<T> {
     /// Takes timers out of a notch that `now` has reached: those due go to `expired`, the others move down.
     /// Returns what is left of the budget.
     fn empty(&mut self, at: Ahead, mut budget: usize, expired: &mut Vec<T>) -> usize {
+        // What moves must not come back.
+        self.emptying = 0;
         while budget > 0 {
             let index = self.levels[at.level].notches[at.notch].first;
             if index == NIL {
@@ -271,19 +279,20 @@ impl<T> Wheel<T> {
             if self.entries[index as usize].deadline <= self.now {
                 expired.push(self.release(index));
             } else {
-                self.place(index, 0);
+                self.place(index);
             }
         }
-        let is_empty = self.levels[at.level].notches[at.notch].first == NIL;
-        self.emptying = if is_empty { 0 } else { at.level };
+        if self.levels[at.level].notches[at.notch].first != NIL {
+            self.emptying = at.level;
+        }
         budget
     }
 
-    /// Links an entry into the notch that its deadline has as seen from `now`, on level `lowest` or above.
-    fn place(&mut self, index: u32, lowest: usize) {
+    /// Links an entry into the notch that its deadline has as seen from `now`, or into that being emptied.
+    fn place(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
         let reach = entry.deadline.clamp(self.now, self.now.saturating_add(HORIZON));
-        let level = level_of(self.now, reach).max(lowest);
+        let level = level_of(self.now, reach, self.emptying);
         let digit = (reach >> (DIGIT_BITS * level as u32)) as usize % NOTCHES;
         (entry.level, entry.notch) = (level as u8, digit as u8);
         let level = &mut self.levels[level];
@@ -320,11 +329,11 @@ impl<T> Wheel<T> {
 
     /// Takes an unused entry, or makes one.
     fn allocate(&mut self, deadline: u64, value: T) -> u32 {
-        let (index, generation) = (self.unused, self.inserted);
-        self.inserted = generation.wrapping_add(1);
+        let index = self.unused;
         if index == NIL {
             let index = u32::try_from(self.entries.len()).ok().filter(|index| *index != NIL);
             let index = index.expect("a core holds fewer than four billion timers");
+            let generation = self.first;
             let entry =
                 Entry { deadline, next: NIL, previous: NIL, generation, level: 0, notch: 0, value: None };
             self.entries.push(Entry { value: Some(value), ..entry });
@@ -333,23 +342,25 @@ impl<T> Wheel<T> {
         let entry = &mut self.entries[index as usize];
         debug_assert!(entry.value.is_none());
         self.unused = entry.next;
-        (entry.deadline, entry.generation, entry.value) = (deadline, generation, Some(value));
+        (entry.deadline, entry.value) = (deadline, Some(value));
         index
     }
 
     /// Makes an entry that is in no notch unused.
     fn release(&mut self, index: u32) -> T {
         let entry = &mut self.entries[index as usize];
+        entry.generation = entry.generation.wrapping_add(1);
         entry.next = std::mem::replace(&mut self.unused, index);
         self.len -= 1;
         entry.value.take().expect("only a timer is released")
     }
 }
 
-/// The level of the highest digit in which the two differ; all digits above the top count as the top one.
-fn level_of(now: u64, reach: u64) -> usize {
+/// The level of the highest digit in which the two differ, `lowest` at least; all digits above the top count
+/// as the top one.
+fn level_of(now: u64, reach: u64, lowest: usize) -> usize {
     let highest_bit = ((now ^ reach) | 1).ilog2();
-    ((highest_bit / DIGIT_BITS) as usize).min(LEVELS - 1)
+    ((highest_bit / DIGIT_BITS) as usize).max(lowest).min(LEVELS - 1)
 }
 
 #[cfg(test)]

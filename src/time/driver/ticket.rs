@@ -12,7 +12,7 @@
 //! it takes it late; gone, it refuses it.
 #![forbid(unsafe_code)]
 
-use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, with_current};
+use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, is_away, with_current};
 use crate::base::parcel::Parcel;
 use crate::base::reach;
 use crate::sys::fork;
@@ -27,16 +27,12 @@ use std::time::Instant;
 ///
 /// # Panics
 /// If this thread is no core and has entered no runtime, and there was no timer before; in a forked child.
-pub(in crate::time) fn arm(
-    deadline: Instant,
-    now: Instant,
-    last: Option<&Ticket>,
-    cx: &mut Context<'_>,
-) -> Ticket {
+pub(in crate::time) fn arm(deadline: Instant, now: Instant, last: &Ticket, cx: &mut Context<'_>) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
-    let armed = with_current(|driver| (!driver.is_away()).then(|| driver.arm(deadline)));
-    if let Some(parcel) = armed.flatten() {
+    if !is_away()
+        && let Some(parcel) = with_current(|driver| driver.arm(deadline))
+    {
         let mut ticket = Ticket { parcel: Some(parcel) };
         // On this thread nobody sets it meanwhile. (A waker's clone is foreign code: if it panics, the ticket
         // takes the timer back.)
@@ -44,7 +40,7 @@ pub(in crate::time) fn arm(
         debug_assert!(waits, "a fresh timer has no outcome");
         return ticket;
     }
-    let home = reach::pick().or_else(|| last.map(|last| Arc::clone(&last.timer().home)));
+    let home = reach::pick().or_else(|| last.parcel.as_ref().map(|parcel| Arc::clone(&parcel.value.home)));
     let Some(home) = home else { panic!("{}", reach::NO_RUNTIME) };
     let mut parcel = Parcel::new(Timer::new(home, now));
     parcel.value.set_deadline(deadline);
@@ -58,11 +54,15 @@ pub(in crate::time) fn arm(
 /// The future's end of a timer. Dropping it cancels the timer.
 #[derive(Debug)]
 pub(in crate::time) struct Ticket {
-    /// Always there, except in `drop`.
     parcel: Option<Arc<Parcel<Timer>>>,
 }
 
 impl Ticket {
+    /// That of no timer: only to be followed by one, and to be dropped.
+    pub(in crate::time) fn none() -> Self {
+        Self { parcel: None }
+    }
+
     /// What became of the timer, or `Pending` with the task's waker stored.
     #[inline]
     pub(in crate::time) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -77,7 +77,7 @@ impl Ticket {
 
     /// Whether this thread is a core, but not the timer's home, or goes by another clock than that.
     pub(in crate::time) fn is_on_another_core(&self) -> bool {
-        with_current(|driver| !driver.is_home_of(self.parcel()) || driver.is_away()).unwrap_or(false)
+        with_current(|driver| !driver.is_home_of(self.parcel())).unwrap_or(false) || is_away()
     }
 
     /// Changes the deadline and keeps the waker. True if that is done, false if the home core has been
@@ -87,8 +87,9 @@ impl Ticket {
     pub(in crate::time) fn postpone(&mut self, deadline: Instant) -> bool {
         let parcel = self.parcel();
         parcel.value.set_deadline(deadline);
+        let is_away = is_away();
         let moved = with_current(|driver| {
-            if !driver.is_home_of(parcel) || driver.is_away() {
+            if is_away || !driver.is_home_of(parcel) {
                 return None;
             }
             let removed = driver.remove(parcel)?;
@@ -114,7 +115,7 @@ impl Ticket {
     }
 
     fn parcel(&self) -> &Arc<Parcel<Timer>> {
-        self.parcel.as_ref().expect("there until drop")
+        self.parcel.as_ref().expect("there was a timer")
     }
 
     fn timer(&self) -> &Timer {
@@ -123,16 +124,22 @@ impl Ticket {
 }
 
 impl Drop for Ticket {
+    #[inline]
     fn drop(&mut self) {
-        let Some(parcel) = self.parcel.take() else { return };
-        // The waker goes first, while nothing is borrowed: from here on the timer holds no foreign code.
-        parcel.value.slot.clear();
-        let mut parcel = Some(parcel);
-        let back = with_current(|driver| driver.take_back(parcel.take().expect("taken once")));
-        if let Some(parcel) = back.unwrap_or(parcel)
-            && !parcel.value.slot.is_done()
-        {
-            parcel.request(&parcel.value.home, CANCEL);
+        if let Some(parcel) = self.parcel.take() {
+            give_up(parcel);
         }
+    }
+}
+
+fn give_up(parcel: Arc<Parcel<Timer>>) {
+    // The waker goes first, while nothing is borrowed: from here on the timer holds no foreign code.
+    parcel.value.slot.clear();
+    let mut parcel = Some(parcel);
+    let back = with_current(|driver| driver.take_back(parcel.take().expect("taken once")));
+    if let Some(parcel) = back.unwrap_or(parcel)
+        && !parcel.value.slot.is_done()
+    {
+        parcel.request(&parcel.value.home, CANCEL);
     }
 }
