@@ -66,15 +66,13 @@ impl Server {
             PathError::Malformed => Status::BadRequest,
             PathError::Unnameable => Status::NotFound,
         })?;
-        // In boxes: a task is as large as its largest wait, and these are large and seldom.
-        let open = match request.names_a_version() {
-            true => Box::pin(self.site.find_unchanged(&path, now)).await,
-            false => self.site.find_open(&path, now),
-        };
-        if let Some(file) = open {
+        if !request.names_a_version()
+            && let Some(file) = self.site.find_open(&path, now)
+        {
             return Ok(Outcome::File(file));
         }
-        Ok(match Box::pin(self.site.find(&path)).await? {
+        // In a box: a task is as large as its largest wait, and this one is large and seldom.
+        Ok(match Box::pin(self.site.find(&path, now)).await? {
             Found::File(file) => Outcome::File(file),
             Found::Listing(html) => Outcome::Listing(html),
             Found::Folder => Outcome::Moved(match query {

@@ -60,7 +60,7 @@ impl Site {
 
     /// The same, if the file is still what it was when it was looked up: it may have been written to since,
     /// and then its bytes are no longer those that its tag stands for. Such a file is let go.
-    pub(crate) async fn find_unchanged(&self, path: &SitePath, now: Instant) -> Option<OpenFile> {
+    async fn find_unchanged(&self, path: &SitePath, now: Instant) -> Option<OpenFile> {
         let file = self.find_open(path, now)?;
         let index = path.folder.then(|| path.index());
         let name = index.as_ref().unwrap_or(path);
@@ -74,8 +74,11 @@ impl Site {
         None
     }
 
-    /// Finds what `path` names; the error is the status to answer with.
-    pub(crate) async fn find(self: &Rc<Self>, path: &SitePath) -> Result<Found, Status> {
+    /// Finds what `path` names, as it is now; the error is the status to answer with.
+    pub(crate) async fn find(self: &Rc<Self>, path: &SitePath, now: Instant) -> Result<Found, Status> {
+        if let Some(file) = self.find_unchanged(path, now).await {
+            return Ok(Found::File(file));
+        }
         if !path.folder {
             return self.open(path).await;
         }
