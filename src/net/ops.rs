@@ -416,6 +416,7 @@ impl<B: IoBuf> Operation for SendGathered<B> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
+        // In this order as in `SendWhole`.
         let output = self.from.sum(cqe);
         self.shared.sent();
         output

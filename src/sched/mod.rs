@@ -103,7 +103,8 @@
 //! - *an old surplus*: from 1 ms on, any core that is parked will do, however briefly it has been, or looks;
 //! - *the injector*, which is everybody's: something that has been there for 1 ms is such an old surplus,
 //!   also if the steal queue is empty. A burst of short tasks is over sooner, and to call others for it costs
-//!   more than it gains: 1,000 pairs of tasks that send each other a value took 1.1 times as long.
+//!   more than it gains: 1,000 pairs of tasks that send each other a value took 1.2 to 1.4 times the CPU and
+//!   no less time (`ringwork-bench one pair-ping-pong ringwork`, two builds by turns).
 //!
 //! # A search
 //! A core searches (search.rs) when it has nothing to run and
