@@ -7,8 +7,9 @@
 use crate::sys::cpu;
 use std::thread::JoinHandle;
 
-/// As [`std::thread::spawn`], but the thread may use all CPUs the process started with. A thread that a
-/// pinned core starts with std inherits the core's one CPU.
+/// As [`std::thread::spawn`], but the thread may use all CPUs the process started with
+/// ([`Pin::Off`](crate::runtime::Pin::Off) says which these are). A thread that a pinned core starts with std
+/// inherits the core's one CPU.
 ///
 /// # Panics
 /// If the system cannot start a thread.

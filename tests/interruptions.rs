@@ -40,6 +40,7 @@ fn every_op_fails_in_a_forked_child_and_says_why() {
         let code = in_child(|| {
             block_on(async {
                 assert_forked("connect", TcpStream::connect(echo).await.unwrap_err());
+                assert_forked("a lookup", TcpStream::connect("localhost:1").await.unwrap_err());
                 assert_forked("recv", stream.recv(Vec::with_capacity(8)).await.0.unwrap_err());
                 assert_forked("recv_pooled", stream.recv_pooled().await.unwrap_err());
                 assert_forked("send", stream.send_all("x").await.0.unwrap_err());

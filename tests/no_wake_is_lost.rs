@@ -106,6 +106,33 @@ fn a_receive_that_panicked_for_want_of_a_runtime_leaves_the_stream_usable() {
 }
 
 #[test]
+fn a_send_that_panicked_for_want_of_a_runtime_leaves_the_stream_usable() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = runtime.block_on(TcpStream::connect(peer.local_addr().unwrap())).unwrap();
+        for send in [false, true] {
+            let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                futures_executor::block_on(async {
+                    match send {
+                        true => stream.send("lost").await.0,
+                        false => stream.send_vectored(vec!["lo", "st"]).await.0,
+                    }
+                })
+            }));
+            assert!(polled.is_err(), "there is no runtime in reach");
+        }
+        runtime.block_on(async {
+            stream.send_all("hello").await.0.expect("nothing before it was cut");
+            stream.shutdown_write().await.unwrap();
+        });
+        let mut received = String::new();
+        peer.accept().unwrap().0.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "hello");
+    });
+}
+
+#[test]
 fn a_file_that_claims_to_be_larger_than_memory_is_an_error() {
     bounded(|| {
         let runtime = runtime(1);

@@ -1,10 +1,11 @@
 //! Guards around code that is not ours and around code that must not unwind.
 //!
-//! Owns [`broken`] (a broken invariant of the driver ends the process with a message) and [`contained`]
-//! (foreign code that panics is stopped at our door). It is not a panic policy: what a task's panic means is
-//! decided in the task room.
+//! Owns [`broken`] (a broken invariant of the driver ends the process with a message), [`contained`] (foreign
+//! code that panics is stopped at our door) and [`wake`]. It is not a panic policy: what a task's panic means
+//! is decided in the task room.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 /// Ends the process: an invariant of the driver is broken, and going on would lose ops or touch freed memory.
 pub(crate) fn broken(what: &str) -> ! {
@@ -21,6 +22,13 @@ pub(crate) fn contained(foreign: impl FnOnce()) -> bool {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     std::mem::forget(dropped);
     false
+}
+
+/// Wakes. Whose waker it is, its executor may have gone, and many panic then: no concern of who wakes, and
+/// none of those who are woken after it.
+#[inline]
+pub(crate) fn wake(waker: Waker) {
+    contained(|| waker.wake());
 }
 
 #[cfg(test)]

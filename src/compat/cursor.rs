@@ -36,7 +36,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::coop::{self, RestoreOnPending};
-use crate::base::guard::contained;
+use crate::base::guard;
 use crate::buf::{IoBuf, IoBufMut, Slice, spare};
 use crate::fs::{File, OwnedRead, OwnedWrite};
 use std::fmt;
@@ -138,7 +138,7 @@ impl Wake for Waiting {
         let wakers = mem::take(&mut *self.lock());
         for waker in wakers.into_iter().flatten() {
             // Foreign code must not keep the other one asleep.
-            contained(|| waker.wake());
+            guard::wake(waker);
         }
     }
 }
@@ -345,7 +345,7 @@ impl FileCursor {
             Read::Unread(bytes, _) => spare::give_back(bytes),
             Read::InFlight(op, waits) => {
                 drop(op);
-                waits.into_iter().for_each(Waker::wake);
+                waits.into_iter().for_each(guard::wake);
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::sys::io::{clear_nonblock, is_pipe};
 use crate::sys::sqe::{Cqe, Sqe, opcode};
-use crate::time::sleep;
+use crate::time::nap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -119,7 +119,7 @@ async fn opened_for_writing(path: &Path, how: libc::open_how) -> io::Result<Owne
         return by_ring(path, how, true)?.await;
     }
     loop {
-        sleep(BETWEEN_LOOKS).await;
+        nap(BETWEEN_LOOKS).await?;
         match at_once(path, how).await {
             Err(error) if is_nobody_there(&error) => {}
             opened => return opened,

@@ -202,7 +202,7 @@ impl File {
         (Ok(()), buf)
     }
 
-    /// Writes the whole buffer at `offset`.
+    /// Writes the whole buffer at `offset`. Dropping the future cancels it; a part may be written.
     ///
     /// # Errors
     /// As [`File::write_at`]; some of the buffer may have been written.
@@ -221,6 +221,7 @@ impl File {
     }
 
     /// Waits until content and metadata are on the device (`fsync(2)`). Writes must have completed before.
+    /// Dropping the future cancels it: what is on the device is not known then.
     ///
     /// # Errors
     /// The device's; after EIO the fate of earlier writes is unknown (`fsync(2)`).

@@ -10,6 +10,19 @@
 //! Which ops run on the core and which on a kernel helper thread differs by file system
 //! (kernel-notes/io-wq-punts.md): buffered writes on ext4 and everything on tmpfs leave the core.
 //!
+//! # When a future is dropped
+//! Before its first poll nothing has happened. After that
+//! - a read, a write, a sync or an allocation ([`File`], [`read`], [`write()`]) is cancelled. What the kernel
+//!   has done by then stays: of what was written a part may be in the file, and one that was to be emptied
+//!   first may be empty. What must go on needs a task of its own;
+//! - what changes names ([`rename`], [`remove_file`], [`create_dir_all`], [`symlink`], …) and what the
+//!   blocking pool does ([`copy`], [`canonicalize`], …) goes on to its end, if the runtime does not end
+//!   before.
+//!
+//! # Panics
+//! What needs an op or the blocking pool panics on a thread that is no core and has entered no runtime
+//! ([`Handle::enter`](crate::runtime::Handle::enter)).
+//!
 //! # For the house
 //! L5. Owns all that is named above.
 #![forbid(unsafe_code)]

@@ -65,7 +65,7 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 }
 
 /// Writes a whole file: creates it or empties it first. It is closed when this is done. Not synced to the
-/// device.
+/// device. Dropping the future cancels what is left to do: the file may be empty, or hold a part.
 ///
 /// # Errors
 /// The kernel's.

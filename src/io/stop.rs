@@ -5,7 +5,7 @@ use crate::time::{Sleep, sleep};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// An op that can be told to stop. It still completes: stopped, or with what it had achieved.
@@ -24,12 +24,12 @@ pub trait Stop: Future + Unpin {
 #[derive(Debug)]
 pub struct Timeout<F> {
     op: F,
-    limit: Option<Pin<Box<Sleep>>>,
+    limit: Option<Box<Sleep>>,
 }
 
 impl<F: Stop> Timeout<F> {
     pub(crate) fn new(op: F, limit: Duration) -> Self {
-        Self { op, limit: Some(Box::pin(sleep(limit))) }
+        Self { op, limit: Some(Box::new(sleep(limit))) }
     }
 }
 
@@ -41,11 +41,11 @@ impl<F: Stop> Future for Timeout<F> {
             return Poll::Ready(output);
         }
         let Some(limit) = &mut self.limit else { return Poll::Pending };
-        if limit.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
+        // Where no runtime is left that would tell it, the time is over as well: nothing else would end an op
+        // that waits for its turn.
+        let over = ready!(limit.poll_within_op(cx));
         self.limit = None;
-        self.op.stop(io::ErrorKind::TimedOut);
+        self.op.stop(over.map_or(io::ErrorKind::Other, |()| io::ErrorKind::TimedOut));
         Pin::new(&mut self.op).poll(cx)
     }
 }

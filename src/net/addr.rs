@@ -125,7 +125,7 @@ pub(crate) async fn resolve(lookup: Lookup) -> io::Result<Vec<SocketAddr>> {
         Lookup::Name(name) => {
             let asked = blocking::spawn(move || name.to_socket_addrs().map(Vec::from_iter))?;
             // A question that nobody waits for any more, and that has not been asked yet, need not be.
-            asked.abort_on_drop().await.map_err(io::Error::from)??
+            asked.abort_on_drop().await.map_err(blocking::why)??
         }
     };
     if found.is_empty() {

@@ -76,6 +76,9 @@ impl ListenOptions {
     /// Accepts no more than this many connections at a time; the rest wait in the kernel, and are reset if
     /// they still do when the listener closes, also at the end of a server. A connection counts until its
     /// socket closes or leaves the runtime (`into_std`, `release`).
+    ///
+    /// That is of one listener. A server has one for each core, unless it balances by the least loaded:
+    /// [`Serve::options`](crate::Serve::options).
     pub const fn max_connections(mut self, most: usize) -> Self {
         self.max_connections = Some(most);
         self

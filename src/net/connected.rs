@@ -226,7 +226,7 @@ macro_rules! stream_calls {
                 $crate::net::send_off::all_sent(self.shared()).await
             }
 
-            /// Sends several buffers as one message (at most 1,024 of them in one call).
+            /// Sends several buffers as one message.
             ///
             /// # Errors
             /// As [`send`](Self::send).

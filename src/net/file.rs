@@ -247,15 +247,15 @@ fn room_for(offset: u64, len: usize) -> Slice<SpareBuf> {
 struct Piece<'a, 't, B: IoBuf> {
     turn: &'a mut SendTurn<'t>,
     op: Op<SendPiece<B>>,
-    /// It follows a part that has left, and is not over.
-    follows: bool,
+    /// Something of the whole has left, or is about to, and this is not over.
+    begun: bool,
 }
 
 impl<'a, 't, B: IoBuf> Piece<'a, 't, B> {
     /// `begun` says that a part of the whole has left.
     fn new(turn: &'a mut SendTurn<'t>, buf: B, begun: bool) -> Self {
         let op = Op::new(SendPiece { shared: Arc::clone(turn.shared()), from: Outward::new(buf), begun });
-        Self { turn, op, follows: begun }
+        Self { turn, op, begun }
     }
 }
 
@@ -263,8 +263,10 @@ impl<B: IoBuf> Future for Piece<'_, '_, B> {
     type Output = (io::Result<usize>, B);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // If it panics with its cell gone, in a foreign buffer, the op is over.
+        self.begun |= self.op.cell().is_some();
         let result = ready!(Pin::new(&mut self.op).poll(cx));
-        self.follows = false;
+        self.begun = false;
         Poll::Ready(result)
     }
 }
@@ -274,8 +276,8 @@ impl<B: IoBuf> Drop for Piece<'_, '_, B> {
         // The op is dropped after this and cancels itself; its final completion passes the turn.
         if self.op.cell().is_some() {
             self.turn.leave_to_op();
-        } else if self.follows {
-            // It panicked before it had a cell, in a foreign waker.
+        } else if self.begun {
+            // It panicked before it had a cell, in a foreign waker, or when it had none any more.
             self.turn.shared().note_cut();
         }
     }

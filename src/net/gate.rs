@@ -13,9 +13,7 @@ use super::single::Accepted;
 use super::waiting::Ticket;
 use crate::sys::sqe::Cqe;
 use crate::time::{Sleep, sleep_until};
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Of one accept.
@@ -25,18 +23,23 @@ pub(super) struct Gate {
     pub(super) permit: Option<Permit>,
     /// Among those who wait for one.
     ticket: Ticket,
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Option<Box<Sleep>>,
 }
 
 impl Gate {
     /// Open once there is a place among the allowed connections (at the limit nothing is accepted: the
     /// backlog holds the rest) and no pause is on.
-    pub(super) fn poll_open(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+    ///
+    /// # Errors
+    /// If the runtime shuts down while it waits.
+    pub(super) fn poll_open(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(cx));
+                let over = ready!(pause.poll_within_op(cx));
+                self.pause = None;
+                over?;
             }
-            self.pause = shared.side().paused_until().map(|until| Box::pin(sleep_until(until)));
+            self.pause = shared.side().paused_until().map(|until| Box::new(sleep_until(until)));
             if self.pause.is_none() {
                 break;
             }
@@ -47,7 +50,7 @@ impl Gate {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
     }
 
     /// Whether there is a place for one who does not wait for it.

@@ -390,7 +390,7 @@ impl Accepting<'_> {
             let single = poll_single(&mut this.single, this.shared, &mut this.gate.permit, cx);
             let may_accept = match single {
                 Poll::Ready(Some(accepted)) => return Poll::Ready(Ok(accepted)),
-                Poll::Ready(None) => this.gate.poll_open(this.shared, cx),
+                Poll::Ready(None) => this.gate.poll_open(this.shared, cx)?,
                 Poll::Pending => Poll::Pending,
             };
             let wait = if may_accept.is_ready() { this.wait(cx) } else { Ok(this.wait_for_others(cx)) };

@@ -13,6 +13,10 @@
 //! Buffers move into a call and come back with its result. A call that has to end in time and give its buffer
 //! back has `.timeout(limit)` and `.cancel()` ([`Stop`](crate::io::Stop)).
 //!
+//! # Panics
+//! What needs an op panics on a thread that is no core and has entered no runtime
+//! ([`Handle::enter`](crate::runtime::Handle::enter)).
+//!
 //! # For the house
 //! L5. Owns listeners, streams and their halves, and datagram sockets. TCP and Unix streams are two thin
 //! types over one machinery (connected.rs). The state of a stream's receive side is the table in `recv.rs`;

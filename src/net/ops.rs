@@ -68,9 +68,12 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
+        let Self { shared, into, .. } = self;
         // The buffer first: if it panics, the receive is over by the drop of its future.
-        let output = self.into.finish(cqe);
-        self.shared.change_recv(|side| side.single_done(cqe));
+        let taken = Taken { shared: &shared, cqe };
+        let output = into.finish(cqe);
+        std::mem::forget(taken);
+        shared.change_recv(|side| side.single_done(cqe));
         output
     }
 
@@ -96,6 +99,21 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
             }
             side.single_done(cqe)
         });
+    }
+}
+
+/// Bytes that have come into a buffer which may panic: forgotten once it has not.
+struct Taken<'a> {
+    shared: &'a Shared,
+    cqe: Cqe,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        // Its bytes are lost, and whoever receives next must not take what follows for what is next.
+        if self.cqe.res > 0 {
+            self.shared.recv().keep_end(Cqe::made_up(-libc::EFAULT), 0);
+        }
     }
 }
 

@@ -41,8 +41,8 @@ impl<B: IoBufMut> Future for Peek<'_, B> {
             Some(answer) => answer,
             None => match ready!(this.receive.poll_chunk(cx)) {
                 Ok(chunk) => {
-                    let n = buf::fill(buf, &chunk);
-                    this.receive.pass((!chunk.is_empty()).then_some(chunk));
+                    let n = this.receive.pour(chunk).shown_to(buf);
+                    this.receive.pass(None);
                     Ok(n)
                 }
                 Err(error) => {

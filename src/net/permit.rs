@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::waiting::{Ticket, Waiting};
+use crate::base::guard;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -103,6 +104,6 @@ impl Drop for Permit {
         // All of them: one that goes before it has come for this would swallow a wake that is meant for
         // another.
         let waiting = self.permits.waiting().take();
-        waiting.for_each(Waker::wake);
+        waiting.for_each(guard::wake);
     }
 }

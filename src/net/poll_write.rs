@@ -63,7 +63,7 @@ use super::Connected;
 use super::ops::{assert_reach, send_promised};
 use super::shared::{SendSide, Shared, follows_a_cut};
 use super::turn::Place;
-use crate::base::coop;
+use crate::base::{coop, guard};
 use crate::buf::spare;
 use crate::ring::transfer::Outward;
 use crate::sys::sqe::Cqe;
@@ -367,7 +367,7 @@ fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
         spare::give_back(next);
         shared.close_write_if_asked();
     }
-    next_in_line.into_iter().chain(waiter).for_each(Waker::wake);
+    next_in_line.into_iter().chain(waiter).for_each(guard::wake);
     if has_failed {
         // Whoever flushed with `poll_send_off` and went on to read has nothing else to be told by.
         shared.wake_readers();

@@ -4,6 +4,7 @@
 //! be woken once its lock is gone ([`Concerned`]): that runs foreign code, which may come back for the lock.
 #![forbid(unsafe_code)]
 
+use crate::base::guard;
 use std::task::Waker;
 
 /// The waker of who reads with a future, or has just done so.
@@ -45,7 +46,7 @@ impl Concerned {
 
     /// Wakes them.
     pub(crate) fn wake(self) {
-        self.each(Waker::wake);
+        self.each(guard::wake);
     }
 
     /// Hands each of them to `to`.

@@ -9,7 +9,7 @@ use super::ops::{RecvOne, RecvPicked};
 use super::recv::{Next, Step};
 use super::shared::Shared;
 use super::turn::Place;
-use crate::base::coop;
+use crate::base::{coop, guard};
 use crate::buf::{self, IoBufMut, PooledBuf};
 use crate::io::{Stop, explain, stoppable, stopped};
 use crate::ring::multi;
@@ -64,7 +64,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
             step
         };
         if let Some(replaced) = replaced {
-            replaced.wake();
+            guard::wake(replaced);
         }
         Poll::Ready(next)
     }
@@ -167,10 +167,8 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
                     return this.finish(result.map(|()| 0));
                 }
                 (Poll::Ready(Next::Chunk(chunk)), _) => {
-                    let (n, rest) = pour(chunk, this.buf.as_mut().expect("polled after completion"));
-                    if let Some(rest) = rest {
-                        this.receiver.shared.recv().put_back(rest);
-                    }
+                    let chunk = Poured { chunk: Some(chunk), shared: this.receiver.shared };
+                    let n = chunk.into(this.buf.as_mut().expect("polled after completion"));
                     budget.made_progress();
                     return this.finish(Ok(n));
                 }
@@ -191,11 +189,37 @@ impl<B: IoBufMut> Stop for Recv<'_, B> {
 
 stoppable!(Recv<'a, B: IoBufMut>);
 
-/// Copies a chunk into a caller's buffer; what did not fit comes back.
-fn pour<B: IoBufMut>(mut chunk: PooledBuf, into: &mut B) -> (usize, Option<PooledBuf>) {
-    let n = buf::fill(into, &chunk);
-    chunk.advance(n);
-    (n, (!chunk.is_empty()).then_some(chunk))
+/// Received bytes on their way into a caller's buffer. What is not taken stays with the stream, in front:
+/// also all of it, if the buffer panics. The caller has the turn.
+pub(super) struct Poured<'a> {
+    chunk: Option<PooledBuf>,
+    shared: &'a Shared,
+}
+
+impl Poured<'_> {
+    /// Copies what fits.
+    fn into<B: IoBufMut>(mut self, buf: &mut B) -> usize {
+        let Some(chunk) = &mut self.chunk else { return 0 };
+        let n = buf::fill(buf, chunk);
+        chunk.advance(n);
+        if chunk.is_empty() {
+            self.chunk = None;
+        }
+        n
+    }
+
+    /// Copies what fits, and leaves all of it with the stream.
+    pub(super) fn shown_to<B: IoBufMut>(self, buf: &mut B) -> usize {
+        self.chunk.as_ref().map_or(0, |chunk| buf::fill(buf, chunk))
+    }
+}
+
+impl Drop for Poured<'_> {
+    fn drop(&mut self) {
+        if let Some(rest) = self.chunk.take() {
+            self.shared.recv().put_back(rest);
+        }
+    }
 }
 
 /// The future of [`TcpStream::recv_pooled`](super::TcpStream::recv_pooled).
@@ -287,6 +311,11 @@ impl RecvPooled<'_> {
         if self.receiver.shared.recv_turn.is_wanted() {
             self.receiver.done();
         }
+    }
+
+    /// These bytes are for a caller's buffer.
+    pub(super) fn pour(&self, chunk: PooledBuf) -> Poured<'_> {
+        Poured { chunk: (!chunk.is_empty()).then_some(chunk), shared: self.receiver.shared }
     }
 
     /// This receiver is through, with these bytes for those that come.

@@ -6,7 +6,7 @@
 //! waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
-use super::ops::{SendGathered, SendWhole};
+use super::ops::{SendGathered, SendWhole, assert_reach};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
@@ -59,7 +59,11 @@ impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
             }
             let message = self.message.take().expect(POLLED_AGAIN);
             match begin(Arc::clone(self.shared), message) {
-                Ok(operation) => self.op = Some(Op::new(operation).detach()),
+                Ok(operation) => {
+                    // While it is no op yet: nothing has left where there is no runtime to send it.
+                    assert_reach();
+                    self.op = Some(Op::new(operation).detach());
+                }
                 Err(output) => {
                     self.place = Place::Outside;
                     self.shared.sent();
@@ -108,7 +112,8 @@ impl<P: Operation, M> Drop for Sender<'_, P, M> {
                 drop(op);
             }
             op => {
-                // It panicked before it had a cell, in a foreign waker: a part may have left on the spot.
+                // It panicked before it had a cell, in a foreign waker, and a part may have left on the spot;
+                // or when the op was over, in a foreign buffer, and it may have been cut.
                 if op.is_some() {
                     self.shared.note_cut();
                 }

@@ -27,6 +27,7 @@ use super::poll_write::{self, PollWrite};
 use super::reader::Concerned;
 use super::recv::RecvSide;
 use super::turn::{Place, Turnstile};
+use crate::base::guard;
 use crate::ring::cell::CellRef;
 use crate::sys;
 use socket2::SockRef;
@@ -152,7 +153,7 @@ impl Shared {
     /// Ends a receive in flight and waits until it is over. For who has the turn, or the only handle.
     pub(super) fn poll_disarmed(&self, waker: &Waker) -> Poll<()> {
         let (disarmed, replaced) = self.recv().poll_disarmed(waker);
-        replaced.into_iter().for_each(Waker::wake);
+        replaced.into_iter().for_each(guard::wake);
         if disarmed { Poll::Ready(()) } else { Poll::Pending }
     }
 

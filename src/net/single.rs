@@ -8,6 +8,7 @@
 
 use super::listener::{AcceptSide, Shared};
 use super::permit::Permit;
+use crate::base::guard;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
 use crate::ring::opened::descriptor;
@@ -16,7 +17,7 @@ use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 /// A socket that was accepted. Dropped, it closes before its place is free.
 pub(super) struct Accepted {
@@ -53,7 +54,7 @@ impl Drop for AcceptOne {
         side.singles -= 1;
         let waiting = side.draining.then(|| side.waiting.take());
         drop(side);
-        waiting.into_iter().flatten().for_each(Waker::wake);
+        waiting.into_iter().flatten().for_each(guard::wake);
     }
 }
 
@@ -77,7 +78,7 @@ impl Operation for AcceptOne {
             side.queue.push_back(accepted);
             let waiting = side.waiting.take();
             drop(side);
-            waiting.for_each(Waker::wake);
+            waiting.for_each(guard::wake);
         }
     }
 }

@@ -64,7 +64,7 @@ impl Together {
             fork::check()?;
             // What waits may be many.
             let unit = ready!(coop::poll_proceed(cx));
-            ready!(gate.poll_open(shared, cx));
+            ready!(gate.poll_open(shared, cx))?;
             let forks = fork::count();
             let refused = match sys::io::accept_now(shared.fd.as_raw_fd()) {
                 Ok(fd) => {

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 use super::shared::Shared;
+use crate::base::guard;
 use crate::sys::fork;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -231,7 +232,7 @@ impl Turnstile {
     #[inline(never)]
     fn pass_in_line(&self) {
         if let Some(next) = self.hand_on_in_line() {
-            next.wake();
+            guard::wake(next);
         }
     }
 

@@ -33,6 +33,9 @@ pub(crate) trait Backend {
     /// Whether an `enter` would bring completions although none is visible yet (deferred work, overflow).
     fn has_deferred(&self) -> bool;
 
+    /// Whether there are completions that the kernel keeps until there is room. No system call.
+    fn has_overflowed(&self) -> bool;
+
     /// Whether completions are visible that have not been reaped. No system call.
     fn has_visible(&mut self) -> bool;
 

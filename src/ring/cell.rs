@@ -70,7 +70,7 @@
 use super::holds::Holds;
 use super::memory::{self, Ground};
 use super::{Ring, with_current};
-use crate::base::guard::contained;
+use crate::base::guard::{self, contained};
 use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
 use crate::base::sync::UnsafeCell;
 use crate::sys::fork;
@@ -404,7 +404,7 @@ impl KernelRef {
         let mut wakers = Vec::new();
         self.end(res, None, &mut wakers);
         for waker in wakers {
-            contained(|| waker.wake());
+            guard::wake(waker);
         }
     }
 

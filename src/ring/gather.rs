@@ -13,8 +13,8 @@ use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 
-/// The kernel takes at most this many buffers in one message (`UIO_MAXIOV`).
-pub(crate) const MOST_BUFFERS: usize = 1024;
+/// The kernel takes at most this many buffers in one op (`UIO_MAXIOV`).
+const MOST_BUFFERS: usize = 1024;
 
 /// So many are sent on the spot: a head, a body, and what is between them.
 const FEW_BUFFERS: usize = 8;
@@ -23,22 +23,27 @@ const FEW_BUFFERS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Gathered<B> {
     bufs: Vec<B>,
-    /// Bytes of the first [`MOST_BUFFERS`].
+    /// Bytes of all of them.
     all: usize,
     /// Of these at the end, bytes that no op has moved.
     left: usize,
+    /// Buffers in front that are known to be gone, or empty.
+    gone: usize,
+    /// Bytes of those.
+    gone_bytes: usize,
     /// Held from the description of a part to its CQE.
     claims: Option<(Claim, Claim)>,
 }
 
 impl<B: IoBuf> Gathered<B> {
-    /// A message of these buffers, or of as many of them as the kernel takes.
+    /// A message of these buffers.
     pub(crate) fn new(bufs: Vec<B>) -> Self {
-        let all = bufs.iter().take(MOST_BUFFERS).map(IoBuf::len).sum();
-        Self { bufs, all, left: all, claims: None }
+        let all = bufs.iter().map(IoBuf::len).sum();
+        Self { bufs, all, left: all, gone: 0, gone_bytes: 0, claims: None }
     }
 
-    /// Describes a send of the next `most` bytes. The buffers are in their final place.
+    /// Describes a send of the next `most` bytes, or of as many as lie in the buffers that one op may have.
+    /// The buffers are in their final place.
     pub(crate) fn describe(&mut self, fd: RawFd, most: usize, flags: i32, ring: &Ring) -> Sqe {
         debug_assert!(self.claims.is_none(), "one part at a time");
         let (touched, mut skip) = self.part(most);
@@ -61,20 +66,25 @@ impl<B: IoBuf> Gathered<B> {
         Sqe::new(opcode::SENDMSG, fd).at(header.as_ptr().cast_const().cast(), 1).op_flags(flags as u32)
     }
 
-    /// The buffers that the next `most` bytes lie in, and how many bytes of the first one are gone.
-    fn part(&self, most: usize) -> (&[B], usize) {
-        let (mut first, mut skip) = (0, self.all - self.left);
-        let bufs = &self.bufs[..self.bufs.len().min(MOST_BUFFERS)];
-        while skip > 0 && skip >= bufs[first].len() {
-            skip -= bufs[first].len();
-            first += 1;
+    /// The buffers that the next `most` bytes lie in, [`MOST_BUFFERS`] at most, and how many bytes of the
+    /// first one are gone. That one is not empty: a part of nothing would say that there is no more.
+    fn part(&mut self, most: usize) -> (&[B], usize) {
+        let moved = self.all - self.left;
+        while let Some(first) = self.bufs.get(self.gone)
+            && first.len() <= moved - self.gone_bytes
+        {
+            self.gone += 1;
+            self.gone_bytes += first.len();
         }
-        let (mut end, mut bytes) = (first, 0);
-        while end < bufs.len() && bytes < most.saturating_add(skip) {
-            bytes = bufs[end].len().saturating_add(bytes);
+        let skip = moved - self.gone_bytes;
+        let next = &self.bufs[self.gone..];
+        let next = &next[..next.len().min(MOST_BUFFERS)];
+        let (mut end, mut bytes) = (0, 0);
+        while end < next.len() && bytes < most.saturating_add(skip) {
+            bytes = next[end].len().saturating_add(bytes);
             end += 1;
         }
-        (&bufs[first..end], skip)
+        (&next[..end], skip)
     }
 
     /// Whether these are few enough to be sent on the spot.
@@ -143,27 +153,48 @@ mod tests {
     use crate::ring::stub;
     use std::sync::Arc;
 
+    /// Sends `bufs` in parts of up to `most` bytes, of which each op moves up to `moves`; the lengths of
+    /// those parts.
+    fn send(bufs: &[&'static str], most: usize, moves: usize) -> Vec<usize> {
+        let (ring, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        let (mut gathered, mut sent, mut parts) = (Gathered::new(bufs.to_vec()), String::new(), Vec::new());
+        loop {
+            let sqe = gathered.describe(-1, most, 0, &ring);
+            let part = read(sqe.addr);
+            let moved = part.len().min(moves);
+            sent.push_str(&part[..moved]);
+            parts.push(part.len());
+            gathered.release(&ring);
+            if !gathered.goes_on(Cqe::made_up(moved as i32)) {
+                break;
+            }
+        }
+        assert_eq!(sent, bufs.concat());
+        assert_eq!(gathered.sum(Cqe::made_up(0)).0.unwrap(), sent.len());
+        parts
+    }
+
     #[test]
     fn parts_of_several_buffers_are_their_bytes_in_order_whatever_the_op_before_has_moved() {
         let bufs = ["", "012", "", "3456789", "a", "", "bcdef", ""];
-        let all = bufs.concat();
-        let (ring, _kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        let all = bufs.concat().len();
         for (most, moves) in [(4, 4), (4, 1), (3, 2), (usize::MAX, 5), (usize::MAX, usize::MAX), (1, 1)] {
-            let (mut gathered, mut sent) = (Gathered::new(bufs.to_vec()), String::new());
-            loop {
-                let sqe = gathered.describe(-1, most, 0, &ring);
-                let part = read(sqe.addr);
-                assert_eq!(part.len(), (all.len() - sent.len()).min(most));
-                let moved = part.len().min(moves);
-                sent.push_str(&part[..moved]);
-                gathered.release(&ring);
-                if !gathered.goes_on(Cqe::made_up(moved as i32)) {
-                    break;
-                }
+            let mut sent = 0;
+            for part in send(&bufs, most, moves) {
+                assert_eq!(part, (all - sent).min(most));
+                sent += part.min(moves);
             }
-            assert_eq!(sent, all);
-            assert_eq!(gathered.sum(Cqe::made_up(0)).0.unwrap(), all.len());
         }
+    }
+
+    #[test]
+    fn a_part_has_no_more_buffers_than_the_kernel_takes_and_the_parts_are_all_of_them() {
+        let many: Vec<_> = ["ab", "", "c"].into_iter().cycle().take(3 * 2_000).collect();
+        // A byte for each of 1,024 buffers, and one more if they begin and end with a long one.
+        assert_eq!(send(&many, usize::MAX, usize::MAX), [1_025, 1_024, 1_025, 1_024, 1_025, 877]);
+        let empty = [&[""; 3_000][..], &["x"], &[""; 3_000], &["yz"], &[""; 3_000]].concat();
+        assert_eq!(send(&empty, usize::MAX, usize::MAX), [1, 2]);
+        assert_eq!(send(&[""; 3_000], usize::MAX, usize::MAX), [0]);
     }
 
     /// The bytes that a message header points at.

@@ -371,8 +371,12 @@ impl Ring {
         self.complete_withdrawn(wakers);
         let mut reaped = self.reaped.take();
         let lost = self.backend.borrow_mut().reap(&mut reaped);
-        // What is acted on may enter, and what that brings is of the next batch.
-        self.forks.take().into_iter().for_each(|forks| self.forks_of_reaped.set(forks));
+        // What is acted on may enter, and what that brings is of the next batch; so is what has come with the
+        // enters of this one and is kept aside.
+        if let Some(forks) = self.forks.take() {
+            self.forks_of_reaped.set(forks);
+            self.forks.set(self.backend.borrow().has_overflowed().then_some(forks));
+        }
         if lost > 0 {
             // EBADR is hidden from an enter that submits, does not wait, or finds a completion.
             broken("the kernel has lost a completion");

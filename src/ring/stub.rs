@@ -28,6 +28,8 @@ pub(crate) struct Kernel {
     queued: RefCell<Vec<Sqe>>,
     /// It says that an enter would bring something, and none does.
     pub(crate) claims_work: Cell<bool>,
+    /// It keeps completions aside for want of room.
+    pub(crate) keeps_some: Cell<bool>,
     /// Completions that it has dropped.
     pub(crate) lost: Cell<u32>,
     /// It registers no such group of buffers.
@@ -69,6 +71,10 @@ impl Backend for Stub {
 
     fn has_deferred(&self) -> bool {
         self.0.claims_work.get()
+    }
+
+    fn has_overflowed(&self) -> bool {
+        self.0.keeps_some.get()
     }
 
     fn has_visible(&mut self) -> bool {

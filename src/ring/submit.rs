@@ -9,7 +9,7 @@
 
 use super::Ring;
 use super::cell::{Flight, KernelRef};
-use crate::base::guard::{broken, contained};
+use crate::base::guard::{self, broken, contained};
 #[cfg(feature = "tracing")]
 use crate::sys::sqe::Cqe;
 use crate::sys::sqe::{Sqe, opcode};
@@ -70,7 +70,7 @@ impl Ring {
         let mut wakers = Vec::new();
         self.end(kernels, res, &mut wakers);
         for waker in wakers {
-            contained(|| waker.wake());
+            guard::wake(waker);
         }
     }
 

@@ -417,6 +417,22 @@ fn a_completion_is_no_younger_than_the_first_enter_that_may_have_brought_it() {
     kernel.completed.borrow_mut().push(more);
     ring.reap(&mut Vec::new());
     assert!(notes.lock().unwrap().pop().unwrap() >= before_reap);
+    // There was no room for what came with an enter, and a later one has brought it.
+    enters.store(false, Ordering::Relaxed);
+    ring.reap(&mut Vec::new());
+    ring.enter(Wait::No);
+    kernel.keeps_some.set(true);
+    ring.reap(&mut Vec::new());
+    let before_later = forks();
+    ring.enter(Wait::No);
+    kernel.keeps_some.set(false);
+    kernel.completed.borrow_mut().push(more);
+    ring.reap(&mut Vec::new());
+    assert!(notes.lock().unwrap().pop().unwrap() < before_later);
+    ring.enter(Wait::No);
+    kernel.completed.borrow_mut().push(more);
+    ring.reap(&mut Vec::new());
+    assert!(notes.lock().unwrap().pop().unwrap() >= before_later);
 }
 
 #[test]

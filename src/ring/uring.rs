@@ -165,6 +165,11 @@ impl Backend for Uring {
         !self.flags.taskrun_flag || submission.taskrun() || submission.cq_overflow()
     }
 
+    fn has_overflowed(&self) -> bool {
+        // SAFETY: as in `has_deferred`.
+        unsafe { self.ring.submission_shared() }.cq_overflow()
+    }
+
     fn has_visible(&mut self) -> bool {
         !self.ring.completion().is_empty()
     }

@@ -30,7 +30,9 @@ pub enum Pin {
     /// One core to one CPU, the first ones of those that the process may use. Who starts several runtimes
     /// gives each a mask of its own (`taskset(1)`, a cpuset).
     Each,
-    /// The kernel places the threads, on any of the CPUs the process started with.
+    /// The kernel places the threads, on any of the CPUs the process started with: those of the thread that
+    /// was the first to build a runtime, or to use [`thread`](crate::thread) or
+    /// [`process`](crate::process).
     Off,
 }
 
@@ -183,8 +185,9 @@ impl Builder {
         self
     }
 
-    /// Submission entries of each core's ring, rounded up to a power of two; completions get four times as
-    /// many. If locked memory is short, less is taken (down to 32).
+    /// Submission entries of each core's ring (default 256), at least 32 and at most 16,384, rounded up to a
+    /// power of two; completions get four times as many. If locked memory is short, less is taken (down to
+    /// 32).
     pub fn ring_entries(mut self, entries: u32) -> Self {
         let sq = entries.clamp(Sizes::MIN.sq, 16_384).next_power_of_two();
         self.sizes = Sizes { sq, cq: sq * 4 };

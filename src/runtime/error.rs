@@ -52,6 +52,8 @@ pub enum StartError {
         /// The limit.
         limit: u64,
     },
+    /// The system has as many files open as it may have.
+    Files,
     /// The system refuses another thread.
     Threads,
     /// The process may use no CPU.
@@ -76,7 +78,8 @@ impl StartError {
                 Self::Forbidden { sysctl: io_uring_disabled(), filtered: is_filtered() }
             }
             Some(libc::EINVAL) if step == SET_UP => Self::KernelTooOld { kernel: kernel() },
-            Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { limit: limits::open_files() },
+            Some(libc::EMFILE) => Self::Descriptors { limit: limits::open_files() },
+            Some(libc::ENFILE) => Self::Files,
             Some(libc::EAGAIN) if step == THREAD => Self::Threads,
             _ => Self::Other { step, error },
         }
@@ -85,7 +88,8 @@ impl StartError {
     /// Explains why what is to run beside could not be made. It is no ring that was refused.
     pub(super) fn of_companion(error: io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { limit: limits::open_files() },
+            Some(libc::EMFILE) => Self::Descriptors { limit: limits::open_files() },
+            Some(libc::ENFILE) => Self::Files,
             Some(libc::EAGAIN) => Self::Threads,
             _ => Self::Other { step: "making what runs beside", error },
         }
@@ -193,6 +197,10 @@ impl fmt::Display for StartError {
             Self::Descriptors { limit } => {
                 write!(f, "no file descriptors left (limit {limit}); raise it with `ulimit -n`")
             }
+            Self::Files => f.write_str(
+                "the system has as many files open as it may have (ENFILE); raise it with \
+                 `sysctl fs.file-max=…` as root",
+            ),
             Self::Threads => f.write_str(
                 "the system refuses another thread (EAGAIN); raise the user's limit of processes \
                  (`ulimit -u`, systemd TasksMax) or pids.max of the control group",
@@ -246,6 +254,14 @@ mod tests {
         assert!(filtered.contains("seccomp"), "{filtered}");
         let neither = line(&StartError::Forbidden { sysctl: Some(0), filtered: false });
         assert!(neither.contains("security module"), "{neither}");
+    }
+
+    #[test]
+    fn a_full_table_of_the_system_is_not_blamed_on_the_limit_of_the_process() {
+        let explain = |errno| line(&StartError::explain(SET_UP, io::Error::from_raw_os_error(errno)));
+        let (process, system) = (explain(libc::EMFILE), explain(libc::ENFILE));
+        assert!(process.contains("ulimit -n") && !process.contains("fs.file-max"), "{process}");
+        assert!(system.contains("fs.file-max") && !system.contains("ulimit"), "{system}");
     }
 
     #[test]

@@ -10,9 +10,10 @@ use std::io;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Spawns a task on the runtime this thread is in. From a core it is born there and moves only to a core that
-/// has been idle; from elsewhere it goes to a core that has nothing to do, as far as one can tell, else to
-/// one in turn.
+/// Spawns a task on the runtime this thread is in. From a core it is born there and moves to a core that has
+/// been idle, and sooner if more wait than a queue has room for, or if the core is stuck
+/// ([`Steal`](crate::runtime::Steal)); from elsewhere it goes to a core that has nothing to do, as far as one
+/// can tell, else to one in turn.
 ///
 /// # Panics
 /// If this thread is in no runtime.

@@ -4,6 +4,7 @@
 //! is there before the end begins, so whoever sees a task cancelled by that end finds out why.
 #![forbid(unsafe_code)]
 
+use crate::base::guard;
 use crate::task::{Id, TaskPanic};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +48,7 @@ impl Downfall {
             std::mem::take(&mut state.watching)
         };
         for (_, waker) in watching {
-            waker.wake();
+            guard::wake(waker);
         }
     }
 

@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use super::current::Core;
-use crate::base::guard::contained;
+use crate::base::guard::{self, contained};
 use crate::base::inbox::Inbox;
 use crate::ring::Ring;
 use crate::ring::backend::Wait;
@@ -201,6 +201,6 @@ fn drain(core: &Core, ring: &Ring, deadline: Instant, wakers: &mut Vec<Waker>) {
 
 fn wake(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
-        contained(|| waker.wake());
+        guard::wake(waker);
     }
 }

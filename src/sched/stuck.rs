@@ -60,7 +60,7 @@ impl Stuck {
         }
         let waiting = std::mem::take(&mut *self.lock());
         waiting.into_iter().for_each(|waker| {
-            crate::base::guard::contained(|| waker.wake());
+            crate::base::guard::wake(waker);
         });
     }
 

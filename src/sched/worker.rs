@@ -108,7 +108,7 @@ impl Worker {
         time::shut_down(&mut wakers);
         drop(clock);
         for waker in wakers {
-            crate::base::guard::contained(|| waker.wake());
+            crate::base::guard::wake(waker);
         }
         ended
     }
@@ -362,7 +362,7 @@ impl Worker {
     /// Calls the collected wakers; foreign code, so contained.
     fn wake(&mut self) {
         for waker in self.wakers.drain(..) {
-            crate::base::guard::contained(|| waker.wake());
+            crate::base::guard::wake(waker);
         }
     }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::state::Live;
+use crate::base::guard;
 use crate::net::TcpStream;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -55,7 +56,7 @@ impl Mailbox {
         content.arrivals.push_back(arrival);
         let waiting = std::mem::take(&mut content.waiting);
         drop(content);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(guard::wake);
         Ok(())
     }
 

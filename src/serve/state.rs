@@ -7,6 +7,7 @@
 use super::balance::{Balance, Load, comes_in_one_sided, is_surely_one_sided, least_loaded};
 use super::mailbox::Mailbox;
 use crate::base::apart::Apart;
+use crate::base::guard;
 use crate::runtime::Handle;
 use pin_project_lite::pin_project;
 use std::future::{Future, poll_fn};
@@ -139,7 +140,7 @@ impl State {
 
     fn wake(&self) {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(guard::wake);
     }
 
     /// Tells the accept loops to end.

@@ -9,7 +9,7 @@ use super::cell::{Header, Reference};
 use super::notified::{Notified, Request};
 use super::remote::{ABORT, Asked, JOIN, LEAVE, WAKE, With};
 use super::state::State;
-use crate::base::guard::contained;
+use crate::base::guard::{self, contained};
 use crate::base::sync::{AtomicPtr, Ordering};
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -211,7 +211,7 @@ pub(super) unsafe fn forsake(task: NonNull<Header>) {
 
 fn wake_far_joiner(header: &Header) {
     if let Some(waker) = header.far_joiner.take() {
-        contained(|| waker.wake());
+        guard::wake(*waker);
     }
 }
 

@@ -13,13 +13,13 @@ use super::state::{Birth, State};
 use super::within::Within;
 use super::{Attributes, Cause, Notified, Schedule, TaskPanic, TaskRef, waker};
 use crate::base::coop;
-use crate::base::guard::contained;
+use crate::base::guard::{self, contained};
 use crate::base::sync::UnsafeCell;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// Makes the cell of a new task; the references of its `birth` are the caller's.
 #[inline(always)]
@@ -222,7 +222,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                     // SAFETY: `Joined` gives us the waker.
                     let joiner = unsafe { self.cell().header.take_join_waker() };
                     let last = state.release(held);
-                    contained(|| joiner.wake());
+                    guard::wake(joiner);
                     if last {
                         break;
                     }
@@ -234,8 +234,8 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                     let far_joiner = self.cell().header.far_joiner.take();
                     // From here on any thread may free the task.
                     let last = state.merge(held);
-                    contained(|| joiner.into_iter().for_each(Waker::wake));
-                    contained(|| far_joiner.into_iter().for_each(|waker| waker.wake()));
+                    joiner.into_iter().for_each(guard::wake);
+                    far_joiner.into_iter().for_each(|waker| guard::wake(*waker));
                     if last {
                         break;
                     }

@@ -22,7 +22,7 @@
 //! ```
 
 use super::answer::{Claim, Complete, FarJoin, FarLeave, Leave, Pause, Side, Start, Wake, Woken};
-use super::mark::Mark;
+use super::mark::{Borne, Mark};
 use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
 use std::fmt;
@@ -127,11 +127,12 @@ pub(super) enum Birth {
     Elsewhere(Mark),
 }
 
-/// The word itself, what other threads have left for a local task, and whose task it is.
+/// The word itself, what other threads have left for a local task, and whose task it is. Atomics only: see
+/// [`Borne`].
 pub(super) struct State {
     word: AtomicUsize,
     pub(super) remote: Remote,
-    mark: Mark,
+    mark: Borne,
 }
 
 impl fmt::Debug for State {
@@ -151,13 +152,13 @@ impl State {
             Birth::Running(mark) => (mark, RUNNING_FROM_BIRTH),
             Birth::Elsewhere(mark) => (mark, NOTIFIED | JOIN_INTEREST | UNBORN | (2 * REFERENCE)),
         };
-        Self { word: AtomicUsize::new(word), remote: Remote::new(), mark }
+        Self { word: AtomicUsize::new(word), remote: Remote::new(), mark: Borne::new(mark) }
     }
 
     /// The thread that the task is bound to.
     #[inline]
     pub(super) fn mark(&self) -> Mark {
-        self.mark
+        self.mark.mark()
     }
 
     /// Where the calling thread stands.
@@ -165,7 +166,7 @@ impl State {
     pub(super) fn side(&self) -> Side {
         if self.is_shared() {
             Side::Shared
-        } else if self.mark == Mark::here() {
+        } else if self.mark() == Mark::here() {
             Side::Home
         } else {
             Side::Afar
@@ -174,7 +175,7 @@ impl State {
 
     #[inline]
     fn is_shared(&self) -> bool {
-        self.mark == Mark::ANY
+        self.mark() == Mark::ANY
     }
 
     /// The home thread: the task is its own from here on.

@@ -38,7 +38,7 @@ mod ticket;
 use super::clock::{Clock, Quiet, is_away_from, is_touched};
 use super::spare::{Spare, UNNEEDED};
 use super::wheel::{Key, Wheel};
-use crate::base::guard::contained;
+use crate::base::guard;
 use crate::base::inbox::Inbox;
 use crate::base::parcel::{Deliver, Parcel};
 use crate::base::slot::{Set, Slot};
@@ -131,7 +131,7 @@ impl Deliver for Timer {
             let told = parcel.value.slot.set(Outcome::Gone);
             drop(parcel);
             if let Set::Waiting(waker) = told {
-                contained(|| waker.wake());
+                guard::wake(waker);
             }
         }
     }
@@ -190,7 +190,9 @@ impl Driver {
     /// A turn begins: gives the wheel's memory back if it has not been needed for a while.
     #[inline]
     fn tidy(&mut self, now: Instant) {
-        if !self.wheel.has_surplus() {
+        if self.wheel.has_left() {
+            self.wheel.give_back();
+        } else if !self.wheel.has_surplus() {
             self.surplus_since = None;
         } else if now.saturating_duration_since(*self.surplus_since.get_or_insert(now)) >= UNNEEDED {
             self.surplus_since = None;
@@ -200,6 +202,9 @@ impl Driver {
 
     /// How long the core may sleep before it has to do that.
     fn tidy_in(&self, now: Instant) -> Option<Duration> {
+        if self.wheel.has_left() {
+            return Some(Duration::ZERO);
+        }
         let waited = self.surplus_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.wheel.has_surplus().then(|| UNNEEDED.saturating_sub(waited))
     }
@@ -357,7 +362,7 @@ impl Drop for Guard {
         let mut wakers = Vec::new();
         shut_down(&mut wakers);
         for waker in wakers {
-            contained(|| waker.wake());
+            guard::wake(waker);
         }
     }
 }
@@ -367,7 +372,8 @@ impl Drop for Guard {
 /// under the borrow.
 pub(crate) fn time_left(now: impl FnOnce() -> Instant) -> Option<Duration> {
     with_current(|driver| {
-        if driver.wheel.len() == 0 && !driver.spare.has_surplus() && !driver.wheel.has_surplus() {
+        let is_tidy = !driver.spare.has_surplus() && !driver.wheel.has_surplus() && !driver.wheel.has_left();
+        if driver.wheel.len() == 0 && is_tidy {
             return None;
         }
         let now = now();

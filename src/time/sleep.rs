@@ -10,6 +10,10 @@ use super::driver::{self, Outcome, Ticket};
 use super::trace::Traced;
 use super::{Duration, Instant};
 use crate::base::coop;
+use crate::sys::fork;
+use crate::sys::sqe::gone;
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -82,7 +86,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// with a clock that a test [has stopped](super::pause)); from then on the future may be polled,
 /// [`reset`](Self::reset) and dropped on any thread. One `Sleep` can be waited for again after each
 /// `reset`, which costs less than a new one. If that takes a new timer, it goes where the first one would; on
-/// a thread that is no core and has entered no runtime, to the core of the last one.
+/// a thread that is no core and has entered no runtime, to the core of the last one, if no test has stopped a
+/// clock in this process.
 ///
 /// ```
 /// use ringwork::time::{sleep, Duration, Instant};
@@ -206,7 +211,7 @@ impl Sleep {
         !asked || Instant::now() >= self.deadline
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         if let State::Armed { asked } = self.state {
             if asked && self.ticket.is_on_another_core() {
                 // The task lives here now, and so shall its timer: further resets cost no message.
@@ -218,7 +223,7 @@ impl Sleep {
                     Outcome::Fired => self.state = State::Idle { is_far: false },
                     // Nobody is needed any more who would wake the task.
                     Outcome::Gone if Instant::now() >= self.deadline => self.state = State::Elapsed,
-                    Outcome::Gone => panic!("{GONE}"),
+                    Outcome::Gone => return Poll::Ready(Err(Gone)),
                 }
             }
         }
@@ -230,18 +235,48 @@ impl Sleep {
             if deadline > now {
                 self.ticket = driver::arm(deadline, now, &self.ticket, cx);
                 self.state = State::Armed { asked: false };
-                assert!(self.ticket.outcome() != Some(Outcome::Gone), "{GONE}");
-                return Poll::Pending;
+                let is_gone = self.ticket.outcome() == Some(Outcome::Gone);
+                return if is_gone { Poll::Ready(Err(Gone)) } else { Poll::Pending };
             }
             self.state = State::Elapsed;
         }
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        let unit = ready!(coop::poll_proceed(cx));
+        #[cfg(not(feature = "tracing"))]
+        let polled = self.poll_timer(cx);
+        #[cfg(feature = "tracing")]
+        let polled = self.poll_traced(cx);
+        let told = ready!(polled);
+        unit.made_progress();
+        Poll::Ready(told)
+    }
+
+    /// For an op that waits for a while: it fails as ops do, and who waits for it has set no timer.
+    ///
+    /// # Errors
+    /// If the runtime has shut down; in a forked child.
+    pub(crate) fn poll_within_op(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fork::check()?;
+        self.poll_told(cx).map_err(|Gone| gone())
     }
 }
 
+/// Waits within an op. See [`Sleep::poll_within_op`].
+pub(crate) async fn nap(duration: Duration) -> io::Result<()> {
+    let mut sleep = sleep(duration);
+    poll_fn(|cx| sleep.poll_within_op(cx)).await
+}
+
+/// Nobody is left who would wake the task.
+struct Gone;
+
 #[cfg(feature = "tracing")]
 impl Sleep {
-    fn poll_traced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_traced(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         // Out, so that it can be used around a poll of the rest.
         let Some(traced) = self.traced.take() else { return self.poll_timer(cx) };
         let polled = traced.poll(|| self.poll_timer(cx));
@@ -254,13 +289,6 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let unit = ready!(coop::poll_proceed(cx));
-        #[cfg(not(feature = "tracing"))]
-        let polled = self.poll_timer(cx);
-        #[cfg(feature = "tracing")]
-        let polled = self.poll_traced(cx);
-        ready!(polled);
-        unit.made_progress();
-        Poll::Ready(())
+        self.poll_told(cx).map(|told| assert!(told.is_ok(), "{GONE}"))
     }
 }

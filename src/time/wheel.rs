@@ -33,7 +33,9 @@
 //! Timers lie in one vector, and a key is a place in it and the generation of its timer: each one there has
 //! the next. The vector is as long as the wheel has ever been full. When few timers are left the wheel can be
 //! [repacked](Wheel::repack), which moves them and changes their keys: all places then begin in a generation
-//! that none has had before. A wheel that has many keeps its memory. When to repack is its owner's to say.
+//! that none has had before. A wheel that has many keeps its memory. What a repacking leaves is
+//! [given back](Wheel::give_back) in pieces: a million timers take 40 MB, and to look at them all, and have
+//! the kernel take their pages, is some milliseconds. When to do either is its owner's to say.
 //!
 //! # Rejected
 //! - A binary heap: `log n` per operation, and cancelling (what most timeouts do) needs an index or a
@@ -56,6 +58,8 @@ const HORIZON: u64 = 63 << (DIGIT_BITS * (LEVELS as u32 - 1));
 const KEPT: usize = 4096;
 /// Timers that are moved for memory, at most: some 50 µs.
 const MOVED: usize = 1024;
+/// Entries that are given back at a time: half a megabyte, some 50 µs.
+const PIECE: usize = 16 * 1024;
 /// No entry.
 const NIL: u32 = u32::MAX;
 
@@ -89,10 +93,14 @@ pub(super) struct Wheel<T> {
     emptying: usize,
     len: usize,
     entries: Vec<Entry<T>>,
+    /// What the last repacking has left: no timers.
+    left: Vec<Entry<T>>,
     /// The first unused entry; they are chained by `next`.
     unused: u32,
     /// The generation in which entries begin: later than those of all entries of before the last repacking.
     first: u32,
+    /// The latest generation that an entry has come to since.
+    latest: u32,
     levels: Box<[Level; LEVELS]>,
 }
 
@@ -138,7 +146,8 @@ impl<T> Wheel<T> {
     /// An empty wheel at tick 0.
     pub(super) fn new() -> Self {
         let levels = Box::new([const { Level { occupied: 0, notches: [EMPTY; NOTCHES] } }; LEVELS]);
-        Self { now: 0, emptying: 0, len: 0, entries: Vec::new(), unused: NIL, first: 0, levels }
+        let (entries, left) = (Vec::new(), Vec::new());
+        Self { now: 0, emptying: 0, len: 0, entries, left, unused: NIL, first: 0, latest: 0, levels }
     }
 
     /// Adds a timer. If its deadline is not ahead of the wheel, the next `advance` brings it out.
@@ -225,13 +234,26 @@ impl<T> Wheel<T> {
                 (previous, notch.last) = (index, index);
             }
         }
-        let last = old.into_iter().map(|entry| entry.generation).max();
-        self.first = last.unwrap_or(self.first).wrapping_add(1);
+        self.left = old;
+        self.first = self.latest.wrapping_add(1);
+        self.latest = self.first;
         for (index, entry) in self.entries.iter_mut().enumerate() {
             entry.generation = self.first;
             let value = entry.value.as_ref().expect("moved just now");
             moved(value, Key { index: index as u32, generation: self.first });
         }
+        self.give_back();
+    }
+
+    /// Whether a repacking has left memory that is not given back yet.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.capacity() > 0
+    }
+
+    /// Gives a piece of that back.
+    pub(super) fn give_back(&mut self) {
+        self.left.truncate(self.left.len().saturating_sub(PIECE));
+        self.left.shrink_to_fit();
     }
 
     /// All timers, in no order, due or not.
@@ -350,6 +372,7 @@ impl<T> Wheel<T> {
     fn release(&mut self, index: u32) -> T {
         let entry = &mut self.entries[index as usize];
         entry.generation = entry.generation.wrapping_add(1);
+        self.latest = self.latest.max(entry.generation);
         entry.next = std::mem::replace(&mut self.unused, index);
         self.len -= 1;
         entry.value.take().expect("only a timer is released")

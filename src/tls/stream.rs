@@ -20,8 +20,10 @@ use std::sync::atomic::Ordering;
 /// An encrypted TCP connection, made by [`Acceptor::accept`](super::Acceptor::accept) or
 /// [`Connector::connect`](super::Connector::connect).
 ///
-/// Its calls are those of [`TcpStream`]: `Send + Sync`, `&self`, owned buffers, each direction ordered and
-/// one task receiving while another sends. Dropping a receive loses no byte. Dropping a send that has begun
+/// Its calls to receive, `send`, `send_all`, `send_vectored` and `shutdown_write` are as those of
+/// [`TcpStream`]: `Send + Sync`, `&self`, owned buffers, each direction ordered and one task receiving while
+/// another sends, which share it in an [`Arc`]. `send_off`, `peek`, `forward_to`, `send_file` and halves it
+/// does not have. Dropping a receive loses no byte. Dropping a send that has begun
 /// does not stop it: the message leaves whole. Dropping the stream cancels what is in flight, but for what
 /// the traits of [`compat`](crate::compat) have taken, and closes the socket without a word, which the peer
 /// takes for truncation: end with [`TlsStream::shutdown_write`].

@@ -3,7 +3,7 @@
 use crate::kit::{self, bounded};
 use crate::{builder, paused};
 use ringwork::runtime::{Builder, Runtime};
-use ringwork::time::{Duration, advance, pause, resume, sleep};
+use ringwork::time::{Duration, Instant, advance, pause, resume, sleep};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[track_caller]
@@ -25,6 +25,22 @@ fn without_a_runtime_there_is_no_clock_to_stop() {
     for call in [pause as fn(), resume, || futures_executor::block_on(advance(Duration::ZERO))] {
         assert!(panic_of(call).contains("no ringwork runtime in reach"));
     }
+}
+
+#[test]
+fn a_sleep_that_needs_another_timer_goes_back_to_no_core_whose_clock_may_be_another() {
+    bounded(|| {
+        let runtime = paused();
+        let over = runtime.spawn(async {
+            let mut nap = Box::pin(sleep(Duration::from_millis(1)));
+            nap.as_mut().await;
+            nap
+        });
+        let mut nap = runtime.block_on(over).unwrap();
+        // By the system's clock, which goes; the core would jump there at once.
+        nap.as_mut().reset(Instant::now() + Duration::from_secs(60));
+        assert!(panic_of(|| futures_executor::block_on(nap)).contains("no ringwork runtime in reach"));
+    });
 }
 
 #[test]

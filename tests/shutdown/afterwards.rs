@@ -5,12 +5,15 @@ use crate::kit::{Event, Folder, OnDrop, bounded, echo_server, poll_once, runtime
 use futures_executor::block_on;
 use ringwork::buf::PooledBuf;
 use ringwork::fs::{File, OpenOptions};
-use ringwork::net::{TcpListener, TcpStream};
+use ringwork::net::{TcpListener, TcpStream, UnixStream};
 use ringwork::runtime::{Handle, Runtime};
 use ringwork::time::{Duration, sleep};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::future::Future;
 use std::io::Write;
 use std::net;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::Waker;
@@ -287,8 +290,8 @@ fn name_lookup_and_set_len_on_a_dead_runtime_fail() {
         let handle = runtime.handle().clone();
         drop(runtime);
         let _guard = handle.enter();
-        block_on(TcpStream::connect("localhost:1")).expect_err("no pool, no lookup");
-        block_on(file.set_len(1)).expect_err("no pool");
+        assert_gone("a lookup", block_on(TcpStream::connect("localhost:1")).unwrap_err());
+        assert_gone("set_len", block_on(file.set_len(1)).unwrap_err());
     });
 }
 
@@ -327,6 +330,86 @@ fn an_open_that_waits_on_a_plain_thread_is_told_when_the_runtime_goes() {
             drop(runtime);
             assert_gone("the open", opening.join().unwrap());
         });
+    });
+}
+
+/// Until it is a matter of the kernel these ops look again and again, by a timer that is theirs.
+#[test]
+fn ops_that_wait_by_a_timer_are_told_when_the_runtime_goes() {
+    alone(|| {
+        bounded(|| {
+            let runtime = runtime(1);
+            let folder = Folder::new();
+            let (socket, fifo) = (folder.join("socket"), folder.join("fifo"));
+            let _full = full_backlog(&socket);
+            make_fifo(&fifo);
+            let connecting =
+                blocked(&runtime, move || async move { UnixStream::connect(socket).await.err() });
+            // More than may wait on helper threads.
+            let openings = [fifo.clone(), fifo.clone(), fifo].map(|fifo| {
+                blocked(
+                    &runtime,
+                    move || async move { OpenOptions::new().write(true).open(fifo).await.err() },
+                )
+            });
+            wait_for("all to wait", || {
+                let core = &runtime.handle().metrics().cores[0];
+                core.timers == 2 && core.in_flight >= 2
+            });
+            drop(runtime);
+            assert_gone("the connect", connecting.join().unwrap().unwrap());
+            for opening in openings {
+                assert_gone("an open", opening.join().unwrap().unwrap());
+            }
+        });
+    });
+}
+
+/// A listener for whose next connection there is no room, and those that wait there.
+fn full_backlog(path: &Path) -> (Socket, Vec<Socket>) {
+    let address = SockAddr::unix(path).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).unwrap();
+        match client.connect(&address) {
+            Ok(()) => waiting.push(client),
+            Err(full) => {
+                assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+                return (listener, waiting);
+            }
+        }
+    }
+}
+
+/// A thread beside the runtime that waits for what `make` makes.
+fn blocked<F: Future>(
+    runtime: &Runtime,
+    make: impl FnOnce() -> F + Send + 'static,
+) -> thread::JoinHandle<F::Output>
+where
+    F::Output: Send + 'static,
+{
+    let handle = runtime.handle().clone();
+    thread::spawn(move || handle.block_on(make()))
+}
+
+#[test]
+fn a_call_with_a_limit_that_waits_in_line_ends_when_the_runtime_goes() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let (stream, _peer) = connected(&runtime);
+        let waiting = blocked(&runtime, move || async move {
+            let mut first = stream.recv(Vec::with_capacity(8));
+            assert!(poll_once(&mut first).await.is_pending());
+            // Nobody polls the first any more, and so the turn stays with it.
+            stream.recv(Vec::with_capacity(8)).timeout(Duration::from_secs(3600)).await.0
+        });
+        wait_for("the limit", || runtime.handle().metrics().cores[0].timers > 0);
+        drop(runtime);
+        assert_eq!(waiting.join().unwrap().unwrap_err().raw_os_error(), Some(libc::ECANCELED));
     });
 }
 

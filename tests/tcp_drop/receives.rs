@@ -5,13 +5,14 @@ use crate::moody::Moody;
 use crate::support::{
     LIMIT, Levels, Random, alone, assert_pattern, everywhere, half_std_pair, pattern, runtime, within,
 };
-use futures_util::poll;
+use futures_util::{FutureExt, poll};
 use ringwork::net::{Recv, TcpStream};
 use ringwork::runtime::Handle;
 use ringwork::task::yield_now;
 use ringwork::time::sleep;
 use std::io::Write;
 use std::net::Shutdown;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,5 +172,42 @@ fn bytes_that_a_panicking_buffer_loses_are_not_lost_in_silence() {
         } else {
             assert_eq!(received.1, *b"lost");
         }
+    });
+}
+
+#[test]
+fn bytes_that_a_buffer_loses_which_panics_when_they_are_asked_for_are_not_lost_in_silence() {
+    let _alone = alone();
+    everywhere(|_| async {
+        let (stream, mut peer) = half_std_pair();
+        let (receive, panics) = moody(&stream);
+        let mut receive = AssertUnwindSafe(receive).catch_unwind();
+        assert!(poll!(&mut receive).is_pending());
+        // By then the kernel has it.
+        sleep(Duration::from_millis(20)).await;
+        panics.store(true, Ordering::Relaxed);
+        peer.write_all(b"lost").unwrap();
+        assert!(receive.await.is_err(), "it panicked in its poll");
+        peer.write_all(b"next").unwrap();
+        let (received, _) = stream.recv([0; 4]).await;
+        assert_eq!(received.unwrap_err().raw_os_error(), Some(libc::EFAULT));
+        assert_eq!(stream.recv([0; 4]).await.1, *b"next");
+    });
+}
+
+#[test]
+fn bytes_that_lie_ready_stay_so_if_the_buffer_for_them_panics() {
+    let _alone = alone();
+    everywhere(|_| async {
+        let (stream, mut peer) = half_std_pair();
+        peer.write_all(b"kept").unwrap();
+        assert_eq!(stream.peek([0; 4]).await.1, *b"kept");
+        let (receive, panics) = moody(&stream);
+        panics.store(true, Ordering::Relaxed);
+        assert!(AssertUnwindSafe(receive).catch_unwind().await.is_err());
+        let (buf, panics) = Moody::new(vec![0; 16]);
+        panics.store(true, Ordering::Relaxed);
+        assert!(AssertUnwindSafe(stream.peek(buf)).catch_unwind().await.is_err());
+        assert_eq!(stream.recv([0; 4]).await.1, *b"kept");
     });
 }

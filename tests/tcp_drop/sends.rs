@@ -4,15 +4,18 @@ use crate::canary::{Canary, graves_are_quiet};
 use crate::moody::Moody;
 use crate::support::{LIMIT, Levels, Random, alone, half_std_pair, runtime, within};
 use futures_util::{FutureExt, poll, select_biased};
+use ringwork::fs::File;
 use ringwork::net::TcpStream;
 use ringwork::runtime::Handle;
 use ringwork::spawn_blocking;
 use ringwork::task::yield_now;
 use ringwork::time::sleep;
 use socket2::SockRef;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 const STREAMS: usize = 4;
@@ -49,6 +52,75 @@ fn a_buffer_that_panics_at_the_end_of_its_send_passes_the_turn_on_once() {
             drop((second.await, third.await));
             drop(stream);
             reader.await.unwrap().unwrap();
+        });
+        runtime.block_on(sending).unwrap();
+    });
+}
+
+/// Whoever wakes somebody of an executor that is gone panics.
+struct Gone;
+
+impl Wake for Gone {
+    fn wake(self: Arc<Self>) {
+        panic!("nobody is left who would poll, on purpose");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_in_line_is_no_concern_of_who_passes_the_turn_to_it() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let runtime = runtime(1);
+        let sending = runtime.handle().spawn_on(0, || async {
+            let (stream, mut peer) = half_std_pair();
+            SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+            let mut first = Box::pin(stream.send_all(vec![1; 8 << 20]));
+            let mut second = Box::pin(stream.send_all(b"second"));
+            let mut third = Box::pin(stream.send_all(b"third"));
+            assert!(poll!(&mut first).is_pending());
+            let gone = Waker::from(Arc::new(Gone));
+            assert!(second.as_mut().poll(&mut Context::from_waker(&gone)).is_pending());
+            assert!(poll!(&mut third).is_pending());
+            let reader = spawn_blocking(move || {
+                let mut all = Vec::new();
+                peer.read_to_end(&mut all).map(|_| all.split_off(8 << 20))
+            });
+            first.await.0.unwrap();
+            second.await.0.unwrap();
+            third.await.0.unwrap();
+            drop(stream);
+            assert_eq!(reader.await.unwrap().unwrap(), b"secondthird");
+        });
+        runtime.block_on(sending).unwrap();
+    });
+}
+
+#[test]
+fn nothing_follows_a_head_whose_buffer_panics_at_the_end_of_its_send() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let runtime = runtime(1);
+        let sending = runtime.handle().spawn_on(0, || async {
+            let file = File::open("Cargo.toml").await.unwrap();
+            file.cached_reads(false);
+            let (stream, mut peer) = half_std_pair();
+            SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+            let (head, panics) = Moody::new(vec![1; 8 << 20]);
+            let send = stream.send_file_with_head(head, &file, 0, 100);
+            let mut first = Box::pin(AssertUnwindSafe(send).catch_unwind());
+            let mut second = Box::pin(stream.send_all(b"second"));
+            assert!(poll!(&mut first).is_pending());
+            assert!(poll!(&mut second).is_pending());
+            let mut received = [0; 4];
+            let begun = spawn_blocking(move || peer.read_exact(&mut received).map(|()| peer));
+            let mut peer = begun.await.unwrap().expect("a part of the head has come");
+            panics.store(true, Ordering::Relaxed);
+            let reader = spawn_blocking(move || std::io::copy(&mut peer, &mut std::io::sink()));
+            assert!(first.await.is_err(), "it panicked in the poll of its own future");
+            assert_eq!(second.await.0.unwrap_err().kind(), ErrorKind::BrokenPipe);
+            drop(stream);
+            // It may end by a reset.
+            let _end = reader.await.unwrap();
         });
         runtime.block_on(sending).unwrap();
     });

@@ -3,6 +3,7 @@
 //! Owns [`Until`], which it waits for, and [`Kept`], of which there is one for all who keep it.
 #![forbid(unsafe_code)]
 
+use crate::base::guard;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -60,7 +61,7 @@ impl Drop for Kept {
             state.waker.take()
         };
         if let Some(waker) = waker {
-            waker.wake();
+            guard::wake(waker);
         }
     }
 }

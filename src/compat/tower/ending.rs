@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::base::apart::Apart;
+use crate::base::guard;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -57,7 +58,7 @@ impl Ending {
         self.stage.fetch_max(stage as u8, Ordering::SeqCst);
         for shard in &self.shards {
             let told: Vec<Waker> = shard.lock().wakers.iter().flatten().cloned().collect();
-            told.into_iter().for_each(Waker::wake);
+            told.into_iter().for_each(guard::wake);
         }
     }
 
@@ -166,6 +167,28 @@ mod tests {
         assert_eq!(woken, [0, 2, 2]);
         ending.tell(Stage::End);
         assert_eq!(seats[0].poll(&Context::from_waker(Waker::noop())), Stage::Cut, "never taken back");
+    }
+
+    /// Whoever wakes it panics.
+    struct Gone;
+
+    impl Wake for Gone {
+        fn wake(self: Arc<Self>) {
+            panic!("nobody is left who would poll, on purpose");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_behind_it_from_being_told() {
+        let ending = Arc::new(Ending::new(1));
+        let count = Arc::new(Count::default());
+        let wakers = [Waker::from(Arc::new(Gone)), Waker::from(Arc::clone(&count))];
+        let mut seats = wakers.each_ref().map(|_| Seat::new(Arc::clone(&ending)));
+        for (seat, waker) in seats.iter_mut().zip(&wakers) {
+            seat.poll(&Context::from_waker(waker));
+        }
+        ending.tell(Stage::End);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]

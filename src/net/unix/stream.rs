@@ -17,7 +17,7 @@ use crate::net::send::{Send, SendAll, SendVectored};
 use crate::net::shared::Handle;
 use crate::net::{Connected, OwnedRecvHalf, OwnedSendHalf, RecvHalf, SendHalf};
 use crate::sys::fork;
-use crate::time::sleep;
+use crate::time::nap;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
@@ -72,7 +72,7 @@ async fn connect_once_there_is_room(socket: &Socket, address: &SockAddr) -> io::
     let mut pause = SHORTEST_PAUSE;
     while let Err(error) = socket.connect(address) {
         match error.kind() {
-            io::ErrorKind::WouldBlock => sleep(pause).await,
+            io::ErrorKind::WouldBlock => nap(pause).await?,
             io::ErrorKind::Interrupted => {}
             _ => return Err(error),
         }
@@ -146,8 +146,9 @@ impl UnixStream {
     /// # Errors
     /// EMFILE; the kernel's.
     pub fn pair() -> io::Result<(Self, Self)> {
+        let forks = fork::count();
         let (one, other) = std::os::unix::net::UnixStream::pair()?;
-        Ok([one, other].map(|end| Self::from_handle(Handle::new(end.into(), None))).into())
+        Ok([one, other].map(|end| Self::from_handle(Handle::known_since(forks, end.into(), None))).into())
     }
 
     /// Who is at the other end, as it was when the connection was made; see [`UCred`].

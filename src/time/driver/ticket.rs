@@ -9,10 +9,12 @@
 //! entered none, to the home of the future's last timer, if it had one. For a future may be on such a thread
 //! once it has a timer, and need another after that: it was reset after it had fired, or while it fired. That
 //! home is sent the message whatever has become of it, as it would be sent one about the last timer: stuck,
-//! it takes it late; gone, it refuses it.
+//! it takes it late; gone, it refuses it. Not once a test has stopped a clock: the deadline is by the
+//! system's, and that core may go by another.
 #![forbid(unsafe_code)]
 
-use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, is_away, with_current};
+use super::{CANCEL, MOVE, Outcome, REGISTER, Timer, is_away, is_touched, with_current};
+use crate::base::inbox::Inbox;
 use crate::base::parcel::Parcel;
 use crate::base::reach;
 use crate::sys::fork;
@@ -26,7 +28,8 @@ use std::time::Instant;
 /// The waker is woken at `deadline`, unless the ticket is dropped before.
 ///
 /// # Panics
-/// If this thread is no core and has entered no runtime, and there was no timer before; in a forked child.
+/// If this thread is no core and has entered no runtime, and there was no timer before or a clock has been
+/// stopped; in a forked child.
 pub(in crate::time) fn arm(deadline: Instant, now: Instant, last: &Ticket, cx: &mut Context<'_>) -> Ticket {
     // Nobody is left in a forked child who could fire it.
     assert!(!fork::is_child(), "{}", fork::error());
@@ -40,7 +43,7 @@ pub(in crate::time) fn arm(deadline: Instant, now: Instant, last: &Ticket, cx: &
         debug_assert!(waits, "a fresh timer has no outcome");
         return ticket;
     }
-    let home = reach::pick().or_else(|| last.parcel.as_ref().map(|parcel| Arc::clone(&parcel.value.home)));
+    let home = reach::pick().or_else(|| last.home().filter(|_| !is_touched()));
     let Some(home) = home else { panic!("{}", reach::NO_RUNTIME) };
     let mut parcel = Parcel::new(Timer::new(home, now));
     parcel.value.set_deadline(deadline);
@@ -61,6 +64,10 @@ impl Ticket {
     /// That of no timer: only to be followed by one, and to be dropped.
     pub(in crate::time) fn none() -> Self {
         Self { parcel: None }
+    }
+
+    fn home(&self) -> Option<Arc<Inbox>> {
+        self.parcel.as_ref().map(|parcel| Arc::clone(&parcel.value.home))
     }
 
     /// What became of the timer, or `Pending` with the task's waker stored.

@@ -276,6 +276,12 @@ fn the_memory_of_a_burst_can_be_given_back_when_few_timers_are_left() {
     assert!(wheel.has_surplus());
     wheel.repack(|id, key| keys.insert(*id, key).map(drop).expect("it has stayed"));
     assert!(!wheel.has_surplus() && wheel.entries.capacity() <= KEPT);
+    // The rest of the memory goes in pieces.
+    for pieces in 1..=100_000 / PIECE {
+        assert_eq!(wheel.left.len(), 100_000 - pieces * PIECE);
+        wheel.give_back();
+    }
+    assert!(!wheel.has_left());
     assert!(gone.into_iter().all(|key| wheel.remove(key).is_none()));
     // Those that are left can be found, and come out in time.
     assert_eq!(wheel.remove(keys[&5_999]), Some(5_999));

@@ -1,5 +1,5 @@
-//! ringwork: `serve_per_core`, a local task per connection (per direction in the proxy), `recv_pooled` and
-//! the received buffer sent on: no buffer of its own, no copy.
+//! ringwork: `Serve::start_local`, a local task per connection (per direction in the proxy), `recv_pooled`
+//! and the received buffer sent on: no buffer of its own, no copy.
 
 use std::future::pending;
 use std::io;

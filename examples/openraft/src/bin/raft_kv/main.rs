@@ -2,13 +2,14 @@
 //! nodes that agree by Raft, keep their log in a file, and go on when a minority of them has died.
 //!
 //! ```text
-//! raft_kv serve --id 1 --dir /tmp/kv1 --listen 127.0.0.1:7001
-//! raft_kv serve --id 2 --dir /tmp/kv2 --listen 127.0.0.1:7002
-//! raft_kv serve --id 3 --dir /tmp/kv3 --listen 127.0.0.1:7003
-//! raft_kv init --nodes 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003
-//! raft_kv put colour green --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
-//! raft_kv get colour --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
-//! raft_kv status --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+//! cargo build --release -p ringwork-openraft; cd target/release
+//! ./raft_kv serve --id 1 --dir /tmp/kv1 --listen 127.0.0.1:7001
+//! ./raft_kv serve --id 2 --dir /tmp/kv2 --listen 127.0.0.1:7002
+//! ./raft_kv serve --id 3 --dir /tmp/kv3 --listen 127.0.0.1:7003
+//! ./raft_kv init --nodes 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003
+//! ./raft_kv put colour green --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+//! ./raft_kv get colour --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+//! ./raft_kv status --nodes 127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
 //! ```
 //!
 //! A node says on stderr who leads whenever that changes. A client that finds no leader tries for 10 s, in
