@@ -53,6 +53,7 @@ mod reader;
 mod ready;
 mod receive;
 mod recv;
+mod recv_ops;
 mod refusals;
 mod relay;
 mod send;

@@ -39,9 +39,10 @@
 use super::Connected;
 use super::flow::{BULK_SIZE, HIGH_WATER};
 use super::in_vain::Shape;
-use super::ops::{RecvAhead, assert_reach, launch};
+use super::ops::{assert_reach, launch};
 use super::receive::arm;
 use super::recv::{Next, RecvSide};
+use super::recv_ops::RecvAhead;
 use super::shared::Shared;
 use crate::base::coop;
 use crate::buf::PooledBuf;

@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::in_vain::Shape;
-use super::ops::{RecvOne, RecvPicked};
 use super::recv::{Next, Step};
+use super::recv_ops::{RecvOne, RecvPicked};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::{coop, guard};

@@ -6,7 +6,7 @@
 //! waiting for its turn is not sent at all.
 #![forbid(unsafe_code)]
 
-use super::ops::{SendGathered, SendWhole, assert_reach};
+use super::ops::{SendGathered, SendWhole};
 use super::shared::Shared;
 use super::turn::Place;
 use crate::base::coop;
@@ -35,7 +35,8 @@ impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
         Self { shared, place: Place::Outside, message: Some(message), op: None, why: None }
     }
 
-    /// `begin` makes the op when the turn has come, or has done without.
+    /// `begin` makes the op when the turn has come, or has done without. It panics where there is no runtime
+    /// in reach: the message is no op yet, and nothing of it has left.
     #[inline]
     fn poll(
         &mut self,
@@ -59,11 +60,7 @@ impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
             }
             let message = self.message.take().expect(POLLED_AGAIN);
             match begin(Arc::clone(self.shared), message) {
-                Ok(operation) => {
-                    // While it is no op yet: nothing has left where there is no runtime to send it.
-                    assert_reach();
-                    self.op = Some(Op::new(operation).detach());
-                }
+                Ok(operation) => self.op = Some(Op::new(operation).detach()),
                 Err(output) => {
                     self.place = Place::Outside;
                     self.shared.sent();

@@ -47,8 +47,9 @@ pub(crate) struct Header {
     span: Option<tracing::span::Id>,
 }
 
-// SAFETY: the constant fields are `Sync`; `links` is touched only under the lock (or on the thread) of the
-// list that `list` names; `join_waker` only as the state word allows.
+// SAFETY: the constant fields are `Sync`, but for the mark in `state`, a cell that nobody sets; `links` is
+// touched only under the lock (or on the thread) of the list that `list` names; `join_waker` only as the
+// state word allows.
 unsafe impl Sync for Header {}
 // SAFETY: as above; headers are moved only before they are shared.
 unsafe impl Send for Header {}

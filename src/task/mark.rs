@@ -71,25 +71,6 @@ fn new_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A mark as a task bears it: constant from birth.
-///
-/// An atomic nevertheless. A step of the state word that gives up a reference lets another thread free the
-/// task before the step's function has returned, and that function has the state as `&State`. A reference
-/// says of what is not in an `UnsafeCell` that it outlives the call.
-pub(super) struct Borne(AtomicU64);
-
-impl Borne {
-    #[inline]
-    pub(super) fn new(mark: Mark) -> Self {
-        Self(AtomicU64::new(mark.0))
-    }
-
-    #[inline]
-    pub(super) fn mark(&self) -> Mark {
-        Mark(self.0.load(Ordering::Relaxed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::Mark;

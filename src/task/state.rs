@@ -22,9 +22,10 @@
 //! ```
 
 use super::answer::{Claim, Complete, FarJoin, FarLeave, Leave, Pause, Side, Start, Wake, Woken};
-use super::mark::{Borne, Mark};
+use super::mark::Mark;
 use super::remote::Remote;
 use crate::base::sync::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::fmt;
 
 mod references;
@@ -127,12 +128,14 @@ pub(super) enum Birth {
     Elsewhere(Mark),
 }
 
-/// The word itself, what other threads have left for a local task, and whose task it is. Atomics only: see
-/// [`Borne`].
+/// The word itself, what other threads have left for a local task, and whose task it is.
 pub(super) struct State {
     word: AtomicUsize,
     pub(super) remote: Remote,
-    mark: Borne,
+    /// Never set. In a cell nevertheless: a step that gives up a reference lets another thread free the task
+    /// before the step has returned, and it has the state as `&State`, which says of all that is not in a
+    /// cell or an atomic that it outlives the call.
+    mark: Cell<Mark>,
 }
 
 impl fmt::Debug for State {
@@ -152,13 +155,13 @@ impl State {
             Birth::Running(mark) => (mark, RUNNING_FROM_BIRTH),
             Birth::Elsewhere(mark) => (mark, NOTIFIED | JOIN_INTEREST | UNBORN | (2 * REFERENCE)),
         };
-        Self { word: AtomicUsize::new(word), remote: Remote::new(), mark: Borne::new(mark) }
+        Self { word: AtomicUsize::new(word), remote: Remote::new(), mark: Cell::new(mark) }
     }
 
     /// The thread that the task is bound to.
     #[inline]
     pub(super) fn mark(&self) -> Mark {
-        self.mark.mark()
+        self.mark.get()
     }
 
     /// Where the calling thread stands.

@@ -131,6 +131,8 @@ enum State {
         asked: bool,
     },
     Elapsed,
+    /// Nobody is left who would wake the task.
+    Gone,
 }
 
 impl Sleep {
@@ -164,7 +166,7 @@ impl Sleep {
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
         match self.state {
-            State::Idle { .. } => false,
+            State::Idle { .. } | State::Gone => false,
             State::Armed { asked } => {
                 self.ticket.outcome() == Some(Outcome::Fired) && self.proves_the_deadline(asked)
             }
@@ -201,7 +203,7 @@ impl Sleep {
                 State::Armed { asked: !self.ticket.postpone(deadline.into_std()) }
             }
             // It has fired and its task is being woken, or the core has gone: the next poll arms a new timer.
-            State::Armed { .. } | State::Elapsed | State::Idle { .. } => State::Idle { is_far },
+            State::Armed { .. } | State::Elapsed | State::Idle { .. } | State::Gone => State::Idle { is_far },
         };
     }
 
@@ -211,7 +213,8 @@ impl Sleep {
         !asked || Instant::now() >= self.deadline
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    /// Ready once it is `Elapsed`, or `Gone`.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let State::Armed { asked } = self.state {
             if asked && self.ticket.is_on_another_core() {
                 // The task lives here now, and so shall its timer: further resets cost no message.
@@ -223,7 +226,7 @@ impl Sleep {
                     Outcome::Fired => self.state = State::Idle { is_far: false },
                     // Nobody is needed any more who would wake the task.
                     Outcome::Gone if Instant::now() >= self.deadline => self.state = State::Elapsed,
-                    Outcome::Gone => return Poll::Ready(Err(Gone)),
+                    Outcome::Gone => self.state = State::Gone,
                 }
             }
         }
@@ -235,24 +238,37 @@ impl Sleep {
             if deadline > now {
                 self.ticket = driver::arm(deadline, now, &self.ticket, cx);
                 self.state = State::Armed { asked: false };
-                let is_gone = self.ticket.outcome() == Some(Outcome::Gone);
-                return if is_gone { Poll::Ready(Err(Gone)) } else { Poll::Pending };
+                if self.ticket.outcome() != Some(Outcome::Gone) {
+                    return Poll::Pending;
+                }
+                self.state = State::Gone;
+                return Poll::Ready(());
             }
             self.state = State::Elapsed;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     #[inline]
-    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let unit = ready!(coop::poll_proceed(cx));
         #[cfg(not(feature = "tracing"))]
         let polled = self.poll_timer(cx);
         #[cfg(feature = "tracing")]
         let polled = self.poll_traced(cx);
-        let told = ready!(polled);
+        ready!(polled);
         unit.made_progress();
-        Poll::Ready(told)
+        Poll::Ready(())
+    }
+
+    /// Whether nobody is left who would wake the task, and the deadline has not come.
+    fn is_gone(&mut self) -> bool {
+        let is_gone = matches!(self.state, State::Gone);
+        if is_gone && Instant::now() >= self.deadline {
+            self.state = State::Elapsed;
+            return false;
+        }
+        is_gone
     }
 
     /// For an op that waits for a while: it fails as ops do, and who waits for it has set no timer.
@@ -261,7 +277,8 @@ impl Sleep {
     /// If the runtime has shut down; in a forked child.
     pub(crate) fn poll_within_op(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         fork::check()?;
-        self.poll_told(cx).map_err(|Gone| gone())
+        ready!(self.poll_told(cx));
+        Poll::Ready(if self.is_gone() { Err(gone()) } else { Ok(()) })
     }
 }
 
@@ -271,12 +288,9 @@ pub(crate) async fn nap(duration: Duration) -> io::Result<()> {
     poll_fn(|cx| sleep.poll_within_op(cx)).await
 }
 
-/// Nobody is left who would wake the task.
-struct Gone;
-
 #[cfg(feature = "tracing")]
 impl Sleep {
-    fn poll_traced(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    fn poll_traced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Out, so that it can be used around a poll of the rest.
         let Some(traced) = self.traced.take() else { return self.poll_timer(cx) };
         let polled = traced.poll(|| self.poll_timer(cx));
@@ -289,6 +303,8 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_told(cx).map(|told| assert!(told.is_ok(), "{GONE}"))
+        ready!(self.poll_told(cx));
+        assert!(!self.is_gone(), "{GONE}");
+        Poll::Ready(())
     }
 }

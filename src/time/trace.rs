@@ -87,7 +87,7 @@ impl Traced {
     }
 
     /// Polls inside the spans and tells what came of it.
-    pub(super) fn poll<R>(&self, poll: impl FnOnce() -> Poll<R>) -> Poll<R> {
+    pub(super) fn poll(&self, poll: impl FnOnce() -> Poll<()>) -> Poll<()> {
         let _resource = self.resource.enter();
         let _op = self.op.enter();
         let _poll = self.poll.enter();
