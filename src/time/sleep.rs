@@ -214,6 +214,8 @@ impl Sleep {
     }
 
     /// Ready once it is `Elapsed`, or `Gone`.
+    // Always: as calls of their own this and `poll_told` take some thirty instructions of a poll.
+    #[inline(always)]
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let State::Armed { asked } = self.state {
             if asked && self.ticket.is_on_another_core() {
@@ -249,7 +251,7 @@ impl Sleep {
         Poll::Ready(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let unit = ready!(coop::poll_proceed(cx));
         #[cfg(not(feature = "tracing"))]
