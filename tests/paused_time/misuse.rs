@@ -34,9 +34,9 @@ fn a_sleep_that_needs_another_timer_goes_back_to_no_core_whose_clock_may_be_anot
         let over = runtime.spawn(async {
             let mut nap = Box::pin(sleep(Duration::from_millis(1)));
             nap.as_mut().await;
-            nap
+            (nap,)
         });
-        let mut nap = runtime.block_on(over).unwrap();
+        let (mut nap,) = runtime.block_on(over).unwrap();
         // By the system's clock, which goes; the core would jump there at once.
         nap.as_mut().reset(Instant::now() + Duration::from_secs(60));
         assert!(panic_of(|| futures_executor::block_on(nap)).contains("no ringwork runtime in reach"));
