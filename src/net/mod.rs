@@ -51,6 +51,7 @@ mod receive;
 mod recv;
 mod refusals;
 mod relay;
+mod rest;
 mod send;
 mod send_off;
 mod shared;
