@@ -3,16 +3,19 @@
 mod kit;
 
 use kit::{Event, OnDrop, bounded, wait_for};
-use ringwork::runtime::{Builder, PanicPolicy, Pin, Runtime};
+use ringwork::net::TcpStream;
+use ringwork::runtime::{Builder, PanicPolicy, Pin, Runtime, ShutdownReport};
 use ringwork::task::{Id, JoinHandle};
 use std::any::Any;
 use std::future::{pending, poll_fn, ready};
+use std::net;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 fn with(cores: usize, policy: PanicPolicy) -> Runtime {
     Builder::new().cores(cores).pin(Pin::Off).on_task_panic(policy).build().expect("a runtime starts")
@@ -408,6 +411,60 @@ fn a_core_that_is_stuck_does_not_keep_the_panic_back() {
         drop(runtime.handle().spawn_on(1, || async { panic!("out of paper") }));
         let message = panic_of(|| runtime.block_on(pending::<()>()));
         assert!(message.ends_with("out of paper"), "{message}");
+        drop(end);
+    });
+}
+
+/// Half of it is more than a busy machine's cores are late, and all of it less than half of what a panic
+/// gives the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A task of `core` has panicked, and the end has begun.
+fn brought_down_by(runtime: &Runtime, core: usize) {
+    let culprit = runtime.handle().spawn_on(core, || async { panic!("out of paper") });
+    wait_for("the panic", || culprit.is_finished());
+}
+
+#[test]
+fn a_shutdown_or_drain_behind_a_panic_has_its_own_time_for_what_was_sent_off() {
+    bounded(|| {
+        let ways: [fn(Runtime) -> ShutdownReport; 2] = [
+            |runtime| runtime.shutdown_timeout(PATIENCE),
+            // It goes on to its end at once, which has as long.
+            |runtime| runtime.drain(Duration::from_secs(3600)),
+        ];
+        for end in ways {
+            let runtime = with(1, PanicPolicy::ShutDown);
+            let peer = net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = peer.local_addr().unwrap();
+            let stream = runtime.block_on(async {
+                let stream = TcpStream::connect(address).await.unwrap();
+                stream.send_off(vec![0; 64 << 20]).await.unwrap();
+                stream
+            });
+            brought_down_by(&runtime, 0);
+            let report = end(runtime);
+            assert!(report.is_clean(), "nobody reads, and the end does not wait for that: {report}");
+            drop((stream, peer));
+        }
+    });
+}
+
+#[test]
+fn a_shutdown_behind_a_panic_leaves_behind_the_core_that_is_stuck_and_no_other() {
+    bounded(|| {
+        let (end, ends) = channel::<()>();
+        let runtime = with(2, PanicPolicy::ShutDown);
+        let begun = Event::default();
+        let begins = begun.clone();
+        drop(runtime.handle().call(0, move || {
+            begins.set();
+            ends.recv().is_err()
+        }));
+        begun.wait_blocking();
+        brought_down_by(&runtime, 1);
+        let report = runtime.shutdown_timeout(PATIENCE);
+        assert_eq!(report.stuck_cores, [0], "{report}");
         drop(end);
     });
 }

@@ -7,7 +7,7 @@ use ringwork::net::{ListenOptions, TcpStream as Stream};
 use ringwork::runtime::Runtime;
 use ringwork::{Balance, Serve, Server};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -44,6 +44,10 @@ async fn greet(stream: Stream) {
 
 fn start(runtime: &Runtime, (balance, way): (Balance, Way), options: ListenOptions) -> Server {
     let serve = Serve::new(SocketAddr::from(([127, 0, 0, 1], 0))).balance(balance).options(options);
+    start_on(runtime, serve, way)
+}
+
+fn start_on(runtime: &Runtime, serve: Serve, way: Way) -> Server {
     let server = match way {
         Way::Send => runtime.block_on(serve.start(|stream, _| greet(stream))),
         Way::Local => runtime.block_on(serve.start_local(|| |stream, _| greet(stream))),
@@ -283,6 +287,126 @@ fn stopping_while_a_core_is_stuck_resets_nobody() {
             drop(streams);
             assert!(runtime.block_on(stopping).unwrap(), "{how:?}");
             assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        }
+    });
+}
+
+/// All ways to serve, with listeners of their own and with one, and under a limit that nobody comes near.
+fn all_ways_to_listen() -> Vec<((Balance, Way), ListenOptions)> {
+    let near = [(Balance::Nearest, Way::Send), (Balance::Nearest, Way::Local)];
+    let options = [ListenOptions::new(), ListenOptions::new().max_connections(1_000)];
+    let each = |how| options.clone().map(|options| (how, options));
+    ALL.into_iter().chain(near).flat_map(each).collect()
+}
+
+#[test]
+fn a_server_that_was_stopped_takes_nobody_more_however_long_a_core_is_stuck() {
+    bounded(|| {
+        for (how, options) in all_ways_to_listen() {
+            for patience in [Duration::from_millis(200), LONG] {
+                let runtime = runtime(2);
+                let server = start(&runtime, how, options.clone());
+                let address = server.local_addr();
+                let stuck = Stuck::at(&runtime, 0);
+                let streams: Vec<_> = (0..40).map(|_| connect(&server)).collect();
+                let stopping = runtime.handle().spawn_on(1, move || server.stop(patience));
+                // Those that came before are all served, and then nobody listens any more.
+                streams.iter().for_each(|stream| _ = greeted(stream));
+                wait_for("the listener of the stuck core to close", || TcpStream::connect(address).is_err());
+                if patience != LONG {
+                    assert!(!runtime.block_on(stopping).unwrap(), "{how:?}: a core is stuck");
+                    streams.iter().for_each(talk);
+                    continue;
+                }
+                assert!(!stopping.is_finished(), "{how:?}: a core is stuck");
+                // It finds its listener closed, and that is no harm.
+                drop(stuck);
+                streams.iter().for_each(talk);
+                drop(streams);
+                assert!(runtime.block_on(stopping).unwrap(), "{how:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn stopping_just_when_a_core_comes_back_resets_nobody() {
+    bounded(|| {
+        for how in ALL {
+            for _ in 0..6 {
+                let runtime = runtime(2);
+                let server = start(&runtime, how, ListenOptions::new());
+                let address = server.local_addr();
+                let stuck = Stuck::at(&runtime, 0);
+                // Core 1 helps it by now: with listeners of their own, about half of these come to core 0.
+                let mut streams: Vec<_> =
+                    (0..12).map(|_| connect(&server)).inspect(|stream| _ = greeted(stream)).collect();
+                // All of these wait. Then both cores come back at about the same time, to the end.
+                let busy = Stuck::at(&runtime, 1);
+                streams.extend((0..150).map(|_| connect(&server)));
+                let stopping = runtime.handle().spawn_on(1, move || server.stop(LONG));
+                drop((busy, stuck));
+                streams[12..].iter().for_each(|stream| _ = greeted(stream));
+                streams.iter().for_each(talk);
+                drop(streams);
+                assert!(runtime.block_on(stopping).unwrap(), "{how:?}");
+                assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+            }
+        }
+    });
+}
+
+#[test]
+fn of_those_that_wait_for_a_stuck_core_when_the_server_stops_as_many_are_served_as_the_limit_has_room_for() {
+    bounded(|| {
+        for way in [Way::Send, Way::Local] {
+            let runtime = runtime(2);
+            // One place is the stuck core's, which waits with it.
+            let options = ListenOptions::new().max_connections(4);
+            let server = start(&runtime, (Balance::LeastLoaded, way), options);
+            let address = server.local_addr();
+            let (stuck, busy) = (Stuck::at(&runtime, 0), Stuck::at(&runtime, 1));
+            let streams: Vec<_> = (0..10).map(|_| connect(&server)).collect();
+            let stopping = runtime.handle().spawn_on(1, move || server.stop(LONG));
+            drop(busy);
+            let is_served = |mut stream: &TcpStream| stream.read_exact(&mut [0]).is_ok();
+            let served: Vec<_> = streams.iter().filter(|stream| is_served(stream)).collect();
+            assert_eq!(served.len(), 3, "{way:?}");
+            served.into_iter().for_each(talk);
+            assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+            drop((stuck, streams));
+            assert!(runtime.block_on(stopping).unwrap(), "{way:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stuck_cores_part_of_a_socket_that_others_hold_is_left_to_them_when_the_server_stops() {
+    bounded(|| {
+        for way in [Way::Send, Way::Local] {
+            let runtime = runtime(2);
+            let bound = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (address, others) = (bound.local_addr().unwrap(), bound.try_clone().unwrap());
+            let server = start_on(&runtime, Serve::listener(bound), way);
+            // The one core that accepts.
+            let stuck = Stuck::at(&runtime, 0);
+            let streams: Vec<_> = (0..20).map(|_| connect(&server)).collect();
+            streams.iter().for_each(|stream| _ = greeted(stream));
+            let stopping = runtime.handle().spawn_on(1, move || server.stop(LONG));
+            others.set_nonblocking(true).unwrap();
+            // At first the server may take some, which it has time for here.
+            let goes_to_others = || {
+                let clients: Vec<_> = (0..10).map(|_| TcpStream::connect(address).unwrap()).collect();
+                thread::sleep(Duration::from_millis(20));
+                let taken = std::iter::from_fn(|| others.accept().ok()).count();
+                taken >= clients.len()
+            };
+            wait_for("the server to leave all to others", goes_to_others);
+            assert!(!stopping.is_finished(), "{way:?}: a core is stuck");
+            drop(stuck);
+            streams.iter().for_each(talk);
+            drop(streams);
+            assert!(runtime.block_on(stopping).unwrap(), "{way:?}");
         }
     });
 }

@@ -5,11 +5,16 @@
 //! swallows the wake of every accept that sleeps beside it (kernel-notes/accept-beside-multishot.md). So this
 //! polls the socket, and accepts once each time the poll completes. What wins a race against being dropped
 //! goes to the listener's queue. It does not know which core is stuck.
+//!
+//! A listener that is to close cannot wait for its core either: those who helped it would serve whoever comes
+//! for as long as the core is stuck. So one of them takes the rest and closes it from here
+//! ([`AcceptBeside::poll_last`]). The core finds that out when it drains: nobody is left.
 #![forbid(unsafe_code)]
 
 use super::TcpStream;
 use super::gate::Gate;
 use super::listener::{Shared, note};
+use super::rest::Rest;
 use super::single::{AcceptOne, Accepted, poll_single};
 use super::together::Together;
 use super::waiting::Ticket;
@@ -43,8 +48,21 @@ impl Beside {
             readable: None,
             single: None,
             ticket: Ticket::default(),
+            end: End::default(),
         }
     }
+}
+
+/// How far the listener is with its end, as far as this core brings it about.
+#[derive(Default)]
+enum End {
+    #[default]
+    Open,
+    /// The accept in flight was told to end.
+    Withdraws,
+    /// Those that wait are taken.
+    Takes(Rest),
+    Closed,
 }
 
 /// A poll for connections, not exclusive: it completes for each that comes, whoever takes it.
@@ -79,6 +97,7 @@ pub(crate) struct AcceptBeside {
     single: Option<Op<AcceptOne>>,
     /// Among those who wait for a socket.
     ticket: Ticket,
+    end: End,
 }
 
 impl Drop for AcceptBeside {
@@ -163,5 +182,64 @@ impl AcceptBeside {
         let permit = self.gate.permit.take();
         self.single = Some(Op::new(AcceptOne::new(&self.shared, &mut side, permit)));
         true
+    }
+
+    /// The next of those that wait, and of them no more than did at the first call and than there is room
+    /// for. Then nobody can connect any more, if the socket is ours; else it is left to the others. Ready
+    /// after that only for what accepts in flight had taken. Instead of [`Self::poll_accept`] from then on.
+    pub(crate) fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<TcpStream> {
+        // What is queued may be many.
+        let unit = ready!(coop::poll_proceed(cx));
+        let stream = ready!(self.poll_taken(cx));
+        unit.made_progress();
+        Poll::Ready(stream)
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<TcpStream> {
+        loop {
+            if let Some(accepted) = self.shared.claim_queued(&mut self.ticket) {
+                return Poll::Ready(self.gate.admit(accepted));
+            }
+            match &mut self.end {
+                End::Open => {
+                    self.withdraw();
+                    self.end = End::Withdraws;
+                }
+                End::Withdraws => {
+                    let single = poll_single(&mut self.single, &self.shared, &mut self.gate.permit, cx);
+                    if let Some(accepted) = ready!(single) {
+                        return Poll::Ready(self.gate.admit(accepted));
+                    }
+                    self.end = End::Takes(Rest::of(&self.shared).unwrap_or_default());
+                }
+                End::Takes(rest) => {
+                    if let Some(stream) = rest.next(&self.shared, &mut self.gate) {
+                        return Poll::Ready(stream);
+                    }
+                    self.shared.close();
+                    self.gate.give_back();
+                    self.gate.leave(&self.shared);
+                    self.end = End::Closed;
+                }
+                End::Closed => {
+                    let side = self.shared.side();
+                    if side.queue.is_empty() {
+                        note(side, &mut self.ticket, cx);
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells what is in flight to end. The accept is waited for: it has taken a connection, or its place is
+    /// there for one of those that wait.
+    fn withdraw(&mut self) {
+        (self.readable, self.together) = (None, Together::default());
+        match &self.single {
+            Some(single) if single.cell().is_some() => single.cancel(),
+            // It has not begun.
+            _ => self.single = None,
+        }
     }
 }

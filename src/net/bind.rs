@@ -6,13 +6,11 @@ use super::addr::{ToSocketAddrs, resolve};
 use super::beside::Beside;
 use super::connect::socket_for;
 use super::gate::Gate;
-use super::listener::{Accept, Shared, has_no_room, is_of_the_listener};
+use super::listener::{Accept, Shared};
 use super::permit::Permits;
 use super::refusals::Hook;
-use super::single::Accepted;
+use super::rest::Rest;
 use super::waiting::Ticket;
-use crate::sys;
-use crate::sys::fork;
 use crate::task::yield_now;
 use socket2::{SockAddr, SockRef};
 use std::fmt;
@@ -278,46 +276,15 @@ impl TcpListener {
         while let Some(accepted) = self.shared.take_queued() {
             streams.push(gate.admit(accepted));
         }
-        if !self.shared.is_ours() {
-            // Whether it waits is said by the open socket, which others may hold, too: they could set it back
-            // between our look and our accept, and this core would wait there. What is left is theirs.
-            return Ok(streams);
-        }
-        let (socket, listener) = (self.socket(), self.shared.fd.as_raw_fd());
-        socket.set_nonblocking(true)?;
-        // No more than were waiting when this began: a flood must not keep a server from ending.
-        let waiting = sys::io::accept_queue(listener).unwrap_or(0);
-        for round in 1..=waiting.max(BACKLOG as usize) {
-            if !gate.try_open(&self.shared) {
-                break;
-            }
-            let forks = fork::count();
-            match sys::io::accept_now(listener) {
-                Ok(fd) => {
-                    let near = self.shared.is_near_limit(&fd);
-                    streams.push(gate.admit(Accepted { fd, permit: None, forks }));
-                    if near {
-                        break;
-                    }
-                }
-                Err(refused) if ends_a_drain(&refused) => break,
-                // That was one connection's.
-                Err(_) => {}
-            }
-            if round.is_multiple_of(DRAIN_BATCH) {
+        let mut rest = Rest::of(&self.shared)?;
+        while let Some(stream) = rest.next(&self.shared, &mut gate) {
+            streams.push(stream);
+            if streams.len().is_multiple_of(DRAIN_BATCH) {
                 yield_now().await;
             }
         }
-        // Others may be about to try, if the limit is shared.
-        socket.set_nonblocking(self.shared.shares_its_limit())?;
         Ok(streams)
     }
-}
-
-/// Whether an accept that did not wait was refused for a reason that the next one meets as well.
-fn ends_a_drain(refused: &io::Error) -> bool {
-    let errno = refused.raw_os_error().unwrap_or(libc::EIO);
-    refused.kind() == io::ErrorKind::WouldBlock || has_no_room(errno) || is_of_the_listener(errno)
 }
 
 impl Drop for TcpListener {
@@ -352,17 +319,6 @@ mod tests {
     use super::*;
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     use std::net::TcpStream as Std;
-
-    #[test]
-    fn a_drain_goes_on_behind_what_concerns_one_connection() {
-        let ends = |errno| ends_a_drain(&io::Error::from_raw_os_error(errno));
-        for errno in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::EPERM, libc::EHOSTUNREACH] {
-            assert!(!ends(errno), "{errno}");
-        }
-        for errno in [libc::EAGAIN, libc::EINVAL, libc::EBADF, libc::EMFILE, libc::ENOMEM] {
-            assert!(ends(errno), "{errno}");
-        }
-    }
 
     #[test]
     fn a_drain_takes_all_that_a_full_backlog_holds() {

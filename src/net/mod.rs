@@ -56,6 +56,7 @@ mod recv;
 mod recv_ops;
 mod refusals;
 mod relay;
+mod rest;
 mod send;
 mod send_off;
 mod shared;

@@ -125,6 +125,16 @@ impl Handle {
     /// Ends tasks and jobs, to be through by `deadline`. Whoever waits for that does so elsewhere.
     pub(super) fn begin_end(&self, deadline: Instant) {
         self.shared.barriers.set_deadline(deadline);
+        self.close();
+    }
+
+    /// The same for nobody who waits: who does, then or before, says by when.
+    pub(super) fn begin_end_alone(&self, deadline: Instant) {
+        self.shared.barriers.propose_deadline(deadline);
+        self.close();
+    }
+
+    fn close(&self) {
         self.shared.close();
         self.pool.close();
     }

@@ -31,7 +31,8 @@ pub enum PanicPolicy {
     /// is contained. See [`PanicPolicy::call`].
     Call(Arc<dyn Fn(&TaskPanic<'_>) + Send + Sync>),
     /// The runtime shuts down, as when it is dropped: all cores stop, all other tasks end as cancelled, jobs
-    /// that wait for the blocking pool too.
+    /// that wait for the blocking pool too. Whoever then drops it or shuts it down still says how long that
+    /// may take.
     ///
     /// [`Runtime::run_main`](super::Runtime::run_main), and with it `#[ringwork::main]`, and every
     /// [`block_on`](Handle::block_on) that waits panic then, with a message that names the task, the place it
@@ -66,7 +67,7 @@ impl PanicPolicy {
                 let shut_down = move |panic: &TaskPanic<'_>| {
                     downfall.happens(panic);
                     if let Some(handle) = later.get() {
-                        handle.begin_end(Instant::now() + DROP_PATIENCE);
+                        handle.begin_end_alone(Instant::now() + DROP_PATIENCE);
                     }
                 };
                 (OnPanic::call(Arc::new(shut_down)), Some(kept))

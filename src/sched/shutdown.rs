@@ -8,6 +8,9 @@
 //! 5. The ring closes, or is leaked with all it owns if something is still in flight: closing a ring does not
 //!    wait for the kernel (kernel-notes/ring-close.md).
 //!
+//! The deadline is that of whoever waits for the end, who goes on without the cores that miss it. A panic may
+//! have begun the end before, for nobody, and by another deadline: so it is looked at again and again.
+//!
 //! A core that misses a barrier (stuck in a poll) is left behind with all it owns; the others go on without
 //! it. Its inbox stays open, because only the core itself may close it, after its local tasks; who is no core
 //! is told that the runtime is gone by another one (base/reach.rs).
@@ -80,22 +83,35 @@ impl Barriers {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the time by which all phases end; the first caller decides.
+    /// Sets the time by which all phases end, for somebody who waits until then and no longer.
     pub(crate) fn set_deadline(&self, deadline: Instant) {
+        self.lock().deadline = Some(deadline);
+        self.changed.notify_all();
+    }
+
+    /// Sets it for as long as nobody waits.
+    pub(crate) fn propose_deadline(&self, deadline: Instant) {
         self.lock().deadline.get_or_insert(deadline);
     }
 
-    fn deadline(&self) -> Instant {
-        // A core may see the closing word before the deadline is there.
-        self.lock().deadline.unwrap_or_else(|| Instant::now() + DRAIN_STEP)
+    /// The time by which all phases end, as far as is known; if nobody has said, then `otherwise`.
+    fn deadline(&self, otherwise: Instant) -> Instant {
+        self.lock().deadline.unwrap_or(otherwise)
     }
 
-    /// A core passes a phase and waits for the others, until then.
-    fn pass(&self, until: Instant, arrive: impl FnOnce(&mut Arrived), count: impl Fn(&Arrived) -> usize) {
+    /// A core passes a phase and waits for the others, until the time that `until` makes of the deadline.
+    fn pass(
+        &self,
+        until: impl Fn(Instant) -> Instant,
+        arrive: impl FnOnce(&mut Arrived),
+        count: impl Fn(&Arrived) -> usize,
+    ) {
+        let otherwise = Instant::now() + DRAIN_STEP;
         let mut arrived = self.lock();
         arrive(&mut arrived);
         self.changed.notify_all();
         while count(&arrived) < self.cores {
+            let until = until(arrived.deadline.unwrap_or(otherwise));
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -111,15 +127,15 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
     let block = &core.shared.cores[core.index];
     let alive = Alive::of(&block.owned);
     drop_tasks(core);
+    let barriers = &core.shared.barriers;
     // A core that is stuck in a poll does not come: half of the time is kept for what the others have in
     // flight.
-    let deadline = core.shared.barriers.deadline();
-    let half = deadline.saturating_duration_since(Instant::now()) / 2;
-    let barriers = &core.shared.barriers;
-    barriers.pass(deadline - half, |arrived| arrived.tasks_dropped += 1, |arrived| arrived.tasks_dropped);
+    let half = half_from(Instant::now());
+    barriers.pass(half, |arrived| arrived.tasks_dropped += 1, |arrived| arrived.tasks_dropped);
 
-    drain(core, ring, barriers.deadline(), wakers);
-    barriers.pass(deadline, |arrived| arrived.drained += 1, |arrived| arrived.drained);
+    let otherwise = Instant::now() + DRAIN_STEP;
+    drain(core, ring, || barriers.deadline(otherwise), wakers);
+    barriers.pass(|deadline| deadline, |arrived| arrived.drained += 1, |arrived| arrived.drained);
 
     // All local tasks are over; what is left of them is counted like everybody else's from here on.
     Mark::retire();
@@ -138,7 +154,8 @@ pub(super) fn abandon(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ende
     let alive = Alive::of(&block.owned);
     drop_tasks(core);
     // Its own time: the one that could not start may have begun long ago, and the hooks of others go on.
-    drain(core, ring, Instant::now() + ABANDON_PATIENCE, wakers);
+    let deadline = Instant::now() + ABANDON_PATIENCE;
+    drain(core, ring, || deadline, wakers);
     Mark::retire();
     close_inbox(&block.inbox);
     wake(wakers);
@@ -169,9 +186,14 @@ fn drop_tasks(core: &Core) {
     }
 }
 
-fn drain(core: &Core, ring: &Ring, deadline: Instant, wakers: &mut Vec<Waker>) {
+/// The time at which half of what is left at `begun` until a deadline is over.
+fn half_from(begun: Instant) -> impl Fn(Instant) -> Instant {
+    move |deadline| begun + deadline.saturating_duration_since(begun) / 2
+}
+
+fn drain(core: &Core, ring: &Ring, deadline: impl Fn() -> Instant, wakers: &mut Vec<Waker>) {
     let inbox = &core.shared.cores[core.index].inbox;
-    let grace = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let grace = half_from(Instant::now());
     let mut is_closed = false;
     loop {
         for message in inbox.take_pinned() {
@@ -181,7 +203,8 @@ fn drain(core: &Core, ring: &Ring, deadline: Instant, wakers: &mut Vec<Waker>) {
         }
         drop(inbox.take_send());
         wake(wakers);
-        if !is_closed && ring.may_owe() && Instant::now() < grace && !crate::sys::fork::is_child() {
+        let may_wait = || Instant::now() < grace(deadline()) && !crate::sys::fork::is_child();
+        if !is_closed && ring.may_owe() && may_wait() {
             ring.enter(Wait::Until(Some(DRAIN_STEP)));
             ring.reap(wakers);
             wake(wakers);
@@ -193,7 +216,7 @@ fn drain(core: &Core, ring: &Ring, deadline: Instant, wakers: &mut Vec<Waker>) {
         }
         let done = ring.drain(DRAIN_STEP, wakers);
         wake(wakers);
-        if done || Instant::now() >= deadline {
+        if done || Instant::now() >= deadline() {
             return;
         }
     }
@@ -202,5 +225,41 @@ fn drain(core: &Core, ring: &Ring, deadline: Instant, wakers: &mut Vec<Waker>) {
 fn wake(wakers: &mut Vec<Waker>) {
     for waker in wakers.drain(..) {
         guard::wake(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_core_that_waits_for_another_goes_by_the_deadline_of_who_waits_for_the_end() {
+        let barriers = Arc::new(Barriers::new(2));
+        barriers.propose_deadline(Instant::now() + NEVER);
+        let (told, is_told) = channel();
+        let waits = Arc::clone(&barriers);
+        let core = thread::spawn(move || {
+            let arrive = |arrived: &mut Arrived| {
+                arrived.drained += 1;
+                told.send(()).unwrap();
+            };
+            waits.pass(|deadline| deadline, arrive, |arrived| arrived.drained);
+            told.send(()).unwrap();
+        });
+        is_told.recv().unwrap();
+        // Nobody gets the lock before the core waits.
+        let deadline = Instant::now();
+        barriers.set_deadline(deadline);
+        is_told.recv_timeout(LONG).expect("it goes on");
+        core.join().unwrap();
+        // A panic on the way.
+        barriers.propose_deadline(deadline + NEVER);
+        assert_eq!(barriers.deadline(deadline + NEVER), deadline);
     }
 }

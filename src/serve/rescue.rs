@@ -5,17 +5,22 @@
 //! who is stuck (the scheduler's monitor does) nor touches a connection that a handler has begun to serve.
 //! A listener that has a limit of one connection to itself is not helped: the stuck core waits with that one
 //! place. One that shares its limit is (`Balance::Nearest`).
+//!
+//! Once the server is told to stop, a stuck core's part in that is done for it, too: those that wait at its
+//! listener are taken, as far as there is room, and it is closed. Otherwise it would be the last one that is
+//! open, all connections would come to it, and they would be served for as long as the core is stuck. A core
+//! that comes back meanwhile does what is left itself, beside a helper that has not heard yet (net/rest.rs).
 #![forbid(unsafe_code)]
 
 use super::accept::{Seat, Start};
 use super::mailbox::Arrival;
 use super::state::OnDuty;
-use crate::net::{AcceptBeside, Beside};
+use crate::net::{AcceptBeside, Beside, TcpStream};
 use crate::runtime::Handle;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 /// Connections that are taken before others of the core have their turn.
 const BATCH: usize = 64;
@@ -75,7 +80,8 @@ pub(super) async fn help_the_stuck<S: Start>(
     let mut helps: Vec<Help> = Vec::new();
     poll_fn(|cx| {
         let runtime = seat.state.runtime();
-        // In this order: a core that becomes stuck or well after the looks below wakes this task.
+        // In this order: a core that becomes stuck or well after the looks below wakes this task, and so does
+        // the word to stop.
         watch.renew(cx.waker());
         if seat.state.poll_accepted_all(cx) {
             return Poll::Ready(());
@@ -118,18 +124,29 @@ impl<S: Start> Seat<S> {
     }
 
     fn accept_for(&self, help: &mut Help, home: usize, left: &mut usize, cx: &mut Context<'_>) {
-        while *left > 0 && !help.is_over {
-            let Poll::Ready(accepted) = help.accepting.poll_accept(cx) else { return };
-            let Some(stream) = accepted else {
-                help.is_over = true;
-                return;
-            };
+        while *left > 0 {
+            let Poll::Ready(stream) = self.poll_accept_for(help, cx) else { return };
             *left -= 1;
             // The peer may be gone already: then there is nobody to serve.
             if let Ok(peer) = stream.peer_addr() {
                 self.place(stream, peer, home, &[]);
             }
         }
+    }
+
+    /// The next connection at the listener; once the server is told to stop, of those that waited there then.
+    fn poll_accept_for(&self, help: &mut Help, cx: &mut Context<'_>) -> Poll<TcpStream> {
+        if self.state.is_stopping() {
+            // Also if it is at its end: its core may have got stuck amid its own drain.
+            return help.accepting.poll_last(cx);
+        }
+        if !help.is_over {
+            match ready!(help.accepting.poll_accept(cx)) {
+                Some(stream) => return Poll::Ready(stream),
+                None => help.is_over = true,
+            }
+        }
+        Poll::Pending
     }
 
     /// Takes what was placed on a stuck core and has not reached its handler: this core's serves it.

@@ -44,6 +44,9 @@ impl Server {
     /// ([`max_connections`](crate::net::ListenOptions::max_connections)), or would take the last 16
     /// descriptors, is not served but reset.
     ///
+    /// A core that is stuck in a poll is waited for, but its listener does not stay open so long: another
+    /// core serves what has come there and closes it, unless the runtime never steals.
+    ///
     /// Dropped once it has been polled and before it is done, or out of patience, it leaves the server to end
     /// by itself: no connection is accepted any more, and those that live go on.
     pub async fn stop(mut self, patience: Duration) -> bool {

@@ -165,10 +165,16 @@ impl State {
     /// Whether the server was told to stop; if not, the task of `cx` is woken then.
     pub(super) fn poll_stopping(&self, cx: &Context<'_>) -> bool {
         self.wait(cx.waker());
+        self.is_stopping()
+    }
+
+    /// Whether the server was told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Whether all accept loops have ended; if not, the task of `cx` is woken then.
+    /// Whether all accept loops have ended; if not, the task of `cx` is woken then, and when the server is
+    /// told to stop.
     pub(super) fn poll_accepted_all(&self, cx: &Context<'_>) -> bool {
         self.wait(cx.waker());
         self.accepting.load(Ordering::SeqCst) == 0
@@ -258,7 +264,7 @@ impl Drop for Live {
         let state = &self.state;
         let last_here = state.live[self.core].fetch_sub(1, Ordering::SeqCst) == 1;
         // Of two cores that come to zero at once, the later one in the one order of all sees both.
-        if last_here && state.stopping.load(Ordering::SeqCst) && state.total() == 0 {
+        if last_here && state.is_stopping() && state.total() == 0 {
             state.wake();
         }
     }
