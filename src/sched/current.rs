@@ -266,9 +266,14 @@ impl Core {
     }
 
     /// Queues a task that has come from elsewhere: this is its home from its next poll on.
+    #[inline]
     pub(super) fn take_home(&self, task: Notified) {
         debug_assert!(!task.header().is_local(), "a local task never moves");
-        self.queue(task);
+        if task.header().is_background() {
+            self.background.borrow_mut().push_back(task);
+        } else {
+            self.queue_send(task);
+        }
     }
 
     /// Queues a task that is at home here.

@@ -93,6 +93,7 @@ impl Notified {
     ///
     /// # Panics
     /// If the message is a request of another thread's task.
+    #[inline]
     pub(crate) fn from_message(message: Message) -> Result<Option<Self>, Message> {
         if !message.is_task() {
             return Err(message);

@@ -82,9 +82,9 @@ unsafe fn wake_by_ref(data: *const ()) {
 }
 
 unsafe fn drop_waker(data: *const ()) {
-    // SAFETY: the waker gives its reference to this call.
-    let task = unsafe { Reference::from_raw(address(data)) };
+    // SAFETY: the waker gives its reference to this call, which gives it up below.
     #[cfg(feature = "tracing")]
-    trace::waker(task.header(), "waker.drop");
-    drop(task);
+    trace::waker(ManuallyDrop::new(unsafe { Reference::from_raw(address(data)) }).header(), "waker.drop");
+    // SAFETY: as above.
+    unsafe { Reference::give_up(address(data)) }
 }
