@@ -6,7 +6,7 @@
 
 use crate::download::{BoxError, Download};
 use crate::headers;
-use crate::upload::{Late, Upload};
+use crate::upload::{Fault, Late, Upload};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -99,14 +99,18 @@ pub(crate) async fn forward(
     }
 
     let (head, body) = request.into_parts();
-    let (upload, watch) = Upload::new(body);
+    let (upload, watch) = Upload::new(body, version, ANSWER_TIME);
     let sent = CLIENT.with(|client| client.request(Request::from_parts(head, upload)));
     let mut response = match watch.answer(ANSWER_TIME, sent).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) if watch.is_broken() => {
-            return Ok(refuse(StatusCode::BAD_REQUEST, "the request's body is broken\n"));
-        }
         Ok(Err(error)) => {
+            match watch.fault() {
+                Some(Fault::Broken) => {
+                    return Ok(refuse(StatusCode::BAD_REQUEST, "the request's body is broken\n"));
+                }
+                Some(Fault::Stalled) => return Ok(stopped()),
+                None => {}
+            }
             if upstream.told.is_due() {
                 complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
             }
@@ -115,7 +119,7 @@ pub(crate) async fn forward(
         Err(Late::Upstream) => {
             return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n"));
         }
-        Err(Late::Client) => return Ok(refuse(StatusCode::REQUEST_TIMEOUT, "the request stopped coming\n")),
+        Err(Late::Client) => return Ok(stopped()),
     };
     // Each side speaks its own: what ends with the connection of an old upstream is sent in chunks, so that
     // the client can tell whether all of it has come.
@@ -139,6 +143,11 @@ async fn pass_through(client: upgrade::OnUpgrade, upstream: upgrade::OnUpgrade) 
         // Whichever end broke, both are closed now.
         let _carried = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
     }
+}
+
+/// The answer to a client that does not send on.
+fn stopped() -> Answer {
+    refuse(StatusCode::REQUEST_TIMEOUT, "the request stopped coming\n")
 }
 
 fn refuse(status: StatusCode, why: &'static str) -> Answer {
