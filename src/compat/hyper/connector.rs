@@ -28,8 +28,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(40);
 /// core keeps them on their core.
 ///
 /// A peer that is gone without a word is found out: TCP asks one that has been silent for 20 s whether it is
-/// still there (`SO_KEEPALIVE`), and 20 s later the connection fails. That is so while nothing is under way to
-/// it; what it is to acknowledge is repeated for as long as the kernel does that, mostly a quarter of an hour.
+/// still there (`SO_KEEPALIVE`), and 20 s later the connection fails. That is so while nothing is under way
+/// to it; what it is to acknowledge is repeated for as long as the kernel does that, mostly a quarter of an
+/// hour.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for a URI with another scheme than `http` or without a host; those of

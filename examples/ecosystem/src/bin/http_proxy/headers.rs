@@ -85,7 +85,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// As [`strip`], of a response. The protocols that a 426 asks for stay: it must name them (RFC 9110, 15.5.22).
+/// As [`strip`], of a response. The protocols that a 426 asks for stay: it must name them (RFC 9110,
+/// 15.5.22).
 pub(crate) fn strip_response(headers: &mut HeaderMap, status: StatusCode) {
     let names = status == StatusCode::UPGRADE_REQUIRED;
     let protocols: Vec<HeaderValue> = headers.get_all(UPGRADE).iter().filter(|_| names).cloned().collect();
