@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use ringwork::buf::SpareBuf;
 
 use crate::answer::{Answer, Reply};
@@ -76,7 +77,8 @@ impl Server {
             Found::File(file) => Outcome::File(file),
             Found::Listing(html) => Outcome::Listing(html),
             Found::Folder => Outcome::Moved(match query {
-                Some(query) => format!("{}?{query}", path.folder_url()),
+                // As it came, but for what is no ASCII: a location has none (RFC 3986, 2).
+                Some(query) => format!("{}?{}", path.folder_url(), utf8_percent_encode(query, CONTROLS)),
                 None => path.folder_url(),
             }),
         })

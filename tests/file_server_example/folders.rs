@@ -27,6 +27,7 @@ fn a_folder_without_its_slash_is_301_to_the_address_with_it() {
     for (target, location) in [
         ("/sub", "/sub/"),
         ("/sub?q=1&r", "/sub/?q=1&r"),
+        ("/sub?q=\u{e9}&r=%C3%A9%2f+", "/sub/?q=%C3%A9&r=%C3%A9%2f+"),
         ("/sub/with%20space", "/sub/with%20space/"),
         // Two slashes at the start of a location would name another host.
         ("//sub", "/sub/"),

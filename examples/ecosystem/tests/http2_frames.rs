@@ -5,9 +5,9 @@
 mod kit;
 
 use axum::{Router, routing::get};
-use kit::{OnRingwork, OnTokio, Program, connect};
+use kit::{LIMIT, OnRingwork, OnTokio, Program, connect};
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -29,10 +29,15 @@ const WHOLE: u8 = END_STREAM | END_HEADERS;
 /// `GET / http` of `localhost`, in HPACK: three indexed fields and a literal.
 const GET: &[u8] = b"\x82\x86\x84\x41\x09localhost";
 
+/// `POST / http` of `localhost`.
+const POST: &[u8] = b"\x83\x86\x84\x41\x09localhost";
+
+const NO_ERROR: u32 = 0;
 const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
 const STREAM_CLOSED: u32 = 5;
 const FRAME_SIZE_ERROR: u32 = 6;
+const CANCEL: u32 = 8;
 const COMPRESSION_ERROR: u32 = 9;
 
 use Word::{Answer, Goaway, Reset};
@@ -242,4 +247,53 @@ fn each_frame_that_is_wrong_is_answered_as_the_protocol_says_and_the_server_live
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What an upstream over HTTP/1 gets of an upload over HTTP/2 that is reset with this code, up to the end of
+/// its connection.
+fn broken_upload(code: u32, is_answered: bool, comes_with_data: bool) -> String {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Program::proxy(upstream.local_addr().unwrap());
+    let mut client = connect(proxy.address);
+    let begin = [frame(HEADERS, END_HEADERS, 1, POST), frame(DATA, 0, 1, b"first")].concat();
+    client.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, b""), &begin].concat()).unwrap();
+    let (mut stream, _) = upstream.accept().unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"first\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        asked.push(byte[0]);
+    }
+    if is_answered {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+    }
+    let more = if comes_with_data { frame(DATA, 0, 1, b"more") } else { Vec::new() };
+    client.write_all(&[more, frame(RST_STREAM, 0, 1, &code.to_be_bytes())].concat()).unwrap();
+    let mut piece = [0; 64];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => asked.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("neither more nor an end: {error}"),
+        }
+        if asked.ends_with(b"0\r\n\r\n") {
+            // One that is whole leaves its connection open for the next request.
+            break;
+        }
+    }
+    String::from_utf8(asked).unwrap()
+}
+
+#[test]
+fn an_upload_that_its_client_resets_is_never_passed_on_as_whole() {
+    for code in [NO_ERROR, CANCEL] {
+        for (is_answered, comes_with_data) in [(false, false), (false, true), (true, false), (true, true)] {
+            let asked = broken_upload(code, is_answered, comes_with_data);
+            let case = format!("reset {code}, answered {is_answered}, with data {comes_with_data}: {asked}");
+            assert!(asked.contains("\r\ntransfer-encoding: chunked\r\n"), "{case}");
+            assert!(!asked.ends_with("0\r\n\r\n"), "{case}");
+        }
+    }
 }

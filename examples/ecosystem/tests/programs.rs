@@ -159,19 +159,23 @@ fn an_old_upstream_that_breaks_off_ends_the_answer_as_unfinished() {
     assert!(rest.is_empty(), "it looks whole: {rest:?}");
 }
 
-/// Sends a request over HTTP/2 through a proxy; gives what the upstream was asked over HTTP/1.
-fn asked_over_http2(request: request::Builder) -> String {
-    let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    let proxy = Program::proxy(address);
+/// The status of the answer to a request over HTTP/2.
+fn status_over_http2(to: SocketAddr, request: request::Builder) -> StatusCode {
     let runtime = ringwork::runtime::Builder::new().cores(1).build().unwrap();
-    let status = runtime.block_on(async {
-        let stream = ringwork::net::TcpStream::connect(proxy.address).await.unwrap();
+    runtime.block_on(async {
+        let stream = ringwork::net::TcpStream::connect(to).await.unwrap();
         let http = hyper::client::conn::http2::Builder::new(Executor);
         let (mut client, connection) = http.handshake::<_, Empty<Bytes>>(stream).await.unwrap();
         drop(ringwork::spawn(connection));
         client.send_request(request.body(Empty::new()).unwrap()).await.unwrap().status()
-    });
-    assert_eq!(status, StatusCode::OK);
+    })
+}
+
+/// Sends a request over HTTP/2 through a proxy; gives what the upstream was asked over HTTP/1.
+fn asked_over_http2(request: request::Builder) -> String {
+    let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let proxy = Program::proxy(address);
+    assert_eq!(status_over_http2(proxy.address, request), StatusCode::OK);
     serves.join().unwrap()
 }
 
@@ -200,16 +204,53 @@ fn the_upstream_is_told_the_host_that_the_target_names_and_none_that_a_client_cl
             &["x-forwarded-host: a.example"],
         ),
         ("/", "x-forwarded-host: evil.example", &[]),
+        ("/", "host: a.example\r\nforwarded: host=evil.example", &["x-forwarded-host: a.example"]),
+        ("/", "host: a.example\r\nx-forwarded-port: 66", &["x-forwarded-host: a.example"]),
+        ("/", "host: a.example\r\nx-real-ip: 6.6.6.6", &["x-forwarded-host: a.example"]),
     ] {
         let (address, serves) = upstream(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
         let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\nconnection: close\r\n\r\n");
         assert!(ask(Program::proxy(address).address, request.as_bytes()).starts_with("HTTP/1.1 200 "));
         let asked = serves.join().unwrap();
         assert_eq!(forwarded_hosts(&asked), told, "{request}");
+        let claims = ["\r\nforwarded:", "\r\nx-forwarded-port:", "\r\nx-real-ip:"];
+        assert!(!claims.iter().any(|claim| asked.contains(claim)), "{asked}");
         assert!(asked.contains(&format!("\r\nhost: {address}\r\n")), "{asked}");
     }
     let asked = asked_over_http2(Request::get("http://a.example/").header("host", "evil.example"));
     assert_eq!(forwarded_hosts(&asked), ["x-forwarded-host: a.example"]);
+}
+
+#[test]
+fn a_request_without_one_host_is_400_and_a_connect_405_and_the_upstream_is_not_asked() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    upstream.set_nonblocking(true).unwrap();
+    let proxy = Program::proxy(upstream.local_addr().unwrap());
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nhost: a.example\r\nhost: b.example", "400"),
+        ("GET http://a.example/ HTTP/1.1\r\nhost: a.example\r\nhost: a.example", "400"),
+        ("GET / HTTP/1.1\r\nhost: a.example/path", "400"),
+        ("GET / HTTP/1.1\r\nhost: me@a.example", "400"),
+        ("CONNECT a.example:443 HTTP/1.1\r\nhost: a.example:443", "405"),
+    ] {
+        let answer = ask(proxy.address, format!("{request}\r\nconnection: close\r\n\r\n").as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert_eq!(status == "405", answer.contains("\r\nallow: GET, "), "{answer}");
+    }
+    let status = status_over_http2(proxy.address, Request::connect("a.example:443"));
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(upstream.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_426_names_the_protocol_that_its_upstream_wants() {
+    let (address, _serves) = upstream(
+        b"HTTP/1.1 426 Upgrade Required\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            content-length: 0\r\n\r\n",
+    );
+    let proxy = Program::proxy(address);
+    let answer = ask(proxy.address, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 426 ") && answer.contains("\r\nupgrade: websocket\r\n"), "{answer}");
 }
 
 /// A proxy whose complaints are the test's to read.

@@ -22,10 +22,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tower_service::Service;
 
-/// How often a peer with calls open is asked whether it is still there, and how long it may take to answer.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIME: Duration = Duration::from_secs(20);
-
 /// Calls to one server: what generated clients are made of.
 ///
 /// It connects with the first call and again with the first call after the connection was lost; a call that
@@ -67,7 +63,12 @@ pub struct Channel<C = Connector> {
 impl Channel {
     /// A channel to `http://HOST[:PORT]`, over TCP. Nobody is connected to yet.
     ///
-    /// A peer that says nothing is asked every 20 seconds while calls are open, and given up after 20 more.
+    /// A server that is gone without a word is given up 40 s after its last one, calls open or not: TCP asks
+    /// it from the 20th second on (`SO_KEEPALIVE`), and what it does not acknowledge has as much time
+    /// (`TCP_USER_TIMEOUT`). A server that hangs while its kernel answers for it is not found out like that:
+    /// calls should have a [`timeout`](Self::timeout). There are no pings of HTTP/2, because many servers of
+    /// gRPC end the connection of a client that sends more than one in five minutes (`too_many_pings`); a
+    /// client that the server allows them is one for [`Channel::over`].
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` if the URI has another scheme or names no host.
@@ -77,13 +78,16 @@ impl Channel {
                 "the channel's URI must begin with http:// (https: with_connector)",
             ));
         }
-        Self::with_connector(Connector::new(), server)
+        Self::with_connector(Connector::of_channel(), server)
     }
 }
 
 impl<C> Channel<C> {
     /// As [`Channel::new`], to whatever `connector` connects to by this URI: over TLS with the
     /// `HttpsConnector` of [`compat::hyper`](crate::compat::hyper), whose configuration must offer `h2`.
+    ///
+    /// How a server that is gone without a word is found out is the connector's affair. Those of
+    /// `compat::hyper` have TCP ask it while nothing is under way to it.
     ///
     /// ```
     /// # use ringwork::compat::{hyper::Connector, tonic::Channel};
@@ -102,7 +106,6 @@ impl<C> Channel<C> {
         let mut builder = Client::builder(Executor);
         // Else the pool gives up a connection that has been idle for 90 s.
         builder.http2_only(true).timer(Timer).pool_idle_timeout(None);
-        builder.http2_keep_alive_interval(PING_EVERY).http2_keep_alive_timeout(PING_TIME);
         Self::over(builder.build(connector), server)
     }
 

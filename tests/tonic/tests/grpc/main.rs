@@ -5,4 +5,5 @@ mod calls;
 mod ends;
 mod kit;
 mod many;
+mod silence;
 mod uploads;

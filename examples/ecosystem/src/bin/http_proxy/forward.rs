@@ -5,15 +5,15 @@
 #![forbid(unsafe_code)]
 
 use crate::download::{BoxError, Download};
-use crate::headers;
-use crate::upload::{Late, Upload};
+use crate::headers::{self, NoHost};
+use crate::upload::{Fault, Late, Upload};
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
-use hyper::{Request, Response, StatusCode, Uri, Version, upgrade};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version, upgrade};
 use hyper_util::client::legacy::Client;
 use ringwork::compat::hyper::{Connector, Executor, Timer};
 use ringwork_ecosystem::{Seldom, complain, for_hyper};
@@ -70,21 +70,22 @@ impl Upstream {
 /// What a client gets.
 pub(crate) type Answer = Response<BoxBody<Bytes, BoxError>>;
 
-/// Passes a request on and its response back.
-pub(crate) async fn forward(
-    mut request: Request<Incoming>,
+/// The usual methods among those that are passed on.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE");
+
+/// Makes of a client's request what the upstream is to get, but for its body; gives the client's version.
+fn readdress(
+    request: &mut Request<Incoming>,
     peer: SocketAddr,
     over_tls: bool,
-    upstream: Arc<Upstream>,
-) -> Result<Answer, Infallible> {
-    let asks = request.version() == Version::HTTP_11 && headers::is_websocket(request.headers());
-    let client_side = asks.then(|| upgrade::on(&mut request));
+    upstream: &Upstream,
+) -> Result<Version, NoHost> {
     let authority = request.uri().authority().cloned();
     *request.uri_mut() = upstream.uri(request.uri().path_and_query().cloned());
     let version = std::mem::replace(request.version_mut(), Version::HTTP_11);
     let head = request.headers_mut();
     let takes_trailers = headers::takes_trailers(head);
-    let host = headers::take_host(head, authority.as_ref());
+    let host = headers::take_host(head, authority.as_ref())?;
     headers::strip(head);
     if takes_trailers {
         headers::put_trailers(head);
@@ -94,19 +95,44 @@ pub(crate) async fn forward(
     // Our own server has answered it as soon as the upstream asks for the body.
     head.remove(EXPECT);
     headers::forwarded(head, peer.ip(), over_tls, host);
+    Ok(version)
+}
+
+/// Passes a request on and its response back.
+pub(crate) async fn forward(
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    over_tls: bool,
+    upstream: Arc<Upstream>,
+) -> Result<Answer, Infallible> {
+    if request.method() == Method::CONNECT {
+        // The upstream is whom requests go to: a tunnel through it would lead anywhere.
+        let mut refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "this proxy makes no tunnels\n");
+        refused.headers_mut().insert(ALLOW, METHODS);
+        return Ok(refused);
+    }
+    let asks = request.version() == Version::HTTP_11 && headers::is_websocket(request.headers());
+    let client_side = asks.then(|| upgrade::on(&mut request));
+    let Ok(version) = readdress(&mut request, peer, over_tls, &upstream) else {
+        return Ok(refuse(StatusCode::BAD_REQUEST, "the request must name one host\n"));
+    };
     if client_side.is_some() {
-        headers::put_websocket(head);
+        headers::put_websocket(request.headers_mut());
     }
 
     let (head, body) = request.into_parts();
-    let (upload, watch) = Upload::new(body);
+    let (upload, watch) = Upload::new(body, version, ANSWER_TIME);
     let sent = CLIENT.with(|client| client.request(Request::from_parts(head, upload)));
     let mut response = match watch.answer(ANSWER_TIME, sent).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) if watch.is_broken() => {
-            return Ok(refuse(StatusCode::BAD_REQUEST, "the request's body is broken\n"));
-        }
         Ok(Err(error)) => {
+            match watch.fault() {
+                Some(Fault::Broken) => {
+                    return Ok(refuse(StatusCode::BAD_REQUEST, "the request's body is broken\n"));
+                }
+                Some(Fault::Stalled) => return Ok(stopped()),
+                None => {}
+            }
             if upstream.told.is_due() {
                 complain("http_proxy", format_args!("the upstream did not answer: {}", causes(&error)));
             }
@@ -115,14 +141,15 @@ pub(crate) async fn forward(
         Err(Late::Upstream) => {
             return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, "the upstream took too long\n"));
         }
-        Err(Late::Client) => return Ok(refuse(StatusCode::REQUEST_TIMEOUT, "the request stopped coming\n")),
+        Err(Late::Client) => return Ok(stopped()),
     };
     // Each side speaks its own: what ends with the connection of an old upstream is sent in chunks, so that
     // the client can tell whether all of it has come.
     *response.version_mut() = Version::HTTP_11;
     let agrees = headers::is_websocket(response.headers());
-    headers::strip(response.headers_mut());
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let status = response.status();
+    headers::strip_response(response.headers_mut(), status);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client_side) = client_side.filter(|_| agrees) else {
             return Ok(refuse(StatusCode::BAD_GATEWAY, "the upstream changed the protocol unasked\n"));
         };
@@ -139,6 +166,11 @@ async fn pass_through(client: upgrade::OnUpgrade, upstream: upgrade::OnUpgrade) 
         // Whichever end broke, both are closed now.
         let _carried = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
     }
+}
+
+/// The answer to a client that does not send on.
+fn stopped() -> Answer {
+    refuse(StatusCode::REQUEST_TIMEOUT, "the request stopped coming\n")
 }
 
 fn refuse(status: StatusCode, why: &'static str) -> Answer {

@@ -3,7 +3,7 @@
 
 use hyper::header::{CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, TE, UPGRADE, VIA};
 use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Version};
+use hyper::{HeaderMap, StatusCode, Version};
 use std::net::IpAddr;
 
 /// Those that concern one connection only, whatever `Connection` lists besides.
@@ -38,12 +38,39 @@ fn listed(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
 /// Takes the host that a request is for out of its head. What its target names counts, and `Host` only where
 /// that names none (RFC 9112, 3.2.2; RFC 9113, 8.3.1). It is to be taken before [`strip`]: a client that has
 /// `Connection` list `host` would have none.
-pub(crate) fn take_host(headers: &mut HeaderMap, target: Option<&Authority>) -> Option<HeaderValue> {
-    let host = headers.remove(HOST);
-    let Some(target) = target else { return host };
+///
+/// # Errors
+/// If `Host` is there more than once or is none, whether it counts or not (RFC 9112, 3.2): who reads the
+/// request behind the proxy could take another one for the host than the proxy does.
+pub(crate) fn take_host(
+    headers: &mut HeaderMap,
+    target: Option<&Authority>,
+) -> Result<Option<HeaderValue>, NoHost> {
+    let mut lines = headers.get_all(HOST).iter();
+    if lines.next().is_some_and(|host| !is_host(host)) || lines.next().is_some() {
+        return Err(NoHost);
+    }
+    // An empty one is that of a target without a host.
+    let host = headers.remove(HOST).filter(|host| !host.is_empty());
+    let Some(target) = target else { return Ok(host) };
     // Who asks, and with which password, is no part of the host.
     let named = target.as_str().rsplit_once('@').map_or(target.as_str(), |(_, host)| host);
-    named.parse().ok()
+    Ok(named.parse().ok())
+}
+
+/// `Host` does not say one host.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoHost;
+
+/// Whether this is nothing, or a host with a port or without, and nothing else.
+fn is_host(value: &HeaderValue) -> bool {
+    let is_port = |port: &str| port.bytes().all(|digit| digit.is_ascii_digit());
+    value.is_empty()
+        || Authority::try_from(value.as_bytes()).is_ok_and(|host| {
+            let rest = host.as_str().strip_prefix(host.host());
+            !host.host().is_empty()
+                && rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+        })
 }
 
 /// Removes what must not be passed on; what holds for the next connection, too, is put back by who passes it
@@ -55,6 +82,20 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
+    }
+}
+
+/// As [`strip`], of a response. The protocols that a 426 asks for stay: it must name them (RFC 9110,
+/// 15.5.22).
+pub(crate) fn strip_response(headers: &mut HeaderMap, status: StatusCode) {
+    let names = status == StatusCode::UPGRADE_REQUIRED;
+    let protocols: Vec<HeaderValue> = headers.get_all(UPGRADE).iter().filter(|_| names).cloned().collect();
+    strip(headers);
+    if !protocols.is_empty() {
+        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    for protocol in protocols {
+        headers.append(UPGRADE, protocol);
     }
 }
 
@@ -107,7 +148,10 @@ pub(crate) fn forwarded(headers: &mut HeaderMap, peer: IpAddr, over_tls: bool, h
     }
     let proto = if over_tls { "https" } else { "http" };
     headers.insert("x-forwarded-proto", HeaderValue::from_static(proto));
-    headers.remove("x-forwarded-host");
+    // Beside ours, an upstream might read these, which nobody vouches for.
+    for claimed in ["forwarded", "x-forwarded-host", "x-forwarded-port", "x-real-ip"] {
+        headers.remove(claimed);
+    }
     if let Some(host) = host {
         headers.insert("x-forwarded-host", host);
     }
@@ -180,6 +224,9 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil"),
+            ("x-forwarded-port", "1"),
+            ("x-real-ip", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6;host=evil"),
         ]);
         let peer = IpAddr::from([10, 0, 0, 2]);
         forwarded(&mut from, peer, false, Some(HeaderValue::from_static("a")));
@@ -196,7 +243,7 @@ mod tests {
     fn the_host_is_the_targets_before_the_header_and_without_a_password() {
         let taken = |target: Option<&str>, host: &[(&'static str, &'static str)]| {
             let (mut all, target) = (headers(host), target.map(|target| target.parse().unwrap()));
-            let taken = take_host(&mut all, target.as_ref());
+            let taken = take_host(&mut all, target.as_ref()).unwrap();
             assert!(all.is_empty(), "the upstream has its own: {all:?}");
             taken.map(|host| host.to_str().unwrap().to_owned())
         };
@@ -205,5 +252,40 @@ mod tests {
         assert_eq!(taken(Some("me:secret@a.example"), &[]).as_deref(), Some("a.example"));
         assert_eq!(taken(None, &evil).as_deref(), Some("evil.example"));
         assert_eq!(taken(None, &[]), None);
+        assert_eq!(taken(None, &[("host", "")]), None);
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_an_error_whatever_the_target_names() {
+        let target = Authority::from_static("a.example");
+        for (host, is_one) in [
+            ("a.example", true),
+            ("a.example:8080", true),
+            ("[::1]:8080", true),
+            ("me@a.example", false),
+            ("a.example, b.example", false),
+            ("a.example/path", false),
+            ("a.example:http", false),
+            (":80", false),
+            ("[::1", false),
+        ] {
+            for target in [None, Some(&target)] {
+                let taken = take_host(&mut headers(&[("host", host)]), target);
+                assert_eq!(taken.is_ok(), is_one, "{host}");
+            }
+        }
+        let mut two = headers(&[("host", "a.example"), ("host", "b.example")]);
+        assert_eq!(take_host(&mut two, None), Err(NoHost));
+    }
+
+    #[test]
+    fn the_protocols_that_a_426_asks_for_stay_and_those_of_other_answers_do_not() {
+        let answer =
+            || headers(&[("upgrade", "websocket"), ("connection", "upgrade, x-hop"), ("x-hop", "1")]);
+        let (mut asks, mut offers) = (answer(), answer());
+        strip_response(&mut asks, StatusCode::UPGRADE_REQUIRED);
+        assert_eq!(asks, headers(&[("upgrade", "websocket"), ("connection", "upgrade")]));
+        strip_response(&mut offers, StatusCode::OK);
+        assert!(offers.is_empty(), "{offers:?}");
     }
 }

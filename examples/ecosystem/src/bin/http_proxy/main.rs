@@ -2,10 +2,11 @@
 //!
 //! A reverse proxy: HTTP/1 and HTTP/2 in front (over TLS if told so), HTTP/1 to the upstream over connections
 //! that are kept alive, in a pool of each core. Bodies are streamed both ways, so a slow reader slows its own
-//! writer and nobody else; WebSocket is passed through, and no other upgrade. An upstream that cannot be
-//! reached is 502, one that neither reads on nor answers for half a minute 504 (a client that does not send
-//! on for so long: 408), and one that dies in the middle of a body, or sends no more of it for as long, ends
-//! the response as unfinished.
+//! writer and nobody else; WebSocket is passed through, and no other upgrade, and CONNECT is 405. An upstream
+//! that cannot be reached is 502, one that neither reads on nor answers for half a minute 504 (a client that
+//! does not send on for so long: 408, or the end of both connections where the answer has begun), and one
+//! that dies in the middle of a body, or sends no more of it for as long, ends the response as unfinished. A
+//! body that the client breaks off never reaches the upstream as a whole one.
 //!
 //! ```text
 //! cargo run --release -p ringwork-ecosystem --bin http_proxy -- \
