@@ -426,3 +426,32 @@ fn a_signal_to_the_process_without_a_handler_of_ours_is_not_ours() {
         });
     });
 }
+
+/// An open with std is a system call, which the kernel restarts by itself.
+#[test]
+fn opens_that_wait_go_on_waiting_when_the_process_was_stopped_and_goes_on() {
+    alone(|| {
+        bounded(|| {
+            let (runtime, folder) = (runtime(1), kit::Folder::new());
+            let (ours, theirs) = (folder.join("ours"), folder.join("theirs"));
+            process::make_fifo(&ours);
+            process::make_fifo(&theirs);
+            let (to, from) = (theirs.clone(), ours.clone());
+            let reading = runtime.spawn(async move { File::open(from).await });
+            let writing = runtime.spawn(async move { fs::OpenOptions::new().write(true).open(to).await });
+            let mut seen = 0;
+            wait_for("both to wait", || {
+                let wait = threads_named("iou-wrk").len() >= 2;
+                seen = if wait { seen + 1 } else { 0 };
+                seen > 20
+            });
+            let us = std::process::id();
+            let script = format!("kill -STOP {us}; sleep 0.1; kill -CONT {us}");
+            assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+            let _writer = std::fs::OpenOptions::new().write(true).open(&ours).unwrap();
+            runtime.block_on(reading).unwrap().expect("a writer has come");
+            let _reader = std::fs::File::open(&theirs).unwrap();
+            runtime.block_on(writing).unwrap().expect("a reader has come");
+        });
+    });
+}

@@ -28,14 +28,16 @@ use super::open_cached::open_cached;
 use super::ops::Open;
 use crate::ring::Ring;
 use crate::ring::op::{Op, Operation};
-use crate::sys::io::{clear_nonblock, is_pipe};
+use crate::sys::io::{clear_nonblock, is_pipe, open_how};
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use crate::time::nap;
+use std::ffi::CString;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
@@ -51,7 +53,7 @@ pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result
         // A socket and a device without a driver answer so, too, and always will.
         Err(error) if is_nobody_there(&error) && is_fifo(path).await => opened_for_writing(path, how).await,
         Ok(fd) if flags & libc::O_ACCMODE == libc::O_RDONLY && is_pipe(fd.as_raw_fd()) => {
-            opened_for_reading(fd, path, how).await
+            opened_for_reading(fd, how).await
         }
         opened => opened,
     }
@@ -61,17 +63,24 @@ pub(super) async fn open_by_name(path: &Path, how: libc::open_how) -> io::Result
 async fn at_once(path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
     let mut without_waiting = how;
     without_waiting.flags |= libc::O_NONBLOCK as u64;
-    let opened = match open_cached(libc::AT_FDCWD, &c_path(path)?, without_waiting).await {
-        Some(opened) => opened,
-        None => by_ring(path, without_waiting, false)?.await,
-    };
-    match opened {
-        // Not of a FIFO: a lease, or a device that is taken.
-        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => by_ring(path, how, false)?.await,
-        opened => {
-            let fd = opened?;
-            clear_nonblock(fd.as_raw_fd())?;
-            Ok(fd)
+    loop {
+        let opened = match open_cached(libc::AT_FDCWD, &c_path(path)?, without_waiting).await {
+            Some(opened) => opened,
+            None => by_ring(path, without_waiting, false)?.await,
+        };
+        match opened {
+            // Not of a FIFO: a lease, which has been asked back by that, or a device that is taken.
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                if let Some(_place) = Place::take() {
+                    return by_ring(path, how, false)?.await;
+                }
+                nap(BETWEEN_LOOKS).await?;
+            }
+            opened => {
+                let fd = opened?;
+                clear_nonblock(fd.as_raw_fd())?;
+                return Ok(fd);
+            }
         }
     }
 }
@@ -131,21 +140,49 @@ async fn opened_for_writing(path: &Path, how: libc::open_how) -> io::Result<Owne
 /// come. It misses one that comes and goes before the kernel has begun with it; that one finds a reader in
 /// `early`, and leaves bytes there or the end. The other of the two is closed by then: as long as it is open
 /// it is a reader, to whom somebody may write.
-async fn opened_for_reading(early: OwnedFd, path: &Path, how: libc::open_how) -> io::Result<OwnedFd> {
-    let mut readable = Op::new(Readable(early));
-    let Some(_place) = Place::take() else { return readable.await };
-    let mut opening = by_ring(path, how, true)?;
-    let (is_early, end) = poll_fn(|cx| match Pin::new(&mut readable).poll(cx) {
-        Poll::Pending => Pin::new(&mut opening).poll(cx).map(|end| (false, end)),
-        Poll::Ready(end) => Poll::Ready((true, end)),
-    })
-    .await;
-    if is_early {
-        stop(opening).await
-    } else {
-        stop(readable).await
+///
+/// Nor does the second one look at the name: to a writer that has found `early` the FIFO is open, and the
+/// name may be gone, or another file's. Where it cannot be opened (no descriptor is left, there is no
+/// `/proc`) `early` is good, which tells with the first byte.
+async fn opened_for_reading(early: OwnedFd, how: libc::open_how) -> io::Result<OwnedFd> {
+    let early = Arc::new(early);
+    let mut readable = Op::new(Readable(Arc::clone(&early)));
+    if let Some(_place) = Place::take() {
+        let mut opening = opened_again(&early, how)?;
+        let first = poll_fn(|cx| match Pin::new(&mut readable).poll(cx) {
+            Poll::Pending => Pin::new(&mut opening).poll(cx).map(Ok),
+            Poll::Ready(answer) => Poll::Ready(Err(answer)),
+        })
+        .await;
+        match first {
+            Err(answer) => {
+                stop(opening).await;
+                answer?;
+                return sole(early);
+            }
+            Ok(Ok(end)) => {
+                stop(readable).await;
+                return Ok(end);
+            }
+            Ok(Err(_)) => {}
+        }
     }
-    end
+    readable.await?;
+    sole(early)
+}
+
+/// An open of what is open already, which waits for its other end.
+fn opened_again(early: &Arc<OwnedFd>, how: libc::open_how) -> io::Result<Op<Open>> {
+    const OF_A_NAME: libc::c_int = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_TRUNC;
+    let path = CString::new(format!("/proc/thread-self/fd/{}", early.as_raw_fd()))?;
+    let how = Box::new(open_how(how.flags as libc::c_int & !OF_A_NAME, 0, 0));
+    // The op keeps `early` open.
+    Ok(Op::new(Open { dir: Some(Arc::clone(early)), path, how, on_helper: true }))
+}
+
+/// The end itself, which no op has any more.
+fn sole(early: Arc<OwnedFd>) -> io::Result<OwnedFd> {
+    Arc::try_unwrap(early).or_else(|early| early.try_clone())
 }
 
 /// Stops an op; no descriptor of its own is open any more by then.
@@ -157,18 +194,18 @@ async fn stop<P: Operation>(op: Op<P>) {
     }
 }
 
-/// A poll until there is something to read, the end included; gives back what it has looked at.
-struct Readable(OwnedFd);
+/// A poll until there is something to read, the end included.
+struct Readable(Arc<OwnedFd>);
 
 impl Operation for Readable {
     const OPCODE: u8 = opcode::POLL_ADD;
-    type Output = io::Result<OwnedFd>;
+    type Output = io::Result<()>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         Sqe::poll(self.0.as_raw_fd(), libc::POLLIN)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
-        cqe.result().map(|_| self.0)
+        cqe.result().map(drop)
     }
 }

@@ -130,6 +130,10 @@ impl OpenOptions {
                 flags |= flag;
             }
         }
+        if flags & libc::O_PATH != 0 {
+            // `open(2)` ignores all others beside it, and `openat2(2)` refuses them.
+            flags &= libc::O_PATH | libc::O_CLOEXEC | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        }
         Ok(flags)
     }
 

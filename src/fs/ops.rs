@@ -148,6 +148,13 @@ impl Operation for Open {
         sqe.offset(std::ptr::from_ref(&*self.how).expose_provenance() as u64)
     }
 
+    /// A process that is stopped and goes on (`SIGSTOP`, a debugger) interrupts an open that waits for a
+    /// FIFO's other end or for a lease on its helper thread, where nobody restarts it as with a system call
+    /// (ERESTARTSYS, 512).
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        [-libc::EINTR, -512].contains(&cqe.res)
+    }
+
     fn finish(self, cqe: Cqe) -> Self::Output {
         descriptor(cqe)
     }

@@ -5,7 +5,7 @@ use crate::kit::process::{alone, is_root};
 use crate::kit::{bounded, runtime};
 use ringwork::fs::{self, Dir, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
 fn errno<T>(result: io::Result<T>) -> Option<i32> {
     result.err().expect("it fails").raw_os_error()
@@ -235,4 +235,22 @@ fn what_others_may_not_read_is_refused() {
 fn become_user(id: libc::uid_t) {
     // SAFETY: a call without memory; the process is this test's alone.
     assert_eq!(unsafe { libc::seteuid(id) }, 0);
+}
+
+#[test]
+fn a_place_that_is_opened_as_a_path_only_is_neither_created_nor_emptied_as_with_std() {
+    bounded(|| {
+        let (runtime, folder) = (runtime(1), Folder::new());
+        let file = folder.file("file", "content");
+        for path in [&file, &folder.join("absent")] {
+            let mut std = std::fs::OpenOptions::new();
+            std.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_PATH);
+            let ours = OpenOptions::new().write(true).create(true).truncate(true).custom_flags(libc::O_PATH);
+            let opened = runtime.block_on(ours.open(path));
+            assert_eq!(opened.map(drop).map_err(|error| error.raw_os_error()), {
+                std.open(path).map(drop).map_err(|error| error.raw_os_error())
+            });
+        }
+        assert_eq!(std::fs::read(file).unwrap(), b"content");
+    });
 }

@@ -277,3 +277,25 @@ fn an_open_that_is_dropped_while_it_waits_is_no_end_of_the_fifo() {
         });
     });
 }
+
+#[test]
+fn a_reader_has_the_fifo_that_its_writer_has_found_whatever_becomes_of_the_name() {
+    bounded(|| {
+        let (runtime, folder) = (runtime(1), Folder::new());
+        for round in 0..200 {
+            let path = fifo(&folder);
+            let opening = runtime.spawn(reading(&path));
+            // Once it is open somebody reads.
+            let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            if round % 2 == 0 {
+                std::fs::remove_file(&path).unwrap();
+            } else {
+                std::fs::rename(folder.file("other", "another file"), &path).unwrap();
+            }
+            let file = runtime.block_on(opening).unwrap().unwrap();
+            let metadata = runtime.block_on(file.metadata()).unwrap();
+            assert!(metadata.file_type().is_fifo(), "in round {round}");
+            drop(writer);
+        }
+    });
+}
