@@ -288,7 +288,7 @@ pub(crate) const PEERS: &[(&str, &str)] = &[
     ("smol-batched", "smol with one job of its pool for each folder and all of its files"),
     ("go", "Go's net and goroutines, GOMAXPROCS as many as cores; where a Go toolchain is found"),
     ("haproxy", "HAProxy, a thread per core; where it is installed"),
-    ("haproxy-splice", "the same with option splice-auto"),
+    ("haproxy-splice", "the same with options splice-request and splice-response"),
     ("nginx", "nginx, a process per core, sendfile off; where it is installed"),
     ("nginx-sendfile", "the same with sendfile on"),
     ("redis", "redis-server, one thread, nothing on disk; where it is installed"),
