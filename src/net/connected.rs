@@ -367,7 +367,7 @@ macro_rules! stream_calls {
             ///
             /// # Errors
             /// - What became of bytes sent off, of those written through the traits of
-            ///   [`compat`](crate::compat) and of sends whose future was dropped, if no call was told; a
+            ///   `compat` and of sends whose future was dropped, if no call was told; a
             ///   reset that was received and of which no call told, because the socket does not tell it
             ///   again. The connection is closed then, and unread bytes are gone with it.
             /// - EMFILE if other handles keep the descriptor in use and it cannot be duplicated.

@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering;
 /// another sends, which share it in an [`Arc`]. `send_off`, `peek`, `forward_to`, `send_file` and halves it
 /// does not have. Dropping a receive loses no byte. Dropping a send that has begun
 /// does not stop it: the message leaves whole. Dropping the stream cancels what is in flight, but for what
-/// the traits of [`compat`](crate::compat) have taken, and closes the socket without a word, which the peer
+/// the traits of `compat` have taken, and closes the socket without a word, which the peer
 /// takes for truncation: end with [`TlsStream::shutdown_write`].
 ///
 /// ```no_run

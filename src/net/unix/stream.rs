@@ -32,7 +32,7 @@ use std::time::Duration;
 /// it, dropping the last handle cancels what is in flight and closes the socket.
 ///
 /// Two things are different below. There is no reset: if a runtime goes down before the bytes that were
-/// written through the traits of [`compat`](crate::compat) are out, the peer reads the end of the stream
+/// written through the traits of `compat` are out, the peer reads the end of the stream
 /// behind what it got. And nothing but the peer limits how long such bytes of a dropped stream wait: until it
 /// reads them or closes, or the runtime goes down.
 ///
