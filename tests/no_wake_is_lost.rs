@@ -111,12 +111,13 @@ fn a_send_that_panicked_for_want_of_a_runtime_leaves_the_stream_usable() {
         let runtime = runtime(1);
         let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = runtime.block_on(TcpStream::connect(peer.local_addr().unwrap())).unwrap();
-        for send in [false, true] {
+        // Of few buffers and of many, which are never sent on the spot.
+        for buffers in [0, 2, 100] {
             let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 futures_executor::block_on(async {
-                    match send {
-                        true => stream.send("lost").await.0,
-                        false => stream.send_vectored(vec!["lo", "st"]).await.0,
+                    match buffers {
+                        0 => stream.send("lost").await.0,
+                        many => stream.send_vectored(vec!["lost"; many]).await.0,
                     }
                 })
             }));

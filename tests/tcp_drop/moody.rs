@@ -8,13 +8,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct Moody {
     bytes: Vec<u8>,
     panics: Arc<AtomicBool>,
+    /// Also without having been told, when there are bytes in it.
+    at_the_end: bool,
 }
 
 impl Moody {
     /// With these bytes, and what tells it.
     pub(crate) fn new(bytes: Vec<u8>) -> (Self, Arc<AtomicBool>) {
         let panics = Arc::new(AtomicBool::new(false));
-        (Self { bytes, panics: Arc::clone(&panics) }, panics)
+        (Self { bytes, panics: Arc::clone(&panics), at_the_end: false }, panics)
+    }
+
+    /// One that panics when it is told what has been read, and not before.
+    pub(crate) fn at_the_end(bytes: Vec<u8>) -> Self {
+        Self { bytes, panics: Arc::default(), at_the_end: true }
     }
 
     fn answers(&self) {
@@ -54,5 +61,6 @@ unsafe impl IoBufMut for Moody {
 
     unsafe fn assume_init(&mut self, _end: usize) {
         self.answers();
+        assert!(!self.at_the_end, "a buffer that panics, on purpose");
     }
 }

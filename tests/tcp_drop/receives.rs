@@ -6,7 +6,6 @@ use crate::support::{
     LIMIT, Levels, Random, alone, assert_pattern, everywhere, half_std_pair, pattern, runtime, within,
 };
 use futures_util::{FutureExt, poll};
-use ringwork::buf::{IoBuf, IoBufMut};
 use ringwork::net::{Recv, TcpStream};
 use ringwork::runtime::Handle;
 use ringwork::task::yield_now;
@@ -196,39 +195,6 @@ fn bytes_that_a_buffer_loses_which_panics_when_they_are_asked_for_are_not_lost_i
     });
 }
 
-/// A buffer that panics once there are bytes in it.
-struct Late([u8; 16]);
-
-// SAFETY: the bytes are initialised, and where they are does not change while somebody has a pointer.
-unsafe impl IoBuf for Late {
-    fn as_ptr(&self) -> *const u8 {
-        self.0.as_ptr()
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-// SAFETY: all of them may be written.
-unsafe impl IoBufMut for Late {
-    fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr()
-    }
-
-    fn capacity(&self) -> usize {
-        self.0.len()
-    }
-
-    fn fill_from(&self) -> usize {
-        0
-    }
-
-    unsafe fn assume_init(&mut self, _end: usize) {
-        panic!("a buffer that panics, on purpose");
-    }
-}
-
 #[test]
 fn bytes_that_lie_ready_stay_so_if_the_buffer_for_them_panics() {
     let _alone = alone();
@@ -236,8 +202,8 @@ fn bytes_that_lie_ready_stay_so_if_the_buffer_for_them_panics() {
         let (stream, mut peer) = half_std_pair();
         peer.write_all(b"kept").unwrap();
         assert_eq!(stream.peek([0; 4]).await.1, *b"kept");
-        assert!(AssertUnwindSafe(stream.recv(Late([0; 16]))).catch_unwind().await.is_err());
-        assert!(AssertUnwindSafe(stream.peek(Late([0; 16]))).catch_unwind().await.is_err());
+        assert!(AssertUnwindSafe(stream.recv(Moody::at_the_end(vec![0; 16]))).catch_unwind().await.is_err());
+        assert!(AssertUnwindSafe(stream.peek(Moody::at_the_end(vec![0; 16]))).catch_unwind().await.is_err());
         assert_eq!(stream.recv([0; 4]).await.1, *b"kept");
     });
 }

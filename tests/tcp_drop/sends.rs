@@ -31,14 +31,20 @@ enum Fate {
     Dropped,
 }
 
+/// A stream whose large message is in flight until its peer reads.
+fn narrow_pair() -> (TcpStream, std::net::TcpStream) {
+    let (stream, peer) = half_std_pair();
+    SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+    (stream, peer)
+}
+
 #[test]
 fn a_buffer_that_panics_at_the_end_of_its_send_passes_the_turn_on_once() {
     let _alone = alone();
     within(LIMIT, || {
         let runtime = runtime(1);
         let sending = runtime.handle().spawn_on(0, || async {
-            let (stream, mut peer) = half_std_pair();
-            SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+            let (stream, mut peer) = narrow_pair();
             let (buf, panics) = Moody::new(vec![1; 8 << 20]);
             let mut first = Box::pin(AssertUnwindSafe(stream.send_all(buf)).catch_unwind());
             let mut second = Box::pin(stream.send_all(b"second"));
@@ -72,8 +78,7 @@ fn a_waker_that_panics_in_line_is_no_concern_of_who_passes_the_turn_to_it() {
     within(LIMIT, || {
         let runtime = runtime(1);
         let sending = runtime.handle().spawn_on(0, || async {
-            let (stream, mut peer) = half_std_pair();
-            SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+            let (stream, mut peer) = narrow_pair();
             let mut first = Box::pin(stream.send_all(vec![1; 8 << 20]));
             let mut second = Box::pin(stream.send_all(b"second"));
             let mut third = Box::pin(stream.send_all(b"third"));
@@ -102,8 +107,7 @@ fn nothing_follows_a_head_whose_buffer_panics_at_the_end_of_its_send() {
         let runtime = runtime(1);
         let sending = runtime.handle().spawn_on(0, || async {
             let file = File::open("Cargo.toml").await.unwrap();
-            let (stream, mut peer) = half_std_pair();
-            SockRef::from(&stream).set_send_buffer_size(64 << 10).unwrap();
+            let (stream, mut peer) = narrow_pair();
             let (head, panics) = Moody::new(vec![1; 8 << 20]);
             // Nothing follows the head in its own message, so none of it leaves before there is an op.
             let send = stream.send_file_with_head(head, &file, 0, 0);
