@@ -125,8 +125,10 @@ fn a_socket_made_under_one_executor_goes_on_under_another() {
 fn without_a_runtime_in_reach_everything_panics_and_names_enter() {
     use futures_executor::block_on;
     let address = echo_server();
-    let calls: [(&str, Box<dyn FnOnce()>); 7] = [
+    let calls: [(&str, Box<dyn FnOnce()>); 8] = [
         ("connect", Box::new(move || drop(block_on(TcpStream::connect(address))))),
+        // Not only where it would have to wait.
+        ("unix", Box::new(|| drop(block_on(ringwork::net::UnixStream::connect("/nobody/listens"))))),
         (
             "accept",
             Box::new(|| drop(block_on(async { TcpListener::bind("127.0.0.1:0").await?.accept().await }))),

@@ -150,7 +150,7 @@ impl Operation for Open {
 
     /// A process that is stopped and goes on (`SIGSTOP`, a debugger) interrupts an open that waits for a
     /// FIFO's other end or for a lease on its helper thread, where nobody restarts it as with a system call
-    /// (ERESTARTSYS, 512).
+    /// (ERESTARTSYS, 512; kernel-notes/cancel-and-close.md).
     fn goes_on(&mut self, cqe: Cqe) -> bool {
         [-libc::EINTR, -512].contains(&cqe.res)
     }

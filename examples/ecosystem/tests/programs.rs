@@ -343,6 +343,23 @@ fn a_chat_goes_through_the_proxy_and_past_it() {
     assert_eq!((hear(&mut through), hear(&mut past)), ("and back".to_owned(), "and back".to_owned()));
 }
 
+#[test]
+fn who_asks_the_chat_for_another_version_or_for_none_is_told_which_it_speaks() {
+    let app = Program::app();
+    for version in ["", "sec-websocket-version: 8\r\n", "sec-websocket-version: 13, 8\r\n"] {
+        let mut stream = connect(app.address);
+        let ask = format!(
+            "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+            {version}sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(ask.as_bytes()).unwrap();
+        let head = head(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
+        assert!(head.contains("\r\nsec-websocket-version: 13\r\n"), "{head}");
+        assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+    }
+}
+
 /// Talks to a server over HTTP/2, and asks it for WebSocket as a browser does.
 async fn enter_over_http2(to: SocketAddr) -> Result<WebSocketStream<TokioIo<Upgraded>>, StatusCode> {
     let stream = ringwork::net::TcpStream::connect(to).await.unwrap();
@@ -352,7 +369,8 @@ async fn enter_over_http2(to: SocketAddr) -> Result<WebSocketStream<TokioIo<Upgr
     // An answer comes behind the server's settings.
     let first = Request::get("http://a/").body(Empty::new()).unwrap();
     assert_eq!(client.send_request(first).await.unwrap().status(), StatusCode::OK);
-    let mut ask = Request::connect("http://a/chat").body(Empty::new()).unwrap();
+    let ask = Request::connect("http://a/chat").header("sec-websocket-version", "13");
+    let mut ask = ask.body(Empty::new()).unwrap();
     ask.extensions_mut().insert(Protocol::from_static("websocket"));
     // Where the settings do not offer it, the request is not sent.
     let Ok(response) = client.send_request(ask).await else { return Err(StatusCode::NOT_IMPLEMENTED) };

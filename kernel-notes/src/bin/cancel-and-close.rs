@@ -1,8 +1,9 @@
-//! What the result of a cancel means, and what `close` does to an op in flight.
+//! What the result of a cancel means, and what `close`, and a stop of the process, do to an op in flight.
 //! It promises to show both completions of each pair. Closing the ring itself is `ring-close`'s.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Instant;
 
 use io_uring::types::{CancelBuilder, Fd, OpenHow};
@@ -87,8 +88,8 @@ fn disk_read(report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// An op that runs on a worker and blocks: the worker is interrupted.
-fn running_on_a_worker(report: &mut Report) -> io::Result<()> {
+/// An op that runs on a worker and blocks, while `meanwhile` is done to it.
+fn on_a_worker<R>(meanwhile: impl FnOnce(&mut Lab) -> io::Result<R>) -> io::Result<R> {
     let scratch = Scratch::new("cancel-fifo")?;
     let path = scratch.c_path("fifo");
     scratch.fifo("fifo")?;
@@ -104,10 +105,28 @@ fn running_on_a_worker(report: &mut Report) -> io::Result<()> {
     }
     // The worker exists; give it the time to reach the FIFO, where it sleeps.
     lab.wait(1, QUIET)?;
-    let (cancel, target) = cancel_target(&mut lab)?;
+    meanwhile(&mut lab)
+}
+
+/// A cancel interrupts the worker.
+fn running_on_a_worker(report: &mut Report) -> io::Result<()> {
+    let (cancel, target) = on_a_worker(cancel_target)?;
     report.saw(format_args!("open of a FIFO on a worker: cancel {}, open {target}", name(cancel)));
     report.holds("EALREADY: it was running and was interrupted", cancel == -libc::EALREADY);
     report.holds("the open itself ends with an error", target.res < 0);
+    Ok(())
+}
+
+/// So does a stop of the process, behind which a system call would go on.
+fn stopped_on_a_worker(report: &mut Report) -> io::Result<()> {
+    let target = on_a_worker(|lab| {
+        let stop = "kill -STOP $PPID; sleep 0.1; kill -CONT $PPID";
+        Command::new("sh").args(["-c", stop]).status()?;
+        lab.next(LONG)
+    })?;
+    report.saw(format_args!("open of a FIFO on a worker, the process stopped and continued: {target}"));
+    let interrupted = [libc::EINTR, 512].into_iter().any(|errno| target.ended_with(errno));
+    report.holds("the open ends as if it had been cancelled", interrupted);
     Ok(())
 }
 
@@ -131,6 +150,7 @@ fn main() -> Outcome {
     one_or_all(&mut report)?;
     disk_read(&mut report)?;
     running_on_a_worker(&mut report)?;
+    stopped_on_a_worker(&mut report)?;
     close_does_not_cancel(&mut report)?;
     Ok(report.finish())
 }

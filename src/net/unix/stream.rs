@@ -12,6 +12,7 @@ use crate::base::coop;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::io::FileSource;
 use crate::net::connected::stream_calls;
+use crate::net::ops::assert_reach;
 use crate::net::receive::{Recv, RecvPooled};
 use crate::net::send::{Send, SendAll, SendVectored};
 use crate::net::shared::Handle;
@@ -90,6 +91,9 @@ impl UnixStream {
     /// # Errors
     /// ENOENT, ECONNREFUSED if nobody listens there, EACCES; [`io::ErrorKind::InvalidInput`] for a path that
     /// is empty or longer than 107 bytes.
+    ///
+    /// # Panics
+    /// On a thread that is no core and has entered no runtime, also where it need not wait.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         Self::connect_at(of_path(path.as_ref())?).await
     }
@@ -113,11 +117,15 @@ impl UnixStream {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// As there.
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
         Self::connect_at(to_kernel(address)?).await
     }
 
     async fn connect_at(address: SockAddr) -> io::Result<Self> {
+        assert_reach();
         let forks = fork::count();
         let socket = socket()?;
         socket.set_nonblocking(true)?;

@@ -4,8 +4,10 @@
 use crate::app::Shared;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::{Either, select};
 use futures_util::{SinkExt, StreamExt};
@@ -42,7 +44,7 @@ impl Room {
 pub(crate) async fn enter(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
     let agreed = agree(&request);
     let (Some(response), Some(upgrade)) = (agreed, request.extensions_mut().remove::<OnUpgrade>()) else {
-        return (StatusCode::UPGRADE_REQUIRED, "this speaks WebSocket only\n").into_response();
+        return refuse(request.version());
     };
     drop(ringwork::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
@@ -52,9 +54,27 @@ pub(crate) async fn enter(State(shared): State<Arc<Shared>>, mut request: Reques
     response
 }
 
+/// The version of WebSocket that is spoken here, and the only one there is (RFC 6455).
+const SPOKEN: HeaderValue = HeaderValue::from_static("13");
+
+/// The answer to who asks for something else, or for another version: what to ask for (RFC 6455, 4.2.2).
+fn refuse(version: Version) -> Response {
+    let spoken = (SEC_WEBSOCKET_VERSION, SPOKEN);
+    let why = "this speaks WebSocket only, in version 13\n";
+    if version == Version::HTTP_2 {
+        // It has no upgrade, and allows no header that would ask for one.
+        return (StatusCode::BAD_REQUEST, [spoken], why).into_response();
+    }
+    let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
+    (StatusCode::UPGRADE_REQUIRED, upgrade, [spoken], why).into_response()
+}
+
 /// The answer to a request for WebSocket, if it is one.
 fn agree(request: &Request) -> Option<Response> {
     let mut response = Response::new(Body::empty());
+    if request.headers().get(SEC_WEBSOCKET_VERSION)? != SPOKEN {
+        return None;
+    }
     if request.method() == Method::CONNECT {
         let protocol = request.extensions().get::<Protocol>();
         return protocol.filter(|protocol| protocol.as_str() == "websocket").map(|_| response);
