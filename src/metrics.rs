@@ -126,7 +126,8 @@ counters! {
     in_flight: Counter,
     /// Timers set (a level).
     timers: Counter,
-    /// Provided buffers for messages the kernel has (a level).
+    /// Provided buffers for messages that nobody has (a level). The kernel gets more of them as turns need
+    /// more.
     pool_available: Counter,
     /// Provided buffers for messages in all: 8 KiB each.
     pool_buffers: Counter,

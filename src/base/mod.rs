@@ -15,6 +15,7 @@ pub(crate) mod heard;
 pub(crate) mod inbox;
 pub(crate) mod parcel;
 pub(crate) mod place;
+pub(crate) mod rarely;
 pub(crate) mod reach;
 pub(crate) mod slot;
 pub(crate) mod spin;

@@ -44,7 +44,7 @@ pub(super) enum End {
 
 /// Sends on what comes, for as long as it is bulk, and counts it in `all`.
 pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) -> Result<End, ForwardError> {
-    let mut load = Load { from, place: Place::Outside, pipe: None };
+    let mut load = Load { from, place: Place::OUTSIDE, pipe: None };
     let idle = poll_fn(|cx| {
         // Each time: in a child of fork the end of what is in flight does not come.
         fork::check()?;

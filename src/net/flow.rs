@@ -64,23 +64,32 @@ impl Start {
     }
 }
 
-/// What a stream's completions have said so far.
+/// What a stream's completions have said so far. Small, because every stream has one.
 #[derive(Default)]
 pub(super) struct Flow {
     bulk: bool,
     /// Receives in a row that speak for the other kind.
     run: u8,
-    /// The last completion said that the socket was empty.
-    drained: bool,
-    /// The last completion said that there was no buffer.
-    starved: bool,
+    last: Said,
+}
+
+/// What the last completion has said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Said {
+    /// That there are bytes left, or nothing.
+    #[default]
+    Bytes,
+    /// That the socket was empty.
+    Drained,
+    /// That there was no buffer.
+    Starved,
 }
 
 impl Flow {
     /// How a receive that the stream makes by itself should go.
     pub(super) fn picked(&self) -> Picked {
         if self.bulk {
-            Picked { group: Group::Bulk, once: !self.drained, poll_first: self.drained }
+            Picked { group: Group::Bulk, once: !self.is_drained(), poll_first: self.is_drained() }
         } else {
             Picked { group: Group::Messages, once: false, poll_first: false }
         }
@@ -88,7 +97,11 @@ impl Flow {
 
     /// Whether the last receive found no buffer: the next one should bring one, and not wait with it.
     pub(super) fn is_starved(&self) -> bool {
-        self.starved
+        self.last == Said::Starved
+    }
+
+    fn is_drained(&self) -> bool {
+        self.last == Said::Drained
     }
 
     /// How large a heap buffer a one-shot receive takes.
@@ -102,10 +115,10 @@ impl Flow {
 
     /// How a one-shot receive into a given buffer should begin.
     pub(super) fn start(&self) -> Start {
-        match (self.starved, self.drained) {
-            (true, _) => Start::LookOnly,
-            (false, true) => Start::Wait,
-            (false, false) => Start::Look,
+        match self.last {
+            Said::Starved => Start::LookOnly,
+            Said::Drained => Start::Wait,
+            Said::Bytes => Start::Look,
         }
     }
 
@@ -157,7 +170,7 @@ impl Flow {
     #[inline]
     fn learn(&mut self, cqe: Cqe) {
         if cqe.res > 0 {
-            (self.drained, self.starved) = (!cqe.sock_nonempty(), false);
+            self.last = if cqe.sock_nonempty() { Said::Bytes } else { Said::Drained };
         } else {
             self.learn_from_nothing(cqe.res);
         }
@@ -167,15 +180,16 @@ impl Flow {
     #[cold]
     fn learn_from_nothing(&mut self, res: i32) {
         match -res {
-            libc::ENOBUFS => (self.drained, self.starved) = (false, true),
-            libc::EAGAIN => (self.drained, self.starved) = (true, false),
-            _ => self.starved = false,
+            libc::ENOBUFS => self.last = Said::Starved,
+            libc::EAGAIN => self.last = Said::Drained,
+            _ if self.is_starved() => self.last = Said::Bytes,
+            _ => {}
         }
     }
 
     /// Somebody takes bytes from the socket by other means: what was learned of it is no longer so.
     pub(super) fn taken_elsewhere(&mut self) {
-        (self.drained, self.starved) = (false, false);
+        self.last = Said::Bytes;
     }
 
     /// Whether a receive of this many bytes is still bulk.
@@ -264,12 +278,12 @@ mod tests {
 
     #[test]
     fn a_receive_that_found_no_buffer_is_followed_by_one_that_brings_its_own() {
-        let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
+        let mut flow = Flow { bulk: true, last: Said::Drained, ..Flow::default() };
         assert!(flow.received(Cqe::made_up(-libc::ENOBUFS), 0, Group::Bulk), "it is over by itself");
         assert_eq!(flow.start(), Start::LookOnly);
         let waits = Picked { group: Group::Bulk, once: false, poll_first: true };
         for (res, why) in [(BULK_SIZE as i32, "it got all there was"), (-libc::EAGAIN, "there was nothing")] {
-            let mut flow = Flow { bulk: true, starved: true, ..Flow::default() };
+            let mut flow = Flow { bulk: true, last: Said::Starved, ..Flow::default() };
             flow.received_once(Cqe::made_up(res));
             assert!(!flow.is_starved());
             assert_eq!(flow.picked(), waits, "{why}");
@@ -278,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_receive_that_was_cancelled_says_nothing_of_the_socket() {
-        let mut flow = Flow { bulk: true, drained: true, ..Flow::default() };
+        let mut flow = Flow { bulk: true, last: Said::Drained, ..Flow::default() };
         assert!(flow.received(Cqe::made_up(-libc::ECANCELED), 0, Group::Bulk));
         assert_eq!(flow.start(), Start::Wait);
         flow.taken_elsewhere();

@@ -4,8 +4,9 @@
 //! with the receive side (recv.rs).
 #![forbid(unsafe_code)]
 
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
-use std::task::Waker;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::task::{RawWakerVTable, Waker};
 
 /// The mark that a call for bytes would be in vain: the waker of who called last is stored with the receive
 /// side, as one that waits or as one that was primed when it took the last bytes (`RecvSide::next`), and
@@ -20,13 +21,14 @@ use std::task::Waker;
 /// A call without a future goes by a mark of either shape, one with a future only by a reader's: that waker
 /// is replaced by who has the turn, and so by nobody else while the caller has it, or by a release, which
 /// wakes it. A pollster's may be replaced, and dropped, by another pollster at that very moment.
+///
+/// What `Waker::will_wake` compares, with the shape in the lowest bits of a table's address. Of two pollsters
+/// that meet here one is forgotten, as in the receive side itself.
 #[derive(Default)]
 pub(super) struct InVain {
-    /// A [`Shape`], or zero if there is no mark.
-    shape: AtomicU8,
-    /// What `Waker::will_wake` compares. Of two pollsters that meet here one is forgotten, as in the receive
-    /// side itself.
-    waker: [AtomicPtr<()>; 2],
+    /// The address of the waker's table plus a [`Shape`], or zero if there is no mark.
+    table_and_shape: AtomicUsize,
+    data: AtomicPtr<()>,
 }
 
 /// Who has begun a mark.
@@ -38,31 +40,37 @@ pub(super) enum Shape {
     Reader = 2,
 }
 
+const _: () = assert!(align_of::<RawWakerVTable>() > Shape::Pollster as usize | Shape::Reader as usize);
+
 impl InVain {
     /// Under the lock, which is let go of next.
     pub(super) fn begins(&self, waker: &Waker, shape: Shape) {
-        self.waker[0].store(waker.data().cast_mut(), Ordering::Relaxed);
-        self.waker[1].store(std::ptr::from_ref(waker.vtable()).cast_mut().cast(), Ordering::Relaxed);
-        self.shape.store(shape as u8, Ordering::Release);
+        self.data.store(waker.data().cast_mut(), Ordering::Relaxed);
+        self.table_and_shape.store(mark(waker, shape), Ordering::Release);
     }
 
     /// Under the lock, by whoever has taken it.
     pub(super) fn ends(&self) {
-        self.shape.store(0, Ordering::Relaxed);
+        self.table_and_shape.store(0, Ordering::Relaxed);
     }
 
     /// Whether a call without a future would be in vain with this waker.
     pub(super) fn is_for(&self, waker: &Waker) -> bool {
-        self.shape.load(Ordering::Acquire) != 0 && self.is_of(waker)
+        let word = self.table_and_shape.load(Ordering::Acquire);
+        let shapes = [Shape::Pollster, Shape::Reader];
+        shapes.map(|shape| mark(waker, shape)).contains(&word) && self.has_data_of(waker)
     }
 
     /// Whether a call with a future would be. For who has the turn.
     pub(super) fn is_for_reader(&self, waker: &Waker) -> bool {
-        self.shape.load(Ordering::Acquire) == Shape::Reader as u8 && self.is_of(waker)
+        self.table_and_shape.load(Ordering::Acquire) == mark(waker, Shape::Reader) && self.has_data_of(waker)
     }
 
-    fn is_of(&self, waker: &Waker) -> bool {
-        self.waker[0].load(Ordering::Relaxed) == waker.data().cast_mut()
-            && self.waker[1].load(Ordering::Relaxed) == std::ptr::from_ref(waker.vtable()).cast_mut().cast()
+    fn has_data_of(&self, waker: &Waker) -> bool {
+        self.data.load(Ordering::Relaxed) == waker.data().cast_mut()
     }
+}
+
+fn mark(waker: &Waker, shape: Shape) -> usize {
+    ptr::from_ref(waker.vtable()).addr() | shape as usize
 }

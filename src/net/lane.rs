@@ -40,7 +40,7 @@ enum Sending<B: IoBuf> {
 impl<'a, B: IoBuf> LaneSend<'a, B> {
     /// A caller that has not asked for its turn yet.
     pub(crate) fn new(stream: &'a TcpStream) -> Self {
-        Self { shared: stream.handle().shared(), place: Place::Outside, sending: None }
+        Self { shared: stream.handle().shared(), place: Place::OUTSIDE, sending: None }
     }
 
     /// Takes the turn, or waits for it.
@@ -52,14 +52,14 @@ impl<'a, B: IoBuf> LaneSend<'a, B> {
 
     /// Whether a message before this one was cut after its caller had gone. For who has the turn.
     pub(crate) fn follows_a_cut(&self) -> bool {
-        debug_assert!(self.place == Place::Through, "only the turn says that those before are over");
+        debug_assert!(self.place == Place::THROUGH, "only the turn says that those before are over");
         self.shared.is_torn()
     }
 
     /// Makes a send of these bytes. It is on its way once [`LaneSend::poll_sent`] has been called. That comes
     /// next, for a part of it may be out.
     pub(crate) fn start(&mut self, buf: B) {
-        let is_alone = self.place == Place::Through && self.sending.is_none();
+        let is_alone = self.place == Place::THROUGH && self.sending.is_none();
         debug_assert!(is_alone, "one send at a time, with the turn");
         self.sending = Some(match SendWhole::begin(Arc::clone(self.shared), buf) {
             Ok(part) => Sending::Op(Op::new(SendPart(part)).detach()),

@@ -74,36 +74,39 @@ impl Permits {
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Permit> {
         let more = |taken: usize| (taken < self.most).then_some(taken + 1);
         let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
-        taken.is_ok().then(|| Permit { permits: Arc::clone(self), used: false })
+        taken.is_ok().then(|| Permit(Arc::clone(self)))
     }
 }
 
 /// One connection's place, held by the accept that waits for the connection, or tries if listeners share the
-/// limit, and then by the connection.
+/// limit.
 #[derive(Debug)]
-pub(crate) struct Permit {
-    permits: Arc<Permits>,
-    used: bool,
-}
+pub(crate) struct Permit(Arc<Permits>);
 
 impl Permit {
     /// The connection is there.
-    pub(crate) fn used(mut self) -> Self {
-        self.used = true;
-        self.permits.used.fetch_add(1, Ordering::SeqCst);
-        self
+    pub(crate) fn used(self) -> Used {
+        self.0.used.fetch_add(1, Ordering::SeqCst);
+        Used(self)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.used {
-            self.permits.used.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.permits.taken.fetch_sub(1, Ordering::SeqCst);
+        self.0.taken.fetch_sub(1, Ordering::SeqCst);
         // All of them: one that goes before it has come for this would swallow a wake that is meant for
         // another.
-        let waiting = self.permits.waiting().take();
+        let waiting = self.0.waiting().take();
         waiting.for_each(guard::wake);
+    }
+}
+
+/// The same, held by the connection.
+#[derive(Debug)]
+pub(crate) struct Used(Permit);
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.0.0.used.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -155,7 +155,7 @@ pub(crate) fn poll_put<R>(
     let budget = ready!(coop::poll_proceed(cx));
     let shared = stream.shared();
     let mut side = shared.send_side();
-    let writer = side.polled.get_or_insert_default();
+    let writer = &mut side.polled;
     if let Some(failure) = writer.tell(shared) {
         budget.made_progress();
         return Poll::Ready(Err(failure));
@@ -206,8 +206,11 @@ pub(crate) fn poll_put<R>(
 /// For what must not be left behind when it is over.
 #[cfg(feature = "tls")]
 pub(crate) fn put_behind(stream: &impl Connected, put: impl FnOnce(&mut Vec<u8>)) -> bool {
-    let mut side = stream.shared().send_side();
-    let Some(writer) = side.polled.as_mut().filter(|writer| writer.sending) else { return false };
+    let Some(mut side) = stream.shared().send_side_if_any() else { return false };
+    let writer = &mut side.polled;
+    if !writer.sending {
+        return false;
+    }
     if writer.gathered.capacity() == 0 {
         writer.gathered = spare::take();
     }
@@ -226,7 +229,7 @@ impl Visit<'_> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.0.leave_send(Place::Through);
+        self.0.leave_send(Place::THROUGH);
     }
 }
 
@@ -242,7 +245,7 @@ pub(crate) fn poll_flush(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<
         return Poll::Ready(Ok(()));
     }
     let mut side = shared.send_side();
-    let Some(writer) = side.polled.as_mut() else { return Poll::Ready(Ok(())) };
+    let writer = &mut side.polled;
     if let Some(failure) = writer.tell(shared) {
         return Poll::Ready(Err(failure));
     }
@@ -285,7 +288,7 @@ pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Po
 
 /// What has gone wrong with bytes that were taken, if nobody was told: for who takes the socket over.
 pub(super) fn take_failure(shared: &Shared) -> Option<io::Error> {
-    shared.send_side().polled.as_mut()?.tell(shared)
+    shared.send_side_if_any()?.polled.tell(shared)
 }
 
 /// What has gone wrong with bytes that were taken, if nobody was told.
@@ -320,7 +323,7 @@ pub(super) fn abandoned(shared: &Shared) {
         // The connection is the parent's.
         return;
     }
-    let is_written = || shared.send_side().polled.as_ref().is_some_and(|writer| writer.sending);
+    let is_written = || shared.send_side_if_any().is_some_and(|side| side.polled.sending);
     if !shared.off.load(Ordering::Relaxed) && !is_written() {
         return;
     }
@@ -343,7 +346,7 @@ fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     if failure.is_some() {
         shared.note_lost();
     }
-    let writer = side.polled.as_mut().expect("made by the write that submitted this op");
+    let writer = &mut side.polled;
     debug_assert!(writer.sending, "an op was in flight");
     let next = std::mem::take(&mut writer.gathered);
     let goes_on = failure.is_none() && !next.is_empty();
@@ -402,7 +405,7 @@ pub(super) fn lost(shared: &Shared, cqe: Cqe, has_begun: bool) {
 pub(super) fn keep(shared: &Shared, failure: io::Error) {
     let mut side = shared.send_side();
     shared.note_lost();
-    side.polled.get_or_insert_default().failure = Some(failure);
+    side.polled.failure = Some(failure);
     shared.written.store(FAILED, Ordering::Release);
 }
 
@@ -420,7 +423,7 @@ fn stands_by<T>() -> Poll<io::Result<T>> {
 }
 
 fn pend<T>(mut side: MutexGuard<'_, SendSide>, waker: &Waker) -> Poll<T> {
-    let replaced = side.polled.as_mut().and_then(|writer| writer.wait(waker));
+    let replaced = side.polled.wait(waker);
     drop(side);
     drop(replaced);
     Poll::Pending

@@ -13,21 +13,22 @@ use crate::base::{coop, guard};
 use crate::buf::{self, IoBufMut, PooledBuf};
 use crate::io::{Stop, explain, stoppable, stopped};
 use crate::ring::multi;
-use crate::ring::op::Op;
+use crate::ring::op::InFlight;
 use crate::ring::transfer::Inward;
 use crate::ring::{Ring, with_current};
 use crate::sys::fork;
+use crate::sys::sqe::Cqe;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 /// What both kinds of receive share: the turn, the op, the reason for a stop.
 struct Receiver<'a, B: IoBufMut> {
     shared: &'a Arc<Shared>,
     place: Place,
-    op: Option<Op<RecvOne<B>>>,
+    op: Option<InFlight<RecvOne<B>>>,
     why: Option<io::ErrorKind>,
     /// It is a forwarding's, and what comes while it waits may be sent on without it.
     relays: bool,
@@ -35,7 +36,7 @@ struct Receiver<'a, B: IoBufMut> {
 
 impl<'a, B: IoBufMut> Receiver<'a, B> {
     fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, place: Place::Outside, op: None, why: None, relays: false }
+        Self { shared, place: Place::OUTSIDE, op: None, why: None, relays: false }
     }
 
     /// Polls the one-shot op in flight, if there is one.
@@ -69,14 +70,20 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
         Poll::Ready(next)
     }
 
-    fn start(&mut self, buf: B) {
+    /// Starts a one-shot receive, which wakes `waker`. Nobody receives.
+    fn start(&mut self, waker: &Waker, buf: B) {
         let start = {
             let mut side = self.shared.recv();
             side.start_single();
             side.start()
         };
-        let shared = Arc::clone(self.shared);
-        self.op = Some(Op::new(RecvOne { shared, into: Inward::new(buf), start }));
+        // The waker and the buffer may be foreign code, and there may be no runtime.
+        let started = Started(self.shared);
+        self.op = Some(InFlight::begin(waker, |_| {
+            let shared = Arc::clone(self.shared);
+            RecvOne { shared, into: Inward::new(buf), start }
+        }));
+        std::mem::forget(started);
     }
 
     fn stop(&mut self, why: io::ErrorKind) {
@@ -91,16 +98,24 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     }
 }
 
+/// A one-shot receive that has no cell, or none any more, to say that it is over.
+struct Started<'a>(&'a Shared);
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        self.0.change_recv(|side| side.single_done(Cqe::made_up(-libc::ECANCELED)));
+    }
+}
+
 impl<B: IoBufMut> Drop for Receiver<'_, B> {
     #[inline]
     fn drop(&mut self) {
-        // The op goes first: if it was never submitted, nobody else will say that it is over.
+        // The op goes first. If it has no cell the buffer panicked when the result was taken.
         if let Some(op) = self.op.take() {
-            let never_submitted = op.cell().is_none();
+            let panicked = op.cell().is_none();
             drop(op);
-            if never_submitted {
-                self.shared
-                    .change_recv(|side| side.single_done(crate::sys::sqe::Cqe::made_up(-libc::ECANCELED)));
+            if panicked {
+                drop(Started(self.shared));
             }
         }
         self.done();
@@ -108,9 +123,11 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
 }
 
 /// Whether the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md), or
-/// because the stream had: then the op is simply started again, and waits.
+/// because the stream had, or because it was interrupted on a helper thread, when the process was stopped and
+/// went on (kernel-notes/cancel-and-close.md): then the op is simply started again, and waits.
 fn was_given_up(result: &io::Result<usize>) -> bool {
-    result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN))
+    let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+    errno.is_some_and(|errno| [libc::EAGAIN, libc::EINTR].contains(&errno))
 }
 
 /// The future of [`TcpStream::recv`](super::TcpStream::recv).
@@ -174,7 +191,7 @@ impl<B: IoBufMut> Future for Recv<'_, B> {
                 }
                 (Poll::Ready(Next::Start), None) => {
                     let buf = this.buf.take().expect("polled after completion");
-                    this.receiver.start(buf);
+                    this.receiver.start(cx.waker(), buf);
                 }
             }
         }
@@ -242,10 +259,10 @@ impl<'a> RecvPooled<'a> {
 
     /// Nobody receives: the stream does by itself if this core and its pool can, else this receives once into
     /// a heap buffer.
-    fn start(&mut self) -> io::Result<()> {
+    fn start(&mut self, waker: &Waker) -> io::Result<()> {
         if !arm(self.receiver.shared)? {
             let size = self.receiver.shared.recv().single_size();
-            self.receiver.start(PooledBuf::heap(size));
+            self.receiver.start(waker, PooledBuf::heap(size));
         }
         Ok(())
     }
@@ -301,7 +318,7 @@ impl RecvPooled<'_> {
                     budget.made_progress();
                     return Poll::Ready(Ok(chunk));
                 }
-                (Poll::Ready(Next::Start), None) => self.start()?,
+                (Poll::Ready(Next::Start), None) => self.start(cx.waker())?,
             }
         }
     }

@@ -41,10 +41,12 @@
 #![forbid(unsafe_code)]
 
 use super::chunks::Chunks;
+use super::end::{End, is_no_end};
 use super::flow::{Flow, Picked, Start};
 use super::poll_read::PollRead;
 use super::reader::{Concerned, Reader};
 use super::relay::{Completed, Onward, Relay};
+use super::since::Since;
 use crate::buf::PooledBuf;
 use crate::ring::cell::CellRef;
 use crate::ring::group::Group;
@@ -53,7 +55,7 @@ use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_GONE};
 use std::io;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a stream stays armed where it is after it was armed, though its task has moved on.
 pub(crate) const SETTLE: Duration = Duration::from_millis(10);
@@ -67,19 +69,11 @@ pub(crate) enum Mode {
     /// A one-shot receive.
     Single,
     /// A receive into buffers that the kernel picks, since then.
-    Armed(Armed, Instant),
+    Armed(Armed, Since),
     /// A one-shot receive into the queue; its cell as soon as it has been submitted.
     Ahead(Option<CellRef>),
     /// One of those two that was told to end.
     Cancelling,
-}
-
-/// What ended the receive side.
-#[derive(Debug)]
-enum End {
-    Eof,
-    /// A negative result.
-    Error(i32),
 }
 
 /// What a reader does next.
@@ -118,10 +112,10 @@ pub(crate) struct RecvSide {
     flow: Flow,
     /// Receives are one-shot and no more than asked for.
     one_shot_only: bool,
+    end: Option<End>,
     queue: Chunks,
     reader: Reader,
     mode: Mode,
-    end: Option<End>,
 }
 
 impl RecvSide {
@@ -165,13 +159,11 @@ impl RecvSide {
             }
             return Next::Chunk(chunk);
         }
-        match self.end {
-            Some(End::Eof) => return Next::End(Ok(())),
-            Some(End::Error(res)) => {
+        if let Some(end) = self.end {
+            return Next::End(end.failure().map_or(Ok(()), |res| {
                 self.end = None;
-                return Next::End(Err(Cqe::error(res)));
-            }
-            None => {}
+                Err(Cqe::error(res))
+            }));
         }
         if matches!(self.mode, Mode::Disarmed) {
             return Next::Start;
@@ -233,7 +225,7 @@ impl RecvSide {
         self.keep_end(cqe, asked);
         if cqe.res == RES_GONE {
             // Nobody else tells the caller, who would start another one, and another.
-            self.end = Some(End::Error(RES_GONE));
+            self.end = End::error(RES_GONE);
         }
         self.flow.received_once(cqe);
         self.concerned()
@@ -256,7 +248,7 @@ impl RecvSide {
     /// Started a receive into buffers that the kernel picks.
     pub(crate) fn start_armed(&mut self, armed: Armed) {
         debug_assert!(matches!(self.mode, Mode::Disarmed), "one receive at a time");
-        self.mode = Mode::Armed(armed, Instant::now());
+        self.mode = Mode::Armed(armed, Since::now());
         self.flow.armed();
         // Chosen by another thread while this one was arming.
         if self.one_shot_only {
@@ -345,9 +337,9 @@ impl RecvSide {
     /// What an orphaned one-shot receive learned about the end.
     pub(crate) fn keep_end(&mut self, cqe: Cqe, asked: usize) {
         if cqe.res == 0 && asked > 0 {
-            self.end = Some(End::Eof);
+            self.end = Some(End::EOF);
         } else if cqe.res < 0 && !is_no_end(cqe.res) {
-            self.end = Some(End::Error(cqe.res));
+            self.end = End::error(cqe.res);
         }
     }
 
@@ -402,9 +394,9 @@ impl RecvSide {
         }
         self.mode = Mode::Disarmed;
         match cqe.res {
-            0 => self.end = Some(End::Eof),
+            0 => self.end = Some(End::EOF),
             res if is_no_end(res) => {}
-            res if res < 0 => self.end = Some(End::Error(res)),
+            res if res < 0 => self.end = End::error(res),
             _ => {}
         }
         self.concerned()
@@ -426,20 +418,16 @@ impl RecvSide {
     /// Whether nothing is in flight, unread or untold, so that whoever gets the socket gets all. The end of
     /// the stream is the socket's to tell, as often as it is asked.
     pub(super) fn is_settled(&self) -> bool {
-        let is_told = !matches!(self.end, Some(End::Error(_)));
+        let is_told = self.end.is_none_or(|end| end == End::EOF);
         matches!(self.mode, Mode::Disarmed) && self.queue.is_empty() && is_told
     }
 
     /// The error of the socket that no call has told, and the socket tells no more.
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
-        match self.end {
-            // Not one of the runtime's.
-            Some(End::Error(res)) if res != RES_GONE => {
-                self.end = None;
-                Some(Cqe::error(res))
-            }
-            _ => None,
-        }
+        // Not one of the runtime's.
+        let res = self.end?.failure().filter(|res| *res != RES_GONE)?;
+        self.end = None;
+        Some(Cqe::error(res))
     }
 
     /// Ends what is in flight, and says whether nothing is any more. A waker that this one replaces comes
@@ -478,14 +466,6 @@ impl RecvSide {
     pub(crate) fn unread(&mut self) -> Vec<u8> {
         self.queue.drain()
     }
-}
-
-/// Whether a receive that ended like this says nothing about the stream: the next one starts anew (after
-/// ENOBUFS one-shot, into a heap buffer). EAGAIN: the kernel gave up although nobody had asked it not to wait
-/// (kernel-notes/msg-waitall-send.md). EINTR and ERESTARTSYS: it was interrupted on a helper thread
-/// (kernel-notes/cancel-and-close.md).
-fn is_no_end(res: i32) -> bool {
-    [-libc::ENOBUFS, -libc::ECANCELED, -libc::EAGAIN, -libc::EINTR, -512, RES_GONE].contains(&res)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ struct Sender<'a, P: Operation, M> {
 
 impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
     fn new(shared: &'a Arc<Shared>, message: M) -> Self {
-        Self { shared, place: Place::Outside, message: Some(message), op: None, why: None }
+        Self { shared, place: Place::OUTSIDE, message: Some(message), op: None, why: None }
     }
 
     /// `begin` makes the op when the turn has come, or has done without. It panics where there is no runtime
@@ -62,7 +62,7 @@ impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
             match begin(Arc::clone(self.shared), message) {
                 Ok(operation) => self.op = Some(Op::new(operation).detach()),
                 Err(output) => {
-                    self.place = Place::Outside;
+                    self.place = Place::OUTSIDE;
                     self.shared.sent();
                     budget.made_progress();
                     return Poll::Ready(output);
@@ -73,7 +73,7 @@ impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
         let (result, message) = ready!(Pin::new(op).poll(cx));
         self.op = None;
         // The op passed the turn on when it finished.
-        self.place = Place::Outside;
+        self.place = Place::OUTSIDE;
         budget.made_progress();
         Poll::Ready((explain(result, self.why), message))
     }

@@ -22,12 +22,13 @@
 #![forbid(unsafe_code)]
 
 use super::in_vain::InVain;
-use super::permit::Permit;
+use super::permit::Used;
 use super::poll_write::{self, PollWrite};
 use super::reader::Concerned;
 use super::recv::RecvSide;
 use super::turn::{Place, Turnstile};
 use crate::base::guard;
+use crate::base::rarely::Rarely;
 use crate::ring::cell::CellRef;
 use crate::sys;
 use socket2::SockRef;
@@ -91,9 +92,10 @@ pub struct Shared {
     /// Who polls for bytes and has nothing to do but wait.
     in_vain: InVain,
     recv: Mutex<RecvSide>,
-    send: Mutex<SendSide>,
+    /// Made when something is first noted there: a stream that only sends messages never needs it.
+    send: Rarely<Mutex<SendSide>>,
     /// Behind `fd`: given back when that is closed.
-    _permit: Option<Permit>,
+    _permit: Option<Used>,
 }
 
 /// The send side of one stream, under its lock.
@@ -101,12 +103,12 @@ pub struct Shared {
 pub(super) struct SendSide {
     /// A send whose future was dropped: it goes on unless the last handle goes.
     orphan: Option<CellRef>,
-    /// What poll-shaped sending needs, from the first time on that it is used.
-    pub(super) polled: Option<Box<PollWrite>>,
+    /// What poll-shaped sending needs.
+    pub(super) polled: PollWrite,
 }
 
 impl Shared {
-    fn new(forks: u32, fd: OwnedFd, permit: Option<Permit>) -> Self {
+    fn new(forks: u32, fd: OwnedFd, permit: Option<Used>) -> Self {
         Self {
             fd,
             written: AtomicU8::new(poll_write::SETTLED),
@@ -122,7 +124,7 @@ impl Shared {
             recv_turn: Turnstile::default(),
             in_vain: InVain::default(),
             recv: Mutex::default(),
-            send: Mutex::default(),
+            send: Rarely::default(),
             _permit: permit,
         }
     }
@@ -164,7 +166,16 @@ impl Shared {
 
     /// The send side. Held for a few instructions and a copy only.
     pub(super) fn send_side(&self) -> MutexGuard<'_, SendSide> {
-        self.send.lock().unwrap_or_else(PoisonError::into_inner)
+        self.send.get_or_make().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, if anything was ever noted there.
+    pub(super) fn send_side_if_any(&self) -> Option<MutexGuard<'_, SendSide>> {
+        Some(self.send.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_orphan(&self) -> Option<CellRef> {
+        self.send_side_if_any()?.orphan.take()
     }
 
     /// A send's future was dropped while the send is in flight.
@@ -173,7 +184,8 @@ impl Shared {
             cell.cancel();
         }
         self.send_side().orphan = Some(cell);
-        // The last handle may have gone between the check and the note.
+        // The last handle may have gone between the check and the note. If it has found no send side, that
+        // was made afterwards, and this look sees that it has gone (rarely.rs).
         if self.handles.load(Ordering::SeqCst) == 0 {
             self.cancel_orphan();
         }
@@ -193,8 +205,7 @@ impl Shared {
 
     /// As [`Shared::sent`], for an op whose future is gone.
     pub(crate) fn orphan_sent(&self) {
-        let cell = self.send_side().orphan.take();
-        drop(cell);
+        drop(self.take_orphan());
         self.sent();
     }
 
@@ -270,8 +281,7 @@ impl Shared {
     }
 
     fn cancel_orphan(&self) {
-        let cell = self.send_side().orphan.take();
-        if let Some(cell) = cell {
+        if let Some(cell) = self.take_orphan() {
             cell.cancel();
         }
     }
@@ -375,13 +385,13 @@ pub(crate) struct Handle(Arc<Shared>);
 
 impl Handle {
     /// The first handle of a socket that has just come.
-    pub(crate) fn new(fd: OwnedFd, permit: Option<Permit>) -> Self {
+    pub(crate) fn new(fd: OwnedFd, permit: Option<Used>) -> Self {
         Self::known_since(sys::fork::count(), fd, permit)
     }
 
     /// The first handle of a socket that has waited for it, in which time there may have been forks: when it
     /// came, or before, [`sys::fork::count`] said `forks`.
-    pub(crate) fn known_since(forks: u32, fd: OwnedFd, permit: Option<Permit>) -> Self {
+    pub(crate) fn known_since(forks: u32, fd: OwnedFd, permit: Option<Used>) -> Self {
         Self(Arc::new(Shared::new(forks, fd, permit)))
     }
 
@@ -434,7 +444,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn what_a_send_needs_lies_together_and_a_stream_is_small() {
         assert!(offset_of!(Shared, handles) <= 40);
-        assert!(size_of::<Shared>() <= 264, "{}", size_of::<Shared>());
+        assert!(size_of::<Shared>() <= 176, "{}", size_of::<Shared>());
     }
 
     #[test]

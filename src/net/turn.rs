@@ -25,6 +25,7 @@
 
 use super::shared::Shared;
 use crate::base::guard;
+use crate::base::rarely::Rarely;
 use crate::sys::fork;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -40,10 +41,11 @@ const LISTED: u32 = 2;
 /// Who waits. Under its lock.
 #[derive(Debug, Default)]
 struct List {
-    /// The waiter to whom the turn was passed and who has not come for it yet.
-    granted: Option<u64>,
-    next_ticket: u64,
-    waiting: VecDeque<(u64, Waker)>,
+    /// The place of the waiter to whom the turn was passed and who has not come for it yet.
+    granted: Option<Place>,
+    /// The place that was given last.
+    last: Place,
+    waiting: VecDeque<(Place, Waker)>,
     /// Who is to be told when the lane is free.
     standby: Option<Waker>,
 }
@@ -55,19 +57,26 @@ pub(crate) struct Turnstile {
     /// looks for the wish afterwards.
     word: AtomicU32,
     /// Made when somebody has to wait: most streams never need it.
-    list: Mutex<Option<Box<List>>>,
+    list: Rarely<Mutex<List>>,
 }
 
-/// A caller's place in the order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum Place {
+/// A caller's place in the order: outside, through, or a number among those who wait. One small word, because
+/// every future of a stream has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
+impl Place {
     /// Has not asked yet.
-    #[default]
-    Outside,
-    /// Waits behind others.
-    Waiting(u64),
+    pub(crate) const OUTSIDE: Self = Self(0);
     /// It is this caller's turn.
-    Through,
+    pub(crate) const THROUGH: Self = Self(1);
+    /// The first number.
+    const FIRST: u32 = 2;
+
+    /// The number behind this one. They begin again after four billion, of which not two wait at once.
+    fn next(self) -> Self {
+        Self(self.0.wrapping_add(1).max(Self::FIRST))
+    }
 }
 
 /// The turn of a caller without a place; it passes on when this is dropped.
@@ -81,9 +90,9 @@ impl Drop for Visit<'_> {
 }
 
 impl Turnstile {
-    fn list(&self) -> MutexGuard<'_, Option<Box<List>>> {
+    fn list(&self) -> MutexGuard<'_, List> {
         // Nothing in here panics half-way; a poisoned lock still holds a whole state.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.get_or_make().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps everybody else from looking into the list.
@@ -114,9 +123,9 @@ impl Turnstile {
     #[inline]
     pub(crate) fn poll_enter(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
         match *place {
-            Place::Through => return Poll::Ready(()),
-            Place::Outside if self.take() => {
-                *place = Place::Through;
+            Place::THROUGH => return Poll::Ready(()),
+            Place::OUTSIDE if self.take() => {
+                *place = Place::THROUGH;
                 return Poll::Ready(());
             }
             _ => {}
@@ -128,36 +137,36 @@ impl Turnstile {
     #[cold]
     #[inline(never)]
     fn poll_in_line(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
-        let mut guard = self.list();
-        let list = guard.get_or_insert_default();
+        let mut list = self.list();
         match *place {
-            Place::Waiting(ticket) if list.granted == Some(ticket) => {
+            Place::OUTSIDE if self.take_or_list() => {
+                *place = Place::THROUGH;
+                Poll::Ready(())
+            }
+            Place::OUTSIDE => {
+                // Foreign code, which may panic: before anybody counts on this place.
+                let waker = cx.waker().clone();
+                list.last = list.last.next();
+                *place = list.last;
+                list.waiting.push_back((*place, waker));
+                Poll::Pending
+            }
+            waits if list.granted == Some(waits) => {
                 list.granted = None;
                 if list.waiting.is_empty() && list.standby.is_none() {
                     self.word.store(TAKEN, Ordering::SeqCst);
                 }
-                *place = Place::Through;
+                *place = Place::THROUGH;
                 Poll::Ready(())
             }
-            Place::Waiting(ticket) => {
+            waits => {
                 let mut waiting = list.waiting.iter_mut();
-                if let Some((_, waker)) = waiting.find(|(waiting, _)| *waiting == ticket) {
+                if let Some((_, waker)) = waiting.find(|(waiting, _)| *waiting == waits) {
                     let before = std::mem::replace(waker, cx.waker().clone());
                     // Foreign code: not under the lock.
-                    drop(guard);
+                    drop(list);
                     drop(before);
                 }
-                Poll::Pending
-            }
-            _ if self.take_or_list() => {
-                *place = Place::Through;
-                Poll::Ready(())
-            }
-            _ => {
-                let ticket = list.next_ticket;
-                list.next_ticket += 1;
-                list.waiting.push_back((ticket, cx.waker().clone()));
-                *place = Place::Waiting(ticket);
                 Poll::Pending
             }
         }
@@ -172,8 +181,7 @@ impl Turnstile {
         if self.take() {
             return Ok(());
         }
-        let mut guard = self.list();
-        let list = guard.get_or_insert_default();
+        let mut list = self.list();
         if self.take_or_list() {
             return Ok(());
         }
@@ -202,7 +210,7 @@ impl Turnstile {
     pub(super) fn has_waiting(&self) -> bool {
         self.word.load(Ordering::SeqCst) == LISTED && {
             let list = self.list();
-            list.as_ref().is_some_and(|list| list.granted.is_some() || !list.waiting.is_empty())
+            list.granted.is_some() || !list.waiting.is_empty()
         }
     }
 
@@ -237,14 +245,13 @@ impl Turnstile {
     }
 
     fn hand_on_in_line(&self) -> Option<Waker> {
-        let mut guard = self.list();
-        debug_assert!(guard.is_some(), "who waits has made the list");
-        let list = guard.get_or_insert_default();
+        debug_assert!(self.list.get().is_some(), "who waits has made the list");
+        let mut list = self.list();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
         match list.waiting.pop_front() {
-            Some((ticket, waker)) => {
-                list.granted = Some(ticket);
+            Some((next, waker)) => {
+                list.granted = Some(next);
                 Some(waker)
             }
             None => {
@@ -258,28 +265,27 @@ impl Turnstile {
     #[inline]
     pub(crate) fn leave(&self, place: Place) {
         match place {
-            Place::Outside => {}
-            Place::Through => self.pass(),
-            Place::Waiting(ticket) => self.leave_line(ticket),
+            Place::OUTSIDE => {}
+            Place::THROUGH => self.pass(),
+            waits => self.leave_line(waits),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn leave_line(&self, ticket: u64) {
-        let mut guard = self.list();
-        debug_assert!(guard.is_some(), "who waits has made the list");
-        let list = guard.get_or_insert_default();
-        if list.granted == Some(ticket) {
+    fn leave_line(&self, place: Place) {
+        debug_assert!(self.list.get().is_some(), "who waits has made the list");
+        let mut list = self.list();
+        if list.granted == Some(place) {
             // The word still says `LISTED`, so the pass looks into the list.
             list.granted = None;
-            drop(guard);
+            drop(list);
             self.pass();
         } else {
-            let at = list.waiting.iter().position(|(waiting, _)| *waiting == ticket);
+            let at = list.waiting.iter().position(|(waiting, _)| *waiting == place);
             let left = at.and_then(|at| list.waiting.remove(at));
             // A waker's drop is foreign code: not under the lock.
-            drop(guard);
+            drop(list);
             drop(left);
         }
     }
@@ -299,7 +305,7 @@ pub(super) struct SendTurn<'a> {
 impl<'a> SendTurn<'a> {
     /// Nobody's turn yet.
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, place: Place::Outside }
+        Self { shared, place: Place::OUTSIDE }
     }
 
     /// Waits for the turn.
@@ -328,7 +334,7 @@ impl<'a> SendTurn<'a> {
 
     /// Leaves the turn to an op in flight, which passes it on with its final completion.
     pub(super) fn leave_to_op(&mut self) {
-        self.place = Place::Outside;
+        self.place = Place::OUTSIDE;
     }
 
     /// Passes it on, or gives the place in front of it up.
@@ -367,6 +373,13 @@ mod tests {
         // It does not come. The lane is free all the same.
         assert!(lane.is_free());
         assert!(lane.try_enter(Waker::noop()).is_ok());
+    }
+
+    #[test]
+    fn numbers_begin_again_without_being_taken_for_who_is_outside_or_through() {
+        assert_eq!(Place::OUTSIDE.next(), Place(Place::FIRST));
+        assert_eq!(Place(u32::MAX).next(), Place(Place::FIRST));
+        assert_eq!(Place(7).next(), Place(8));
     }
 
     #[derive(Default)]

@@ -203,7 +203,7 @@ impl Site<'_> {
         match self {
             Site::Here(ring) => {
                 let kept = ring.memory.borrow_mut().take(class);
-                kept.unwrap_or_else(|| memory::fresh(class, ring.inbox()))
+                kept.unwrap_or_else(|| memory::fresh_at_home(class, ring))
             }
             Site::At(home) => memory::fresh(class, home),
         }

@@ -4,12 +4,13 @@
 //! allocator. What a block begins with is its [`Ground`]. Two parts of that outlive the cells in it: a
 //! reference to the inbox of the ring's core, so that an op does not touch the inbox's count either; and a
 //! generation that grows with every use. A cell that ends on another thread, or was made on one that has no
-//! ring, gives its memory to the allocator. It is not the arena for variable-length payloads
-//! ([`super::arena`]).
+//! ring, gives its memory back to where it is from: the allocator, or the pages of its ring if it is of the
+//! least size ([`super::slab`]). It is not the arena for variable-length payloads ([`super::arena`]).
 
 use super::cell::{ALIGN, Flight};
 use super::holds::Holds;
-use super::with_current;
+use super::slab::{self, SLOT, Slab};
+use super::{Ring, with_current};
 use crate::base::inbox::{Inbox, Node};
 use crate::base::sync::UnsafeCell;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -21,10 +22,14 @@ use std::sync::Arc;
 const CLASSES: usize = 16;
 /// Blocks kept per class and ring: a burst beyond it gives memory back.
 const KEPT: usize = 256;
+/// The class of slots.
+const LEAST: usize = class(SLOT);
 
-/// What a block of 64-byte aligned memory begins with. `home` and `generation` outlive the cell and are
-/// constant while it is there. The node in front, `holds` and `flight` are the cell's, and cell.rs says who
-/// may touch them. The link in front is the list's, while there is no cell.
+const _: () = assert!(SLOT == ALIGN);
+
+/// What a block of 64-byte aligned memory begins with. `home`, `generation` and `paged` outlive the cell and
+/// are constant while it is there. The node in front, `holds` and `flight` are the cell's, and cell.rs says
+/// who may touch them. The link in front is the list's, while there is no cell.
 ///
 /// Without a gap, and with what is small of the cell, so that a multishot's cell is one cache line.
 #[repr(C)]
@@ -38,6 +43,8 @@ pub(crate) struct Ground {
     pub(crate) generation: u16,
     /// The cell's.
     pub(crate) flight: UnsafeCell<Flight>,
+    /// The block is a slot of its home's slab.
+    paged: bool,
 }
 
 // A node is found by its address, which is the block's.
@@ -67,19 +74,40 @@ fn layout(class: usize) -> Layout {
 pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
     let layout = layout(class);
     // SAFETY: the layout has a size above zero.
-    let block = unsafe { alloc(layout) };
-    let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout)).cast::<Ground>();
+    let block = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+    // SAFETY: fresh memory, aligned, and larger than a ground (`class`).
+    unsafe { found(block, home, false) }
+}
+
+/// Memory for a cell of this class that was no cell of this ring's before.
+#[cold]
+pub(crate) fn fresh_at_home(class: usize, ring: &Ring) -> NonNull<Ground> {
+    if class != LEAST {
+        return fresh(class, ring.inbox());
+    }
+    let slot = ring.memory.borrow_mut().slab.take();
+    // SAFETY: nobody else's memory, with the alignment and the size of this class.
+    unsafe { found(slot, ring.inbox(), true) }
+}
+
+/// Writes the ground of a new block.
+///
+/// # Safety
+/// The block is nobody else's, aligned, and larger than a ground.
+unsafe fn found(block: NonNull<u8>, home: Arc<Inbox>, paged: bool) -> NonNull<Ground> {
+    let (front, holds) = (Front { next: None }, Holds::new(0));
     let flight = UnsafeCell::new(Flight::Fresh);
-    let ground = Ground { front: Front { next: None }, home, holds: Holds::new(0), generation: 0, flight };
-    // SAFETY: fresh memory, aligned, and larger than this (`class`).
-    unsafe { block.write(ground) };
+    let block = block.cast();
+    // SAFETY: per contract.
+    unsafe { block.write(Ground { front, home, holds, generation: 0, flight, paged }) };
     block
 }
 
 /// Takes the memory of a cell that is over to the lists of this thread's ring, if that is the cell's home.
 ///
 /// # Safety
-/// The block is of this class, from [`fresh`] or [`Memory::take`], and nobody uses it any more.
+/// The block is of this class, from [`fresh`], [`fresh_at_home`] or [`Memory::take`], and nobody uses it any
+/// more.
 #[inline]
 pub(crate) unsafe fn give_back(block: NonNull<Ground>, class: usize) {
     let kept = with_current(|ring| {
@@ -95,15 +123,31 @@ pub(crate) unsafe fn give_back(block: NonNull<Ground>, class: usize) {
     }
 }
 
+/// Gives a block back to where it is from.
+///
 /// # Safety
 /// As [`give_back`].
 #[cold]
 unsafe fn free(block: NonNull<Ground>, class: usize) {
-    // SAFETY: per contract the block is ours, and all blocks come from `fresh`, with the layout of their
-    // class.
+    // SAFETY: per contract the block is ours.
     unsafe {
-        ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
-        dealloc(block.as_ptr().cast(), layout(class));
+        if !block.as_ref().paged {
+            ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
+            // All others come from `fresh`, with the layout of their class.
+            return dealloc(block.as_ptr().cast(), layout(class));
+        }
+    }
+    let given = with_current(|ring| {
+        let Some(ring) = ring else { return false };
+        // SAFETY: as above; a slot is of its home's slab.
+        unsafe { Arc::ptr_eq(&ring.inbox, &block.as_ref().home) && ring.memory.borrow_mut().put_down(block) }
+    });
+    if !given {
+        // SAFETY: as above.
+        unsafe {
+            ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
+            slab::stray(block.cast());
+        }
     }
 }
 
@@ -125,15 +169,18 @@ impl List {
     }
 }
 
-/// The free lists of one ring.
+/// The free lists of one ring, and what those of the least size are filled from.
 #[derive(Default)]
-pub(crate) struct Memory([List; CLASSES]);
+pub(crate) struct Memory {
+    lists: [List; CLASSES],
+    slab: Slab,
+}
 
 impl Memory {
     /// Memory that a cell of this class, of this ring, has used before.
     #[inline]
     pub(crate) fn take(&mut self, class: usize) -> Option<NonNull<Ground>> {
-        self.0.get_mut(class)?.pop()
+        self.lists.get_mut(class)?.pop()
     }
 
     /// Keeps a block for the next cell of its class. False if there is no room.
@@ -142,7 +189,7 @@ impl Memory {
     /// As [`give_back`].
     #[inline]
     unsafe fn keep(&mut self, mut block: NonNull<Ground>, class: usize) -> bool {
-        let Some(list) = self.0.get_mut(class).filter(|list| list.count < KEPT) else { return false };
+        let Some(list) = self.lists.get_mut(class).filter(|list| list.count < KEPT) else { return false };
         // SAFETY: per contract the block is ours.
         let ground = unsafe { block.as_mut() };
         ground.generation = ground.generation.wrapping_add(1);
@@ -150,14 +197,33 @@ impl Memory {
         list.count += 1;
         true
     }
+
+    /// Gives a block back to the slab. False if it is not from there.
+    ///
+    /// # Safety
+    /// As [`give_back`]; the memory is that of the block's home.
+    unsafe fn put_down(&mut self, block: NonNull<Ground>) -> bool {
+        // SAFETY: per contract.
+        unsafe {
+            block.as_ref().paged && {
+                ptr::drop_in_place(&raw mut (*block.as_ptr()).home);
+                self.slab.give(block.cast());
+                true
+            }
+        }
+    }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        for (class, list) in self.0.iter_mut().enumerate() {
-            while let Some(block) = list.pop() {
+        for class in 0..CLASSES {
+            while let Some(block) = self.lists[class].pop() {
                 // SAFETY: the lists are by class, and what is in them is in use by nobody.
-                unsafe { free(block, class) };
+                unsafe {
+                    if !self.put_down(block) {
+                        free(block, class);
+                    }
+                }
             }
         }
     }

@@ -49,6 +49,8 @@ pub(crate) mod opened;
 pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod setup;
+mod slab;
+mod slots;
 #[cfg(test)]
 pub(crate) mod stub;
 mod submit;

@@ -193,6 +193,12 @@ impl<P: Operation> InFlight<P> {
         }
     }
 
+    /// The cell, until the result has been taken: for whoever may have to cancel the op after the future is
+    /// gone.
+    pub(crate) fn cell(&self) -> Option<&CellRef> {
+        self.waits.as_deref()
+    }
+
     fn body(cell: &CellRef) -> *const Shot<P> {
         // SAFETY: `begin` of this very type made the cell.
         unsafe { cell.body::<Shot<P>>() }
@@ -309,7 +315,7 @@ impl<P: Operation> Op<P> {
     /// The cell, once submitted: for whoever may have to cancel the op after the future is gone.
     pub(crate) fn cell(&self) -> Option<&CellRef> {
         let State::InFlight(op) = &self.state else { return None };
-        op.waits.as_deref()
+        op.cell()
     }
 }
 

@@ -12,6 +12,10 @@
 //! those that came home in the last turn. A receive that finds none widens the window by one, and every
 //! [`STEADY`] that are taken narrow it by one: about one receive in as many finds none, and the kernel has no
 //! more buffers than the turns of this core need.
+//!
+//! Of small ones it has [`FIRST`], and as many again as it ever had whenever a turn has left it less than
+//! half of them, or a receive has found none. That goes one way: what has been touched is memory of this
+//! process anyway. So a core that serves few messages at a time, for however many streams, touches few pages.
 
 use super::Ring;
 use super::group::{Given, Group};
@@ -28,9 +32,11 @@ pub(crate) const BUFFER_SIZE: u32 = MESSAGES.size;
 pub(crate) const BULK_SIZE: u32 = BULK.size;
 /// Buffers of each group.
 pub(crate) const COUNTS: [u16; 2] = [MESSAGES.count, BULK.count];
-/// Of each core 2 MiB, touched as they are first used; numbered before those for bulk.
+/// Of each core 2 MiB at most, touched as they are first used; numbered before those for bulk.
 const MESSAGES: Kind = Kind { size: 8 << 10, count: 256 };
-/// As many bytes.
+/// Buffers for messages that the kernel has from the start.
+const FIRST: u16 = 32;
+/// As many bytes as those for messages.
 const BULK: Kind = Kind { size: heap::KEPT_SIZE, count: 32 };
 /// A stream starts a receive of messages only if the kernel has at least this many buffers; else it would
 /// starve at once.
@@ -45,6 +51,8 @@ pub(crate) struct Pool {
     origin: Arc<Origin>,
     home: Home,
     messages: Given,
+    /// Buffers for messages that the kernel has ever had: the first ones. The others are at home.
+    known: u16,
     /// None if there was no memory to register it.
     bulk: Option<Given>,
     /// Large buffers at home that the kernel does not have; those of the last turn are last.
@@ -70,6 +78,8 @@ impl Pool {
     /// Hands returned buffers back to the kernel.
     fn refill(&mut self) {
         let Self { origin, home, messages, spare, .. } = self;
+        // Before those that come home: what a turn takes at once is to be there for the next one.
+        let left = messages.available();
         let before = messages.mark();
         home.take_returned(|id| Self::take_home(origin, messages, spare, id));
         if origin.returns().has_any() {
@@ -78,10 +88,29 @@ impl Pool {
         if self.messages.mark() != before {
             self.messages.publish();
         }
+        if self.known < MESSAGES.count && left < self.known / 2 {
+            self.make_known(2 * self.known);
+        }
         if self.messages.available() > ARM_FLOOR {
             self.origin.returns().fed();
         }
         self.refill_bulk();
+    }
+
+    /// Gives the kernel buffers for messages that it never had, until it has known so many.
+    #[cold]
+    fn make_known(&mut self, known: u16) {
+        for id in self.known..known.min(MESSAGES.count) {
+            // SAFETY: it is at home, because it never left, and this is the home core.
+            self.messages.offer(id, unsafe { self.origin.place(id) });
+            self.known += 1;
+        }
+        self.messages.publish();
+    }
+
+    /// Buffers for messages that nobody has.
+    fn messages_available(&self) -> u16 {
+        self.messages.available() + (MESSAGES.count - self.known)
     }
 
     /// Gives the kernel large buffers up to the window.
@@ -127,7 +156,10 @@ impl Pool {
     /// The kernel found no buffer.
     fn starved(&mut self, group: Group) {
         match group {
-            Group::Messages => self.origin.returns().starve(),
+            Group::Messages => {
+                self.make_known(2 * self.known);
+                self.origin.returns().starve();
+            }
             Group::Bulk => self.window = (self.window + 1).min(BULK.count),
         }
     }
@@ -146,9 +178,9 @@ impl Ring {
         let all = MESSAGES.count + large;
         let home = Home::of(&origin, all);
         let spare = Vec::with_capacity(BULK.count.into());
-        let mut pool = Pool { origin, home, messages, bulk, spare, window: NARROWEST, taken: 0 };
-        (0..all).for_each(|id| Pool::take_home(&pool.origin, &mut pool.messages, &mut pool.spare, id));
-        pool.messages.publish();
+        let mut pool = Pool { origin, home, messages, known: 0, bulk, spare, window: NARROWEST, taken: 0 };
+        pool.make_known(FIRST);
+        pool.spare.extend(MESSAGES.count..all);
         pool.refill_bulk();
         self.counters().pool_buffers.set(u64::from(MESSAGES.count));
         self.counters().pool_large_buffers.set(large.into());
@@ -160,7 +192,7 @@ impl Ring {
     pub(super) fn refill_pool(&self) {
         if let Some(pool) = self.pool.borrow_mut().as_mut() {
             pool.refill();
-            self.counters().pool_available.set(u64::from(pool.messages.available()));
+            self.counters().pool_available.set(pool.messages_available().into());
             if let Some(bulk) = &pool.bulk {
                 let large = pool.spare.len() as u64 + u64::from(bulk.available());
                 self.counters().pool_large_available.set(large);
@@ -270,6 +302,69 @@ mod tests {
         }
         ring.refill_pool();
         assert_eq!(given(&ring), BULK.count, "there are no more");
+    }
+
+    /// Small buffers that the kernel has.
+    fn small(ring: &Ring) -> u16 {
+        ring.pool.borrow().as_ref().unwrap().available(Group::Messages)
+    }
+
+    /// The kernel takes the next small one.
+    fn pick(ring: &Ring) -> (u16, PooledBuf) {
+        let next = ring.pool.borrow_mut().as_mut().unwrap().messages.next();
+        (next, ring.picked(Group::Messages, next, 1))
+    }
+
+    #[test]
+    fn the_kernel_has_small_buffers_for_the_messages_of_a_turn_and_no_more_but_all_if_they_are_needed() {
+        let (ring, _) = stub::ring(inbox());
+        ring.make_pool().unwrap();
+        assert_eq!(small(&ring), FIRST);
+        // Turns with as many messages as leave the kernel half of them.
+        let mut used = HashSet::new();
+        for _ in 0..100 {
+            let turn: Vec<_> = (0..FIRST / 2).map(|_| pick(&ring)).collect();
+            used.extend(turn.iter().map(|(id, _)| *id));
+            ring.refill_pool();
+            drop(turn);
+            ring.refill_pool();
+        }
+        assert_eq!((used.len(), small(&ring)), (FIRST.into(), FIRST));
+        assert_eq!(ring.counters().pool_available.get(), MESSAGES.count.into());
+        // Messages that nobody drops: none that there is a buffer for goes without.
+        let mut held = Vec::new();
+        for _ in 0..MESSAGES.count {
+            assert!(small(&ring) > 0, "after {} messages", held.len());
+            held.push(pick(&ring));
+            ring.refill_pool();
+        }
+        assert_eq!((small(&ring), ring.counters().pool_available.get()), (0, 0));
+        held.clear();
+        ring.refill_pool();
+        assert_eq!(small(&ring), MESSAGES.count);
+    }
+
+    #[test]
+    fn the_kernel_gets_more_small_buffers_also_if_those_of_a_turn_are_at_home_before_the_next() {
+        let (ring, _) = stub::ring(inbox());
+        ring.make_pool().unwrap();
+        for turn in 1..=3 {
+            (0..small(&ring)).for_each(|_| drop(pick(&ring)));
+            ring.refill_pool();
+            assert_eq!(small(&ring), FIRST << turn);
+        }
+        assert_eq!(small(&ring), MESSAGES.count);
+    }
+
+    #[test]
+    fn a_receive_that_finds_no_small_buffer_has_the_kernel_get_more_at_once() {
+        let (ring, _) = stub::ring(inbox());
+        ring.make_pool().unwrap();
+        let held: Vec<_> = (0..FIRST).map(|_| pick(&ring)).collect();
+        ring.note_starved(Group::Messages);
+        assert_eq!(small(&ring), FIRST);
+        ring.refill_pool();
+        drop(held);
     }
 
     #[test]

@@ -25,7 +25,7 @@ struct Receiver<'a> {
 
 impl<'a> Receiver<'a> {
     fn new(inner: &'a Arc<Inner>) -> Self {
-        Self { inner, place: Place::Outside, socket: None, why: None }
+        Self { inner, place: Place::OUTSIDE, socket: None, why: None }
     }
 
     /// Waits for plaintext or the end. What the socket brings meanwhile is first offered to `direct`;

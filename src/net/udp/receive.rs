@@ -113,7 +113,7 @@ struct Receiver<'a, B: IoBufMut> {
 
 impl<'a, B: IoBufMut> Receiver<'a, B> {
     fn new(shared: &'a Arc<Shared>, buf: B, peeks: bool) -> Self {
-        Self { shared, peeks, place: Place::Outside, buf: Some(buf), op: None, why: None }
+        Self { shared, peeks, place: Place::OUTSIDE, buf: Some(buf), op: None, why: None }
     }
 
     /// Nothing of this receiver's is in flight: the turn passes on.
@@ -177,7 +177,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
         let (result, buf) = ready!(Pin::new(op).poll(cx));
         self.op = None;
         // The op passed the turn on when it finished.
-        self.place = Place::Outside;
+        self.place = Place::OUTSIDE;
         budget.made_progress();
         Poll::Ready((explain(result, self.why), buf))
     }

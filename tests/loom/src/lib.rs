@@ -20,6 +20,8 @@ mod base {
     pub(crate) mod inbox;
     #[path = "../../../../src/base/parcel.rs"]
     pub(crate) mod parcel;
+    #[path = "../../../../src/base/rarely.rs"]
+    pub(crate) mod rarely;
     #[path = "../../../../src/base/reach.rs"]
     pub(crate) mod reach;
     #[path = "../../../../src/base/slot.rs"]
@@ -47,6 +49,8 @@ mod ring {
     pub(crate) mod memory;
     #[path = "../../../../src/ring/op.rs"]
     pub(crate) mod op;
+    #[path = "../../../../src/ring/slots.rs"]
+    pub(crate) mod slots;
 
     pub(crate) use bench::{Ring, enter, with_current};
 }

@@ -64,6 +64,11 @@ models!(lease:
     deep:
 );
 
+models!(rarely:
+    all_who_ask_have_one_value;
+    deep:
+);
+
 models!(returns:
     a_core_without_buffers_sleeps_through_no_return
     a_buffer_is_in_one_place
@@ -79,6 +84,12 @@ models!(slot:
     an_armed_waker_is_woken
     a_stored_waker_ends_with_the_slot
     one_side_disposes_of_an_abandoned_value;
+    deep:
+);
+
+models!(slots:
+    the_last_of_a_page_has_it_to_itself
+    what_strays_is_taken_again_behind_its_user;
     deep:
 );
 

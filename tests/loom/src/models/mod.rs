@@ -10,8 +10,10 @@ pub mod inbox;
 pub mod lease;
 pub mod local;
 pub mod queue;
+pub mod rarely;
 pub mod returns;
 pub mod slot;
+pub mod slots;
 pub mod task;
 
 /// Runs `model` in all interleavings with at most `preemptions` forced switches; `LOOM_MAX_PREEMPTIONS`

@@ -4,6 +4,7 @@
 //! What loom hands out for its atomics and cells are indices. An access to a cell that is over finds an index
 //! that does not exist, or a value that no state machine knows, and the model fails.
 
+use super::Ring;
 use super::cell::{ALIGN, Flight};
 use super::holds::Holds;
 use crate::base::inbox::{Inbox, Node};
@@ -64,6 +65,11 @@ pub(crate) fn fresh(class: usize, home: Arc<Inbox>) -> NonNull<Ground> {
     unsafe { block.write(ground) };
     YARD.with_borrow_mut(|yard| yard.taken += 1);
     block
+}
+
+/// As the real one, but that there is no slab.
+pub(crate) fn fresh_at_home(class: usize, ring: &Ring) -> NonNull<Ground> {
+    fresh(class, ring.inbox())
 }
 
 /// # Safety
