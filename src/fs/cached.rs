@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::Metadata;
-use crate::sys::io::gives_again;
+use crate::sys::io::{Kind, kind_of};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -22,17 +22,22 @@ pub(super) const MOST: usize = 64 * 1024;
 const SKIPPED: u8 = 15;
 const NEVER: u8 = u8::MAX;
 
-/// Not known whether the file gives the same bytes again.
-const UNKNOWN: u8 = 0;
-const GIVES_AGAIN: u8 = 1;
-const GIVES_ONCE: u8 = 2;
+/// Not known what kind of file it is.
+const UNKNOWN: u8 = u8::MAX;
 
 /// What one handle of a file has learned. What a race loses is a try more or less, never what a user has set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cached {
     /// Reads to come that are not tried, or [`NEVER`].
     skips: AtomicU8,
+    /// A [`Kind`], or [`UNKNOWN`].
     kind: AtomicU8,
+}
+
+impl Default for Cached {
+    fn default() -> Self {
+        Self { skips: AtomicU8::new(0), kind: AtomicU8::new(UNKNOWN) }
+    }
 }
 
 impl Clone for Cached {
@@ -68,21 +73,34 @@ impl Cached {
     /// Whether `file`, which is the one of this handle, gives the same bytes to whoever reads them again.
     #[inline]
     pub(super) fn gives_again(&self, file: RawFd) -> bool {
-        if self.kind.load(Ordering::Relaxed) == UNKNOWN {
-            self.find_kind(file);
+        self.kind(file) == Kind::GivesAgain as u8
+    }
+
+    /// Whether an op on `file`, likewise, may wait on the core although it is not to.
+    #[inline]
+    pub(super) fn waits(&self, file: RawFd) -> bool {
+        self.kind(file) == Kind::Waits as u8
+    }
+
+    #[inline]
+    fn kind(&self, file: RawFd) -> u8 {
+        match self.kind.load(Ordering::Relaxed) {
+            UNKNOWN => self.find_kind(file),
+            kind => kind,
         }
-        self.kind.load(Ordering::Relaxed) == GIVES_AGAIN
     }
 
     #[cold]
-    fn find_kind(&self, file: RawFd) {
-        self.kind.store(if gives_again(file) { GIVES_AGAIN } else { GIVES_ONCE }, Ordering::Relaxed);
+    fn find_kind(&self, file: RawFd) -> u8 {
+        let kind = kind_of(file) as u8;
+        self.kind.store(kind, Ordering::Relaxed);
+        kind
     }
 
     /// Notes what kind of file this handle is of, where that is known.
     pub(super) fn see(&self, metadata: &Metadata) {
         if metadata.is_file() {
-            self.kind.store(GIVES_AGAIN, Ordering::Relaxed);
+            self.kind.store(Kind::GivesAgain as u8, Ordering::Relaxed);
         }
     }
 

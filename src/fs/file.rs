@@ -6,6 +6,7 @@ use super::ops::{Allocate, Sync};
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 use super::transfer::{self, OwnedRead, OwnedWrite};
 use super::transfer::{ReadAt, WriteAt};
+use super::whole::PIECE;
 use super::{Metadata, OpenOptions};
 use crate::base::coop;
 use crate::blocking;
@@ -33,8 +34,10 @@ use std::task::Poll;
 /// `Send + Sync`; every method takes `&self` and names its offset, so any number of reads and writes may be
 /// in flight. The descriptor closes when the last clone is gone and the last op has completed; if the last
 /// clone is dropped on a thread other than the core that has just used it, then within two turns of that
-/// core, or before it sleeps: a core that is held up by one long poll keeps it open for as long. Until then
-/// a lock on it is held, and a program that was written to it is busy (`ETXTBSY`).
+/// core, or before it sleeps: a core that is held up by one long poll keeps it open for as long. So does the
+/// core of an op that a helper thread of the kernel has done (kernel-notes/file-of-an-op.md). Until then a
+/// lock on it is held, and a program that was written to it is busy (`ETXTBSY`), but for what
+/// [`write()`](super::write()) has written.
 ///
 /// ```
 /// use ringwork::fs::File;
@@ -111,6 +114,9 @@ impl File {
     /// Reads once at `offset`, behind what the buffer holds; `Ok(0)` is the end of the file (or a buffer of
     /// no capacity). A `Vec` is appended to, so give one `with_capacity`; an array is overwritten.
     ///
+    /// What the page cache holds is copied by the core, all of it at once: a read of many MiB holds up other
+    /// tasks for half a millisecond for each. [`read_exact_at`](Self::read_exact_at) goes piece by piece.
+    ///
     /// # Errors
     /// The kernel's. [`io::ErrorKind::InvalidInput`] if the buffer is full, as `vec![0; n]` is.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<'_, B> {
@@ -140,13 +146,13 @@ impl File {
     /// # Errors
     /// The kernel's, for example ENOSPC.
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<'_, B> {
-        WriteAt::new(&self.fd, buf, offset)
+        WriteAt::new(&self.fd, &self.cached, buf, offset)
     }
 
     /// As [`File::read_at`], for one who keeps the op beside the file.
     #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
     pub(crate) fn owned_read<B: IoBufMut>(&self, buf: B, offset: u64) -> OwnedRead<B> {
-        transfer::owned_read(&self.fd, buf, offset)
+        transfer::owned_read(&self.fd, &self.cached, buf, offset)
     }
 
     /// Before its first op: it closes with its last handle or op, whatever another core is doing.
@@ -157,11 +163,10 @@ impl File {
     /// As [`File::write_at`], likewise; it goes on when the op is dropped.
     #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
     pub(crate) fn owned_write<B: IoBuf>(&self, buf: B, offset: u64) -> OwnedWrite<B> {
-        transfer::owned_write(&self.fd, buf, offset)
+        transfer::owned_write(&self.fd, &self.cached, buf, offset)
     }
 
     /// Whether the same bytes are given to whoever reads them again, as by regular files and block devices.
-    #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
     pub(crate) fn gives_again(&self) -> bool {
         self.cached.gives_again(self.fd.as_raw_fd())
     }
@@ -178,8 +183,14 @@ impl File {
         sys::io::has_position(self.fd.as_raw_fd())
     }
 
+    /// Writes all of it on this thread, which waits.
+    pub(super) fn write_all_now(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        sys::io::write_all_at(self.fd.as_raw_fd(), bytes, offset)
+    }
+
     /// Reads at `offset` until the buffer is full: a `Vec` to its capacity, which may be more than was asked
-    /// of it (`slice_mut(..n)` of it reads `n` bytes).
+    /// of it (`slice_mut(..n)` of it reads `n` bytes). Piece by piece: other tasks run in between, however
+    /// long it is.
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; as [`File::read_at`].
@@ -189,9 +200,12 @@ impl File {
         }
         let (begin, end) = (buf.fill_from(), buf.capacity());
         let (mut buf, mut at) = (buf, begin);
+        // Past the page cache nobody copies, and a device is faster with one large read.
+        let in_pieces = end - begin > PIECE && !sys::io::is_direct(self.fd.as_raw_fd());
+        let most = if in_pieces { PIECE } else { end - begin };
         while at < end {
-            let (read, part) =
-                self.read_at(buf.slice_mut(at..end), offset.saturating_add((at - begin) as u64)).await;
+            let piece = buf.slice_mut(at..end.min(at + most));
+            let (read, part) = self.read_at(piece, offset.saturating_add((at - begin) as u64)).await;
             buf = part.into_inner();
             match read {
                 Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buf),

@@ -3,9 +3,9 @@
 //!
 //! All goes through the ring, or is answered by the kernel's caches on the spot. (An open of a cached path
 //! runs on the core either way. On a file system of a network, or of FUSE, it may have to ask somebody, and
-//! the core waits.) What has no op (listing a directory, permissions, reading a link), and `set_len`, whose
-//! op is new, goes to the blocking pool. There is no file cursor: every read and write names its offset, so
-//! any number may be in flight.
+//! the core waits.) What has no op (listing a directory, permissions, reading a link), `set_len`, whose op is
+//! new, and [`write()`] behind its open go to the blocking pool. There is no file cursor: every read and
+//! write names its offset, so any number may be in flight.
 //!
 //! Which ops run on the core and which on a kernel helper thread differs by file system
 //! (kernel-notes/io-wq-punts.md): buffered writes on ext4 and everything on tmpfs leave the core.

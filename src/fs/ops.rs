@@ -11,8 +11,8 @@ use crate::ring::lease::Leasable;
 use crate::ring::lease::Use;
 use crate::ring::op::Operation;
 use crate::ring::opened::descriptor;
-use crate::ring::transfer::Outward;
-use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, SQE_ASYNC, Sqe, opcode};
+use crate::ring::transfer::{Outward, was_interrupted};
+use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, Sqe, opcode};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -23,6 +23,8 @@ pub(crate) struct Write<B> {
     pub(super) fd: Use<OwnedFd>,
     pub(super) from: Outward<B>,
     pub(super) offset: u64,
+    /// As of [`Read`](crate::io::Read).
+    pub(super) on_helper: bool,
 }
 
 impl<B: IoBuf> Operation for Write<B> {
@@ -30,11 +32,18 @@ impl<B: IoBuf> Operation for Write<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.from.describe(Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd())).file_offset(self.offset)
+        let sqe = Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).on_helper_if(self.on_helper);
+        self.from.describe(sqe).file_offset(self.offset)
     }
 
-    fn settle(&mut self, ring: &Ring) {
-        ring.leases().end(&mut self.fd);
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_interrupted(cqe)
+    }
+
+    fn settle(&mut self, ring: &Ring, is_over: bool) {
+        if is_over {
+            ring.leases().end(&mut self.fd);
+        }
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -42,13 +51,16 @@ impl<B: IoBuf> Operation for Write<B> {
     }
 }
 
-/// `pwrite(2)`, and the next one behind it where the kernel takes a part. An error ends it, also one that
-/// another try might mend: a file in non-blocking mode would be tried without end.
+/// `pwrite(2)`, and the next one behind it where the kernel takes a part. Any other error than an
+/// interruption ends it, also one that another try might mend: a file in non-blocking mode would be tried
+/// without end.
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
 pub(crate) struct WriteOn<B> {
     pub(super) fd: Arc<Leasable<OwnedFd>>,
     pub(super) from: Outward<B>,
     pub(super) offset: u64,
+    /// As of [`Read`](crate::io::Read).
+    pub(super) on_helper: bool,
 }
 
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
@@ -57,12 +69,13 @@ impl<B: IoBuf> Operation for WriteOn<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd())).file_offset(self.offset)
+        let sqe = Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).on_helper_if(self.on_helper);
+        self.from.describe(sqe).file_offset(self.offset)
     }
 
     fn goes_on(&mut self, cqe: Cqe) -> bool {
         let left = self.from.left();
-        let goes_on = cqe.res > 0 && self.from.goes_on(cqe);
+        let goes_on = was_interrupted(cqe) || cqe.res > 0 && self.from.goes_on(cqe);
         self.offset = self.offset.saturating_add((left - self.from.left()) as u64);
         goes_on
     }
@@ -87,8 +100,14 @@ impl Operation for Sync {
         Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).op_flags(flags)
     }
 
-    fn settle(&mut self, ring: &Ring) {
-        ring.leases().end(&mut self.fd);
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_interrupted(cqe)
+    }
+
+    fn settle(&mut self, ring: &Ring, is_over: bool) {
+        if is_over {
+            ring.leases().end(&mut self.fd);
+        }
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -114,8 +133,14 @@ impl Operation for Allocate {
         sqe
     }
 
-    fn settle(&mut self, ring: &Ring) {
-        ring.leases().end(&mut self.fd);
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_interrupted(cqe)
+    }
+
+    fn settle(&mut self, ring: &Ring, is_over: bool) {
+        if is_over {
+            ring.leases().end(&mut self.fd);
+        }
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {
@@ -142,17 +167,13 @@ impl Operation for Open {
     type Output = io::Result<OwnedFd>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let mut sqe = Sqe::new(Self::OPCODE, start_of_walk(&self.dir));
+        let mut sqe = Sqe::new(Self::OPCODE, start_of_walk(&self.dir)).on_helper_if(self.on_helper);
         sqe = sqe.at(self.path.as_ptr().cast(), size_of::<libc::open_how>() as u32);
-        sqe.flags = if self.on_helper { SQE_ASYNC } else { 0 };
         sqe.offset(std::ptr::from_ref(&*self.how).expose_provenance() as u64)
     }
 
-    /// A process that is stopped and goes on (`SIGSTOP`, a debugger) interrupts an open that waits for a
-    /// FIFO's other end or for a lease on its helper thread, where nobody restarts it as with a system call
-    /// (ERESTARTSYS, 512; kernel-notes/cancel-and-close.md).
     fn goes_on(&mut self, cqe: Cqe) -> bool {
-        [-libc::EINTR, -512].contains(&cqe.res)
+        was_interrupted(cqe)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {

@@ -71,15 +71,27 @@ pub(crate) type OwnedWrite<B> = Op<WriteOn<B>>;
 
 /// A read that borrows nothing.
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
-pub(super) fn owned_read<B: IoBufMut>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedRead<B> {
-    Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset })
+pub(super) fn owned_read<B: IoBufMut>(
+    file: &Arc<Leasable<OwnedFd>>,
+    cached: &Cached,
+    buf: B,
+    offset: u64,
+) -> OwnedRead<B> {
+    let on_helper = cached.waits(file.as_raw_fd());
+    Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset, on_helper })
 }
 
 /// A write that borrows nothing, and that goes on when its future is dropped. It ends short only before an
 /// error, which the next one finds.
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
-pub(super) fn owned_write<B: IoBuf>(file: &Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> OwnedWrite<B> {
-    Op::new(WriteOn { fd: Arc::clone(file), from: Outward::new(buf), offset }).detach()
+pub(super) fn owned_write<B: IoBuf>(
+    file: &Arc<Leasable<OwnedFd>>,
+    cached: &Cached,
+    buf: B,
+    offset: u64,
+) -> OwnedWrite<B> {
+    let on_helper = cached.waits(file.as_raw_fd());
+    Op::new(WriteOn { fd: Arc::clone(file), from: Outward::new(buf), offset, on_helper }).detach()
 }
 
 /// The future of [`File::read_at`](super::File::read_at). Dropping it cancels the read.
@@ -141,10 +153,12 @@ impl<B: IoBufMut> Future for ReadAt<'_, B> {
                 return Poll::Ready((Ok(n), buf));
             }
             let (file, offset) = (this.file, this.offset);
+            let on_helper = this.cached.waits(file.as_raw_fd());
             this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Read {
                 fd: begin_use(ring, file),
                 into: Inward::new(buf),
                 offset,
+                on_helper,
             }));
         }
         let (result, buf) = ready!(this.state.poll(cx));
@@ -167,14 +181,15 @@ stoppable!(ReadAt<'a, B: IoBufMut>);
 #[must_use = "a write does nothing unless it is awaited"]
 pub struct WriteAt<'a, B: IoBuf> {
     file: &'a Arc<Leasable<OwnedFd>>,
+    cached: &'a Cached,
     offset: u64,
     state: State<B, Write<B>>,
     why: Option<io::ErrorKind>,
 }
 
 impl<'a, B: IoBuf> WriteAt<'a, B> {
-    pub(super) fn new(file: &'a Arc<Leasable<OwnedFd>>, buf: B, offset: u64) -> Self {
-        Self { file, offset, state: State::Idle(buf), why: None }
+    pub(super) fn new(file: &'a Arc<Leasable<OwnedFd>>, cached: &'a Cached, buf: B, offset: u64) -> Self {
+        Self { file, cached, offset, state: State::Idle(buf), why: None }
     }
 }
 
@@ -192,12 +207,14 @@ impl<B: IoBuf> Future for WriteAt<'_, B> {
                 return Poll::Ready((Err(stopped(why)), buf));
             }
             let (file, offset) = (this.file, this.offset);
+            let on_helper = this.cached.waits(file.as_raw_fd());
             // It asks the buffer, which may be foreign code: before the file is in use.
             let from = Outward::new(buf);
             this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Write {
                 fd: begin_use(ring, file),
                 from,
                 offset,
+                on_helper,
             }));
         }
         let (result, buf) = ready!(this.state.poll(cx));

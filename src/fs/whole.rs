@@ -6,13 +6,15 @@ use crate::blocking;
 use crate::buf::{IoBuf, IoBufMut};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes asked for at a time when a file does not say how long it is. Files of `/proc` call themselves empty,
 /// and some give their content only to a read at its beginning, as much of it as is asked for.
 const CHUNK: usize = 64 * 1024;
 /// Bytes of one read: what the page cache holds is copied on the core, which takes some tens of microseconds,
 /// or a hundred and more where the vector lies badly (kernel-notes/copy-offset.md).
-const PIECE: usize = 256 * 1024;
+pub(super) const PIECE: usize = 256 * 1024;
 
 /// Reads a whole file, piece by piece: other tasks run in between, however long it is.
 ///
@@ -67,13 +69,41 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 /// Writes a whole file: creates it or empties it first. It is closed when this is done. Not synced to the
 /// device. Dropping the future cancels what is left to do: the file may be empty, or hold a part.
 ///
+/// A regular file is written on the blocking pool, where the buffer is dropped, too.
+///
 /// # Errors
 /// The kernel's.
 pub async fn write<B: IoBuf>(path: impl AsRef<Path>, bytes: B) -> io::Result<()> {
     let file = File::create(path).await?;
     // Whoever writes a program starts it next, which nobody may who has it open for writing.
     file.never_lease();
-    file.write_all_at(bytes, 0).await.0
+    if !file.gives_again() {
+        return file.write_all_at(bytes, 0).await.0;
+    }
+    // Of an op that a helper thread has done, the kernel may have the file a while longer than the op lasts
+    // (kernel-notes/file-of-an-op.md).
+    let stop = Stop::default();
+    let is_stopped = Arc::clone(&stop.0);
+    blocking::run(move || {
+        for (piece, at) in bytes.as_slice().chunks(PIECE).zip((0_u64..).step_by(PIECE)) {
+            if is_stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            file.write_all_now(piece, at)?;
+        }
+        Ok(())
+    })
+    .await?
+}
+
+/// Says, when it is dropped, that nobody waits any more.
+#[derive(Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Copies a file with its permissions; creates `to` or empties it first. Gives how many bytes it has. On the

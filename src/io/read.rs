@@ -8,7 +8,7 @@ use crate::buf::IoBufMut;
 use crate::ring::Ring;
 use crate::ring::lease::{Leasable, Use};
 use crate::ring::op::Operation;
-use crate::ring::transfer::Inward;
+use crate::ring::transfer::{Inward, was_interrupted};
 use crate::sys::page_cache::PageCache;
 use crate::sys::sqe::{Cqe, Sqe, opcode};
 use std::io;
@@ -38,6 +38,8 @@ pub(crate) struct Read<B> {
     pub(crate) fd: Use<OwnedFd>,
     pub(crate) into: Inward<B>,
     pub(crate) offset: u64,
+    /// Not tried on the core first, where it could wait for somebody although it is not to.
+    pub(crate) on_helper: bool,
 }
 
 impl<B: IoBufMut> Operation for Read<B> {
@@ -45,11 +47,19 @@ impl<B: IoBufMut> Operation for Read<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        self.into.describe(Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd())).file_offset(self.offset)
+        let sqe = Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).on_helper_if(self.on_helper);
+        self.into.describe(sqe).file_offset(self.offset)
     }
 
-    fn settle(&mut self, ring: &Ring) {
-        ring.leases().end(&mut self.fd);
+    #[inline(always)]
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_interrupted(cqe)
+    }
+
+    fn settle(&mut self, ring: &Ring, is_over: bool) {
+        if is_over {
+            ring.leases().end(&mut self.fd);
+        }
     }
 
     #[inline(always)]

@@ -214,7 +214,7 @@ impl<B: IoBuf> Operation for SendPromised<B> {
         self.from.goes_on(cqe)
     }
 
-    fn settle(&mut self, ring: &Ring) {
+    fn settle(&mut self, ring: &Ring, _is_over: bool) {
         if std::mem::take(&mut self.owed) {
             ring.has_paid();
         }
@@ -286,7 +286,7 @@ impl<B: IoBuf> Operation for SendGathered<B> {
         self.from.describe(self.shared.fd(), PART, SEND_FLAGS, ring)
     }
 
-    fn settle(&mut self, ring: &Ring) {
+    fn settle(&mut self, ring: &Ring, _is_over: bool) {
         self.from.release(ring);
     }
 

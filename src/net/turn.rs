@@ -144,7 +144,7 @@ impl Turnstile {
                 Poll::Ready(())
             }
             Place::OUTSIDE => {
-                // Foreign code, which may panic: before anybody counts on this place.
+                // Foreign code, which may panic: before the place counts.
                 let waker = cx.waker().clone();
                 list.last = list.last.next();
                 *place = list.last;

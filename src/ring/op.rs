@@ -59,18 +59,18 @@ pub(crate) trait Operation: Send + Sized + 'static {
     /// Describes it, or the part that is next. Called on the home core when `self` is in its final place.
     fn describe(&mut self, ring: &Ring) -> Sqe;
 
-    /// Home core, at the CQE and before anybody is told: gives back what belongs to the core.
-    fn settle(&mut self, ring: &Ring) {
-        let _ = ring;
-    }
-
-    /// Home core, at the CQE and after [`settle`](Self::settle): takes note of what was moved, and says
-    /// whether another part is to go out. Runs nothing foreign. False for an error that nobody mends by
-    /// trying again.
+    /// Home core, at the CQE: takes note of what was moved, and says whether another part is to go out. Runs
+    /// nothing foreign. False for an error that nobody mends by trying again.
     #[inline(always)]
     fn goes_on(&mut self, cqe: Cqe) -> bool {
         let _ = cqe;
         false
+    }
+
+    /// Home core, at the CQE and before anybody is told: gives back what belongs to the core. `is_over`: it
+    /// does not go on.
+    fn settle(&mut self, ring: &Ring, is_over: bool) {
+        let _ = (ring, is_over);
     }
 
     /// Turns the result into the output.
@@ -124,8 +124,9 @@ impl<P: Operation> Body for Shot<P> {
             let goes_on = unsafe { &(*body).operation }.with_mut(|operation| {
                 // SAFETY: … and the operation the home core's.
                 let operation = unsafe { (*operation).as_mut() }.expect("an op completes once");
-                operation.settle(ring);
-                operation.goes_on(cqe)
+                let goes_on = operation.goes_on(cqe);
+                operation.settle(ring, !goes_on);
+                goes_on
             });
             if goes_on {
                 return Hold::Again;

@@ -330,7 +330,7 @@ mod tests {
             ring.refill_pool();
         }
         assert_eq!((used.len(), small(&ring)), (FIRST.into(), FIRST));
-        assert_eq!(ring.counters().pool_available.get(), MESSAGES.count.into());
+        assert_eq!(ring.counters().pool_available.get(), u64::from(MESSAGES.count));
         // Messages that nobody drops: none that there is a buffer for goes without.
         let mut held = Vec::new();
         for _ in 0..MESSAGES.count {

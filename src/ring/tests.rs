@@ -210,7 +210,7 @@ impl Operation for Gather {
         self.0.describe(-1, usize::MAX, 0, ring)
     }
 
-    fn settle(&mut self, ring: &Ring) {
+    fn settle(&mut self, ring: &Ring, _is_over: bool) {
         self.0.release(ring);
     }
 

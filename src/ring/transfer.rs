@@ -198,13 +198,20 @@ pub(crate) fn is_of_the_moment(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EAGAIN | EINTR | ENOBUFS | ENOMEM))
 }
 
-/// Whether an op came to nothing in a way that says nothing about the socket, and is worth another try.
-/// EAGAIN: the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md).
-/// EINTR and ERESTARTSYS: it was interrupted on a helper thread (kernel-notes/cancel-and-close.md); if it was
-/// cancelled it goes on no further (ring/mod.rs).
+/// Whether an op was interrupted on a helper thread, as by a stop of the process that then goes on, where
+/// nobody restarts it as with a system call (EINTR, or ERESTARTSYS, which is 512;
+/// kernel-notes/cancel-and-close.md). If it was cancelled it goes on no further (ring/mod.rs).
+#[inline]
+pub(crate) fn was_interrupted(cqe: Cqe) -> bool {
+    [-EINTR, -512].contains(&cqe.res)
+}
+
+/// Whether an op came to nothing in a way that says nothing about the socket, and is worth another try: it
+/// was interrupted, or (EAGAIN) the kernel gave up although nobody had asked it not to wait
+/// (kernel-notes/msg-waitall-send.md).
 #[inline]
 pub(crate) fn was_given_up(cqe: Cqe) -> bool {
-    [-EAGAIN, -EINTR, -512].contains(&cqe.res)
+    cqe.res == -EAGAIN || was_interrupted(cqe)
 }
 
 /// Takes what an op of a stream send has moved off what is `left`, and says whether the rest is worth another

@@ -232,13 +232,59 @@ pub(crate) fn stat_fd(fd: RawFd) -> io::Result<libc::statx> {
     Ok(stat)
 }
 
-/// Whether a file gives the same bytes to whoever reads them again, as regular files and block devices do.
-/// What kind of file it is has the kernel in memory, whatever the file system. False where it does not tell.
-pub(crate) fn gives_again(fd: RawFd) -> bool {
+/// What there is to know of a file before it is read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It gives the same bytes to whoever reads them again, as regular files and block devices do.
+    GivesAgain,
+    /// It gives each byte once.
+    GivesOnce,
+    /// Likewise, and an op that is not to wait may do so: its driver, like that of a terminal or a serial
+    /// line, looks at the mode of the descriptor alone (kernel-notes/io-wq-punts.md).
+    Waits,
+}
+
+/// The kind of a file. That has the kernel in memory, whatever the file system. [`Kind::GivesOnce`] where it
+/// does not tell.
+pub(crate) fn kind_of(fd: RawFd) -> Kind {
     let mut stat = empty_stat();
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    let told = syscall!(statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut stat)).is_ok();
-    told && [libc::S_IFREG, libc::S_IFBLK].contains(&(libc::mode_t::from(stat.stx_mode) & libc::S_IFMT))
+    if syscall!(statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut stat)).is_err() {
+        return Kind::GivesOnce;
+    }
+    match libc::mode_t::from(stat.stx_mode) & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFBLK => Kind::GivesAgain,
+        // Those of memory (`/dev/null`, `/dev/zero`, `/dev/urandom`) and tun heed it.
+        libc::S_IFCHR if !matches!((stat.stx_rdev_major, stat.stx_rdev_minor), (1, _) | (10, 200)) => {
+            Kind::Waits
+        }
+        _ => Kind::GivesOnce,
+    }
+}
+
+/// Whether it is of [`Kind::GivesAgain`].
+pub(crate) fn gives_again(fd: RawFd) -> bool {
+    kind_of(fd) == Kind::GivesAgain
+}
+
+/// Writes all of it at `offset` (`pwrite(2)`), and waits for that.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn write_all_at(fd: RawFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let at = libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match syscall!(pwrite64(fd, bytes.as_ptr().cast(), bytes.len(), at)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                bytes = &bytes[n as usize..];
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Whether the descriptor has a position that may be moved: pipes, FIFOs, sockets and terminals have none

@@ -157,6 +157,13 @@ impl Sqe {
         }
     }
 
+    /// Not tried on the core first, if that is so.
+    #[inline]
+    pub(crate) const fn on_helper_if(mut self, on_helper: bool) -> Self {
+        self.flags = if on_helper { SQE_ASYNC } else { 0 };
+        self
+    }
+
     /// With a buffer or structure of `len` bytes at `addr`.
     #[inline]
     pub(crate) fn at(mut self, addr: *const u8, len: u32) -> Self {

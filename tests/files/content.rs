@@ -3,7 +3,7 @@
 use crate::kit::Folder;
 use crate::kit::{bounded, runtime};
 use crate::pattern;
-use ringwork::buf::AlignedBuf;
+use ringwork::buf::{AlignedBuf, IoBufMut};
 use ringwork::fs::{self, File, OpenOptions};
 use ringwork::time::Duration;
 use std::cell::Cell;
@@ -52,9 +52,15 @@ fn other_tasks_run_while_a_long_file_is_read() {
             }
         });
         assert!(fs::read(&path).await.unwrap() == pattern(LEN));
+        assert!(turns.get() >= 16, "{} turns in {LEN} bytes", turns.get());
+        let before = turns.get();
+        let file = File::open(&path).await.unwrap();
+        let (read, bytes) = file.read_exact_at(vec![0; LEN].slice_mut(0..LEN), 0).await;
+        read.unwrap();
+        assert!(bytes.into_inner() == pattern(LEN));
+        assert!(turns.get() >= before + 16, "{} turns in {LEN} bytes", turns.get() - before);
         is_read.set(true);
         other.await.unwrap();
-        assert!(turns.get() >= 16, "{} turns in {LEN} bytes", turns.get());
     });
 }
 

@@ -9,6 +9,8 @@ use ringwork::runtime::Runtime;
 use ringwork::task::coop;
 use ringwork::time::{Duration, sleep};
 use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::pin::pin;
 
 /// Runs `body` in a process of its own and looks that no descriptor is left.
 pub(crate) fn leaves_no_descriptor(body: impl FnOnce(&Runtime, &Folder) + Send + 'static) {
@@ -215,6 +217,56 @@ fn a_file_closes_although_a_buffer_of_a_write_has_panicked() {
                 file.write_at(NoLength, 0).await.0.unwrap();
             });
             assert!(runtime.block_on(task).unwrap_err().is_panic());
+        });
+    });
+}
+
+/// Nobody may start a program that somebody has open for writing. A lease of a reader is the same question.
+#[test]
+fn a_file_that_was_written_as_a_whole_is_open_nowhere_when_that_is_done() {
+    // A child of another test would have it open until it runs its program.
+    alone(|| {
+        bounded(|| {
+            let (runtime, folder) = (runtime(2), Folder::new());
+            let path = folder.join("program");
+            // So that whoever lets go last has to wait for a CPU, now and then.
+            for _ in 0..2 {
+                std::thread::spawn(|| {
+                    loop {
+                        std::hint::spin_loop()
+                    }
+                });
+            }
+            // On a core, whose next turn would close what it has left open.
+            let writing = runtime.spawn(async move {
+                for round in 0..2_000 {
+                    ringwork::fs::write(&path, vec![7; 10_000]).await.unwrap();
+                    let file = std::fs::File::open(&path).unwrap();
+                    // SAFETY: a system call without memory.
+                    let leased = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) };
+                    assert_eq!(leased, 0, "round {round}: {}", std::io::Error::last_os_error());
+                }
+            });
+            runtime.block_on(writing).unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_write_of_a_whole_file_that_is_dropped_ends_and_closes_it() {
+    alone(|| {
+        leaves_no_descriptor(|runtime, folder| {
+            let path = folder.join("large");
+            runtime.block_on(async {
+                let mut writing = pin!(ringwork::fs::write(&path, vec![7; 64 << 20]));
+                // As soon as something was written.
+                while std::fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
+                    if poll_once(&mut writing).await.is_ready() {
+                        break;
+                    }
+                    ringwork::task::yield_now().await;
+                }
+            });
         });
     });
 }

@@ -14,6 +14,7 @@ mod locks;
 mod names;
 mod ported;
 mod room;
+mod terminals;
 
 /// Bytes of which no two aligned words are alike.
 fn pattern(len: usize) -> Vec<u8> {

@@ -4,14 +4,15 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags, OpenHow};
-use kernel_notes::{LONG, Lab, Outcome, Report, Scratch, threads_of_io_wq};
+use kernel_notes::{LONG, Lab, Outcome, QUIET, Report, Scratch, threads_of_io_wq};
 
 const LEN: usize = 64 << 10;
 
@@ -150,6 +151,51 @@ fn the_rest(report: &mut Report, scratch: &Scratch) -> io::Result<()> {
     Ok(())
 }
 
+/// How long the submission of a write takes that a terminal has no room for, whose other end is read after
+/// this time only.
+fn write_to_terminal(read_after: Duration, flags: Flags) -> io::Result<Duration> {
+    static BYTES: [u8; 256 << 10] = [b'x'; 256 << 10];
+    let (mut other, mut this) = (-1, -1);
+    // SAFETY: all-zero settings are valid, and completed by `cfmakeraw`; the call writes two descriptors,
+    // which are ours.
+    let (mut other, this) = unsafe {
+        let mut settings: libc::termios = std::mem::zeroed();
+        libc::cfmakeraw(&raw mut settings);
+        let (name, size) = (std::ptr::null_mut(), std::ptr::null());
+        if libc::openpty(&raw mut other, &raw mut this, name, &raw const settings, size) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        (File::from_raw_fd(other), File::from_raw_fd(this))
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(read_after);
+            // It ends with an error when the terminal is closed.
+            let _ = io::copy(&mut other, &mut io::sink());
+        });
+        let mut lab = Lab::new(8, 64)?;
+        let write = opcode::Write::new(Fd(this.as_raw_fd()), BYTES.as_ptr(), BYTES.len() as u32).build();
+        let begun = Instant::now();
+        // SAFETY: the bytes are there for ever.
+        unsafe { lab.push(write.flags(flags))? };
+        lab.submit()?;
+        let took = begun.elapsed();
+        lab.next(LONG)?;
+        drop(this);
+        Ok(took)
+    })
+}
+
+fn terminals(report: &mut Report) -> io::Result<()> {
+    let after = 3 * QUIET;
+    let (inline, worker) =
+        (write_to_terminal(after, Flags::empty())?, write_to_terminal(after, Flags::ASYNC)?);
+    report
+        .holds("the submission of a write to a full terminal waits until there is room", inline > 2 * QUIET);
+    report.holds("with IOSQE_ASYNC it does not", worker < QUIET);
+    Ok(())
+}
+
 fn main() -> Outcome {
     let mut report = Report::new();
     let scratch = Scratch::new("punts")?;
@@ -158,5 +204,6 @@ fn main() -> Outcome {
     metadata(&mut report, &scratch)?;
     names(&mut report, &scratch)?;
     the_rest(&mut report, &scratch)?;
+    terminals(&mut report)?;
     Ok(report.finish())
 }
