@@ -365,32 +365,51 @@ fn the_first_of_many_panics_is_the_one_that_is_named() {
 }
 
 #[test]
-fn a_future_that_was_ready_before_the_panic_comes_out_of_block_on_although_nobody_had_looked() {
+fn a_sleep_that_outlives_its_runtime_in_block_on_does_not_hide_the_culprit() {
     bounded(|| {
         let runtime = with(1, PanicPolicy::ShutDown);
-        let handle = runtime.handle();
-        let gate = Event::default();
-        let wait = gate.wait();
-        let mut task = pin!(handle.spawn(async move {
-            wait.await;
-            7
-        }));
-        let mut is_first = true;
-        let output = handle.block_on(poll_fn(|cx| {
-            let polled = task.as_mut().poll(cx);
-            if std::mem::take(&mut is_first) {
-                assert!(polled.is_pending());
-                // All this happens before the thread hears that there is nothing yet.
-                gate.set();
-                wait_for("the task to end", || task.is_finished());
-                let culprit = handle.spawn(async { panic!("on purpose") });
-                wait_for("the panic", || culprit.is_finished());
-            }
-            polled
-        }));
-        assert_eq!(output.unwrap(), 7);
-        let late = panic_of(|| handle.block_on(pending::<()>()));
-        assert!(late.contains("on purpose"), "{late}");
+        let mut sleep = pin!(ringwork::time::sleep(Duration::from_secs(3600)));
+        let waiting = poll_fn(|cx| {
+            assert!(sleep.as_mut().poll(cx).is_pending());
+            brought_down_by(&runtime, 0);
+            // It panics when it has heard that its core has gone.
+            wait_for("the sleep to hear of it", || sleep.as_mut().poll(cx).is_ready());
+            Poll::<()>::Pending
+        });
+        let message = panic_of(|| runtime.block_on(waiting));
+        assert!(message.ends_with("panicked: out of paper"), "{message}");
+    });
+}
+
+#[test]
+fn a_task_that_the_end_has_cancelled_does_not_come_out_of_block_on() {
+    bounded(|| {
+        // The panic comes behind the first look at the task, or before the second one.
+        for is_second in [false, true] {
+            let runtime = with(1, PanicPolicy::ShutDown);
+            let mut task = pin!(runtime.spawn(pending::<()>()));
+            let end = task.abort_handle();
+            let bring_down = || {
+                brought_down_by(&runtime, 0);
+                wait_for("the task to end", || end.is_finished());
+            };
+            let mut polls = 0;
+            let waiting = poll_fn(|cx| {
+                polls += 1;
+                if is_second && polls == 2 {
+                    bring_down();
+                }
+                let polled = task.as_mut().poll(cx);
+                match polls {
+                    1 if is_second => cx.waker().wake_by_ref(),
+                    1 => bring_down(),
+                    _ => {}
+                }
+                polled
+            });
+            let message = panic_of(|| runtime.block_on(waiting));
+            assert!(message.ends_with("panicked: out of paper"), "{message}");
+        }
     });
 }
 

@@ -13,10 +13,12 @@
 #![forbid(unsafe_code)]
 
 use super::current::Outer;
+use crate::base::guard::contained;
 use crate::sched::{Cause, Downfall};
 use crate::task::coop;
 use crate::time::{Clock, Hold};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -110,7 +112,8 @@ impl Unpark {
 /// those of the calls around this one.
 ///
 /// # Errors
-/// The panic that has ended the runtime, if the future was not ready by then: it is polled once more.
+/// The panic that has ended the runtime, unless the first poll gave an output. What a later one gives once
+/// the runtime has ended may be a consequence of that: a cancelled task, an op that is gone.
 pub(super) fn block_on<F: Future>(
     future: F,
     clock: Option<Arc<Clock>>,
@@ -124,18 +127,38 @@ pub(super) fn block_on<F: Future>(
     let waker = Waker::from(Arc::clone(&unpark));
     let mut cx = Context::from_waker(&waker);
     let _watch = downfall.map(|downfall| downfall.watch(waker.clone()));
-    let mut ended = None;
+    let cause = || downfall.and_then(Downfall::cause);
+    let mut has_waited = false;
     loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return Ok(output);
+        let polled = match downfall {
+            Some(downfall) => poll_beside(downfall, || future.as_mut().poll(&mut cx))?,
+            None => future.as_mut().poll(&mut cx),
+        };
+        match (polled, cause()) {
+            (Poll::Ready(output), Some(cause)) if has_waited => {
+                contained(|| drop(output));
+                return Err(cause);
+            }
+            (Poll::Ready(output), _) => return Ok(output),
+            (Poll::Pending, Some(cause)) => return Err(cause),
+            (Poll::Pending, None) => awake = unpark.wait(awake),
         }
-        if let Some(cause) = ended {
+        has_waited = true;
+        // Before the poll, which may complain of what the end has taken from it.
+        if let Some(cause) = cause() {
             return Err(cause);
         }
-        // What was there before the panic may have come since the poll began: the next one sees it.
-        ended = downfall.and_then(Downfall::cause);
-        if ended.is_none() {
-            awake = unpark.wait(awake);
-        }
     }
+}
+
+/// Polls by `poll`. A panic in it once the runtime has ended may be a consequence, as an output may.
+fn poll_beside<T>(downfall: &Downfall, poll: impl FnOnce() -> Poll<T>) -> Result<Poll<T>, Arc<Cause>> {
+    // Whatever it leaves behind is dropped, and not polled again.
+    catch_unwind(AssertUnwindSafe(poll)).or_else(|payload| match downfall.cause() {
+        Some(cause) => {
+            contained(|| drop(payload));
+            Err(cause)
+        }
+        None => resume_unwind(payload),
+    })
 }

@@ -98,7 +98,8 @@ impl Handle {
     /// # Panics
     /// On a core: it would stop everything that core has to do. Await instead, or move the call into
     /// [`spawn_blocking`](crate::spawn_blocking). If a panic of a task shuts the runtime down
-    /// ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)).
+    /// ([`PanicPolicy::ShutDown`](super::PanicPolicy::ShutDown)) before this returns, unless the future is
+    /// ready at its first poll.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         assert_not_on_a_core("block_on");
@@ -362,7 +363,8 @@ impl Runtime {
         let mut main = self.handle.spawn_on(0, make);
         let own = main.id();
         let ended = match self.handle.drive(&mut main) {
-            // It has panicked itself, which is about to reach its handle.
+            // It has panicked itself, which is about to reach its handle. Nothing has woken this thread
+            // before the cause was there, so no poll that began before has taken the output.
             Err(cause) if cause.task == own => block_on::block_on(&mut main, None, current::outer(), None),
             ended => ended,
         };

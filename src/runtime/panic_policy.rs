@@ -36,8 +36,10 @@ pub enum PanicPolicy {
     ///
     /// [`Runtime::run_main`](super::Runtime::run_main), and with it `#[ringwork::main]`, and every
     /// [`block_on`](Handle::block_on) that waits panic then, with a message that names the task, the place it
-    /// was spawned and the words of its panic. A `block_on` whose future is ready by then returns its output.
-    /// If it is the main future that panicked, its own panic comes out of `run_main`.
+    /// was spawned and the words of its panic. What their futures give after the panic, be it an output or a
+    /// panic of their own, may be a consequence of it and is dropped. A `block_on` whose future is ready at
+    /// its first poll does not wait and returns the output. If it is the main future that panicked, its own
+    /// panic comes out of `run_main`.
     ShutDown,
 }
 
