@@ -18,6 +18,7 @@ use super::error::JoinError;
 use super::id::Id;
 use super::join::{AbortHandle, JoinHandle};
 use crate::base::coop;
+use crate::base::guard::{self, contained};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -118,7 +119,12 @@ impl<T> JoinSet<T> {
         let place = self.free.pop().unwrap_or(self.places.len());
         let arrived = Arc::clone(&self.arrived);
         let arrival = Waker::from(Arc::new(Arrival { place, is_told: AtomicBool::new(false), arrived }));
-        let over = task.is_over_or_watch(&mut Context::from_waker(&arrival));
+        let mut watch = || task.is_over_or_watch(&mut Context::from_waker(&arrival));
+        // That drops the waker of an earlier poll of the handle, which is foreign and may panic. It is gone
+        // then, and the arrival may be in its place already, so the task belongs to the set all the same.
+        let mut over = None;
+        contained(|| over = Some(watch()));
+        let over = over.unwrap_or_else(watch);
         match self.places.get_mut(place) {
             Some(free) => *free = Some(task),
             None => self.places.push(Some(task)),
@@ -375,7 +381,7 @@ impl Wake for Arrival {
             list.waiter.take()
         };
         if let Some(waiter) = waiter {
-            waiter.wake();
+            guard::wake(waiter);
         }
     }
 }

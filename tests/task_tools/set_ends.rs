@@ -5,7 +5,7 @@ use futures_executor::block_on;
 use ringwork::task::{self, JoinSet};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -363,5 +363,66 @@ fn a_task_may_end_while_the_waker_before_is_dropped() {
         let second = Waker::from(Arc::new(Tell(Mutex::new(sender))));
         assert!(set.poll_join_next(&mut Context::from_waker(&second)).is_pending());
         assert!(set.try_join_next().unwrap().is_ok());
+    });
+}
+
+/// A waker that panics when it is woken, or else when it is dropped.
+struct Bomb {
+    when_woken: bool,
+}
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.when_woken, "in the call of a waker");
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(self.when_woken || thread::panicking(), "in the drop of a waker");
+    }
+}
+
+#[test]
+fn a_handle_comes_into_a_set_also_if_the_waker_before_panics_when_it_is_dropped() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let mut set = JoinSet::new();
+        // A place that is free again.
+        set.insert(runtime.spawn(async {}));
+        assert!(block_on(set.join_next()).unwrap().is_ok());
+        for is_bound in [false, true] {
+            let gate = Event::default();
+            let wait = gate.wait();
+            let mut task =
+                if is_bound { runtime.handle().spawn_on(0, move || wait) } else { runtime.spawn(wait) };
+            let waker = Waker::from(Arc::new(Bomb { when_woken: false }));
+            assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            set.insert(task);
+            assert_eq!(set.len(), 1);
+            gate.set();
+            assert!(block_on(set.join_next()).unwrap().is_ok());
+            assert!(set.is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_handle_comes_into_a_set_also_if_who_waits_for_the_set_panics_when_woken() {
+    bounded(|| {
+        let runtime = runtime(1);
+        let mut set = JoinSet::new();
+        set.insert(runtime.spawn(pending::<()>()));
+        let waker = Waker::from(Arc::new(Bomb { when_woken: true }));
+        assert!(set.poll_join_next(&mut Context::from_waker(&waker)).is_pending());
+        let task = runtime.spawn(async {});
+        wait_for("the end", || task.is_finished());
+        let id = task.id();
+        set.insert(task);
+        assert_eq!(set.len(), 2);
+        assert_eq!(block_on(set.join_next_with_id()).unwrap().unwrap().0, id);
+        set.abort_all();
+        assert!(block_on(set.join_next()).unwrap().unwrap_err().is_cancelled());
     });
 }
