@@ -2,9 +2,9 @@
 //!
 //! Owns the thread-local [`Driver`] of a core, the [`Timer`] parcels that wheel and future share, and what
 //! becomes of messages from other threads, which the future's end sends (ticket.rs). Promises that a timer
-//! never fires early, that its waker is called exactly once if it fires while somebody waits, and that a
-//! timer whose core goes is told so. It reads no clock: `now` is an argument, or a way to ask
-//! ([`time_left`]).
+//! never fires early (one that is set for more than thirty years fires after those), that its waker is called
+//! exactly once if it fires while somebody waits, and that a timer whose core goes is told so. It reads no
+//! clock: `now` is an argument, or a way to ask ([`time_left`]).
 //!
 //! # One timer
 //! ```text
@@ -36,6 +36,7 @@
 mod ticket;
 
 use super::clock::{Clock, Quiet, is_away_from, is_touched};
+use super::instant::FAR_FUTURE;
 use super::spare::{Spare, UNNEEDED};
 use super::wheel::{Key, Wheel};
 use crate::base::guard;
@@ -53,6 +54,9 @@ pub(super) use ticket::{Ticket, arm};
 
 /// Timers touched by one [`fire`]: at some tens of nanoseconds each, a small part of a turn's time.
 const FIRE_MAX: usize = 1024;
+
+/// [`FAR_FUTURE`] in ticks. What is further away would go round the wheel for as long as anybody can count.
+const FAR_FUTURE_TICKS: u64 = FAR_FUTURE.as_secs() * 1_000;
 
 /// Requests to the home core.
 const REGISTER: u32 = 1;
@@ -246,8 +250,17 @@ impl Driver {
 
     fn insert_at(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, tick: u64) {
         debug_assert!(!timer.is_in_wheel());
+        let is_far = tick > self.wheel.now().saturating_add(FAR_FUTURE_TICKS);
+        let tick = if is_far { self.nearer(tick) } else { tick };
         let key = self.wheel.insert(tick, parcel);
         timer.key.store(key.to_bits(), Ordering::Relaxed);
+    }
+
+    /// No further away than [`FAR_FUTURE`], seen from the time, which may be ahead of the wheel.
+    #[cold]
+    fn nearer(&self, tick: u64) -> u64 {
+        let now = self.time(self.lately).saturating_duration_since(self.start);
+        tick.min(tick_after(now).max(self.wheel.now()).saturating_add(FAR_FUTURE_TICKS))
     }
 
     #[inline]

@@ -9,7 +9,8 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 
-/// A deadline that is no deadline: thirty years, which every clock can still represent.
+/// A deadline that is no deadline: thirty years, which every clock can still represent. A timer is set for no
+/// longer: where a clock that stands jumps there, it does so in some fifteen turns of its core.
 pub(crate) const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A point in time of the monotonic clock, for deadlines and for measuring.
@@ -116,9 +117,12 @@ impl Instant {
         self.std.checked_sub(duration).map(Self::from_std)
     }
 
-    /// The point in time `duration` later; if the clock cannot represent it, one that is as good as never.
+    /// The point in time `duration` later; if that is more than [`FAR_FUTURE`], one that is as good as never.
     pub(super) fn saturating_add(self, duration: Duration) -> Self {
-        self.checked_add(duration).unwrap_or_else(Self::far_future)
+        match self.checked_add(duration) {
+            Some(later) if duration <= FAR_FUTURE => later,
+            _ => Self::far_future(),
+        }
     }
 
     #[cold]

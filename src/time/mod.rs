@@ -14,7 +14,8 @@
 //! to the timer's home. A core that waits for the kernel passes its next deadline along; no thread and no
 //! kernel timer is spent on time.
 //!
-//! Timers have a resolution of one millisecond and are never early. There is no promise about how late they
+//! Timers have a resolution of one millisecond and are never early, except that thirty years are as good as
+//! never: no timer is set for longer. There is no promise about how late they
 //! are: a task that does not yield makes the timers of its core wait.
 //!
 //! ```

@@ -6,6 +6,7 @@
 use super::Duration;
 use super::clock::{self, Clock};
 use super::driver::{self, Ticket};
+use super::instant::FAR_FUTURE;
 use crate::base::reach::NO_RUNTIME;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -120,9 +121,11 @@ pub fn resume() {
 /// ```
 ///
 /// # Panics
-/// If the clock does not stand, or cannot represent that time; if the runtime has several cores; if this
-/// thread is in no runtime.
+/// If `duration` is more than thirty years, which is as far as timers are set; if the clock does not stand,
+/// or cannot represent that time; if the runtime has several cores; if this thread is in no runtime.
 pub async fn advance(duration: Duration) {
+    // What waits behind a wheel's horizon is put back every two years until the clock is there.
+    assert!(duration <= FAR_FUTURE, "time::advance: the clock moves on by thirty years at most");
     let tick = own_clock("advance").advance(duration);
     let tick = tick.expect("time::advance: the clock of this runtime does not stand");
     // A timer of our own, the last of those that are due: when it has fired, all have.

@@ -35,8 +35,8 @@ fn is_far(left: Duration) -> bool {
 /// Waits until `duration` has passed.
 ///
 /// Nothing happens until the future is polled; the time counts from this call, not from the first poll. The
-/// timer has a resolution of one millisecond and is never early. A duration too long for the clock waits as
-/// good as for ever.
+/// timer has a resolution of one millisecond and is never early. A duration of more than thirty years counts
+/// as thirty years, which is as good as for ever.
 ///
 /// To cancel, drop the future.
 ///
@@ -147,7 +147,8 @@ impl Sleep {
         }
     }
 
-    /// When it is or was due.
+    /// When it is or was due. If that was more than thirty years away when it was polled, its timer is set
+    /// for thirty years; only a clock that a test has [stopped](super::pause) gets that far.
     ///
     /// ```
     /// use ringwork::time::{sleep_until, Instant};

@@ -204,6 +204,11 @@ impl<T> Wheel<T> {
         Some(due)
     }
 
+    /// The tick that it has come to.
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
     /// How many timers are in the wheel.
     pub(super) fn len(&self) -> usize {
         self.len

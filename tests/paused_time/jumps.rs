@@ -1,10 +1,11 @@
 //! The clock jumps when nothing is left to run, to the next timer, the same way in every run.
 
 use crate::kit::{Event, bounded, poll_once};
-use crate::{HOUR, MS, SECOND, on_the_core, paused};
+use crate::{HOUR, MS, SECOND, YEARS, on_the_core, paused};
 use ringwork::task::yield_now;
 use ringwork::time::{
-    Duration, Instant, MissedTickBehavior, interval, interval_at, sleep, sleep_until, timeout,
+    Duration, Instant, MissedTickBehavior, advance, interval, interval_at, sleep, sleep_until, timeout,
+    timeout_at,
 };
 use std::cell::RefCell;
 use std::future::pending;
@@ -275,5 +276,71 @@ fn a_runtime_whose_clock_stands_ends_at_once_with_all_its_timers() {
         drop(job);
         drop(runtime);
         assert!(naps.iter().all(|nap| nap.is_finished()));
+    });
+}
+
+/// The clock can still represent the time after it, and would be half a billion years on the way.
+const AGES: Duration = Duration::from_millis(u64::MAX);
+
+/// What waits for ages in one way or another.
+async fn wait_for_ages(way: usize) {
+    let far = Instant::now() + AGES;
+    match way {
+        0 => sleep(AGES).await,
+        1 => sleep_until(far).await,
+        2 => assert!(timeout(AGES, pending::<()>()).await.is_err()),
+        3 => assert!(timeout_at(far, pending::<()>()).await.is_err()),
+        4 => drop(interval_at(far, MS).tick().await),
+        5 => {
+            let mut ticks = interval(AGES);
+            ticks.tick().await;
+            ticks.tick().await;
+        }
+        6 => {
+            let mut sleep = pin!(sleep(SECOND));
+            assert!(poll_once(&mut sleep).await.is_pending());
+            sleep.as_mut().reset(far);
+            sleep.await;
+        }
+        _ => sleep(Duration::MAX).await,
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_is_soon_as_far_as_timers_are_set() {
+    bounded(|| {
+        for way in 0..8 {
+            let runtime = paused();
+            let waited = async move {
+                let start = Instant::now();
+                wait_for_ages(way).await;
+                start.elapsed()
+            };
+            assert_eq!(runtime.block_on(runtime.spawn(waited)).unwrap(), YEARS, "way {way}");
+            // From a thread that the timer does not live on.
+            let start = runtime.block_on(async { Instant::now() });
+            runtime.block_on(wait_for_ages(way));
+            let waited = runtime.block_on(async move { start.elapsed() });
+            // If it has been reset there, it may have fired at the time before, and is set once more.
+            assert!((YEARS..=2 * YEARS).contains(&waited), "way {way}: {waited:?}");
+            let jumps = runtime.handle().metrics().cores[0].enters;
+            assert!(jumps < 1_000, "way {way}: {jumps} enters of the ring");
+        }
+    });
+}
+
+#[test]
+fn what_is_set_while_the_clock_moves_by_years_counts_from_where_it_is() {
+    on_the_core(|| async {
+        let start = Instant::now();
+        let mut ahead = pin!(advance(YEARS));
+        assert!(poll_once(&mut ahead).await.is_pending());
+        // The core's timers have not come to that time yet.
+        let mut nap = pin!(sleep(YEARS - HOUR));
+        assert!(poll_once(&mut nap).await.is_pending());
+        ahead.await;
+        assert_eq!(start.elapsed(), YEARS);
+        nap.await;
+        assert_eq!(start.elapsed(), 2 * YEARS - HOUR);
     });
 }

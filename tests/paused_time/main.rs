@@ -15,6 +15,8 @@ use std::future::Future;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
+/// As far as timers are set.
+const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 fn builder() -> Builder {
     Builder::new().pin(Pin::Off).start_paused(true)

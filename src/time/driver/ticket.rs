@@ -25,7 +25,8 @@ use std::time::Instant;
 /// Puts a timer into this core's wheel, or sends it to another one if this thread is none or goes by another
 /// clock. `now` is any time that is not after the deadline, `last` the timer that this one follows.
 ///
-/// The waker is woken at `deadline`, unless the ticket is dropped before.
+/// The waker is woken at `deadline`, or after `FAR_FUTURE` if that is further away, unless the ticket is
+/// dropped before.
 ///
 /// # Panics
 /// If this thread is no core and has entered no runtime, and there was no timer before or a clock has been
