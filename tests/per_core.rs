@@ -320,7 +320,12 @@ fn a_builder_makes_several_runtimes() {
 
 #[test]
 fn nonsense_is_refused_when_it_is_said() {
-    for call in [|| drop(Builder::new().cores(0)), || drop(Builder::new().max_blocking_threads(0))] {
+    let calls = [
+        || drop(Builder::new().cores(0)),
+        || drop(Builder::new().max_blocking_threads(0)),
+        || drop(Builder::new().thread_name("one\0two")),
+    ];
+    for call in calls {
         assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
     }
 }

@@ -321,8 +321,13 @@ impl Builder {
 
     /// What the threads are called: cores are `NAME-core-N`. The kernel keeps 15 bytes of a thread's name, so
     /// of a NAME that is too long for it only the beginning is used.
+    ///
+    /// # Panics
+    /// If there is a NUL in `name`: the kernel's names end there.
+    #[track_caller]
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        assert!(!self.name.contains('\0'), "the name of a thread has no NUL in it");
         self
     }
 

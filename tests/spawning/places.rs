@@ -62,6 +62,7 @@ fn arguments_without_sense_panic_at_the_place_of_the_call() {
         let places = record_places();
         let calls: Calls = vec![
             (line!(), Box::new(|| drop(Builder::new().max_blocking_threads(0)))),
+            (line!(), Box::new(|| drop(Builder::new().thread_name("one\0two")))),
             (line!(), Box::new(|| drop(ringwork::time::interval(Duration::ZERO)))),
             (line!(), Box::new(move || drop(ringwork::time::interval_at(now, Duration::ZERO)))),
         ];
