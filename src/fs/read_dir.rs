@@ -91,6 +91,10 @@ impl ReadDir {
     /// # Errors
     /// The kernel's; if the runtime ends, or no thread can be had. Behind each is the end of the folder,
     /// whatever is left.
+    ///
+    /// # Panics
+    /// On a thread that is no core and has entered no runtime, where the next entries have to be read. Behind
+    /// that is the end of the folder, too.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
         if self.batch.read.is_empty()
             && let Some(rest) = self.batch.rest.take()

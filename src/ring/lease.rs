@@ -240,7 +240,8 @@ impl<T> Leases<T> {
         }
         let take_from = |idle: &RefCell<Vec<Arc<Leasable<T>>>>| {
             let mut idle = idle.borrow_mut();
-            let at = idle.iter().position(|lease| Arc::ptr_eq(lease, thing))?;
+            // From behind: what was used last is what goes first, mostly.
+            let at = idle.iter().rposition(|lease| Arc::ptr_eq(lease, thing))?;
             Some(idle.swap_remove(at))
         };
         if let Some(lease) = take_from(&self.young).or_else(|| take_from(&self.old)) {

@@ -113,6 +113,10 @@ impl Serve {
     /// Binds all listeners and starts accepting. On every core `make` makes a handler once, and the handler
     /// makes a future for each connection placed there; neither leaves its core, so both may hold `Rc`s.
     ///
+    /// A `make` that panics is a task of that core that does
+    /// ([`PanicPolicy`](crate::runtime::PanicPolicy)): the core accepts nothing then, and its listener, which
+    /// may be the only one, is closed.
+    ///
     /// # Errors
     /// EADDRINUSE if anybody else has the port, but for those who share it as [`options`](Self::options)
     /// says; of two servers that begin at the same time, one gets the port at most. And the kernel's.
