@@ -11,6 +11,7 @@
 
 use super::Metadata;
 use crate::sys::io::{Kind, kind_of};
+use crate::sys::sqe::SQE_ASYNC;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -76,10 +77,11 @@ impl Cached {
         self.kind(file) == Kind::GivesAgain as u8
     }
 
-    /// Whether an op on `file`, likewise, may wait on the core although it is not to.
+    /// The flags of a read or write of `file`, likewise: one that may wait although it is not to is not tried
+    /// on the core.
     #[inline]
-    pub(super) fn waits(&self, file: RawFd) -> bool {
-        self.kind(file) == Kind::Waits as u8
+    pub(super) fn op_flags(&self, file: RawFd) -> u8 {
+        self.kind(file) & SQE_ASYNC
     }
 
     #[inline]

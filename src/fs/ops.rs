@@ -12,7 +12,7 @@ use crate::ring::lease::Use;
 use crate::ring::op::Operation;
 use crate::ring::opened::descriptor;
 use crate::ring::transfer::{Outward, was_interrupted};
-use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, Sqe, opcode};
+use crate::sys::sqe::{Cqe, FSYNC_DATASYNC, SQE_ASYNC, Sqe, opcode};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -23,8 +23,8 @@ pub(crate) struct Write<B> {
     pub(super) fd: Use<OwnedFd>,
     pub(super) from: Outward<B>,
     pub(super) offset: u64,
-    /// As of [`Read`](crate::io::Read).
-    pub(super) on_helper: bool,
+    /// `IOSQE_*`.
+    pub(super) flags: u8,
 }
 
 impl<B: IoBuf> Operation for Write<B> {
@@ -32,8 +32,8 @@ impl<B: IoBuf> Operation for Write<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let sqe = Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).on_helper_if(self.on_helper);
-        self.from.describe(sqe).file_offset(self.offset)
+        let sqe = self.from.describe(Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()));
+        sqe.file_offset(self.offset).flags(self.flags)
     }
 
     fn goes_on(&mut self, cqe: Cqe) -> bool {
@@ -59,8 +59,8 @@ pub(crate) struct WriteOn<B> {
     pub(super) fd: Arc<Leasable<OwnedFd>>,
     pub(super) from: Outward<B>,
     pub(super) offset: u64,
-    /// As of [`Read`](crate::io::Read).
-    pub(super) on_helper: bool,
+    /// `IOSQE_*`.
+    pub(super) flags: u8,
 }
 
 #[cfg(any(feature = "tokio-io", feature = "futures-io"))]
@@ -69,8 +69,8 @@ impl<B: IoBuf> Operation for WriteOn<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let sqe = Sqe::new(Self::OPCODE, self.fd.as_raw_fd()).on_helper_if(self.on_helper);
-        self.from.describe(sqe).file_offset(self.offset)
+        let sqe = self.from.describe(Sqe::new(Self::OPCODE, self.fd.as_raw_fd()));
+        sqe.file_offset(self.offset).flags(self.flags)
     }
 
     fn goes_on(&mut self, cqe: Cqe) -> bool {
@@ -167,7 +167,8 @@ impl Operation for Open {
     type Output = io::Result<OwnedFd>;
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let mut sqe = Sqe::new(Self::OPCODE, start_of_walk(&self.dir)).on_helper_if(self.on_helper);
+        let flags = if self.on_helper { SQE_ASYNC } else { 0 };
+        let mut sqe = Sqe::new(Self::OPCODE, start_of_walk(&self.dir)).flags(flags);
         sqe = sqe.at(self.path.as_ptr().cast(), size_of::<libc::open_how>() as u32);
         sqe.offset(std::ptr::from_ref(&*self.how).expose_provenance() as u64)
     }

@@ -77,8 +77,8 @@ pub(super) fn owned_read<B: IoBufMut>(
     buf: B,
     offset: u64,
 ) -> OwnedRead<B> {
-    let on_helper = cached.waits(file.as_raw_fd());
-    Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset, on_helper })
+    let flags = cached.op_flags(file.as_raw_fd());
+    Op::new(Read { fd: Use::counted(file), into: Inward::new(buf), offset, flags })
 }
 
 /// A write that borrows nothing, and that goes on when its future is dropped. It ends short only before an
@@ -90,8 +90,8 @@ pub(super) fn owned_write<B: IoBuf>(
     buf: B,
     offset: u64,
 ) -> OwnedWrite<B> {
-    let on_helper = cached.waits(file.as_raw_fd());
-    Op::new(WriteOn { fd: Arc::clone(file), from: Outward::new(buf), offset, on_helper }).detach()
+    let flags = cached.op_flags(file.as_raw_fd());
+    Op::new(WriteOn { fd: Arc::clone(file), from: Outward::new(buf), offset, flags }).detach()
 }
 
 /// The future of [`File::read_at`](super::File::read_at). Dropping it cancels the read.
@@ -153,12 +153,12 @@ impl<B: IoBufMut> Future for ReadAt<'_, B> {
                 return Poll::Ready((Ok(n), buf));
             }
             let (file, offset) = (this.file, this.offset);
-            let on_helper = this.cached.waits(file.as_raw_fd());
+            let flags = this.cached.op_flags(file.as_raw_fd());
             this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Read {
                 fd: begin_use(ring, file),
                 into: Inward::new(buf),
                 offset,
-                on_helper,
+                flags,
             }));
         }
         let (result, buf) = ready!(this.state.poll(cx));
@@ -207,14 +207,14 @@ impl<B: IoBuf> Future for WriteAt<'_, B> {
                 return Poll::Ready((Err(stopped(why)), buf));
             }
             let (file, offset) = (this.file, this.offset);
-            let on_helper = this.cached.waits(file.as_raw_fd());
+            let flags = this.cached.op_flags(file.as_raw_fd());
             // It asks the buffer, which may be foreign code: before the file is in use.
             let from = Outward::new(buf);
             this.state = State::InFlight(InFlight::begin(cx.waker(), |ring| Write {
                 fd: begin_use(ring, file),
                 from,
                 offset,
-                on_helper,
+                flags,
             }));
         }
         let (result, buf) = ready!(this.state.poll(cx));

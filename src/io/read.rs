@@ -38,8 +38,8 @@ pub(crate) struct Read<B> {
     pub(crate) fd: Use<OwnedFd>,
     pub(crate) into: Inward<B>,
     pub(crate) offset: u64,
-    /// Not tried on the core first, where it could wait for somebody although it is not to.
-    pub(crate) on_helper: bool,
+    /// `IOSQE_*`.
+    pub(crate) flags: u8,
 }
 
 impl<B: IoBufMut> Operation for Read<B> {
@@ -47,8 +47,8 @@ impl<B: IoBufMut> Operation for Read<B> {
     type Output = (io::Result<usize>, B);
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
-        let sqe = Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()).on_helper_if(self.on_helper);
-        self.into.describe(sqe).file_offset(self.offset)
+        let sqe = self.into.describe(Sqe::new(Self::OPCODE, self.fd.get().as_raw_fd()));
+        sqe.file_offset(self.offset).flags(self.flags)
     }
 
     #[inline(always)]

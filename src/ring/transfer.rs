@@ -15,6 +15,7 @@ use std::os::fd::RawFd;
 /// The most one op is asked to move: the kernel's own limit is just below 2 GiB (`read(2)`).
 const MOST: usize = 1 << 30;
 
+#[inline]
 pub(super) fn asked(len: usize) -> u32 {
     len.min(MOST) as u32
 }

@@ -6,6 +6,7 @@
 //! [`is_on_local_file_system`], and [`stat_in`] and [`send_file_now`] may wait for a disk: their callers say
 //! so, or know that they do not.
 
+use super::sqe::SQE_ASYNC;
 use super::{bare_syscall, syscall};
 use std::ffi::CStr;
 use std::io::{self, IoSlice};
@@ -232,16 +233,18 @@ pub(crate) fn stat_fd(fd: RawFd) -> io::Result<libc::statx> {
     Ok(stat)
 }
 
-/// What there is to know of a file before it is read or written.
+/// What there is to know of a file before it is read or written. As a number it has the bits of the flags
+/// that its reads and writes have as ops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Kind {
     /// It gives the same bytes to whoever reads them again, as regular files and block devices do.
-    GivesAgain,
+    GivesAgain = 0,
     /// It gives each byte once.
-    GivesOnce,
+    GivesOnce = 1,
     /// Likewise, and an op that is not to wait may do so: its driver, like that of a terminal or a serial
     /// line, looks at the mode of the descriptor alone (kernel-notes/io-wq-punts.md).
-    Waits,
+    Waits = SQE_ASYNC,
 }
 
 /// The kind of a file. That has the kernel in memory, whatever the file system. [`Kind::GivesOnce`] where it

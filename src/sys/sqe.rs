@@ -157,10 +157,10 @@ impl Sqe {
         }
     }
 
-    /// Not tried on the core first, if that is so.
+    /// With `IOSQE_*`.
     #[inline]
-    pub(crate) const fn on_helper_if(mut self, on_helper: bool) -> Self {
-        self.flags = if on_helper { SQE_ASYNC } else { 0 };
+    pub(crate) const fn flags(mut self, flags: u8) -> Self {
+        self.flags = flags;
         self
     }
 

@@ -117,12 +117,9 @@ impl Instant {
         self.std.checked_sub(duration).map(Self::from_std)
     }
 
-    /// The point in time `duration` later; if that is more than [`FAR_FUTURE`], one that is as good as never.
+    /// The point in time `duration` later; if the clock cannot represent it, one that is as good as never.
     pub(super) fn saturating_add(self, duration: Duration) -> Self {
-        match self.checked_add(duration) {
-            Some(later) if duration <= FAR_FUTURE => later,
-            _ => Self::far_future(),
-        }
+        self.checked_add(duration).unwrap_or_else(Self::far_future)
     }
 
     #[cold]
