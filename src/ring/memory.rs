@@ -255,6 +255,35 @@ mod tests {
         assert_eq!(Arc::strong_count(&inbox), 1, "the ring has let go of what it kept");
     }
 
+    struct Sent(NonNull<Ground>);
+
+    // SAFETY: blocks may end anywhere.
+    unsafe impl Send for Sent {}
+
+    #[test]
+    fn blocks_of_the_least_size_are_slots_of_pages_and_keep_no_inbox_alive_wherever_they_end() {
+        let inbox = Arc::new(Inbox::new(Box::new(|| ())));
+        let (ring, _kernel) = stub::ring(Arc::clone(&inbox));
+        let entered = enter(Rc::clone(&ring));
+        let mut blocks: Vec<_> = (0..KEPT + 100).map(|_| fresh_at_home(LEAST, &ring)).collect();
+        // SAFETY: nobody else has them.
+        assert!(blocks.iter().all(|block| unsafe { block.as_ref() }.paged));
+        // One ends elsewhere, one after its ring, and the others here, more than the list keeps.
+        let (elsewhere, late) = (Sent(blocks.pop().unwrap()), Sent(blocks.pop().unwrap()));
+        // SAFETY: each is unused and given back once.
+        let give_back_there = |sent: Sent| unsafe { give_back({ sent }.0, LEAST) };
+        std::thread::spawn(move || give_back_there(elsewhere)).join().unwrap();
+        for block in blocks {
+            // SAFETY: as above.
+            unsafe { give_back(block, LEAST) };
+        }
+        assert_eq!(ring.memory.borrow().lists[LEAST].count, KEPT);
+        drop((entered, ring));
+        assert_eq!(Arc::strong_count(&inbox), 2, "of the one that is left");
+        std::thread::spawn(move || give_back_there(late)).join().unwrap();
+        assert_eq!(Arc::strong_count(&inbox), 1);
+    }
+
     #[test]
     fn what_ends_where_its_ring_is_not_keeps_no_inbox_alive() {
         let inbox = Arc::new(Inbox::new(Box::new(|| ())));
