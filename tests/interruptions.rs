@@ -4,12 +4,13 @@ mod kit;
 
 use futures_executor::block_on;
 use kit::process::{self, CHILD_SECONDS, alone, in_child, kill, threads_named};
-use kit::{Event, bounded, echo_server, runtime, talk, wait_for};
+use kit::{Event, bounded, echo_server, poll_once, runtime, talk, wait_for};
 use ringwork::fs::{self, File};
-use ringwork::net::{TcpListener, TcpStream};
+use ringwork::net::{TcpListener, TcpStream, UnixStream};
 use ringwork::runtime::Runtime;
 use ringwork::signal::Signal;
 use ringwork::time::{Duration, Instant, sleep};
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -306,11 +307,7 @@ fn a_process_that_is_stopped_and_goes_on_loses_nothing() {
             for _ in 0..5 {
                 let before = rounds.load(Ordering::Relaxed);
                 wait_for("some rounds", || rounds.load(Ordering::Relaxed) > before + 5);
-                // A child stops us, and sends us on.
-                let us = std::process::id();
-                let script = format!("kill -STOP {us}; sleep 0.1; kill -CONT {us}");
-                let status = std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
-                assert!(status.success());
+                process::stop_and_go();
             }
             let before = rounds.load(Ordering::Relaxed);
             wait_for("some rounds more", || rounds.load(Ordering::Relaxed) > before + 5);
@@ -445,13 +442,41 @@ fn opens_that_wait_go_on_waiting_when_the_process_was_stopped_and_goes_on() {
                 seen = if wait { seen + 1 } else { 0 };
                 seen > 20
             });
-            let us = std::process::id();
-            let script = format!("kill -STOP {us}; sleep 0.1; kill -CONT {us}");
-            assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success());
+            process::stop_and_go();
             let _writer = std::fs::OpenOptions::new().write(true).open(&ours).unwrap();
             runtime.block_on(reading).unwrap().expect("a writer has come");
             let _reader = std::fs::File::open(&theirs).unwrap();
             runtime.block_on(writing).unwrap().expect("a reader has come");
+        });
+    });
+}
+
+/// A receive whose bytes others take, again and again, is left to a helper thread in the end.
+#[test]
+fn a_receive_that_waits_goes_on_waiting_when_the_process_was_stopped_and_goes_on() {
+    alone(|| {
+        bounded(|| {
+            let runtime = runtime(1);
+            let (mut peer, ours) = std::os::unix::net::UnixStream::pair().unwrap();
+            let mut other = ours.try_clone().unwrap();
+            let received = runtime.block_on(runtime.spawn(async move {
+                let stream = UnixStream::from_std(ours).unwrap();
+                stream.read_ahead(false);
+                let mut receive = pin!(stream.recv(Vec::with_capacity(16)));
+                while threads_named("iou-wrk").is_empty() {
+                    assert!(poll_once(&mut receive).await.is_pending());
+                    // Come and gone before the core looks.
+                    peer.write_all(b"x").unwrap();
+                    other.read_exact(&mut [0]).unwrap();
+                    sleep(Duration::from_millis(1)).await;
+                }
+                process::stop_and_go();
+                sleep(Duration::from_millis(1)).await;
+                peer.write_all(b"hello").unwrap();
+                let (received, bytes) = receive.await;
+                received.map(|_| bytes)
+            }));
+            assert_eq!(received.unwrap().unwrap(), b"hello");
         });
     });
 }

@@ -373,6 +373,10 @@ impl FileSource for File {
         &self.fd
     }
 
+    fn op_flags(&self) -> u8 {
+        self.cached.op_flags(self.fd.as_raw_fd())
+    }
+
     fn page_cache(&self) -> &PageCache {
         &self.page_cache
     }
@@ -387,5 +391,50 @@ impl AsFd for File {
 impl AsRawFd for File {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::inbox::Inbox;
+    use crate::ring::backend::Wait;
+    use crate::ring::{enter, stub};
+    use crate::sys::sqe::{Cqe, opcode};
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::rc::Rc;
+    use std::task::{Context, Waker};
+
+    type Call<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>;
+
+    #[test]
+    fn what_was_interrupted_on_a_helper_thread_goes_out_again_on_the_file_that_it_had() {
+        let (ring, kernel) = stub::ring(Arc::new(Inbox::new(Box::new(|| ()))));
+        let _entered = enter(Rc::clone(&ring));
+        let file = File::from_std(std::fs::File::open("Cargo.toml").unwrap());
+        file.cached_reads(false);
+        let calls: [(u8, Call<'_>); 4] = [
+            (opcode::READ, Box::pin(async { file.read_at([0; 4], 0).await.0.map(drop) })),
+            (opcode::WRITE, Box::pin(async { file.write_at("text", 0).await.0.map(drop) })),
+            (opcode::FSYNC, Box::pin(file.sync_all())),
+            (opcode::FALLOCATE, Box::pin(file.allocate(0, 4))),
+        ];
+        let mut cx = Context::from_waker(Waker::noop());
+        for (opcode, mut call) in calls {
+            for res in [-libc::EINTR, -512, 0] {
+                assert!(call.as_mut().poll(&mut cx).is_pending());
+                ring.enter(Wait::No);
+                let taken = kernel.taken.take();
+                let ops: Vec<_> = taken.iter().filter(|sqe| sqe.opcode == opcode).collect();
+                assert_eq!((ops.len(), ops[0].fd, ring.in_flight()), (1, file.as_raw_fd(), 1));
+                kernel.completed.borrow_mut().push(Cqe { user_data: ops[0].user_data, res, flags: 0 });
+                ring.reap(&mut Vec::new());
+            }
+            assert!(matches!(call.as_mut().poll(&mut cx), Poll::Ready(Ok(()))));
+        }
+        assert_eq!(ring.in_flight(), 0);
+        ring.leases().give_back();
+        assert_eq!(Arc::strong_count(&file.fd), 1, "none of them has the file any more");
     }
 }

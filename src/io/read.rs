@@ -21,6 +21,10 @@ pub trait FileSource: sealed::Sealed {
     #[doc(hidden)]
     fn descriptor(&self) -> &Arc<Leasable<OwnedFd>>;
 
+    /// `IOSQE_*` of the ops that read it.
+    #[doc(hidden)]
+    fn op_flags(&self) -> u8;
+
     /// How to ask whether the page cache holds a part of it.
     #[doc(hidden)]
     fn page_cache(&self) -> &PageCache;

@@ -2,8 +2,8 @@
 //!
 //! Owns the order of these buffers, and where the references to them lie: the first one with the stream,
 //! those behind it in memory of their own. Of messages there is hardly ever a second one, so a stream of
-//! messages has no such memory, and neither the 24 bytes that would say where it is, and has one cache line
-//! less to touch for each message.
+//! messages has neither that memory nor more than a word for it, and touches one cache line less for each
+//! message.
 #![forbid(unsafe_code)]
 
 use crate::buf::PooledBuf;

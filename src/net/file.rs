@@ -222,7 +222,8 @@ async fn through_the_ring(
     };
     let offset = at - ahead as u64;
     let into = Inward::new(room_for(offset, len.min(RING_PIECE)));
-    let (read, bytes) = Op::new(Read { fd: Use::counted(file.descriptor()), into, offset, flags: 0 }).await;
+    let (fd, flags) = (Use::counted(file.descriptor()), file.op_flags());
+    let (read, bytes) = Op::new(Read { fd, into, offset, flags }).await;
     let all = read?.saturating_sub(ahead).min(piece);
     if all == 0 {
         return Ok(0);

@@ -22,8 +22,9 @@ use std::task::{RawWakerVTable, Waker};
 /// is replaced by who has the turn, and so by nobody else while the caller has it, or by a release, which
 /// wakes it. A pollster's may be replaced, and dropped, by another pollster at that very moment.
 ///
-/// What `Waker::will_wake` compares, with the shape in the lowest bits of a table's address. Of two pollsters
-/// that meet here one is forgotten, as in the receive side itself.
+/// What `Waker::will_wake` compares, with the shape in the lowest bits of a table's address; that word is
+/// written last (release) and read first (acquire), so the data that is found beside it is its own, or of a
+/// later mark. Of two pollsters that meet here one is forgotten, as in the receive side itself.
 #[derive(Default)]
 pub(super) struct InVain {
     /// The address of the waker's table plus a [`Shape`], or zero if there is no mark.

@@ -123,11 +123,9 @@ impl<B: IoBufMut> Drop for Receiver<'_, B> {
 }
 
 /// Whether the kernel gave up although nobody had asked it not to wait (kernel-notes/msg-waitall-send.md), or
-/// because the stream had, or because it was interrupted on a helper thread, when the process was stopped and
-/// went on (kernel-notes/cancel-and-close.md): then the op is simply started again, and waits.
+/// because the stream had: then the op is simply started again, and waits.
 fn was_given_up(result: &io::Result<usize>) -> bool {
-    let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
-    errno.is_some_and(|errno| [libc::EAGAIN, libc::EINTR].contains(&errno))
+    result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EAGAIN))
 }
 
 /// The future of [`TcpStream::recv`](super::TcpStream::recv).

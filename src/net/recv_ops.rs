@@ -13,7 +13,7 @@ use crate::ring::Ring;
 use crate::ring::ends::tells_ends;
 use crate::ring::multi::Handler;
 use crate::ring::op::Operation;
-use crate::ring::transfer::Inward;
+use crate::ring::transfer::{Inward, was_interrupted};
 use crate::sys;
 use crate::sys::sqe::{self, Cqe, Sqe, opcode};
 use std::io;
@@ -34,6 +34,10 @@ impl<B: IoBufMut> Operation for RecvOne<B> {
 
     fn describe(&mut self, _ring: &Ring) -> Sqe {
         self.start.put_into(self.into.describe(Sqe::new(Self::OPCODE, self.shared.fd())))
+    }
+
+    fn goes_on(&mut self, cqe: Cqe) -> bool {
+        was_interrupted(cqe)
     }
 
     fn finish(self, cqe: Cqe) -> Self::Output {

@@ -1,7 +1,7 @@
 //! Pages of slots for cells of the least size.
 //!
 //! Owns the pages of one ring, of 4 KiB each: one slot of 64 bytes is the head, and the others are cells.
-//! An allocator that is asked for 64 bytes at a multiple of 64 takes up to 176 (glibc 2.41), and a cell of
+//! An allocator that is asked for 64 bytes at a multiple of 64 takes up to 176 (glibc 2.36), and a cell of
 //! this size is in use for as long as a stream waits. It knows nothing of what is in a slot, and recycles
 //! none by itself: the free lists in front of it do (`memory.rs`). Whoever has a slot finds its page by the
 //! address; who may do what to a page is at the top of `slots.rs`.

@@ -16,6 +16,9 @@
 //! 4. Whoever sets the last of all bits is the last, and has the page to itself, behind all that was done to
 //!    its slots. That can be a stray only once the home has gone.
 //!
+//! Who sets a bit releases what was done to the slot; who collects it, or is the last, acquires that before
+//! the memory is used again or freed.
+//!
 //! While the home is there the page is its own to free, if all slots are free: nobody else has one.
 //!
 //! Model: `tests/loom`, `slots`.

@@ -103,6 +103,14 @@ pub(crate) fn threads() -> Vec<(u32, String)> {
     tasks.filter_map(thread).collect()
 }
 
+/// Has a child stop this process, and send it on.
+pub(crate) fn stop_and_go() {
+    let us = std::process::id();
+    let script = format!("kill -STOP {us}; sleep 0.1; kill -CONT {us}");
+    let status = Command::new("sh").args(["-c", &script]).status().expect("there is a shell");
+    assert!(status.success());
+}
+
 /// The ids of threads whose names begin like this. One that was joined a moment ago may still be among them.
 pub(crate) fn threads_named(start: &str) -> Vec<u32> {
     let named = threads().into_iter().filter(|(_, name)| name.starts_with(start));

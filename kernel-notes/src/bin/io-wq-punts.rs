@@ -186,6 +186,37 @@ fn write_to_terminal(read_after: Duration, flags: Flags) -> io::Result<Duration>
     })
 }
 
+/// Whether a read that is not to wait is known to this file: its answer may still be that it would have to.
+fn knows_nowait(file: &File) -> bool {
+    let mut byte = 0_u8;
+    let vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: the vector and its byte live throughout.
+    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, 0, libc::RWF_NOWAIT) };
+    read >= 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
+}
+
+fn devices(report: &mut Report) -> io::Result<()> {
+    let mut all = true;
+    for device in ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"] {
+        all &= knows_nowait(&File::open(device)?);
+    }
+    report.holds("devices of memory know of reads that are not to wait", all);
+    match File::options().read(true).write(true).open("/dev/net/tun") {
+        // SAFETY: an all-zero request with two bits of flags; the kernel writes the name that it gives.
+        Ok(tun) => unsafe {
+            let mut request: libc::ifreq = std::mem::zeroed();
+            request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+            if libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) == 0 {
+                report.holds("so does a tunnel", knows_nowait(&tun));
+            } else {
+                report.saw("a tunnel: not shown, this user may make none");
+            }
+        },
+        Err(error) => report.saw(format_args!("a tunnel: not shown: {error}")),
+    }
+    Ok(())
+}
+
 fn terminals(report: &mut Report) -> io::Result<()> {
     let after = 3 * QUIET;
     let (inline, worker) =
@@ -205,5 +236,6 @@ fn main() -> Outcome {
     names(&mut report, &scratch)?;
     the_rest(&mut report, &scratch)?;
     terminals(&mut report)?;
+    devices(&mut report)?;
     Ok(report.finish())
 }
