@@ -238,24 +238,31 @@ impl Driver {
         });
         debug_assert_eq!(theirs.value.from, self.start, "a spare one was made here");
         let wait = deadline.saturating_duration_since(self.start);
-        theirs.value.set_wait(wait);
-        self.insert_at(ours, &theirs.value, tick_after(wait));
+        // No runtime has been there for so long, unless a test has moved its clock. One branch for all that
+        // follows, which cannot overflow then.
+        let tick = if wait.as_secs() < FAR_FUTURE.as_secs() {
+            let nanos = wait.as_secs() * 1_000_000_000 + u64::from(wait.subsec_nanos());
+            theirs.value.wait.store(nanos, Ordering::Relaxed);
+            wait.as_secs() * 1_000 + u64::from(wait.subsec_nanos().div_ceil(1_000_000))
+        } else {
+            theirs.value.set_wait(wait);
+            self.nearer(tick_after(wait))
+        };
+        self.insert_at(ours, &theirs.value, tick);
         theirs
     }
 
     /// Puts `parcel`, which is `timer`'s, into the wheel.
     fn insert(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, deadline: impl Into<Option<Instant>>) {
-        self.insert_at(parcel, timer, self.tick_of(deadline.into()));
+        let tick = self.tick_of(deadline.into());
+        let tick = if tick > FAR_FUTURE_TICKS { self.nearer(tick) } else { tick };
+        self.insert_at(parcel, timer, tick);
     }
 
     // Always: as a call of its own it takes ten instructions of each timer.
     #[inline(always)]
-    fn insert_at(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, mut tick: u64) {
+    fn insert_at(&mut self, parcel: Arc<Parcel<Timer>>, timer: &Timer, tick: u64) {
         debug_assert!(!timer.is_in_wheel());
-        // No runtime has been there for so long, unless a test has moved its clock.
-        if tick > FAR_FUTURE_TICKS {
-            tick = self.nearer(tick);
-        }
         let key = self.wheel.insert(tick, parcel);
         timer.key.store(key.to_bits(), Ordering::Relaxed);
     }
