@@ -19,11 +19,19 @@ use ringwork::net::{OwnedRecvHalf, OwnedSendHalf, TcpStream};
 use ringwork::runtime::Runtime;
 use ringwork::task::yield_now;
 use std::io::{self, IoSlice};
+use std::iter;
 use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use support::{LIMIT, assert_pattern, pattern, runtime, std_pair, within};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// So many steps a receiver makes at most, and then as many [`REST`] as it takes: five million bytes one by
+/// one, each a receive of its own that ends on another thread, would take minutes.
+const STEPS: usize = 10_000;
+const REST: Read = Read::Some(100_000);
+/// Milliseconds in which a failure is made smaller: one that has come to a stop takes [`LIMIT`] each time.
+const SHRINKING: u32 = 180_000;
 
 /// All runs are on it: starting one each time would take longer than the runs.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| runtime(2));
@@ -248,27 +256,20 @@ async fn receive_step(half: &mut OwnedRecvHalf, step: &Read) -> Option<Vec<u8>> 
     }
 }
 
-async fn receives(half: &mut OwnedRecvHalf, steps: Vec<Read>) -> usize {
+async fn receives(half: &mut OwnedRecvHalf, mut steps: Vec<Read>) -> usize {
+    // Should all of them be of the kind that does not wait.
+    steps.push(Read::Some(1));
     let mut at = 0;
-    loop {
-        for step in &steps {
-            if let Some(bytes) = receive_step(half, step).await {
-                if bytes.is_empty() {
-                    return at;
-                }
-                assert_pattern(at, &bytes);
-                at += bytes.len();
-            }
-        }
-        // Should all of them be of the kind that does not wait.
-        if let Some(bytes) = receive_step(half, &Read::Some(1)).await {
+    for step in steps.iter().cycle().take(STEPS).chain(iter::repeat(&REST)) {
+        if let Some(bytes) = receive_step(half, step).await {
             if bytes.is_empty() {
-                return at;
+                break;
             }
             assert_pattern(at, &bytes);
-            at += 1;
+            at += bytes.len();
         }
     }
+    at
 }
 
 /// Runs one side; returns how much it has sent and received, and what keeps its stream, if something must: a
@@ -303,7 +304,12 @@ fn connect(one: &Side, other: &Side) -> (TcpStream, TcpStream) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        max_shrink_time: SHRINKING,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn exactly_the_bytes_sent_arrive_in_order(one in side(), other in side()) {
