@@ -48,7 +48,7 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
     let idle = poll_fn(|cx| {
         // Each time: in a child of fork the end of what is in flight does not come.
         fork::check()?;
-        ready!(from.recv_turn.poll_enter(&mut load.place, cx));
+        ready!(from.recv_turn().poll_enter(&mut load.place, cx));
         poll_idle(from, cx)
     });
     idle.await.map_err(|error| ForwardError::Recv { error, sent: *all })?;
@@ -62,7 +62,7 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
     }
     let (mut small, mut unbroken) = (0, 0);
     while small < SMALL_RUN {
-        if from.recv_turn.has_waiting() {
+        if from.recv_turn().has_waiting() {
             // It is bulk all the same, and this comes back behind who waits.
             return Ok(End::Bulk);
         }
@@ -89,7 +89,7 @@ pub(super) async fn bulk(from: &Arc<Shared>, to: &Arc<Shared>, all: &mut u64) ->
 
 /// Ends a receive in flight, unless somebody waits for one. For who has the turn.
 fn poll_idle(from: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    if from.recv_turn.has_waiting() {
+    if from.recv_turn().has_waiting() {
         return Poll::Ready(Ok(()));
     }
     from.poll_disarmed(cx.waker()).map(Ok)
@@ -180,6 +180,6 @@ impl Load<'_> {
 impl Drop for Load<'_> {
     fn drop(&mut self) {
         self.unload();
-        self.from.recv_turn.leave(std::mem::take(&mut self.place));
+        self.from.recv_turn().leave(std::mem::take(&mut self.place));
     }
 }

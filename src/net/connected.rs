@@ -78,7 +78,7 @@ pub(super) async fn release(stream: impl Connected) -> io::Result<(OwnedFd, Vec<
 /// Another descriptor of a socket whose stream has nothing in flight, armed, unread or untold.
 pub(super) fn settled(stream: &impl Connected) -> Option<OwnedFd> {
     let shared = stream.shared();
-    let is_settled = shared.send_turn.is_free() && !poll_write::is_unsettled(shared);
+    let is_settled = shared.send_turn().is_free() && !poll_write::is_unsettled(shared);
     if !stream.handle().is_only() || !shared.recv().is_settled() || !is_settled {
         return None;
     }

@@ -47,7 +47,7 @@ impl<'a, B: IoBuf> LaneSend<'a, B> {
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Before anything is made that would be lost.
         assert_reach();
-        self.shared.send_turn.poll_enter(&mut self.place, cx)
+        self.shared.send_turn().poll_enter(&mut self.place, cx)
     }
 
     /// Whether a message before this one was cut after its caller had gone. For who has the turn.
@@ -118,7 +118,7 @@ impl TcpStream {
 
     /// Whether nobody had the send lane's turn a moment ago.
     pub(crate) fn is_lane_free(&self) -> bool {
-        self.shared().send_turn.is_free()
+        self.shared().send_turn().is_free()
     }
 }
 
@@ -189,8 +189,8 @@ mod tests {
             Arc::new(stream)
         });
         // The turn can pass on only by way of the list, and not while that is held.
-        assert!(stream.shared().send_turn.stand_by(Waker::noop()), "nobody reads");
-        let held = stream.shared().send_turn.hold_list();
+        assert!(stream.shared().send_turn().stand_by(Waker::noop()), "nobody reads");
+        let held = stream.shared().send_turn().hold_list();
         let (found, finds) = channel();
         let looker = thread::spawn({
             let stream = Arc::clone(&stream);

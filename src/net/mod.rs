@@ -90,6 +90,6 @@ pub use send_off::SendOff;
 pub use split::{OwnedRecvHalf, OwnedSendHalf, RecvHalf, ReuniteError, SendHalf};
 pub use stream::TcpStream;
 #[cfg(feature = "tls")]
-pub(crate) use turn::{Place, Turnstile};
+pub(crate) use turn::{Lists, Place, Receivers, Word};
 pub use udp::UdpSocket;
 pub use unix::{UnixListener, UnixStream};

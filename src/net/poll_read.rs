@@ -144,7 +144,7 @@ fn poll_take(
             let mut side = shared.recv();
             // Looked at under the lock: a future that has the turn may have a buffer in its hands, of which
             // it puts a part back.
-            if shared.recv_turn.is_free() {
+            if shared.recv_turn().is_free() {
                 let taken = side.take(cx.waker(), room, put);
                 if let (Found::Nothing, _) = taken
                     && let Some(stored) = side.polled.as_ref().and_then(|polled| polled.waiter.as_ref())
@@ -159,7 +159,7 @@ fn poll_take(
         drop(replaced);
         return Poll::Ready(match found {
             Found::Others if fork::is_child() => Err(fork::error()),
-            Found::Others if shared.recv_turn.stand_by(cx.waker()) => return Poll::Pending,
+            Found::Others if shared.recv_turn().stand_by(cx.waker()) => return Poll::Pending,
             Found::Others => continue,
             Found::Nothing if fork::is_child() => Err(fork::error()),
             Found::Nothing => return Poll::Pending,
@@ -246,7 +246,7 @@ fn copy(chunk: PooledBuf, put: &mut impl FnMut(&[u8])) -> usize {
 fn copy_several(shared: &Shared, room: usize, put: &mut impl FnMut(&[u8])) -> usize {
     let batch = {
         let mut side = shared.recv();
-        if !shared.recv_turn.is_free() {
+        if !shared.recv_turn().is_free() {
             return 0;
         }
         side.batch(room)
@@ -256,7 +256,7 @@ fn copy_several(shared: &Shared, room: usize, put: &mut impl FnMut(&[u8])) -> us
 
 /// Nobody receives: starts a receive that the stream keeps.
 fn start(shared: &Arc<Shared>, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
-    let Ok(_turn) = shared.recv_turn.visit(cx.waker()) else { return Poll::Pending };
+    let Ok(_turn) = shared.recv_turn().visit(cx.waker()) else { return Poll::Pending };
     // A future may have started one before this call had the turn.
     if !shared.recv().is_disarmed() || arm(shared)? {
         return Poll::Ready(Ok(()));

@@ -164,7 +164,7 @@ pub(crate) fn poll_put<R>(
         if fork::is_child() {
             return Poll::Ready(Err(fork::error()));
         }
-        if writer.gathered.len() >= MOST || shared.send_turn.has_waiting() {
+        if writer.gathered.len() >= MOST || shared.send_turn().has_waiting() {
             return pend(side, cx.waker());
         }
         if writer.gathered.capacity() == 0 {
@@ -174,7 +174,7 @@ pub(crate) fn poll_put<R>(
         return Poll::Ready(Ok(put(&mut writer.gathered)));
     }
     assert_reach();
-    if let Err(replaced) = shared.send_turn.try_enter(cx.waker()) {
+    if let Err(replaced) = shared.send_turn().try_enter(cx.waker()) {
         drop(side);
         drop(replaced);
         return stands_by();
@@ -276,7 +276,7 @@ pub(crate) fn poll_send_off(stream: &impl Connected) -> Poll<io::Result<()>> {
 pub(crate) fn poll_shutdown(stream: &impl Connected, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     ready!(poll_flush(stream, cx))?;
     let shared = stream.shared();
-    if shared.send_turn.try_enter(cx.waker()).is_err() {
+    if shared.send_turn().try_enter(cx.waker()).is_err() {
         return stands_by();
     }
     let _turn = Visit(shared);
@@ -362,7 +362,7 @@ fn sent(shared: &Arc<Shared>, result: io::Result<usize>, bytes: Vec<u8>) {
     let waiter = writer.writer.take();
     // Under the lock: who asks here and is told that nothing is in flight must not find the turn taken for it
     // (`put_behind`).
-    let next_in_line = if goes_on { None } else { shared.send_turn.hand_on() };
+    let next_in_line = if goes_on { None } else { shared.send_turn().hand_on() };
     drop(side);
     if goes_on {
         submit(shared, next);

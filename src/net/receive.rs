@@ -51,7 +51,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     /// The turn, then the next step. To wait is an error in a child of fork, where what the parent has in
     /// flight never ends.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        ready!(self.shared.recv_turn.poll_enter(&mut self.place, cx));
+        ready!(self.shared.recv_turn().poll_enter(&mut self.place, cx));
         // A forwarding has more to say than that it waits.
         if !self.relays && self.shared.in_vain().is_for_reader(cx.waker()) {
             return Poll::Ready(Next::Wait);
@@ -94,7 +94,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
     }
 
     fn done(&mut self) {
-        self.shared.recv_turn.leave(std::mem::take(&mut self.place));
+        self.shared.recv_turn().leave(std::mem::take(&mut self.place));
     }
 }
 
@@ -323,7 +323,7 @@ impl RecvPooled<'_> {
 
     /// If others wait for their turn it is theirs, and this receiver comes back behind them.
     pub(super) fn pass_if_wanted(&mut self) {
-        if self.receiver.shared.recv_turn.is_wanted() {
+        if self.receiver.shared.recv_turn().is_wanted() {
             self.receiver.done();
         }
     }

@@ -163,7 +163,7 @@ impl Handler for RecvPicked {
         }
         let chunk = cqe.buffer().map(|id| ring.picked(self.how.group, id, cqe.res.max(0) as u32));
         let chunk = chunk.filter(|chunk| !chunk.is_empty());
-        let may_pass = || ring.refusal().is_none() && !self.shared.recv_turn.is_wanted();
+        let may_pass = || ring.refusal().is_none() && !self.shared.recv_turn().is_wanted();
         let completed = self.shared.recv().completed(cqe, chunk, self.how.group, may_pass);
         match completed {
             Completed::Concerns(concerned) => concerned.each(|waker| wakers.push(waker)),

@@ -48,7 +48,7 @@ impl<'a, M, P: Operation<Output = (io::Result<usize>, M)>> Sender<'a, P, M> {
             if let Some(why) = self.why {
                 return Poll::Ready(self.refuse(stopped(why)));
             }
-            if self.shared.send_turn.poll_enter(&mut self.place, cx).is_pending() {
+            if self.shared.send_turn().poll_enter(&mut self.place, cx).is_pending() {
                 // In a child of fork the turn of an op that the parent has never passes.
                 return match fork::check() {
                     Ok(()) => Poll::Pending,

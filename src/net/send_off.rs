@@ -105,7 +105,7 @@ pub(super) fn go<B: IoBuf>(turn: &mut SendTurn<'_>, buf: B) -> io::Result<()> {
 /// [`go_on`] comes next. Runs nothing foreign.
 #[inline]
 pub(super) fn begin(shared: &Shared) -> bool {
-    let begun = shared.send_turn.take();
+    let begun = shared.send_turn().take();
     if begun {
         shared.off.store(true, Ordering::Relaxed);
     }

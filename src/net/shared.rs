@@ -26,7 +26,7 @@ use super::permit::Used;
 use super::poll_write::{self, PollWrite};
 use super::reader::Concerned;
 use super::recv::RecvSide;
-use super::turn::{Place, Turnstile};
+use super::turn::{Lists, Place, Receivers, Senders, Word};
 use crate::base::guard;
 use crate::base::rarely::Rarely;
 use crate::ring::cell::CellRef;
@@ -35,7 +35,7 @@ use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -57,9 +57,9 @@ const NONBLOCKING: u8 = 2;
 /// The shared part of a stream.
 ///
 /// In this order, so that what a message needs lies together: sent by an op with a future, or sent off, what
-/// is before `handles`, within 56 bytes with the counts of the references, and received what is behind it. A
-/// write without a future takes the send side's lock as well. A server with a thousand streams has none of
-/// them at hand when the next message comes.
+/// is before `lists`, within 40 bytes with the counts of the references, and received the turn and what is
+/// behind `lists`. A write without a future takes the send side's lock as well. A server with a thousand
+/// streams has none of them at hand when the next message comes.
 #[repr(C)]
 pub struct Shared {
     /// Closed before wakers that the turnstiles may hold are dropped.
@@ -82,13 +82,15 @@ pub struct Shared {
     is_known: AtomicBool,
     /// The socket has a linger time, and not zero.
     lingers: AtomicBool,
+    /// The order of senders.
+    sending: Word,
+    /// The order of receivers.
+    receiving: Word,
     /// What [`sys::fork::count`] said when the socket came: children that came later know it.
     forks: u32,
-    /// The order of senders.
-    pub(crate) send_turn: Turnstile,
-    handles: AtomicUsize,
-    /// The order of receivers.
-    pub(crate) recv_turn: Turnstile,
+    handles: AtomicU32,
+    /// Of both orders.
+    lists: Lists,
     /// Who polls for bytes and has nothing to do but wait.
     in_vain: InVain,
     recv: Mutex<RecvSide>,
@@ -119,9 +121,10 @@ impl Shared {
             is_known: AtomicBool::new(false),
             forks,
             lingers: AtomicBool::new(false),
-            send_turn: Turnstile::default(),
-            handles: AtomicUsize::new(1),
-            recv_turn: Turnstile::default(),
+            sending: Word::default(),
+            receiving: Word::default(),
+            handles: AtomicU32::new(1),
+            lists: Lists::default(),
             in_vain: InVain::default(),
             recv: Mutex::default(),
             send: Rarely::default(),
@@ -132,6 +135,18 @@ impl Shared {
     /// The socket's number, for an SQE or a system call made while `self` is held.
     pub(crate) fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// The order of senders.
+    #[inline]
+    pub(crate) fn send_turn(&self) -> Senders<'_> {
+        self.lists.of_senders(&self.sending)
+    }
+
+    /// The order of receivers.
+    #[inline]
+    pub(crate) fn recv_turn(&self) -> Receivers<'_> {
+        self.lists.of_receivers(&self.receiving)
     }
 
     /// The receive side. Held for a few instructions only.
@@ -193,13 +208,13 @@ impl Shared {
 
     /// An op of the send lane is over: the turn passes on.
     pub(crate) fn sent(&self) {
-        self.send_turn.pass();
+        self.send_turn().pass();
         self.close_write_if_asked();
     }
 
     /// A caller leaves the send lane with nothing in flight.
     pub(crate) fn leave_send(&self, place: Place) {
-        self.send_turn.leave(place);
+        self.send_turn().leave(place);
         self.close_write_if_asked();
     }
 
@@ -269,7 +284,7 @@ impl Shared {
     /// What comes after a turn was passed on.
     pub(super) fn close_write_if_asked(&self) {
         // In a child of fork the direction is the parent's, too.
-        if self.close_write.load(Ordering::SeqCst) && self.send_turn.is_free() && !sys::fork::is_child() {
+        if self.close_write.load(Ordering::SeqCst) && self.send_turn().is_free() && !sys::fork::is_child() {
             // The end must not say that a part of a message was all. One that has been told says nothing new,
             // and a reset would take what the peer has sent before it went. A Unix socket cannot be reset.
             if self.is_torn() && self.takes_more() && sys::io::reset(self.fd()).is_ok() {
@@ -443,8 +458,8 @@ mod tests {
     #[test]
     #[cfg(target_pointer_width = "64")]
     fn what_a_send_needs_lies_together_and_a_stream_is_small() {
-        assert!(offset_of!(Shared, handles) <= 40);
-        assert!(size_of::<Shared>() <= 176, "{}", size_of::<Shared>());
+        assert!(offset_of!(Shared, lists) <= 24);
+        assert!(size_of::<Shared>() <= 152, "{}", size_of::<Shared>());
     }
 
     #[test]

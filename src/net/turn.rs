@@ -30,13 +30,13 @@ use crate::sys::fork;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-const FREE: u32 = 0;
-const TAKEN: u32 = 1;
-const LISTED: u32 = 2;
+const FREE: u8 = 0;
+const TAKEN: u8 = 1;
+const LISTED: u8 = 2;
 
 /// Who waits. Under its lock.
 #[derive(Debug, Default)]
@@ -50,15 +50,44 @@ struct List {
     standby: Option<Waker>,
 }
 
-/// A lane's order.
+/// Whose turn it is in one lane. A byte, because every stream has two; beside whatever its owner has.
+///
+/// SeqCst throughout: `Shared::close_write` stores a wish and then looks here, and who passes the turn on
+/// looks for the wish afterwards.
 #[derive(Debug, Default)]
-pub(crate) struct Turnstile {
-    /// SeqCst throughout: `Shared::close_write` stores a wish and then looks here, and who passes the turn on
-    /// looks for the wish afterwards.
-    word: AtomicU32,
-    /// Made when somebody has to wait: most streams never need it.
-    list: Rarely<Mutex<List>>,
+pub(crate) struct Word(AtomicU8);
+
+/// Who waits in the lanes of one owner. Made when somebody has to wait for either: most streams never need
+/// them.
+#[derive(Debug, Default)]
+pub(crate) struct Lists(Rarely<[Mutex<List>; 2]>);
+
+impl Lists {
+    /// The order of senders.
+    #[inline]
+    pub(super) fn of_senders<'a>(&'a self, word: &'a Word) -> Senders<'a> {
+        Turnstile { word: &word.0, lists: &self.0 }
+    }
+
+    /// The order of receivers.
+    #[inline]
+    pub(crate) fn of_receivers<'a>(&'a self, word: &'a Word) -> Receivers<'a> {
+        Turnstile { word: &word.0, lists: &self.0 }
+    }
 }
+
+/// A lane's order; `LIST` is which of the lists is its own. That is a constant so that this is two words, in
+/// registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turnstile<'a, const LIST: usize> {
+    word: &'a AtomicU8,
+    lists: &'a Rarely<[Mutex<List>; 2]>,
+}
+
+/// The order of senders.
+pub(crate) type Senders<'a> = Turnstile<'a, 0>;
+/// The order of receivers.
+pub(crate) type Receivers<'a> = Turnstile<'a, 1>;
 
 /// A caller's place in the order: outside, through, or a number among those who wait. One small word, because
 /// every future of a stream has one.
@@ -81,33 +110,33 @@ impl Place {
 
 /// The turn of a caller without a place; it passes on when this is dropped.
 #[must_use = "the turn passes on at once"]
-pub(crate) struct Visit<'a>(&'a Turnstile);
+pub(crate) struct Visit<'a, const LIST: usize>(Turnstile<'a, LIST>);
 
-impl Drop for Visit<'_> {
+impl<const LIST: usize> Drop for Visit<'_, LIST> {
     fn drop(&mut self) {
         self.0.pass();
     }
 }
 
-impl Turnstile {
-    fn list(&self) -> MutexGuard<'_, List> {
+impl<'a, const LIST: usize> Turnstile<'a, LIST> {
+    fn list(self) -> MutexGuard<'a, List> {
         // Nothing in here panics half-way; a poisoned lock still holds a whole state.
-        self.list.get_or_make().lock().unwrap_or_else(PoisonError::into_inner)
+        self.lists.get_or_make()[LIST].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps everybody else from looking into the list.
     #[cfg(all(test, feature = "tls"))]
-    pub(super) fn hold_list(&self) -> impl Sized + '_ {
+    pub(super) fn hold_list(self) -> impl Sized + 'a {
         self.list()
     }
 
     /// Takes the turn if nobody has it.
-    pub(super) fn take(&self) -> bool {
+    pub(super) fn take(self) -> bool {
         self.word.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Under the list's lock: takes the turn, or makes sure that whoever has it looks into the list.
-    fn take_or_list(&self) -> bool {
+    fn take_or_list(self) -> bool {
         loop {
             if self.take() {
                 return true;
@@ -121,7 +150,7 @@ impl Turnstile {
 
     /// Takes the turn, or waits for it.
     #[inline]
-    pub(crate) fn poll_enter(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_enter(self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
         match *place {
             Place::THROUGH => return Poll::Ready(()),
             Place::OUTSIDE if self.take() => {
@@ -136,7 +165,7 @@ impl Turnstile {
     /// [`poll_enter`](Self::poll_enter) for who does not have the turn, and was not first.
     #[cold]
     #[inline(never)]
-    fn poll_in_line(&self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_in_line(self, place: &mut Place, cx: &mut Context<'_>) -> Poll<()> {
         let mut list = self.list();
         match *place {
             Place::OUTSIDE if self.take_or_list() => {
@@ -177,7 +206,7 @@ impl Turnstile {
     /// # Errors
     /// The waker that stood by until now, if it is another one: dropping it is foreign code, which is not
     /// for under a lock.
-    pub(super) fn try_enter(&self, waker: &Waker) -> Result<(), Option<Waker>> {
+    pub(super) fn try_enter(self, waker: &Waker) -> Result<(), Option<Waker>> {
         if self.take() {
             return Ok(());
         }
@@ -193,12 +222,12 @@ impl Turnstile {
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn visit(&self, waker: &Waker) -> Result<Visit<'_>, Option<Waker>> {
+    pub(crate) fn visit(self, waker: &Waker) -> Result<Visit<'a, LIST>, Option<Waker>> {
         self.try_enter(waker).map(|()| Visit(self))
     }
 
     /// Has `waker` woken when the lane is next free; false if it is now.
-    pub(super) fn stand_by(&self, waker: &Waker) -> bool {
+    pub(super) fn stand_by(self, waker: &Waker) -> bool {
         let entered = self.try_enter(waker);
         if entered.is_ok() {
             self.pass();
@@ -207,7 +236,7 @@ impl Turnstile {
     }
 
     /// Whether callers with a place wait for the turn.
-    pub(super) fn has_waiting(&self) -> bool {
+    pub(super) fn has_waiting(self) -> bool {
         self.word.load(Ordering::SeqCst) == LISTED && {
             let list = self.list();
             list.granted.is_some() || !list.waiting.is_empty()
@@ -216,13 +245,13 @@ impl Turnstile {
 
     /// Whether somebody waits for the turn, or stands by. Who comes after this look is seen by the next one.
     #[inline]
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(self) -> bool {
         self.word.load(Ordering::SeqCst) == LISTED
     }
 
     /// Passes the turn to the next in line. Called once by whoever had it.
     #[inline]
-    pub(crate) fn pass(&self) {
+    pub(crate) fn pass(self) {
         if self.word.compare_exchange(TAKEN, FREE, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             self.pass_in_line();
         }
@@ -230,7 +259,7 @@ impl Turnstile {
 
     /// As [`pass`](Self::pass), for who has a lock; gives back who is to be woken without it.
     #[must_use = "who is next must be woken"]
-    pub(super) fn hand_on(&self) -> Option<Waker> {
+    pub(super) fn hand_on(self) -> Option<Waker> {
         let handed = self.word.compare_exchange(TAKEN, FREE, Ordering::SeqCst, Ordering::SeqCst);
         if handed.is_ok() { None } else { self.hand_on_in_line() }
     }
@@ -238,14 +267,14 @@ impl Turnstile {
     /// [`pass`](Self::pass) when there are others.
     #[cold]
     #[inline(never)]
-    fn pass_in_line(&self) {
+    fn pass_in_line(self) {
         if let Some(next) = self.hand_on_in_line() {
             guard::wake(next);
         }
     }
 
-    fn hand_on_in_line(&self) -> Option<Waker> {
-        debug_assert!(self.list.get().is_some(), "who waits has made the list");
+    fn hand_on_in_line(self) -> Option<Waker> {
+        debug_assert!(self.lists.get().is_some(), "who waits has made the list");
         let mut list = self.list();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
@@ -263,7 +292,7 @@ impl Turnstile {
 
     /// A caller goes away. If it had the turn and nothing in flight, the turn passes on.
     #[inline]
-    pub(crate) fn leave(&self, place: Place) {
+    pub(crate) fn leave(self, place: Place) {
         match place {
             Place::OUTSIDE => {}
             Place::THROUGH => self.pass(),
@@ -273,8 +302,8 @@ impl Turnstile {
 
     #[cold]
     #[inline(never)]
-    fn leave_line(&self, place: Place) {
-        debug_assert!(self.list.get().is_some(), "who waits has made the list");
+    fn leave_line(self, place: Place) {
+        debug_assert!(self.lists.get().is_some(), "who waits has made the list");
         let mut list = self.list();
         if list.granted == Some(place) {
             // The word still says `LISTED`, so the pass looks into the list.
@@ -291,7 +320,7 @@ impl Turnstile {
     }
 
     /// Whether nobody has the turn.
-    pub(crate) fn is_free(&self) -> bool {
+    pub(crate) fn is_free(self) -> bool {
         self.word.load(Ordering::SeqCst) == FREE
     }
 }
@@ -324,7 +353,7 @@ impl<'a> SendTurn<'a> {
 
     /// Takes the turn, or waits for it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.send_turn.poll_enter(&mut self.place, cx)
+        self.shared.send_turn().poll_enter(&mut self.place, cx)
     }
 
     /// The stream whose turn this is.
@@ -358,7 +387,8 @@ mod tests {
     #[test]
     fn who_stands_by_is_woken_when_the_last_with_a_place_has_gone_and_blocks_nobody() {
         let woken = Arc::new(Count::default());
-        let lane = Turnstile::default();
+        let (word, lists) = (Word::default(), Lists::default());
+        let lane = lists.of_receivers(&word);
         let mut cx = Context::from_waker(Waker::noop());
         let (mut first, mut second) = (Place::default(), Place::default());
         assert!(lane.poll_enter(&mut first, &mut cx).is_ready());
@@ -393,7 +423,8 @@ mod tests {
 
     #[test]
     fn callers_pass_in_the_order_they_came_and_a_leaver_is_skipped() {
-        let lane = Turnstile::default();
+        let (word, lists) = (Word::default(), Lists::default());
+        let lane = lists.of_receivers(&word);
         let mut cx = Context::from_waker(Waker::noop());
         let mut places: Vec<Place> = (0..4).map(|_| Place::default()).collect();
         assert!(lane.poll_enter(&mut places[0], &mut cx).is_ready());

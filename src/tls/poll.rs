@@ -58,7 +58,7 @@ pub(crate) fn poll_read(
     }
     let inner = stream.inner();
     // Only for as long as this looks.
-    let Ok(_turn) = inner.recv_turn.visit(cx.waker()) else { return Poll::Pending };
+    let Ok(_turn) = inner.recv_turn().visit(cx.waker()) else { return Poll::Pending };
     loop {
         let budget = ready!(coop::poll_proceed(cx));
         let ready = inner.take_ready();

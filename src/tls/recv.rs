@@ -36,7 +36,7 @@ impl<'a> Receiver<'a> {
         direct: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<Option<PooledBuf>>> {
         let inner = self.inner;
-        match (inner.recv_turn.poll_enter(&mut self.place, cx), self.why) {
+        match (inner.recv_turn().poll_enter(&mut self.place, cx), self.why) {
             (Poll::Pending, None) => return Poll::Pending,
             (Poll::Pending, Some(why)) => return Poll::Ready(Err(stopped(why))),
             (Poll::Ready(()), _) => {}
@@ -83,7 +83,7 @@ impl<'a> Receiver<'a> {
 
     /// Gives the turn up, once the rest of what was received is back in its place.
     fn leave(&mut self) {
-        self.inner.recv_turn.leave(std::mem::take(&mut self.place));
+        self.inner.recv_turn().leave(std::mem::take(&mut self.place));
     }
 
     fn stop(&mut self, why: io::ErrorKind) {

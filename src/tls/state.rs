@@ -55,7 +55,7 @@ use super::session::Session;
 use super::spare;
 use crate::buf::{self, IoBuf, PooledBuf, Slice};
 use crate::net::poll_write::put_behind;
-use crate::net::{LaneSend, TcpStream, Turnstile};
+use crate::net::{LaneSend, Lists, Receivers, TcpStream, Word};
 use rustls::Error;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -70,8 +70,9 @@ pub(super) type Sealed = Slice<Vec<u8>>;
 pub(super) struct Inner {
     pub(super) tcp: TcpStream,
     pub(super) session: Session,
-    /// The order of receivers.
-    pub(super) recv_turn: Turnstile,
+    /// The order of receivers; that of senders is the TCP stream's.
+    receiving: Word,
+    lists: Lists,
     /// The socket has been handed over: the handle's drop leaves it alone.
     pub(super) handed_over: AtomicBool,
     /// What the state says whenever its lock is given up, for those who look for each message: [`OWES`] for
@@ -139,6 +140,11 @@ pub(super) enum Sending {
 }
 
 impl Inner {
+    /// The order of receivers.
+    pub(super) fn recv_turn(&self) -> Receivers<'_> {
+        self.lists.of_receivers(&self.receiving)
+    }
+
     /// A stream after its handshake, with plaintext that came with the last message of it, and perhaps the
     /// end.
     pub(super) fn new(
@@ -152,7 +158,8 @@ impl Inner {
         Arc::new(Self {
             tcp,
             session,
-            recv_turn: Turnstile::default(),
+            receiving: Word::default(),
+            lists: Lists::default(),
             handed_over: AtomicBool::new(false),
             says: AtomicU8::new(state.says()),
             state: Mutex::new(state),

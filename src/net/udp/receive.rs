@@ -76,7 +76,7 @@ impl<B: IoBufMut> Operation for ReceiveOne<B> {
 
     fn finish(self, cqe: Cqe) -> Self::Output {
         let done = self.message.finish(cqe);
-        self.shared.turn.pass();
+        self.shared.turn().pass();
         done
     }
 
@@ -97,7 +97,7 @@ impl<B: IoBufMut> Operation for ReceiveOne<B> {
         if kept.is_some() {
             *shared.kept() = kept;
         }
-        shared.turn.pass();
+        shared.turn().pass();
     }
 }
 
@@ -118,7 +118,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
 
     /// Nothing of this receiver's is in flight: the turn passes on.
     fn leave(&mut self) {
-        self.shared.turn.leave(std::mem::take(&mut self.place));
+        self.shared.turn().leave(std::mem::take(&mut self.place));
     }
 
     fn take_buf(&mut self) -> B {
@@ -153,7 +153,7 @@ impl<'a, B: IoBufMut> Receiver<'a, B> {
                 self.leave();
                 return Poll::Ready((Err(full), self.take_buf()));
             }
-            if self.shared.turn.poll_enter(&mut self.place, cx).is_pending() {
+            if self.shared.turn().poll_enter(&mut self.place, cx).is_pending() {
                 // In a child of fork the turn of an op that the parent has never passes.
                 let Err(error) = fork::check() else { return Poll::Pending };
                 self.leave();

@@ -5,7 +5,7 @@ use super::receive::{Kept, Recv, RecvDatagram, RecvFrom};
 use super::send::Send;
 use crate::buf::{IoBuf, IoBufMut};
 use crate::net::addr::{ToSocketAddrs, resolve};
-use crate::net::turn::Turnstile;
+use crate::net::turn::{Lists, Receivers, Word};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fmt;
 use std::io;
@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Shared {
     fd: OwnedFd,
     /// The order of receivers. Whoever has the turn may have a receive in flight.
-    pub(super) turn: Turnstile,
+    receiving: Word,
+    lists: Lists,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -25,6 +26,11 @@ impl Shared {
     /// The socket's number, for an SQE or a system call made while `self` is held.
     pub(super) fn fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+
+    /// The order of receivers; senders have none.
+    pub(super) fn turn(&self) -> Receivers<'_> {
+        self.lists.of_receivers(&self.receiving)
     }
 
     /// What was received for a future that was gone. Held for a few instructions and a copy only.
@@ -99,7 +105,14 @@ impl UdpSocket {
     }
 
     fn adopt(fd: OwnedFd) -> Self {
-        Self { shared: Arc::new(Shared { fd, turn: Turnstile::default(), kept: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                fd,
+                receiving: Word::default(),
+                lists: Lists::default(),
+                kept: Mutex::default(),
+            }),
+        }
     }
 
     /// Connects to the first of the addresses that can be: from then on [`send`](Self::send) goes there, and
@@ -233,7 +246,7 @@ impl UdpSocket {
     /// # Errors
     /// Gives the socket back otherwise: receive what there is, or wait a moment.
     pub fn into_std(self) -> Result<std::net::UdpSocket, Self> {
-        if !self.shared.turn.is_free() || self.shared.kept().is_some() {
+        if !self.shared.turn().is_free() || self.shared.kept().is_some() {
             return Err(self);
         }
         // The duplicate outlives the cell that may just be being freed.
