@@ -58,7 +58,11 @@ pub(crate) enum Fate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A task: the scheduler takes it out with its own means, and its function is only ever to dispose of it.
-    Task,
+    Task {
+        /// It runs when its core has nothing else to do, and never leaves it. Here because there is room in
+        /// the byte.
+        background: bool,
+    },
     /// Anything else knows itself what to do.
     Other,
 }
@@ -84,6 +88,16 @@ impl Node {
     /// A node that is in no list; `handle` is called with it when its message is delivered or disposed of.
     pub(crate) fn new(kind: Kind, handle: unsafe fn(NonNull<Node>, Fate)) -> Self {
         Self { next: UnsafeCell::new(ptr::null_mut()), handle, requests: AtomicU32::new(0), kind }
+    }
+
+    /// What it is embedded in.
+    #[inline]
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn is_task(&self) -> bool {
+        matches!(self.kind, Kind::Task { .. })
     }
 
     /// Adds request bits; true if the caller now owes the push (nobody had asked since the last take).
@@ -126,7 +140,7 @@ impl Message {
 
     /// Whether this is a task that wants to run.
     pub(crate) fn is_task(&self) -> bool {
-        self.node().kind == Kind::Task
+        self.node().is_task()
     }
 
     /// Home core: handles a message that is not a task.

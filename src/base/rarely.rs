@@ -1,7 +1,7 @@
 //! A value that most of its owners never need: one word until somebody does.
 //!
-//! Owns the memory of the value, from the first [`Rarely::get_or_make`] to the drop of the owner. It is not a
-//! lock: what is in it is shared from then on, by whoever shares the owner.
+//! Owns the memory of the value, from [`Rarely::with`] or the first [`Rarely::get_or_make`] to the drop of
+//! the owner. It is not a lock: what is in it is shared from then on, by whoever shares the owner.
 //!
 //! The word is null, or the address of the value; it is written once, by a compare-exchange that publishes
 //! the value to whoever reads the word. Of two that make it at once the second finds the word written, drops
@@ -9,7 +9,8 @@
 //! is behind all who share it.
 //!
 //! All of it is SeqCst, for who says something elsewhere and then finds no value here: whoever makes the
-//! value, and looks there afterwards, sees what was said.
+//! value, and looks there afterwards, sees what was said, if that is SeqCst on both sides. If it is not, the
+//! look has to be [`Rarely::get_or_rule_out`].
 //!
 //! Model: `tests/loom`, `rarely`.
 
@@ -32,12 +33,31 @@ impl<T> Default for Rarely<T> {
     }
 }
 
+impl<T> Rarely<T> {
+    /// With the value of one that needs it from the start.
+    #[cold]
+    pub(crate) fn with(value: T) -> Self {
+        Self { made: AtomicPtr::new(Box::into_raw(Box::new(value))), _owns: PhantomData }
+    }
+}
+
 impl<T: Default + Send + Sync> Rarely<T> {
     /// The value, if it has been made.
     pub(crate) fn get(&self) -> Option<&T> {
         // SAFETY: if it is not null, `make` has made it of a box and published it. It stays until `self` is
         // dropped, and nobody has it for himself before.
         unsafe { self.made.load(Ordering::SeqCst).as_ref() }
+    }
+
+    /// The value, if it has been made. Whoever makes it later sees all that was done before this look. For
+    /// that it is a read-modify-write: a mere load may pass a store that was made before it.
+    pub(crate) fn get_or_rule_out(&self) -> Option<&T> {
+        self.get().or_else(|| {
+            let null = ptr::null_mut();
+            let made = self.made.compare_exchange(null, null, Ordering::SeqCst, Ordering::SeqCst);
+            // SAFETY: as in `get`.
+            made.err().and_then(|made| unsafe { made.as_ref() })
+        })
     }
 
     /// The value. Of two threads that make it at once, one has made it in vain.

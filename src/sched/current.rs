@@ -29,6 +29,8 @@ const SHELLS_MAX: usize = 32;
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
+    /// The number of the first list of this runtime's tasks, and how many there are.
+    lists: (u32, u32),
     /// The core's own, which it counts with at every step.
     counters: Arc<Counters>,
     /// What the core shows of the poll that is going on.
@@ -115,27 +117,23 @@ pub(crate) fn go_on_at(core: usize) -> bool {
     })
 }
 
-/// What a task with this future is made from, born on core `born`: by a core of that runtime mostly what is
-/// left of another task.
+/// What a task with this future is made from: by a core of that runtime mostly what is left of another task.
 #[inline(always)]
-pub(super) fn seat_for<F: Future>(shared: &Arc<Shared>, born: usize) -> Seat<Scheduler> {
+pub(super) fn seat_for<F: Future>(shared: &Arc<Shared>) -> Seat<Scheduler> {
     let seat = CURRENT.try_with(|current| {
         let current = current.borrow();
         let core = current.as_ref().filter(|core| Arc::ptr_eq(&core.shared, shared))?;
-        Some(core.seat_for::<F>(born))
+        Some(core.seat_for::<F>())
     });
-    seat.ok().flatten().unwrap_or_else(|| seat_outside::<F>(shared, born))
+    seat.ok().flatten().unwrap_or_else(|| seat_outside::<F>(shared))
 }
 
 /// The same on a thread that is no core of the runtime.
-fn seat_outside<F: Future>(shared: &Arc<Shared>, born: usize) -> Seat<Scheduler> {
+fn seat_outside<F: Future>(shared: &Arc<Shared>) -> Seat<Scheduler> {
     let class = const { Class::of::<F, Scheduler>() };
     match class.and_then(|class| shared.stock.take(class)) {
-        Some(mut shell) => {
-            shell.scheduler().born_at(born);
-            Seat::Used(shell)
-        }
-        None => Seat::New(Scheduler::over(Arc::clone(shared), born)),
+        Some(shell) => Seat::Used(shell),
+        None => Seat::New(Scheduler::over(Arc::clone(shared))),
     }
 }
 
@@ -160,7 +158,7 @@ pub(super) fn keep_spare(shared: Arc<Shared>) {
 
 /// Keeps what is left of a task, if this is a core of its runtime.
 #[inline]
-pub(super) fn keep_shell(mut shell: Shell<Scheduler>) {
+pub(super) fn keep_shell(shell: Shell<Scheduler>) {
     let shared = Arc::as_ptr(shell.scheduler().shared());
     let mut shell = Some(shell);
     let _ = CURRENT.try_with(|current| {
@@ -216,7 +214,7 @@ pub(super) fn queue_here(task: Notified, cause: Cause) -> Result<(), Notified> {
             task.header().set_home(elsewhere);
         }
         let belongs = task.as_ref().is_some_and(|task| {
-            task.header().realm() == Arc::as_ptr(&core.shared).addr() && task.header().home() == core.index
+            core.knows(task.header().list_number()) && task.header().home() == core.index
         });
         if belongs && let Some(task) = task.take() {
             core.counters().wakes_local.add(1);
@@ -232,6 +230,7 @@ impl Core {
         let counters = Arc::clone(&shared.cores[index].counters);
         let running = Arc::clone(&shared.cores[index].running);
         Self {
+            lists: (shared.lists.start, shared.lists.len() as u32),
             shared,
             index,
             counters,
@@ -253,16 +252,22 @@ impl Core {
         &self.counters
     }
 
-    /// What a task with this future is made from, born on core `born`.
+    /// Whether the list with this number is one of this runtime's.
+    #[inline]
+    fn knows(&self, list: u32) -> bool {
+        let (first, count) = self.lists;
+        list.wrapping_sub(first) < count
+    }
+
+    /// What a task with this future is made from.
     #[inline(always)]
-    pub(super) fn seat_for<F: Future>(&self, born: usize) -> Seat<Scheduler> {
+    pub(super) fn seat_for<F: Future>(&self) -> Seat<Scheduler> {
         let class = const { Class::of::<F, Scheduler>() };
-        if let Some(mut shell) = class.and_then(|class| self.shells.borrow_mut().take(class)) {
-            shell.scheduler().born_at(born);
+        if let Some(shell) = class.and_then(|class| self.shells.borrow_mut().take(class)) {
             return Seat::Used(shell);
         }
         let spare = self.spare.borrow_mut().pop();
-        Seat::New(Scheduler::over(spare.unwrap_or_else(|| Arc::clone(&self.shared)), born))
+        Seat::New(Scheduler::over(spare.unwrap_or_else(|| Arc::clone(&self.shared))))
     }
 
     /// Queues a task that has come from elsewhere: this is its home from its next poll on.
@@ -376,7 +381,7 @@ where
 {
     // Not by a closure, and not to be given back: the future would be copied once more for each.
     let core = here()?;
-    let seat = core.seat_for::<F>(core.index);
+    let seat = core.seat_for::<F>();
     let (owned, notified, handle) = task::new_local::<_, Scheduler>(future, seat, attributes);
     core.take_in(owned, notified);
     Some(handle)

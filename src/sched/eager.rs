@@ -41,7 +41,7 @@ where
 {
     // As in `spawn_local_here`, which is this without the poll.
     let core = current::here()?;
-    let seat = core.seat_for::<F>(core.index);
+    let seat = core.seat_for::<F>();
     let (newborn, handle) = task::new_local_eager::<_, Scheduler>(future, seat, attributes);
     if core.may_poll_within(newborn.header()) {
         newborn.header().set_home(core.index);

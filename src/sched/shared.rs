@@ -27,6 +27,7 @@ use crate::task::{
 };
 use crate::time::{Call, Clock};
 use std::future::Future;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
@@ -114,6 +115,8 @@ impl CoreShared {
 /// All cores of one runtime.
 pub(crate) struct Shared {
     pub(crate) cores: Box<[CoreShared]>,
+    /// The numbers of the cores' lists of tasks.
+    pub(super) lists: Range<u32>,
     pub(crate) reach: Arc<Cores>,
     pub(crate) injector: Injector,
     pub(crate) config: Config,
@@ -133,7 +136,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The block of a runtime whose cores are `cores`.
-    pub(crate) fn new(cores: Box<[CoreShared]>, config: Config) -> Arc<Self> {
+    pub(crate) fn new(mut cores: Box<[CoreShared]>, config: Config) -> Arc<Self> {
         let inboxes = cores.iter().map(|core| Arc::clone(&core.inbox)).collect();
         Arc::new(Self {
             barriers: Barriers::new(cores.len()),
@@ -146,6 +149,7 @@ impl Shared {
                 [core] => Some(Clock::new(Arc::clone(&core.inbox), config.start_paused)),
                 _ => None,
             },
+            lists: OwnedTasks::number_all(cores.iter_mut().map(|core| &mut core.owned)),
             cores,
             reach: Arc::new(Cores::new(inboxes)),
             injector: Injector::new(),
@@ -304,7 +308,7 @@ impl Shared {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let seat = current::seat_for::<F>(self, home);
+        let seat = current::seat_for::<F>(self);
         let (owned, notified, handle) = task::new::<_, Scheduler>(future, seat, attributes);
         notified.header().set_home(home);
         if self.refuses_tasks() || !self.cores[home].owned.insert(owned) {
@@ -335,8 +339,10 @@ impl Shared {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
-        let scheduler = Scheduler::over(Arc::clone(self), home);
-        task::new_elsewhere(make, scheduler, self.cores[home].mark, attributes)
+        let scheduler = Scheduler::over(Arc::clone(self));
+        let (unborn, handle) = task::new_elsewhere(make, scheduler, self.cores[home].mark, attributes);
+        unborn.header().set_home(home);
+        (unborn, handle)
     }
 
     /// Brings a task to its home from outside, past a core that is stuck. (A local task is woken by a
@@ -359,21 +365,13 @@ impl Shared {
 pub(crate) struct Scheduler {
     /// Always there, except in `drop`.
     shared: Option<Arc<Shared>>,
-    /// The core in whose list the task is.
-    born: usize,
 }
 
 impl Scheduler {
-    /// For a task born on core `born`, with a reference that is given to it.
+    /// With a reference that is given to it.
     #[inline]
-    pub(crate) fn over(shared: Arc<Shared>, born: usize) -> Self {
-        Self { shared: Some(shared), born }
-    }
-
-    /// The next task is born on core `born`.
-    #[inline]
-    pub(super) fn born_at(&mut self, born: usize) {
-        self.born = born;
+    pub(crate) fn over(shared: Arc<Shared>) -> Self {
+        Self { shared: Some(shared) }
     }
 
     #[inline]
@@ -401,19 +399,17 @@ impl Schedule for Scheduler {
     }
 
     fn request(&self, request: Request) {
-        let home = &self.shared().cores[self.born];
+        let home = &self.shared().cores[request.header().home()];
         // If the core is gone, the message that comes back does what is left to do.
         drop(home.inbox.push_pinned(request.into_message()).err());
     }
 
     #[inline]
-    fn realm(&self) -> usize {
-        Arc::as_ptr(self.shared()).addr()
-    }
-
-    #[inline]
     fn release(&self, task: &Header) -> Option<TaskRef> {
-        self.shared().cores[self.born].owned.remove(task)
+        let shared = self.shared();
+        // It is in the list of the core where it was born, or has been taken out of it.
+        let born = task.list_number().wrapping_sub(shared.lists.start) as usize;
+        shared.cores.get(born)?.owned.remove(task)
     }
 
     #[inline]

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Shells of each size up to [`SMALL`] at most: as many as some threads have on their way at once.
 const MOST: usize = 512;
 /// In bytes.
-const SMALL: usize = 256;
+const SMALL: usize = 264;
 /// Shells of each larger size. With tasks of all sizes from outside it all comes to less than 2 MiB.
 const MOST_LARGE: usize = 64;
 

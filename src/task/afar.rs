@@ -18,12 +18,14 @@ use std::task::Waker;
 /// The waker of a handle that waits elsewhere. Whoever swaps it out has it.
 pub(super) struct FarJoiner(AtomicPtr<Waker>);
 
-impl FarJoiner {
+impl Default for FarJoiner {
     /// Nobody.
-    pub(super) fn new() -> Self {
+    fn default() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
+}
 
+impl FarJoiner {
     /// The handle: waits with this waker. The one that waited before, if it has not been taken.
     fn put(&self, waker: Waker) -> Option<Box<Waker>> {
         self.swap(Box::into_raw(Box::new(waker)))
@@ -110,7 +112,7 @@ pub(super) unsafe fn ask(task: NonNull<Header>, requests: usize) {
 pub(super) fn watch(task: &Reference, waker: Waker) -> bool {
     let header = task.header();
     // One that had not been taken is still awaited by the same request.
-    if header.far_joiner.put(waker).is_none() {
+    if header.far_joiner().put(waker).is_none() {
         // SAFETY: `task` is a reference.
         unsafe { ask(task.address(), JOIN) };
     }
@@ -118,13 +120,13 @@ pub(super) fn watch(task: &Reference, waker: Waker) -> bool {
     if !header.state.is_complete() {
         return false;
     }
-    drop(header.far_joiner.take());
+    drop(header.take_far_joiner());
     true
 }
 
 /// The handle, elsewhere, goes.
 pub(super) fn leave(task: Reference) {
-    drop(task.header().far_joiner.take());
+    drop(task.header().take_far_joiner());
     let over = if task.header().state.is_complete() { Err(task) } else { try_give(task, LEAVE) };
     if let Err(task) = over {
         // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.
@@ -147,7 +149,7 @@ pub(super) unsafe fn receive(task: NonNull<Header>) -> Option<Notified> {
             FarJoin::Waits => {}
             FarJoin::Over => wake_far_joiner(header),
             FarJoin::Left => {
-                contained(|| drop(header.far_joiner.take()));
+                contained(|| drop(header.take_far_joiner()));
             }
         }
     }
@@ -210,7 +212,7 @@ pub(super) unsafe fn forsake(task: NonNull<Header>) {
 }
 
 fn wake_far_joiner(header: &Header) {
-    if let Some(waker) = header.far_joiner.take() {
+    if let Some(waker) = header.take_far_joiner() {
         guard::wake(*waker);
     }
 }

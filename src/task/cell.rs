@@ -12,7 +12,8 @@ use super::mark::Mark;
 use super::state::State;
 use super::waker::WAKER;
 use crate::base::inbox::{Fate, Kind, Node};
-use crate::base::sync::{AtomicU32, AtomicU64, Ordering, UnsafeCell};
+use crate::base::rarely::Rarely;
+use crate::base::sync::{AtomicU32, Ordering, UnsafeCell};
 use std::any::Any;
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -31,17 +32,14 @@ pub(crate) struct Header {
     pub(super) state: State,
     pub(super) functions: &'static Functions,
     home: AtomicU32,
-    background: bool,
-    realm: usize,
+    /// Which owner's list the task is in; 0 is none.
+    pub(super) list: AtomicU32,
     id: Id,
     spawned_at: &'static Location<'static>,
-    /// Which owner's list the task is in; 0 is none.
-    pub(super) list: AtomicU64,
     pub(super) links: UnsafeCell<Links>,
     join_waker: UnsafeCell<MaybeUninit<Waker>>,
-    pub(super) far_joiner: FarJoiner,
     /// Last: it is next to the scheduler, which is touched with it when the task is freed.
-    name: Option<Name>,
+    rare: Rarely<Rare>,
     /// What its wakers are known by to a subscriber.
     #[cfg(feature = "tracing")]
     span: Option<tracing::span::Id>,
@@ -53,6 +51,13 @@ pub(crate) struct Header {
 unsafe impl Sync for Header {}
 // SAFETY: as above; headers are moved only before they are shared.
 unsafe impl Send for Header {}
+
+/// What few tasks have: made when it is needed.
+#[derive(Default)]
+struct Rare {
+    name: Option<Name>,
+    far_joiner: FarJoiner,
+}
 
 /// Neighbours in the owner's list.
 #[derive(Clone, Copy, Debug)]
@@ -92,12 +97,7 @@ pub(super) struct Functions {
 impl Header {
     /// The header of a new task.
     #[inline(always)]
-    pub(super) fn new(
-        state: State,
-        functions: &'static Functions,
-        realm: usize,
-        attributes: Attributes,
-    ) -> Self {
+    pub(super) fn new(state: State, functions: &'static Functions, attributes: Attributes) -> Self {
         let Attributes {
             spawned_at,
             name,
@@ -106,22 +106,19 @@ impl Header {
             traced,
         } = attributes;
         Self {
-            node: Node::new(Kind::Task, dispose),
+            node: Node::new(Kind::Task { background }, dispose),
             state,
             functions,
             home: AtomicU32::new(0),
-            background,
-            realm,
+            list: AtomicU32::new(0),
             #[cfg(not(feature = "tracing"))]
             id: Id::next(),
             #[cfg(feature = "tracing")]
             id: traced.id,
             spawned_at,
-            list: AtomicU64::new(0),
             links: UnsafeCell::new(Links::NONE),
             join_waker: UnsafeCell::new(MaybeUninit::uninit()),
-            far_joiner: FarJoiner::new(),
-            name,
+            rare: name.map_or_else(Rarely::default, Rare::named),
             #[cfg(feature = "tracing")]
             span: traced.span,
         }
@@ -149,18 +146,29 @@ impl Header {
     /// Its name, if it has one.
     #[inline]
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(Name::as_str)
+        self.rare.get()?.name.as_ref().map(Name::as_str)
     }
 
     /// The name, to keep.
     pub(super) fn shared_name(&self) -> Option<Name> {
-        self.name.clone()
+        self.rare.get()?.name.clone()
+    }
+
+    /// The place for the waker of a handle that is elsewhere; for that handle.
+    pub(super) fn far_joiner(&self) -> &FarJoiner {
+        &self.rare.get_or_make().far_joiner
+    }
+
+    /// The waker of a handle that is elsewhere; for whoever is to wake it, or does not want it any more. A
+    /// handle that makes the place for one later sees what was done before, COMPLETE above all.
+    pub(super) fn take_far_joiner(&self) -> Option<Box<Waker>> {
+        self.rare.get_or_rule_out()?.far_joiner.take()
     }
 
     /// Whether the task runs when its core has nothing else to do, and never leaves it.
     #[inline]
     pub(crate) fn is_background(&self) -> bool {
-        self.background
+        self.node.kind() == Kind::Task { background: true }
     }
 
     /// The scheduler's own note: the index of the core where the task is at home, or the place where a job of
@@ -177,10 +185,11 @@ impl Header {
         self.home.store(place as u32, Ordering::Relaxed);
     }
 
-    /// What the scheduler answered to [`Schedule::realm`](super::Schedule::realm) when the task was made.
+    /// The number of the owner's list that the task is in, 0 if none (`OwnedTasks::number_all`). A hint:
+    /// whoever ends the task takes it out.
     #[inline]
-    pub(crate) fn realm(&self) -> usize {
-        self.realm
+    pub(crate) fn list_number(&self) -> u32 {
+        self.list.load(Ordering::Relaxed)
     }
 
     /// Whether the task is bound to the thread that made it.
@@ -227,6 +236,12 @@ impl Header {
     pub(super) unsafe fn take_join_waker(&self) -> Waker {
         // SAFETY: the caller upholds that the place is filled and that this is the one move out of it.
         self.join_waker.with(|place| unsafe { (*place).assume_init_read() })
+    }
+}
+
+impl Rare {
+    fn named(name: Name) -> Rarely<Self> {
+        Rarely::with(Self { name: Some(name), ..Self::default() })
     }
 }
 
@@ -383,8 +398,8 @@ mod tests {
 
     #[test]
     fn the_hot_part_of_a_header_fills_one_cache_line() {
-        assert_eq!(std::mem::offset_of!(Header, realm), 64);
+        assert_eq!(std::mem::offset_of!(Header, id), 64);
         let traced = if cfg!(feature = "tracing") { 8 } else { 0 };
-        assert_eq!(size_of::<Header>(), 144 + traced);
+        assert_eq!(size_of::<Header>(), 120 + traced);
     }
 }

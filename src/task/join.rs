@@ -212,7 +212,7 @@ impl<T> Drop for JoinHandle<T> {
             Leave::Wakers { joined } => {
                 // SAFETY: `joined` says that it is ours.
                 let joiner = joined.then(|| unsafe { header.take_join_waker() });
-                drop((joiner, header.far_joiner.take()));
+                drop((joiner, header.take_far_joiner()));
             }
         }
     }

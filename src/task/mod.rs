@@ -49,7 +49,7 @@
 //! - `state`, the other word (`remote`): of a local task everybody, by read-modify-write; home only looks,
 //!   except to take what has arrived and, once the task is over, to merge the counts and to count there from
 //!   then on. A `Send` task has no use for it.
-//! - Constant: functions, mark, realm, id, attributes, the number of the span (`trace.rs`). `home`: the
+//! - Constant: functions, mark, id, attributes, the number of the span (`trace.rs`). `home`: the
 //!   scheduler's note, atomic, for a hint.
 //! - `node`: of a `Send` task whoever holds the `Notified`, or the list it has been put into; of a local task
 //!   the message that is on its way, of which there is at most one (IN_FLIGHT). A local task's `Notified`
@@ -62,6 +62,8 @@
 //! - `join_waker`: the `JoinHandle` while JOIN_WAKER is clear; after COMPLETE has met JOIN_WAKER, the
 //!   completer. The handle may clear JOIN_WAKER again, but not any more once COMPLETE is set. Of a local task
 //!   this is for a handle at home.
+//! - `rare`: made at birth if there is a name, or else by a handle that is elsewhere before
+//!   it waits. The name is constant. Beside it:
 //! - `far_joiner`: of a local task, the waker of a handle that is elsewhere. Whoever swaps it out has it: the
 //!   completer, or the handle when it goes, elsewhere or back at home. If the handle's request is still on
 //!   its way when it goes at home, that is done when the request arrives.
@@ -230,7 +232,7 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
     }
 
     /// A short cut, tried first: takes the task if the calling thread is a core that may queue it, which it
-    /// finds out with thread-locals and the task's header (`home`, `realm`, `may_run_here`).
+    /// finds out with thread-locals and the task's header (`home`, `list_number`, `may_run_here`).
     ///
     /// # Errors
     /// The task, for [`schedule`](Self::schedule) or [`schedule_again`](Self::schedule_again).
@@ -242,11 +244,6 @@ pub(crate) trait Schedule: Clone + Send + Sync + Sized + 'static {
     /// Another thread wants something of a local task: sends the request to the task's home, where
     /// [`Notified::from_message`] deals with it.
     fn request(&self, request: Request);
-
-    /// Names the runtime (or core) that `schedule_here` is to recognise; kept in the task's header.
-    fn realm(&self) -> usize {
-        0
-    }
 
     /// The task has ended: takes it out of the owner's list. `None` if it is in none. Not called for one that
     /// ends in the poll that spawns it, unseen by anybody.

@@ -121,6 +121,11 @@ impl Request {
         Self(task)
     }
 
+    /// The task's header.
+    pub(crate) fn header(&self) -> &Header {
+        self.0.header()
+    }
+
     /// The message that carries it through the inbox of the task's home.
     pub(crate) fn into_message(self) -> Message {
         let node: NonNull<Node> = self.0.into_raw().cast();

@@ -6,8 +6,10 @@
 //! lists are there to end all tasks at shutdown, to count and to name them; they say nothing about who wants
 //! to run.
 //!
-//! A task is in at most one list: there is one [`TaskRef`] for each task, and the list it is in holds it. The
-//! header's `list` names the list; it and the links change only under that list's lock (or on its thread).
+//! A task is in at most one list, and in no other afterwards: there is one [`TaskRef`] for each task, and the
+//! list it is in holds it. The header's `list` is the number of the list, which no other list of the process
+//! has; it and the links change only under that list's lock (or on its thread). The lists of one runtime have
+//! consecutive numbers, so the number also says, to whoever may queue the task, of which runtime it is.
 
 use super::attributes::Name;
 use super::cell::{Header, Links};
@@ -18,17 +20,31 @@ use crate::base::apart::Apart;
 use crate::base::guard::contained;
 use crate::base::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell};
 use std::fmt;
+use std::ops::Range;
 use std::panic::Location;
 use std::ptr::NonNull;
 
 /// All live tasks of one core.
 pub(crate) struct OwnedTasks {
     /// What `Header::list` says of members.
-    id: u64,
+    number: u32,
     /// The mark of the thread whose local tasks these are; 0 until the first one comes.
     thread: AtomicU64,
     local: Apart<Local>,
     shared: Apart<Shared>,
+}
+
+/// Numbers that no other list has had or will have.
+///
+/// # Panics
+/// If a process makes four billion cores.
+fn numbers(count: usize) -> Range<u32> {
+    // Only uniqueness counts. Not one of the shim's atomics: a static outlives a model.
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+    let after = |first: u32| u32::try_from(count).ok().and_then(|count| first.checked_add(count));
+    let first = NEXT.try_update(Ordering::Relaxed, Ordering::Relaxed, after);
+    let first = first.expect("a process makes less than four billion cores");
+    first..first + count as u32
 }
 
 /// The list of local tasks, and a copy of its length for anybody to read.
@@ -52,14 +68,25 @@ unsafe impl Send for OwnedTasks {}
 impl OwnedTasks {
     /// An open, empty list. The first thread that inserts a local task is the only one that may.
     pub(crate) fn new() -> Self {
-        // Only uniqueness counts. Not one of the shim's atomics: a static outlives a model.
-        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            number: numbers(1).start,
             thread: AtomicU64::new(0),
             local: Apart(Local { list: UnsafeCell::new(List::EMPTY), len: AtomicUsize::new(0) }),
             shared: Apart(Shared { list: Mutex::new(List::EMPTY), len: AtomicUsize::new(0) }),
         }
+    }
+
+    /// Gives lists that nobody else has yet consecutive numbers, which are returned.
+    ///
+    /// # Panics
+    /// If a list has had tasks.
+    pub(crate) fn number_all<'a>(lists: impl ExactSizeIterator<Item = &'a mut Self>) -> Range<u32> {
+        let numbers = numbers(lists.len());
+        for (list, number) in lists.zip(numbers.clone()) {
+            assert_eq!(list.len(), 0, "broken invariant: a list with tasks gets another number");
+            list.number = number;
+        }
+        numbers
     }
 
     /// Adds a task, before it is scheduled for the first time, or behind a first poll where it was spawned.
@@ -73,10 +100,10 @@ impl OwnedTasks {
     pub(crate) fn insert(&self, task: TaskRef) -> bool {
         if task.header().is_local() {
             self.bind();
-            let inserted = self.with_local(|list| list.insert(task, self.id, &self.local.len));
+            let inserted = self.with_local(|list| list.insert(task, self.number, &self.local.len));
             inserted.expect("broken invariant: a core's local tasks are spawned on its thread")
         } else {
-            self.lock().insert(task, self.id, &self.shared.len)
+            self.lock().insert(task, self.number, &self.shared.len)
         }
     }
 
@@ -84,13 +111,13 @@ impl OwnedTasks {
     #[inline]
     pub(crate) fn remove(&self, task: &Header) -> Option<TaskRef> {
         // Only a hint for a task that is in no list any more; the list itself looks again.
-        if task.list.load(Ordering::Relaxed) != self.id {
+        if task.list.load(Ordering::Relaxed) != self.number {
             return None;
         }
         if task.is_local() {
-            self.with_local(|list| list.remove(task, self.id, &self.local.len))?
+            self.with_local(|list| list.remove(task, self.number, &self.local.len))?
         } else {
-            self.lock().remove(task, self.id, &self.shared.len)
+            self.lock().remove(task, self.number, &self.shared.len)
         }
     }
 
@@ -207,7 +234,7 @@ impl List {
     const EMPTY: List = List { first: None, last: None, len: 0, closed: false };
 
     #[inline]
-    fn insert(&mut self, task: TaskRef, id: u64, len: &AtomicUsize) -> bool {
+    fn insert(&mut self, task: TaskRef, number: u32, len: &AtomicUsize) -> bool {
         if self.closed {
             return false;
         }
@@ -215,7 +242,7 @@ impl List {
         // SAFETY: the list now holds the reference, so the header lives.
         let header = unsafe { entry.as_ref() };
         debug_assert_eq!(header.list.load(Ordering::Relaxed), 0, "a task is in one list");
-        header.list.store(id, Ordering::Relaxed);
+        header.list.store(number, Ordering::Relaxed);
         set_links(header, Links { before: self.last, after: None });
         match self.last {
             Some(last) => edit_links(last, |links| links.after = Some(entry)),
@@ -227,8 +254,8 @@ impl List {
     }
 
     #[inline]
-    fn remove(&mut self, task: &Header, id: u64, len: &AtomicUsize) -> Option<TaskRef> {
-        if task.list.load(Ordering::Relaxed) != id {
+    fn remove(&mut self, task: &Header, number: u32, len: &AtomicUsize) -> Option<TaskRef> {
+        if task.list.load(Ordering::Relaxed) != number {
             return None;
         }
         // SAFETY: the task is in this list, so its links are ours to read.

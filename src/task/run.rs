@@ -25,23 +25,18 @@ use std::task::{Context, Poll};
 #[inline(always)]
 pub(super) fn allocate<F: Future, S: Schedule>(
     future: F,
-    mut seat: Seat<S>,
+    seat: Seat<S>,
     birth: Birth,
     attributes: Attributes,
 ) -> NonNull<Header> {
-    let realm = seat.scheduler().realm();
     let cell = seat.place::<F>();
     let place = cell.as_ptr();
     // In place, field by field: a cell that is made first and moved into its memory is copied once more.
     // SAFETY: `place` is a cell's memory, with its scheduler; each other field is written once and not read
     // before.
     unsafe {
-        (&raw mut (*place).header).write(Header::new(
-            State::new(birth),
-            &Typed::<F, S>::FUNCTIONS,
-            realm,
-            attributes,
-        ));
+        let header = Header::new(State::new(birth), &Typed::<F, S>::FUNCTIONS, attributes);
+        (&raw mut (*place).header).write(header);
         (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Future(future)));
     }
     // The pointer keeps its claim to the whole cell, although it is called the header's.
@@ -231,7 +226,7 @@ impl<F: Future, S: Schedule> Typed<F, S> {
                 Complete::Reached { joined } => {
                     // SAFETY: `joined` gives us the waker.
                     let joiner = joined.then(|| unsafe { self.cell().header.take_join_waker() });
-                    let far_joiner = self.cell().header.far_joiner.take();
+                    let far_joiner = self.cell().header.take_far_joiner();
                     // From here on any thread may free the task.
                     let last = state.merge(held);
                     joiner.into_iter().for_each(guard::wake);

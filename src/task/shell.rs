@@ -13,9 +13,12 @@ use std::ptr::{self, NonNull};
 
 /// Sizes of one class differ by less than this.
 const STEP: usize = 32;
+/// Eight more than a multiple of the step: glibc keeps eight bytes of its own with a block, and makes both
+/// together a multiple of 16.
+const LEAST: usize = STEP + 8;
+const CLASSES: usize = 32;
 /// Larger tasks are allocated and freed one by one.
-const LARGEST: usize = 1024;
-const CLASSES: usize = LARGEST / STEP;
+const LARGEST: usize = LEAST + (CLASSES - 1) * STEP;
 /// What every class is aligned to, as the allocator does anyway.
 const ALIGN: usize = 16;
 
@@ -25,7 +28,7 @@ type Kept<F> = F;
 #[cfg(feature = "tracing")]
 type Kept<F> = super::trace::Spanned<F>;
 
-/// The size of a task with a shell: a multiple of [`STEP`].
+/// The size of a task with a shell: [`LEAST`] and some [`STEP`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class(u8);
 
@@ -41,7 +44,7 @@ impl Class {
     const fn of_cell<F: Future, S>() -> Option<Self> {
         let layout = Layout::new::<Cell<F, S>>();
         if layout.size() <= LARGEST && layout.align() <= ALIGN {
-            Some(Self((layout.size().div_ceil(STEP) - 1) as u8))
+            Some(Self(layout.size().saturating_sub(LEAST).div_ceil(STEP) as u8))
         } else {
             None
         }
@@ -59,7 +62,7 @@ impl Class {
     }
 
     const fn layout(self) -> Layout {
-        match Layout::from_size_align((self.0 as usize + 1) * STEP, ALIGN) {
+        match Layout::from_size_align(LEAST + self.0 as usize * STEP, ALIGN) {
             Ok(layout) => layout,
             Err(_) => panic!("a class is smaller than memory"),
         }
@@ -96,9 +99,9 @@ impl<S> Shell<S> {
 
     /// The scheduler, which is that of the next task.
     #[inline]
-    pub(crate) fn scheduler(&mut self) -> &mut S {
+    pub(crate) fn scheduler(&self) -> &S {
         // SAFETY: it is alive as long as the shell, and nobody else knows the memory.
-        unsafe { &mut (*self.memory.as_ptr()).scheduler }
+        unsafe { &(*self.memory.as_ptr()).scheduler }
     }
 
     /// Its size.
@@ -149,15 +152,6 @@ impl<S> From<S> for Seat<S> {
 }
 
 impl<S: Schedule> Seat<S> {
-    /// The scheduler in it.
-    #[inline(always)]
-    pub(super) fn scheduler(&mut self) -> &mut S {
-        match self {
-            Self::New(scheduler) => scheduler,
-            Self::Used(shell) => shell.scheduler(),
-        }
-    }
-
     /// Memory for a cell, with the scheduler in its place and nothing else.
     ///
     /// # Panics

@@ -6,7 +6,7 @@
 //! any thread.
 
 use super::answer::Claim;
-use super::cell::Reference;
+use super::cell::{Header, Reference};
 use super::mark::Mark;
 use super::notified::{Notified, TaskRef};
 use super::state::Birth;
@@ -70,6 +70,11 @@ where
 }
 
 impl Unborn {
+    /// The task's header.
+    pub(crate) fn header(&self) -> &Header {
+        self.0.header()
+    }
+
     /// On the thread it is bound to: the task as that thread's own.
     ///
     /// # Panics

@@ -65,7 +65,8 @@ models!(lease:
 );
 
 models!(rarely:
-    all_who_ask_have_one_value;
+    all_who_ask_have_one_value
+    who_makes_a_value_that_was_ruled_out_sees_what_was_done_before;
     deep:
 );
 

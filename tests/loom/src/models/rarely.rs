@@ -49,3 +49,19 @@ pub fn all_who_ask_have_one_value() {
         assert_eq!(rarely.get().expect("made").users.load(Ordering::Relaxed), 2);
     });
 }
+
+/// One says something and rules a value out, the other makes one and looks what was said: one of them sees
+/// the other.
+pub fn who_makes_a_value_that_was_ruled_out_sees_what_was_done_before() {
+    explore(3, || {
+        let (rarely, said) = (Arc::new(Rarely::<Value>::default()), Arc::new(AtomicU32::new(0)));
+        let (theirs, heard) = (Arc::clone(&rarely), Arc::clone(&said));
+        let maker = thread::spawn(move || {
+            use_it(&theirs);
+            heard.load(Ordering::Relaxed) == 1
+        });
+        said.store(1, Ordering::Relaxed);
+        let found = rarely.get_or_rule_out().is_some();
+        assert!(maker.join().unwrap() || found, "neither has seen the other");
+    });
+}
