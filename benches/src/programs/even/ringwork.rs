@@ -83,5 +83,6 @@ async fn greet_and_echo(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let core = ringwork::core::current().map_or(NO_CORE, |core| core as u8);
     stream.send_all(vec![core]).await.0?;
-    echo_stream(stream).await
+    echo_stream(stream).await;
+    Ok(())
 }

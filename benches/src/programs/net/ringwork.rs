@@ -41,8 +41,8 @@ pub(crate) fn proxy_hashed(plan: &Plan) -> io::Result<()> {
 fn run(plan: &Plan, job: Job, balance: Balance) -> io::Result<()> {
     match job {
         Job::Echo { .. } => serve(plan, balance, echo_stream),
-        Job::Proxy { upstream, .. } => serve(plan, balance, move |stream| relay(stream, upstream)),
-        Job::Source => serve(plan, balance, send_pattern),
+        Job::Proxy { upstream, .. } => serve(plan, balance, move |stream| to_end(relay(stream, upstream))),
+        Job::Source => serve(plan, balance, |stream| to_end(send_pattern(stream))),
     }
 }
 
@@ -52,21 +52,17 @@ fn serve<F>(
     connection: impl Fn(TcpStream) -> F + Clone + Send + Sync + 'static,
 ) -> io::Result<()>
 where
-    F: Future<Output = io::Result<()>> + 'static,
+    F: Future<Output = ()> + 'static,
 {
     let runtime = Builder::new().cores(plan.cores()?).build().map_err(io::Error::other)?;
     let (handle, address) = (runtime.handle().clone(), plan.listen()?);
     runtime.block_on(async move {
-        // An error of a connection is the client's: it has gone.
         let handler = move || {
             let connection = connection.clone();
             move |stream: TcpStream, _| {
-                let connection = connection.clone();
-                async move {
-                    if stream.set_nodelay(true).is_ok() {
-                        drop(connection(stream).await);
-                    }
-                }
+                // If it cannot be set the client has gone, which its connection learns as well.
+                let _ = stream.set_nodelay(true);
+                connection(stream)
             }
         };
         let server = Serve::new(address).balance(balance).start_local(handler).await?;
@@ -75,14 +71,21 @@ where
     })
 }
 
+/// An error of a connection is the client's: it has gone.
+async fn to_end(connection: impl Future<Output = io::Result<()>>) {
+    drop(connection.await);
+}
+
 /// Sends back what comes in.
-pub(crate) async fn echo_stream(stream: TcpStream) -> io::Result<()> {
-    loop {
-        let received = stream.recv_pooled().await?;
-        if received.is_empty() {
-            return Ok(());
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
+pub(crate) fn echo_stream(stream: TcpStream) -> impl Future<Output = ()> {
+    async move {
+        loop {
+            let Ok(received) = stream.recv_pooled().await else { return };
+            if received.is_empty() || stream.send_off(received).await.is_err() {
+                return;
+            }
         }
-        stream.send_off(received).await?;
     }
 }
 

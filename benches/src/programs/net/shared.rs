@@ -65,13 +65,19 @@ fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// Sends back what comes in.
-async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, length: usize) -> io::Result<()> {
-    while let Some(rest) = poll_fn(|cx| pass(&mut stream, length, cx)).await? {
-        if !rest.is_empty() {
-            stream.write_all(&rest).await?;
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
+fn echo<S>(mut stream: S, length: usize) -> impl Future<Output = io::Result<()>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    async move {
+        while let Some(rest) = poll_fn(|cx| pass(&mut stream, length, cx)).await? {
+            if !rest.is_empty() {
+                stream.write_all(&rest).await?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads once and sends that back, as far as there is room: what is left over, or none at the end.
@@ -93,13 +99,16 @@ where
 }
 
 /// The same over tokio's traits.
-async fn echo_of_tokio(mut stream: TcpStream, length: usize) -> io::Result<()> {
-    while let Some(rest) = poll_fn(|cx| pass_of_tokio(&mut stream, length, cx)).await? {
-        if !rest.is_empty() {
-            tokio::io::AsyncWriteExt::write_all(&mut stream, &rest).await?;
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
+fn echo_of_tokio(mut stream: TcpStream, length: usize) -> impl Future<Output = io::Result<()>> {
+    async move {
+        while let Some(rest) = poll_fn(|cx| pass_of_tokio(&mut stream, length, cx)).await? {
+            if !rest.is_empty() {
+                tokio::io::AsyncWriteExt::write_all(&mut stream, &rest).await?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn pass_of_tokio(
