@@ -7,17 +7,49 @@ use kit::{bounded, runtime};
 use nix::sys::resource::{Resource, setrlimit};
 use ringwork::runtime::{Builder, Handle, Pin};
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread;
 
 ringwork::core_local! {
     static COUNT: Cell<u32> = Cell::new(100);
     /// Neither `Send` nor `Sync`.
     static NOTES: RefCell<Vec<Rc<str>>> = RefCell::new(Vec::new());
+}
+
+#[test]
+fn a_task_that_a_core_of_another_runtime_wakes_goes_on_where_it_was() {
+    bounded(|| {
+        let named = |name: &str| Builder::new().cores(1).thread_name(name).build().unwrap();
+        let (ours, theirs) = (named("ours"), named("theirs"));
+        // Both cores have the same number. Once as a `Send` task and once as a local one.
+        for local in [false, true] {
+            let (told, hears) = channel();
+            let waits = async move {
+                let mut woken = false;
+                poll_fn(|cx| {
+                    if std::mem::replace(&mut woken, true) {
+                        return Poll::Ready(());
+                    }
+                    told.send(cx.waker().clone()).unwrap();
+                    Poll::Pending
+                })
+                .await;
+                thread::current().name().map(str::to_owned)
+            };
+            let handle = ours.handle();
+            let task = if local { handle.spawn_on(0, move || waits) } else { handle.spawn(waits) };
+            let waker = hears.recv().unwrap();
+            theirs.block_on(theirs.handle().spawn(async move { waker.wake() })).unwrap();
+            let name = ours.block_on(task).unwrap().expect("a core's thread has a name");
+            assert!(name.starts_with("ours"), "{name}");
+        }
+    });
 }
 
 #[test]

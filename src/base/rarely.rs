@@ -3,10 +3,10 @@
 //! Owns the memory of the value, from [`Rarely::with`] or the first [`Rarely::get_or_make`] to the drop of
 //! the owner. It is not a lock: what is in it is shared from then on, by whoever shares the owner.
 //!
-//! The word is null, or the address of the value; it is written once, by a compare-exchange that publishes
-//! the value to whoever reads the word. Of two that make it at once the second finds the word written, drops
-//! what it has made, and takes the first one's. Nobody takes the value out before the owner is dropped, which
-//! is behind all who share it.
+//! The word is null, or the address of the value. That is written once: before the owner is shared
+//! ([`Rarely::with`]), or by a compare-exchange that publishes the value to whoever reads the word. Of two
+//! that make it at once the second finds the word written, drops what it has made, and takes the first one's.
+//! Nobody takes the value out before the owner is dropped, which is behind all who share it.
 //!
 //! All of it is SeqCst, for who says something elsewhere and then finds no value here: whoever makes the
 //! value, and looks there afterwards, sees what was said, if that is SeqCst on both sides. If it is not, the
@@ -21,7 +21,7 @@ use std::ptr;
 /// Room for a `T` that is made when it is first asked for.
 #[derive(Debug)]
 pub(crate) struct Rarely<T> {
-    /// Null, or a box's; written once.
+    /// Null, or a box's, which stays.
     made: AtomicPtr<T>,
     /// Whoever makes the value may be another thread than the one that drops it.
     _owns: PhantomData<Box<T>>,
@@ -44,9 +44,17 @@ impl<T> Rarely<T> {
 impl<T: Default + Send + Sync> Rarely<T> {
     /// The value, if it has been made.
     pub(crate) fn get(&self) -> Option<&T> {
-        // SAFETY: if it is not null, `make` has made it of a box and published it. It stays until `self` is
-        // dropped, and nobody has it for himself before.
+        // SAFETY: if it is not null it is a box's: `with` has put it there before `self` was shared, or
+        // `make` has published it. It stays until `self` is dropped, and nobody has it for himself before.
         unsafe { self.made.load(Ordering::SeqCst).as_ref() }
+    }
+
+    /// The value, if it was made before `self` was shared; it may also be one that was made later. Nothing
+    /// orders this look behind what its thread did before.
+    #[inline]
+    pub(crate) fn get_early(&self) -> Option<&T> {
+        // SAFETY: as in `get`.
+        unsafe { self.made.load(Ordering::Acquire).as_ref() }
     }
 
     /// The value, if it has been made. Whoever makes it later sees all that was done before this look. For
@@ -86,7 +94,7 @@ impl<T> Drop for Rarely<T> {
     fn drop(&mut self) {
         let made = last_of(&mut self.made);
         if !made.is_null() {
-            // SAFETY: `make` has made it of a box, and nobody shares `self` any more.
+            // SAFETY: a box's, and nobody shares `self` any more.
             drop(unsafe { Box::from_raw(made) });
         }
     }
@@ -124,5 +132,10 @@ mod tests {
         assert_eq!(DROPPED.load(Ordering::SeqCst), in_vain + 1);
         drop(Rarely::<Counted>::default());
         assert_eq!(DROPPED.load(Ordering::SeqCst), in_vain + 1, "what was never made is not dropped");
+        let early = Rarely::with(Counted(AtomicUsize::new(7)));
+        let ask = [Rarely::get, Rarely::get_early, Rarely::get_or_rule_out];
+        assert!(ask.iter().all(|ask| ask(&early).is_some_and(|made| made.0.load(Ordering::SeqCst) == 7)));
+        drop(early);
+        assert_eq!(DROPPED.load(Ordering::SeqCst), in_vain + 2);
     }
 }

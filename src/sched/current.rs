@@ -22,7 +22,7 @@ use std::sync::Arc;
 const SPARE_MAX: usize = 256;
 
 /// Shells of tasks a core keeps of each size: tasks of one burst have theirs from the one before, and what is
-/// kept is at most half a megabyte (all sizes together come to 16.5 KiB).
+/// kept is at most 536 KiB (all sizes together come to 16.75 KiB).
 const SHELLS_MAX: usize = 32;
 
 /// The part of a core that only its own thread sees.

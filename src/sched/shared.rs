@@ -407,7 +407,7 @@ impl Schedule for Scheduler {
     #[inline]
     fn release(&self, task: &Header) -> Option<TaskRef> {
         let shared = self.shared();
-        // It is in the list of the core where it was born, or has been taken out of it.
+        // It is in the list of the core where it was born, or in none: taken out of it, or never listed.
         let born = task.list_number().wrapping_sub(shared.lists.start) as usize;
         shared.cores.get(born)?.owned.remove(task)
     }

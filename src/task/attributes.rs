@@ -33,7 +33,7 @@ impl From<&'static Location<'static>> for Attributes {
     }
 }
 
-/// The name of a task. One word, because every header has room for one; shared with the task's error.
+/// The name of a task, shared with its errors and panics, and with other tasks of one builder.
 #[derive(Clone)]
 pub(super) struct Name(Arc<Cow<'static, str>>);
 

@@ -23,8 +23,8 @@ use std::task::{RawWaker, Waker};
 
 /// What every task has, whatever its future. The scheduler sees it by reference only.
 ///
-/// The first 64 bytes are what running and waking touch. What decides about a task's queue stands next to
-/// `home`, which is asked when it is queued.
+/// The first 64 bytes are what running and waking touch, with what decides about a task's queue: its kind,
+/// `home` and `list`.
 #[repr(C)]
 pub(crate) struct Header {
     /// First, so that a task and its node have the same address.
@@ -146,12 +146,12 @@ impl Header {
     /// Its name, if it has one.
     #[inline]
     pub(crate) fn name(&self) -> Option<&str> {
-        self.rare.get()?.name.as_ref().map(Name::as_str)
+        self.rare.get_early()?.name.as_ref().map(Name::as_str)
     }
 
     /// The name, to keep.
     pub(super) fn shared_name(&self) -> Option<Name> {
-        self.rare.get()?.name.clone()
+        self.rare.get_early()?.name.clone()
     }
 
     /// The place for the waker of a handle that is elsewhere; for that handle.
@@ -185,8 +185,8 @@ impl Header {
         self.home.store(place as u32, Ordering::Relaxed);
     }
 
-    /// The number of the owner's list that the task is in, 0 if none (`OwnedTasks::number_all`). A hint:
-    /// whoever ends the task takes it out.
+    /// The number of the owner's list that the task is in, 0 if none (`OwnedTasks::number_all`). It may go
+    /// back to 0 at any time, when whoever ends the task takes it out, and never becomes another one.
     #[inline]
     pub(crate) fn list_number(&self) -> u32 {
         self.list.load(Ordering::Relaxed)

@@ -49,12 +49,15 @@
 //! - `state`, the other word (`remote`): of a local task everybody, by read-modify-write; home only looks,
 //!   except to take what has arrived and, once the task is over, to merge the counts and to count there from
 //!   then on. A `Send` task has no use for it.
-//! - Constant: functions, mark, id, attributes, the number of the span (`trace.rs`). `home`: the
-//!   scheduler's note, atomic, for a hint.
+//! - Constant: functions, mark, id, attributes, the number of the span (`trace.rs`).
+//! - `home`: the scheduler's note, atomic. Of a `Send` task a hint, written by who queues it; of a local one
+//!   written before anybody else knows the task, and never again: its requests go there.
 //! - `node`: of a `Send` task whoever holds the `Notified`, or the list it has been put into; of a local task
 //!   the message that is on its way, of which there is at most one (IN_FLIGHT). A local task's `Notified`
 //!   never travels.
-//! - `list`, `links`: the `OwnedTasks` that the task is in, under its lock (or on its thread).
+//! - `list`, `links`: the `OwnedTasks` that the task is in, under its lock (or on its thread). `list` is read
+//!   by everybody, to find that and to know the runtime: it is 0 until the task is listed and after it has
+//!   left, and one number in between.
 //! - `stage` (future, then output): whoever has set RUNNING; after COMPLETE the `JoinHandle`. If the handle
 //!   is gone before COMPLETE, the completer drops the output first; one whose drop does nothing stays until
 //!   the cell is freed. If it went elsewhere from a local task,
@@ -115,8 +118,9 @@
 //! There is no clock, and no allocation in steady state for a task of up to 1 KiB that is born and ends on
 //! one core, as long as no more than 32 of a size begin there before others end: its cell is what is left of
 //! an earlier one (`shell.rs`). A larger one, and one that is made for another core, is allocated. A name is
-//! one more, and so are a place in a set, the waker of a handle that waits for a local task elsewhere, and
-//! the reason of a task that fails ([`JoinError`]).
+//! one more and its place in the task another, and so are a place in a set, the waker of a handle that waits
+//! for a local task elsewhere (with its place in the task two), and the reason of a task that fails
+//! ([`JoinError`]).
 //!
 //! # Leaving home
 //! `new_local` takes futures that are not `Send` and is safe, because everything that would touch the future

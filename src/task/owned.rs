@@ -8,8 +8,9 @@
 //!
 //! A task is in at most one list, and in no other afterwards: there is one [`TaskRef`] for each task, and the
 //! list it is in holds it. The header's `list` is the number of the list, which no other list of the process
-//! has; it and the links change only under that list's lock (or on its thread). The lists of one runtime have
-//! consecutive numbers, so the number also says, to whoever may queue the task, of which runtime it is.
+//! has ([`Numbers`]); it and the links change only under that list's lock (or on its thread). The lists of
+//! one runtime have consecutive numbers, so the number also says, to whoever may queue the task, of which
+//! runtime it is.
 
 use super::attributes::Name;
 use super::cell::{Header, Links};
@@ -23,28 +24,49 @@ use std::fmt;
 use std::ops::Range;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::{Arc, PoisonError};
 
 /// All live tasks of one core.
 pub(crate) struct OwnedTasks {
     /// What `Header::list` says of members.
     number: u32,
+    /// Whose numbers that is among.
+    numbers: Arc<Numbers>,
     /// The mark of the thread whose local tasks these are; 0 until the first one comes.
     thread: AtomicU64,
     local: Apart<Local>,
     shared: Apart<Shared>,
 }
 
-/// Numbers that no other list has had or will have.
+/// Consecutive numbers of lists. No other list has one of them; when all of these lists are gone others may.
 ///
-/// # Panics
-/// If a process makes four billion cores.
-fn numbers(count: usize) -> Range<u32> {
-    // Only uniqueness counts. Not one of the shim's atomics: a static outlives a model.
-    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
-    let after = |first: u32| u32::try_from(count).ok().and_then(|count| first.checked_add(count));
-    let first = NEXT.try_update(Ordering::Relaxed, Ordering::Relaxed, after);
-    let first = first.expect("a process makes less than four billion cores");
-    first..first + count as u32
+/// Not with the shim's types: a static outlives a model, and who has a number is no part of any protocol.
+#[derive(Debug)]
+struct Numbers(Range<u32>);
+
+/// Those that are used again, by as many lists as before.
+static GIVEN_BACK: std::sync::Mutex<Vec<Range<u32>>> = std::sync::Mutex::new(Vec::new());
+
+impl Numbers {
+    /// # Panics
+    /// If a process has four billion cores at once.
+    fn take(count: usize) -> Arc<Self> {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        let mut given_back = GIVEN_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = given_back.iter().position(|numbers| numbers.len() == count);
+        Arc::new(Self(again.map(|at| given_back.swap_remove(at)).unwrap_or_else(|| {
+            let after = |first: u32| u32::try_from(count).ok().and_then(|count| first.checked_add(count));
+            let first = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+            let first = first.expect("there are less than four billion cores");
+            first..first + count as u32
+        })))
+    }
+}
+
+impl Drop for Numbers {
+    fn drop(&mut self) {
+        GIVEN_BACK.lock().unwrap_or_else(PoisonError::into_inner).push(self.0.clone());
+    }
 }
 
 /// The list of local tasks, and a copy of its length for anybody to read.
@@ -68,8 +90,10 @@ unsafe impl Send for OwnedTasks {}
 impl OwnedTasks {
     /// An open, empty list. The first thread that inserts a local task is the only one that may.
     pub(crate) fn new() -> Self {
+        let numbers = Numbers::take(1);
         Self {
-            number: numbers(1).start,
+            number: numbers.0.start,
+            numbers,
             thread: AtomicU64::new(0),
             local: Apart(Local { list: UnsafeCell::new(List::EMPTY), len: AtomicUsize::new(0) }),
             shared: Apart(Shared { list: Mutex::new(List::EMPTY), len: AtomicUsize::new(0) }),
@@ -81,12 +105,12 @@ impl OwnedTasks {
     /// # Panics
     /// If a list has had tasks.
     pub(crate) fn number_all<'a>(lists: impl ExactSizeIterator<Item = &'a mut Self>) -> Range<u32> {
-        let numbers = numbers(lists.len());
-        for (list, number) in lists.zip(numbers.clone()) {
+        let numbers = Numbers::take(lists.len());
+        for (list, number) in lists.zip(numbers.0.clone()) {
             assert_eq!(list.len(), 0, "broken invariant: a list with tasks gets another number");
-            list.number = number;
+            (list.number, list.numbers) = (number, Arc::clone(&numbers));
         }
-        numbers
+        numbers.0.clone()
     }
 
     /// Adds a task, before it is scheduled for the first time, or behind a first poll where it was spawned.
@@ -188,6 +212,10 @@ impl OwnedTasks {
 impl Drop for OwnedTasks {
     fn drop(&mut self) {
         self.close_and_shutdown();
+        if self.len() > 0 {
+            // Local tasks that are leaked on their thread still say that they are in this list.
+            std::mem::forget(Arc::clone(&self.numbers));
+        }
     }
 }
 
@@ -319,4 +347,26 @@ fn set_links(header: &Header, new: Links) {
 fn edit_links(entry: NonNull<Header>, edit: impl FnOnce(&mut Links)) {
     // SAFETY: an entry of the list that is being edited: it is alive, and its links are that list's.
     unsafe { entry.as_ref() }.links.with_mut(|links| edit(unsafe { &mut *links }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_that_are_numbered_together_have_consecutive_numbers_which_others_get_when_all_are_gone() {
+        // So many that no other test has as many.
+        let lists = || -> Vec<OwnedTasks> { (0..137).map(|_| OwnedTasks::new()).collect() };
+        let (mut some, mut others) = (lists(), lists());
+        let first = OwnedTasks::number_all(some.iter_mut());
+        assert!(some.iter().map(|list| list.number).eq(first.clone()) && first.start > 0);
+        let second = OwnedTasks::number_all(others.iter_mut());
+        assert!(second.end <= first.start || first.end <= second.start, "{first:?} {second:?}");
+        let last = some.pop();
+        drop(some);
+        assert!(![&first, &second].contains(&&OwnedTasks::number_all(lists().iter_mut())), "one is left");
+        drop((last, others));
+        let again = OwnedTasks::number_all(lists().iter_mut());
+        assert!(again.start <= first.start.max(second.start) + 137, "numbers are used again: {again:?}");
+    }
 }

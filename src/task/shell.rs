@@ -61,6 +61,7 @@ impl Class {
         1 << self.0
     }
 
+    #[inline]
     const fn layout(self) -> Layout {
         match Layout::from_size_align(LEAST + self.0 as usize * STEP, ALIGN) {
             Ok(layout) => layout,
@@ -166,7 +167,12 @@ impl<S: Schedule> Seat<S> {
             }
             Self::New(scheduler) => scheduler,
         };
-        let layout = class.map_or(Layout::new::<Cell<F, S>>(), Class::layout);
+        let layout = const {
+            match Class::of_cell::<F, S>() {
+                Some(class) => class.layout(),
+                None => Layout::new::<Cell<F, S>>(),
+            }
+        };
         // SAFETY: a cell has a header, so the layout is not of size 0.
         let Some(cell) = NonNull::new(unsafe { alloc(layout) }.cast::<Cell<F, S>>()) else {
             handle_alloc_error(layout)

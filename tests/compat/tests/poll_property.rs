@@ -19,17 +19,16 @@ use ringwork::net::{OwnedRecvHalf, OwnedSendHalf, TcpStream};
 use ringwork::runtime::Runtime;
 use ringwork::task::yield_now;
 use std::io::{self, IoSlice};
-use std::iter;
 use std::pin::{Pin, pin};
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use support::{LIMIT, assert_pattern, pattern, runtime, std_pair, within};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// So many steps a receiver makes at most, and then as many [`REST`] as it takes: five million bytes one by
-/// one, each a receive of its own that ends on another thread, would take minutes.
+/// So many steps a receiver makes as they are, and from then on with room for [`MUCH`]: five million bytes
+/// one by one, each a receive of its own that ends on another thread, would take minutes.
 const STEPS: usize = 10_000;
-const REST: Read = Read::Some(100_000);
+const MUCH: usize = 100_000;
 /// Milliseconds in which a failure is made smaller: one that has come to a stop takes [`LIMIT`] each time.
 const SHRINKING: u32 = 180_000;
 
@@ -74,6 +73,19 @@ enum Read {
     Ahead(bool),
     Move(usize),
     Yield,
+}
+
+impl Read {
+    /// The same with much room.
+    fn widened(&self) -> Self {
+        match *self {
+            Self::Some(_) => Self::Some(MUCH),
+            Self::Recv(_) => Self::Recv(MUCH),
+            Self::Once(_) => Self::Once(MUCH),
+            Self::RecvOnce(_) => Self::RecvOnce(MUCH),
+            ref step => step.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -259,8 +271,9 @@ async fn receive_step(half: &mut OwnedRecvHalf, step: &Read) -> Option<Vec<u8>> 
 async fn receives(half: &mut OwnedRecvHalf, mut steps: Vec<Read>) -> usize {
     // Should all of them be of the kind that does not wait.
     steps.push(Read::Some(1));
+    let wide: Vec<Read> = steps.iter().map(Read::widened).collect();
     let mut at = 0;
-    for step in steps.iter().cycle().take(STEPS).chain(iter::repeat(&REST)) {
+    for step in steps.iter().cycle().take(STEPS).chain(wide.iter().cycle()) {
         if let Some(bytes) = receive_step(half, step).await {
             if bytes.is_empty() {
                 break;

@@ -50,16 +50,19 @@ fn runtime(connections: usize, buffer: usize) -> io::Result<Runtime> {
     RuntimeBuilder::new().with_proactor(driver).build()
 }
 
-async fn echo(stream: TcpStream) -> io::Result<()> {
-    let (mut reader, mut writer) = (&stream, &stream);
-    let mut messages = pin!(reader.read_multi(0));
-    while let Some(message) = messages.next().await {
-        match message {
-            Ok(message) => writer.write_all(message).await.0?,
-            // The pool is empty; the stream begins another receive.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
-            Err(error) => return Err(error),
+#[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
+fn echo(stream: TcpStream) -> impl Future<Output = io::Result<()>> {
+    async move {
+        let (mut reader, mut writer) = (&stream, &stream);
+        let mut messages = pin!(reader.read_multi(0));
+        while let Some(message) = messages.next().await {
+            match message {
+                Ok(message) => writer.write_all(message).await.0?,
+                // The pool is empty; the stream begins another receive.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -20,8 +21,8 @@ pub(crate) struct Tokio;
 
 impl PerCore for Tokio {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        let length = length(job)?;
-        current_thread::run(seat, move |stream| echo_of_tokio(stream, length))
+        set_length(job)?;
+        current_thread::run(seat, echo_of_tokio)
     }
 }
 
@@ -29,8 +30,8 @@ pub(crate) struct Smol;
 
 impl PerCore for Smol {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        let length = length(job)?;
-        smol::run(seat, move |stream| echo(stream, length))
+        set_length(job)?;
+        smol::run(seat, echo)
     }
 }
 
@@ -38,40 +39,45 @@ pub(crate) struct Glommio;
 
 impl PerCore for Glommio {
     fn serve(seat: Seat, job: Job) -> io::Result<()> {
-        let length = length(job)?;
-        glommio::run(seat, move |stream| echo(stream, length))
+        set_length(job)?;
+        glommio::run(seat, echo)
     }
 }
 
-/// Of the buffer.
-fn length(job: Job) -> io::Result<usize> {
+/// Of the buffers: no connection has to know it.
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+fn set_length(job: Job) -> io::Result<()> {
     match job {
-        Job::Echo { buffer } => Ok(buffer),
+        Job::Echo { buffer } => {
+            LENGTH.store(buffer, Ordering::Relaxed);
+            Ok(())
+        }
         _ => Err(io::Error::other("what shares a buffer is an echo and nothing else")),
     }
 }
 
-/// Has `work` use the buffer of this thread, `length` bytes of it.
-fn with_buffer<T>(length: usize, work: impl FnOnce(&mut [u8]) -> T) -> T {
+/// Has `work` use the buffer of this thread.
+fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     BUFFER.with_borrow_mut(|buffer| {
-        if buffer.len() < length {
-            buffer.resize(length, 0);
+        if buffer.is_empty() {
+            buffer.resize(LENGTH.load(Ordering::Relaxed), 0);
         }
-        work(&mut buffer[..length])
+        work(buffer)
     })
 }
 
 /// Sends back what comes in.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
-fn echo<S>(mut stream: S, length: usize) -> impl Future<Output = io::Result<()>>
+fn echo<S>(mut stream: S) -> impl Future<Output = io::Result<()>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     async move {
-        while let Some(rest) = poll_fn(|cx| pass(&mut stream, length, cx)).await? {
+        while let Some(rest) = poll_fn(|cx| pass(&mut stream, cx)).await? {
             if !rest.is_empty() {
                 stream.write_all(&rest).await?;
             }
@@ -81,11 +87,11 @@ where
 }
 
 /// Reads once and sends that back, as far as there is room: what is left over, or none at the end.
-fn pass<S>(stream: &mut S, length: usize, cx: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>>
+fn pass<S>(stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    with_buffer(length, |buffer| {
+    with_buffer(|buffer| {
         let n = ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
         if n == 0 {
             return Poll::Ready(Ok(None));
@@ -100,9 +106,9 @@ where
 
 /// The same over tokio's traits.
 #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
-fn echo_of_tokio(mut stream: TcpStream, length: usize) -> impl Future<Output = io::Result<()>> {
+fn echo_of_tokio(mut stream: TcpStream) -> impl Future<Output = io::Result<()>> {
     async move {
-        while let Some(rest) = poll_fn(|cx| pass_of_tokio(&mut stream, length, cx)).await? {
+        while let Some(rest) = poll_fn(|cx| pass_of_tokio(&mut stream, cx)).await? {
             if !rest.is_empty() {
                 tokio::io::AsyncWriteExt::write_all(&mut stream, &rest).await?;
             }
@@ -111,12 +117,8 @@ fn echo_of_tokio(mut stream: TcpStream, length: usize) -> impl Future<Output = i
     }
 }
 
-fn pass_of_tokio(
-    stream: &mut TcpStream,
-    length: usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Option<Vec<u8>>>> {
-    with_buffer(length, |buffer| {
+fn pass_of_tokio(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+    with_buffer(|buffer| {
         let mut read = ReadBuf::new(buffer);
         ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
         let bytes = read.filled();
