@@ -274,7 +274,7 @@ impl<'a, const LIST: usize> Turnstile<'a, LIST> {
     }
 
     fn hand_on_in_line(self) -> Option<Waker> {
-        debug_assert!(self.lists.get().is_some(), "who waits has made the list");
+        debug_assert!(self.lists.get().is_some(), "who waits has made the lists");
         let mut list = self.list();
         debug_assert!(self.word.load(Ordering::SeqCst) == LISTED, "only who has the turn passes it");
         debug_assert!(list.granted.is_none(), "who was granted the turn passes it after it came for it");
@@ -303,7 +303,7 @@ impl<'a, const LIST: usize> Turnstile<'a, LIST> {
     #[cold]
     #[inline(never)]
     fn leave_line(self, place: Place) {
-        debug_assert!(self.lists.get().is_some(), "who waits has made the list");
+        debug_assert!(self.lists.get().is_some(), "who waits has made the lists");
         let mut list = self.list();
         if list.granted == Some(place) {
             // The word still says `LISTED`, so the pass looks into the list.

@@ -43,8 +43,8 @@ impl Builder {
     }
 
     /// Gives the task a name: for its [`JoinError`](super::JoinError), the `Debug` form of its handles, and
-    /// reports. Names need not be unique. A task without one costs nothing. A name
-    /// is an allocation, and one more for each task that has it.
+    /// reports. Names need not be unique. A task without one costs nothing. A name is an allocation, and one
+    /// more for each task that has it.
     ///
     /// ```
     /// # #[ringwork::main(cores = 1)]

@@ -65,8 +65,8 @@
 //! - `join_waker`: the `JoinHandle` while JOIN_WAKER is clear; after COMPLETE has met JOIN_WAKER, the
 //!   completer. The handle may clear JOIN_WAKER again, but not any more once COMPLETE is set. Of a local task
 //!   this is for a handle at home.
-//! - `rare`: made at birth if there is a name, or else by a handle that is elsewhere before
-//!   it waits. The name is constant. Beside it:
+//! - `rare`: made at birth if there is a name, or else by a handle that is elsewhere, before it waits. The
+//!   name is constant. Beside it:
 //! - `far_joiner`: of a local task, the waker of a handle that is elsewhere. Whoever swaps it out has it: the
 //!   completer, or the handle when it goes, elsewhere or back at home. If the handle's request is still on
 //!   its way when it goes at home, that is done when the request arrives.

@@ -30,7 +30,7 @@ use std::sync::{Arc, TryLockError};
 pub(crate) struct OwnedTasks {
     /// What `Header::list` says of members.
     number: u32,
-    /// Whose numbers that is among.
+    /// Keeps it this list's alone.
     numbers: Arc<Numbers>,
     /// The mark of the thread whose local tasks these are; 0 until the first one comes.
     thread: AtomicU64,
