@@ -1,11 +1,16 @@
 //! More completions at a time than a small completion queue holds: nothing is lost, nothing hangs.
 
+use futures_util::future::join_all;
 use ringwork::net::TcpStream;
 use ringwork::runtime::{Builder, Handle, Pin};
 use ringwork::serve_per_core;
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 mod support;
@@ -33,13 +38,18 @@ fn a_small_ring_under_a_flood_of_completions_loses_nothing() {
                 let over = Arc::clone(&over);
                 move || stall_now_and_then(over)
             });
+            let written = Arc::new(AtomicUsize::new(0));
+            let first = handle.spawn_on(0, {
+                let written = Arc::clone(&written);
+                move || answer_all_at_once(written)
+            });
             let clients: Vec<_> = (0..THREADS)
                 .map(|_| {
-                    let mut seed = random.fork();
+                    let (mut seed, written) = (random.fork(), Arc::clone(&written));
                     handle.spawn_blocking(move || {
                         let connect = |_| std::net::TcpStream::connect(address).unwrap();
                         let sockets: Vec<_> = (0..CONNECTIONS / THREADS).map(connect).collect();
-                        flood(sockets, &mut seed);
+                        flood(sockets, &written, &mut seed);
                     })
                 })
                 .collect();
@@ -47,18 +57,32 @@ fn a_small_ring_under_a_flood_of_completions_loses_nothing() {
                 client.await.expect("every answer comes, whole and in order");
             }
             over.store(true, Ordering::SeqCst);
-            let longest = stalls.await.unwrap();
-            assert!(
-                longest >= 128,
-                "at most {longest} completions came at a time: the queue of 128 never was full"
-            );
+            stalls.await.unwrap();
+            let came = first.await.unwrap();
+            assert!(came >= 128, "only {came} completions came at once: the queue of 128 never was full");
             assert!(server.stop(Duration::from_secs(20)).await);
             start.return_on(&handle).await;
         });
     });
 }
 
+thread_local! {
+    /// The connections that are there, until their first messages are answered; then none any more.
+    static NEW: RefCell<Option<Vec<Arc<TcpStream>>>> = const { RefCell::new(Some(Vec::new())) };
+    static TO_WAKE: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+}
+
 async fn echo(stream: TcpStream) {
+    let stream = Arc::new(stream);
+    NEW.with_borrow_mut(|new| new.as_mut().unwrap().push(Arc::clone(&stream)));
+    poll_fn(|cx| match NEW.with_borrow(Option::is_some) {
+        true => {
+            TO_WAKE.with_borrow_mut(|wakers| wakers.push(cx.waker().clone()));
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    })
+    .await;
     loop {
         match stream.recv_pooled().await {
             Ok(buf) if !buf.is_empty() => stream.send_all(buf).await.0.unwrap(),
@@ -67,37 +91,57 @@ async fn echo(stream: TcpStream) {
     }
 }
 
-/// Keeps the core from looking at its ring, so that completions pile up. Returns how many it then found at
-/// once.
-async fn stall_now_and_then(over: Arc<AtomicBool>) -> u64 {
+/// Begins a receive on every connection in one poll, when something is there for each of them to receive:
+/// what the kernel completes while it takes them is more than the queue holds. Then answers all. Returns how
+/// many completions the core found at once.
+async fn answer_all_at_once(written: Arc<AtomicUsize>) -> u64 {
     let handle = Handle::current();
-    let mut most = 0;
+    let cqes = || handle.metrics().cores[0].cqes;
+    let is_there = || NEW.with_borrow(|new| new.as_ref().unwrap().len() == CONNECTIONS);
+    while written.load(Ordering::SeqCst) < THREADS || !is_there() {
+        ringwork::time::sleep(Duration::from_millis(1)).await;
+    }
+    let streams = NEW.with_borrow(|new| new.clone().unwrap());
+    let mut received = pin!(join_all(streams.iter().map(|stream| stream.recv_pooled())));
+    let before = cqes();
+    assert!(futures_util::poll!(&mut received).is_pending());
+    assert_eq!(cqes(), before, "nothing is taken from the queue within a poll");
+    while cqes() == before {
+        ringwork::task::yield_now().await;
+    }
+    let came = cqes() - before;
+    let sends = streams.iter().zip(received.await).map(|(stream, buf)| stream.send_all(buf.unwrap()));
+    assert!(join_all(sends).await.into_iter().all(|(sent, _)| sent.is_ok()));
+    NEW.take();
+    TO_WAKE.take().into_iter().for_each(Waker::wake);
+    came
+}
+
+/// Keeps the core from looking at its ring, so that completions pile up, wherever the clients are.
+async fn stall_now_and_then(over: Arc<AtomicBool>) {
     while !over.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(10));
-        let before = handle.metrics().cores[0].cqes;
-        while handle.metrics().cores[0].cqes == before && !over.load(Ordering::SeqCst) {
-            ringwork::task::yield_now().await;
-        }
-        most = most.max(handle.metrics().cores[0].cqes - before);
         ringwork::time::sleep(Duration::from_millis(5)).await;
     }
-    most
 }
 
 /// A message on every socket, and then the answers of all.
-fn flood(mut sockets: Vec<std::net::TcpStream>, random: &mut Random) {
+fn flood(mut sockets: Vec<std::net::TcpStream>, written: &AtomicUsize, random: &mut Random) {
     for socket in &sockets {
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         socket.set_nodelay(true).unwrap();
     }
     let mut at = 0;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let len = 1 + random.below(300) as usize;
         let parts = 1 + random.below(3) as usize;
         for part in 0..parts {
             for socket in &mut sockets {
                 socket.write_all(&pattern(at + part * len, len)).unwrap();
             }
+        }
+        if round == 0 {
+            written.fetch_add(1, Ordering::SeqCst);
         }
         for socket in &mut sockets {
             let mut answer = vec![0; len * parts];
@@ -131,8 +175,8 @@ fn more_ops_than_the_submission_queue_holds_are_all_submitted() {
                 }
                 let sends = streams.iter().map(|stream| stream.send_vectored(vec!["ve", "ct", "or"]));
                 let reads = (0..OPS).map(|n| file.read_at(vec![0u8; 64].into_boxed_slice(), n as u64 * 64));
-                let sent = futures_util::future::join_all(sends);
-                let read = futures_util::future::join_all(reads);
+                let sent = join_all(sends);
+                let read = join_all(reads);
                 let (sent, read) = futures_util::join!(sent, read);
                 assert!(sent.into_iter().all(|(n, _)| n.unwrap() == 6));
                 assert!(read.into_iter().all(|(n, _)| n.unwrap() == 64));
@@ -154,7 +198,7 @@ fn more_ops_than_the_submission_queue_holds_are_all_submitted() {
                         cancels.push(receive.cancel());
                     }
                 }
-                for (result, _) in futures_util::future::join_all(cancels).await {
+                for (result, _) in join_all(cancels).await {
                     assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
                 }
             });
