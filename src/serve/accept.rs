@@ -111,7 +111,7 @@ impl<S: Start> Seat<S> {
             Some(mailbox) if core != self.core => {
                 // Closed a moment ago: its core is gone, and this one is not.
                 if let Err(Arrival { stream, peer, live }) = mailbox.put(Arrival { stream, peer, live }) {
-                    (self.start)(self.core, stream, peer, live.moved_to(self.core));
+                    (self.start)(self.core, stream, peer, live.moved_to(&self.state, self.core));
                 }
             }
             _ => (self.start)(core, stream, peer, live),

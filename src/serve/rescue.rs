@@ -155,7 +155,7 @@ impl<S: Start> Seat<S> {
         while *left > 0 && self.helps(core) {
             let Some(Arrival { stream, peer, live }) = mailbox.take(cx) else { return };
             *left -= 1;
-            (self.start)(self.core, stream, peer, live.moved_to(self.core));
+            (self.start)(self.core, stream, peer, live.moved_to(&self.state, self.core));
         }
     }
 }

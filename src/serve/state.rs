@@ -1,7 +1,9 @@
 //! What the cores of one server share: the counts, the word to stop, the mailboxes.
 //!
 //! Owns who is alive where and who waits for a change. A connection counts on the core where it was placed,
-//! for as long as its future (or its place in a mailbox) lives, wherever its task runs. It accepts nothing.
+//! for as long as its future (or its place in a mailbox) lives, wherever its task runs. All it holds of the
+//! server is that core's [`Place`], one pointer, and with it the [`Course`] of the server: whether it is to
+//! stop, and how many connections there are. It accepts nothing.
 #![forbid(unsafe_code)]
 
 use super::balance::{Balance, Load, comes_in_one_sided, is_surely_one_sided, least_loaded};
@@ -26,9 +28,8 @@ const FORGOTTEN_AT: usize = 4096;
 pub(super) struct State {
     runtime: Handle,
     balance: Balance,
-    stopping: AtomicBool,
-    /// Connections alive, per core.
-    live: Box<[Count]>,
+    course: Arc<Course>,
+    places: Box<[Arc<Place>]>,
     /// Connections that came to each core lately, wherever they were placed.
     arrived: Box<[Count]>,
     /// Loops on [`Duty::Accept`].
@@ -38,23 +39,53 @@ pub(super) struct State {
     turn: AtomicUsize,
     /// One per core if handlers live on cores and connections are handed over; else none.
     mailboxes: Box<[Mailbox]>,
+}
+
+/// How far the server is, and who waits for it to get on.
+#[derive(Default)]
+struct Course {
+    stopping: AtomicBool,
+    /// Connections alive, on all cores.
+    live: Count,
     waiting: Mutex<Vec<Waker>>,
+}
+
+impl Course {
+    fn wait(&self, waker: &Waker) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(guard::wake);
+    }
+}
+
+/// Where connections are placed: a core.
+struct Place {
+    /// Connections alive that were placed here.
+    live: Count,
+    course: Arc<Course>,
 }
 
 impl State {
     /// Nobody is on duty yet, and no connection is alive.
     pub(super) fn new(runtime: Handle, balance: Balance, by_mail: bool) -> Self {
         let cores = runtime.cores();
+        let course = Arc::<Course>::default();
+        let place = |_| Arc::new(Place { live: Count::default(), course: Arc::clone(&course) });
         Self {
             balance,
-            stopping: AtomicBool::new(false),
-            live: (0..cores).map(|_| Count::default()).collect(),
+            places: (0..cores).map(place).collect(),
             arrived: (0..cores).map(|_| Count::default()).collect(),
             accepting: AtomicUsize::new(0),
             placing: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             mailboxes: (0..if by_mail { cores } else { 0 }).map(|_| Mailbox::default()).collect(),
-            waiting: Mutex::default(),
+            course,
             runtime,
         }
     }
@@ -78,10 +109,10 @@ impl State {
             Balance::Nearest if came_to != here => here,
             Balance::Nearest if !self.comes_in_one_sided(here, waiting) => here,
             Balance::Nearest if !self.is_above_the_mean(here) => here,
-            Balance::Nearest => least_loaded(self.live.len(), here, |core| self.load(core)),
+            Balance::Nearest => least_loaded(self.places.len(), here, |core| self.load(core)),
             Balance::LeastLoaded => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                least_loaded(self.live.len(), turn, |core| self.load(core))
+                least_loaded(self.places.len(), turn, |core| self.load(core))
             }
         }
     }
@@ -109,44 +140,32 @@ impl State {
 
     /// Whether a core has as many connections as others, or more.
     fn is_above_the_mean(&self, core: usize) -> bool {
-        let live = |count: &Count| count.load(Ordering::Relaxed);
-        live(&self.live[core]) * self.live.len() >= self.live.iter().map(live).sum::<usize>()
+        let live = self.places[core].live.load(Ordering::Relaxed);
+        live * self.places.len() >= self.course.live.load(Ordering::Relaxed)
     }
 
     fn load(&self, core: usize) -> Load {
         Load {
             unfit: self.runtime.is_stuck(core) || self.mailbox(core).is_some_and(Mailbox::is_closed),
-            connections: self.live[core].load(Ordering::Relaxed),
+            connections: self.places[core].live.load(Ordering::Relaxed),
             queued: self.runtime.queued(core),
         }
     }
 
     /// Connections alive, per core.
     pub(super) fn connections(&self) -> Vec<usize> {
-        self.live.iter().map(|count| count.load(Ordering::SeqCst)).collect()
+        self.places.iter().map(|place| place.live.load(Ordering::SeqCst)).collect()
     }
 
     /// Connections alive.
     pub(super) fn total(&self) -> usize {
-        self.live.iter().map(|count| count.load(Ordering::SeqCst)).sum()
-    }
-
-    fn wait(&self, waker: &Waker) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-    }
-
-    fn wake(&self) {
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().for_each(guard::wake);
+        self.course.live.load(Ordering::SeqCst)
     }
 
     /// Tells the accept loops to end.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.wake();
+        self.course.stopping.store(true, Ordering::SeqCst);
+        self.course.wake();
     }
 
     /// Somebody is on `duty` for as long as the result lives.
@@ -164,32 +183,32 @@ impl State {
 
     /// Whether the server was told to stop; if not, the task of `cx` is woken then.
     pub(super) fn poll_stopping(&self, cx: &Context<'_>) -> bool {
-        self.wait(cx.waker());
+        self.course.wait(cx.waker());
         self.is_stopping()
     }
 
     /// Whether the server was told to stop.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.course.stopping.load(Ordering::SeqCst)
     }
 
     /// Whether all accept loops have ended; if not, the task of `cx` is woken then, and when the server is
     /// told to stop.
     pub(super) fn poll_accepted_all(&self, cx: &Context<'_>) -> bool {
-        self.wait(cx.waker());
+        self.course.wait(cx.waker());
         self.accepting.load(Ordering::SeqCst) == 0
     }
 
     /// Whether nobody places connections any more; if not, the task of `cx` is woken then.
     pub(super) fn poll_placed_all(&self, cx: &Context<'_>) -> bool {
-        self.wait(cx.waker());
+        self.course.wait(cx.waker());
         self.placing.load(Ordering::SeqCst) == 0
     }
 
     /// Waits until no connection is live.
     pub(super) async fn idle(&self) {
         poll_fn(|cx| {
-            self.wait(cx.waker());
+            self.course.wait(cx.waker());
             if self.total() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -227,30 +246,30 @@ impl Drop for OnDuty {
             }
         };
         if last {
-            self.state.wake();
+            self.state.course.wake();
         }
     }
 }
 
 /// Counts one connection, on one core, for as long as its future lives.
 pub(super) struct Live {
-    state: Arc<State>,
-    core: usize,
+    place: Arc<Place>,
 }
 
 impl Live {
-    pub(super) fn new(state: &Arc<State>, core: usize) -> Self {
-        state.live[core].fetch_add(1, Ordering::SeqCst);
-        Self { state: Arc::clone(state), core }
+    pub(super) fn new(state: &State, core: usize) -> Self {
+        let place = Arc::clone(&state.places[core]);
+        place.live.fetch_add(1, Ordering::SeqCst);
+        place.course.live.fetch_add(1, Ordering::SeqCst);
+        Self { place }
     }
 
     /// The same connection, counted on another core.
-    pub(super) fn moved_to(mut self, core: usize) -> Self {
-        // A sum that somebody makes meanwhile may count it twice or not at all; when `idle` makes one, the
-        // accept loops and helpers, which move connections, have ended.
-        self.state.live[core].fetch_add(1, Ordering::SeqCst);
-        self.state.live[self.core].fetch_sub(1, Ordering::SeqCst);
-        self.core = core;
+    pub(super) fn moved_to(mut self, state: &State, core: usize) -> Self {
+        let place = Arc::clone(&state.places[core]);
+        place.live.fetch_add(1, Ordering::SeqCst);
+        self.place.live.fetch_sub(1, Ordering::SeqCst);
+        self.place = place;
         self
     }
 
@@ -261,11 +280,11 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        let state = &self.state;
-        let last_here = state.live[self.core].fetch_sub(1, Ordering::SeqCst) == 1;
-        // Of two cores that come to zero at once, the later one in the one order of all sees both.
-        if last_here && state.is_stopping() && state.total() == 0 {
-            state.wake();
+        let Place { live, course } = &*self.place;
+        live.fetch_sub(1, Ordering::SeqCst);
+        // In the one order of all: who is not told here looks at the count after the word was given.
+        if course.live.fetch_sub(1, Ordering::SeqCst) == 1 && course.stopping.load(Ordering::SeqCst) {
+            course.wake();
         }
     }
 }
@@ -301,9 +320,9 @@ mod tests {
         };
         let alone = size_of_val(&connection);
         let runtime = crate::runtime::Builder::new().cores(1).build().expect("a runtime starts");
-        let state = Arc::new(State::new(runtime.handle().clone(), Balance::Kernel, false));
+        let state = State::new(runtime.handle().clone(), Balance::Kernel, false);
         let counted = Live::new(&state, 0).guard(connection);
         assert!(size_of_val(&counted) <= alone.next_multiple_of(align_of::<usize>()) + size_of::<Live>());
-        assert!(size_of::<Live>() <= 16);
+        assert_eq!(size_of::<Live>(), size_of::<usize>());
     }
 }
