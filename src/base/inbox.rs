@@ -1,7 +1,7 @@
 //! The inbox: the only way into a core from outside.
 //!
-//! A core is reached by pushing an intrusive [`Node`] (embedded in a task header, a cell, a timer entry, a
-//! pool or a call) onto one of two lanes and knocking on its door:
+//! A core is reached by pushing a [`Message`], the intrusive node of a task, a cell, a timer entry, a pool or
+//! a call, onto one of two lanes and knocking on its door:
 //!
 //! - the *pinned* lane has one consumer, the core itself: wakes of `!Send` tasks, cancels, remote submits,
 //!   timer messages, buffer returns, calls;
@@ -25,12 +25,6 @@
 //! the lanes, so does its P2, and the word says RUNG; if C1 wipes that out before it is seen, P1 precedes C1
 //! and C2 finds the push.
 //!
-//! # One list at a time
-//! A node sits in at most one list. Tasks ensure it with their NOTIFIED bit; everyone else with
-//! [`Node::request`]: the first request since the last [`Node::take_requests`] owes the push, later ones only
-//! add a bit. What travels is a [`Message`]: a node together with one reference to its owner. Existence is
-//! proof: whoever holds the message holds that reference, and a message that is dropped disposes of it.
-//!
 //! # Closing
 //! [`Inbox::close`] swaps each head for a mark. A later pusher gets its message back and disposes of it
 //! itself.
@@ -40,129 +34,11 @@
 //!
 //! Models: `tests/loom` (`inbox_*`). The inbox is not a channel of values: it owns no memory.
 
+use super::message::{Message, Node};
 use super::spin;
-use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, UnsafeCell};
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::fmt;
 use std::ptr::{self, NonNull};
-
-/// What happens to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It has reached its core and is handled on the core's thread.
-    Delivered,
-    /// The core is gone (or going): the reference is given up on whatever thread this is.
-    Disposed,
-}
-
-/// What a node is embedded in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A task: the scheduler takes it out with its own means, and its function is only ever to dispose of it.
-    Task {
-        /// It runs when its core has nothing else to do, and never leaves it. Here because there is room in
-        /// the byte.
-        background: bool,
-    },
-    /// Anything else knows itself what to do.
-    Other,
-}
-
-/// The intrusive link. Embedded as the *first* field of a `repr(C)` struct, so node and owner share an
-/// address.
-#[derive(Debug)]
-#[repr(C)]
-pub(crate) struct Node {
-    next: UnsafeCell<*mut Node>,
-    handle: unsafe fn(NonNull<Node>, Fate),
-    requests: AtomicU32,
-    kind: Kind,
-}
-
-// SAFETY: `next` belongs to whoever holds the node (the pusher until it is published, then the taker); the
-// rest is atomic or constant.
-unsafe impl Send for Node {}
-// SAFETY: as above.
-unsafe impl Sync for Node {}
-
-impl Node {
-    /// A node that is in no list; `handle` is called with it when its message is delivered or disposed of.
-    pub(crate) fn new(kind: Kind, handle: unsafe fn(NonNull<Node>, Fate)) -> Self {
-        Self { next: UnsafeCell::new(ptr::null_mut()), handle, requests: AtomicU32::new(0), kind }
-    }
-
-    /// What it is embedded in.
-    #[inline]
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    fn is_task(&self) -> bool {
-        matches!(self.kind, Kind::Task { .. })
-    }
-
-    /// Adds request bits; true if the caller now owes the push (nobody had asked since the last take).
-    #[must_use = "the first request must push the node"]
-    pub(crate) fn request(&self, bits: u32) -> bool {
-        debug_assert_ne!(bits, 0);
-        self.requests.fetch_or(bits, Ordering::AcqRel) == 0
-    }
-
-    /// Taker: the requests made so far. From here on the node may be pushed again.
-    pub(crate) fn take_requests(&self) -> u32 {
-        self.requests.swap(0, Ordering::AcqRel)
-    }
-}
-
-/// A node on its way, with one reference to what it is embedded in.
-#[must_use = "dropping a message disposes of it"]
-#[derive(Debug)]
-pub(crate) struct Message(NonNull<Node>);
-
-// SAFETY: whoever makes a message (`from_raw`) guarantees that its owner may be reached from any thread.
-unsafe impl Send for Message {}
-
-impl Message {
-    /// Makes the message that carries `node`.
-    ///
-    /// # Safety
-    /// The node is in no list, the caller gives up one reference to its owner, and the node's function may be
-    /// called on any thread with [`Fate::Disposed`].
-    pub(crate) unsafe fn from_raw(node: NonNull<Node>) -> Self {
-        Self(node)
-    }
-
-    /// Gives the node and its reference to the caller.
-    pub(crate) fn into_raw(self) -> NonNull<Node> {
-        let node = self.0;
-        std::mem::forget(self);
-        node
-    }
-
-    /// Whether this is a task that wants to run.
-    pub(crate) fn is_task(&self) -> bool {
-        self.node().is_task()
-    }
-
-    /// Home core: handles a message that is not a task.
-    pub(crate) fn deliver(self) {
-        assert!(!self.is_task(), "broken invariant: tasks are taken out by the scheduler");
-        let handle = self.node().handle;
-        // SAFETY: the message owns a reference to the node's owner and gives it to the function.
-        unsafe { handle(self.into_raw(), Fate::Delivered) }
-    }
-
-    fn node(&self) -> &Node {
-        // SAFETY: the message owns a reference to what the node is embedded in.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        // SAFETY: the reference is given to the function, once, because the message ends here.
-        unsafe { (self.node().handle)(self.0, Fate::Disposed) }
-    }
-}
 
 /// A take-all stack of nodes that hands them out in the order they came.
 #[derive(Debug)]
@@ -413,6 +289,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::{Fate, Kind};
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
@@ -486,14 +363,5 @@ mod tests {
         let refused = inbox.push_send(message(&nodes[1])).unwrap_err();
         refused.into_raw();
         assert!(inbox.take_send().next().is_none());
-    }
-
-    #[test]
-    fn a_repeated_request_only_sets_a_bit() {
-        let node = Node::new(Kind::Other, handle);
-        assert!(node.request(1));
-        assert!(!node.request(4));
-        assert_eq!(node.take_requests(), 5);
-        assert!(node.request(2));
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod guard;
 #[cfg(feature = "tracing")]
 pub(crate) mod heard;
 pub(crate) mod inbox;
+pub(crate) mod message;
 pub(crate) mod parcel;
 pub(crate) mod place;
 pub(crate) mod rarely;

@@ -4,7 +4,8 @@
 //! Owns the conversion between `Arc<Parcel<T>>` and a [`Message`]. The room above implements [`Deliver`] in
 //! safe code. It is not for tasks and cells, whose memory is laid out by their own rooms.
 
-use super::inbox::{Fate, Inbox, Kind, Message, Node};
+use super::inbox::Inbox;
+use super::message::{Fate, Kind, Message, Node};
 use std::ptr::NonNull;
 use std::sync::Arc;
 

@@ -5,7 +5,8 @@
 //! cancel, sends the cancel, and repeats it from time to time until the cell has had its final CQE. It is not
 //! the policy of when to cancel.
 
-use super::cell::{CellRef, Flight, KernelRef};
+use super::cell::{CellRef, KernelRef};
+use super::flight::Flight;
 use super::{Ring, TAG_CANCEL};
 use crate::base::guard::contained;
 use crate::sys::fork;

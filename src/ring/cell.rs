@@ -67,11 +67,13 @@
 //!
 //! Models: `tests/loom`, `cell_*`.
 
+use super::flight::Flight;
 use super::holds::Holds;
 use super::memory::{self, Ground};
 use super::{Ring, with_current};
 use crate::base::guard::{self, contained};
-use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
+use crate::base::inbox::Inbox;
+use crate::base::message::{Fate, Kind, Message, Node};
 use crate::base::sync::UnsafeCell;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe};
@@ -85,21 +87,6 @@ use std::task::Waker;
 pub(crate) const SUBMIT: u32 = 1;
 /// Request: cancel the op.
 pub(crate) const CANCEL: u32 = 2;
-
-/// Where an op is on its way. Home core only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flight {
-    /// Not yet given to a ring; or just taken off the backlog, to be described.
-    Fresh,
-    /// Waits on the ring's backlog for room in the submission queue.
-    Backlogged,
-    /// Was cancelled while on the backlog: completes without having been submitted.
-    Withdrawn,
-    /// The kernel has it, or will at the next enter.
-    Submitted,
-    /// Its final CQE has been seen.
-    Final,
-}
 
 /// Whose the kernel's hold is after a completion.
 #[must_use = "a hold that is not given up keeps the cell for ever"]

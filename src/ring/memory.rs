@@ -7,11 +7,13 @@
 //! ring, gives its memory back to where it is from: the allocator, or the pages of its ring if it is of the
 //! least size ([`super::slab`]). It is not the arena for variable-length payloads ([`super::arena`]).
 
-use super::cell::{ALIGN, Flight};
+use super::cell::ALIGN;
+use super::flight::Flight;
 use super::holds::Holds;
 use super::slab::{self, SLOT, Slab};
 use super::{Ring, with_current};
-use crate::base::inbox::{Inbox, Node};
+use crate::base::inbox::Inbox;
+use crate::base::message::Node;
 use crate::base::sync::UnsafeCell;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;

@@ -8,7 +8,8 @@
 //! [`super::Ring`]'s.
 
 use super::Ring;
-use super::cell::{Flight, KernelRef};
+use super::cell::KernelRef;
+use super::flight::Flight;
 use crate::base::guard::{self, broken, contained};
 #[cfg(feature = "tracing")]
 use crate::sys::sqe::Cqe;

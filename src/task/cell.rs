@@ -11,7 +11,7 @@ use super::id::Id;
 use super::mark::Mark;
 use super::state::State;
 use super::waker::WAKER;
-use crate::base::inbox::{Fate, Kind, Node};
+use crate::base::message::{Fate, Kind, Node};
 use crate::base::rarely::Rarely;
 use crate::base::sync::{AtomicU32, Ordering, UnsafeCell};
 use std::any::Any;

@@ -9,7 +9,7 @@ use super::afar;
 use super::answer::{Claim, Side};
 use super::cell::{Header, Reference};
 use super::remote::ABORT;
-use crate::base::inbox::{Message, Node};
+use crate::base::message::{Message, Node};
 use std::fmt;
 use std::ptr::NonNull;
 

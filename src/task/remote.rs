@@ -17,8 +17,8 @@
 //!   was cloned at home may be dropped elsewhere. The number of references that exist is this count plus
 //!   the one in the state word; neither means anything alone.
 //! - WAKE, ABORT, JOIN, LEAVE: what is asked for. IN_FLIGHT: the task's node is on its way home, with one
-//!   reference. Whoever sets IN_FLIGHT owes the push; who finds it set only adds a bit, as with
-//!   `base::inbox::Node::request`. The home thread clears all five at once when the node has arrived, in one
+//!   reference. Whoever sets IN_FLIGHT owes the push; who finds it set only adds a bit, as with `request` of
+//!   `base::message::Node`. The home thread clears all five at once when the node has arrived, in one
 //!   read-modify-write, so what came before a request is visible to the poll that follows.
 //! - MERGED: the task is over, both counts are in this word, and all threads, the home too, count here. It is
 //!   set by whoever makes the transitions, once the task is over and has been reached for; or, once the home

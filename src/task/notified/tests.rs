@@ -1,7 +1,8 @@
 //! Tests of what travels: tasks as messages, and those that are refused.
 
 use super::*;
-use crate::base::inbox::{Fate, Inbox, Kind, Message};
+use crate::base::inbox::Inbox;
+use crate::base::message::{Fate, Kind, Message};
 use crate::task::tests::{Bench, Spawn, finished};
 use std::future::ready;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ mod two_cores;
 
 use super::super::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use super::*;
-use crate::base::inbox::Message;
+use crate::base::message::Message;
 use crate::base::reach;
 use std::pin::{Pin, pin};
 use std::sync::Mutex;

@@ -18,6 +18,8 @@ mod base {
     pub(crate) mod heard;
     #[path = "../../../../src/base/inbox.rs"]
     pub(crate) mod inbox;
+    #[path = "../../../../src/base/message.rs"]
+    pub(crate) mod message;
     #[path = "../../../../src/base/parcel.rs"]
     pub(crate) mod parcel;
     #[path = "../../../../src/base/rarely.rs"]
@@ -42,6 +44,8 @@ mod ring {
     mod bench;
     #[path = "../../../../src/ring/cell.rs"]
     pub(crate) mod cell;
+    #[path = "../../../../src/ring/flight.rs"]
+    pub(crate) mod flight;
     #[path = "../../../../src/ring/holds.rs"]
     pub(crate) mod holds;
     #[path = "../../../../src/ring/lease.rs"]

@@ -4,7 +4,8 @@
 //! by two sides as a data race: loom reports all three.
 
 use super::explore;
-use crate::base::inbox::{Fate, Inbox, Kind, Message, Node};
+use crate::base::inbox::Inbox;
+use crate::base::message::{Fate, Kind, Message, Node};
 use crate::base::parcel::{Deliver, Parcel};
 use loom::sync::{Arc, Notify};
 use loom::thread;

@@ -3,9 +3,11 @@
 //! With the reactions of the real one (`src/ring/mod.rs`, `cancel.rs`) as far as they touch cells: the order
 //! in which an op is marked and completed, and what becomes of a cancel.
 
-use super::cell::{CellRef, Flight, KernelRef};
+use super::cell::{CellRef, KernelRef};
+use super::flight::Flight;
 use super::memory::Memory;
-use crate::base::inbox::{Inbox, Message};
+use crate::base::inbox::Inbox;
+use crate::base::message::Message;
 use crate::sys::sqe::{Cqe, RES_GONE, Sqe};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -5,9 +5,11 @@
 //! that does not exist, or a value that no state machine knows, and the model fails.
 
 use super::Ring;
-use super::cell::{ALIGN, Flight};
+use super::cell::ALIGN;
+use super::flight::Flight;
 use super::holds::Holds;
-use crate::base::inbox::{Inbox, Node};
+use crate::base::inbox::Inbox;
+use crate::base::message::Node;
 use crate::base::sync::UnsafeCell;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::RefCell;
