@@ -289,7 +289,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{Fate, Kind};
+    use super::super::message::{Fate, Kind, Table};
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
@@ -303,7 +303,7 @@ mod tests {
     }
 
     fn nodes() -> Vec<Node> {
-        (0..3).map(|_| Node::new(Kind::Other, handle)).collect()
+        (0..3).map(|_| Node::new(Kind::Other, &Table { handle })).collect()
     }
 
     fn message(node: &Node) -> Message {

@@ -35,6 +35,18 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// What is done with the nodes of one kind of owner.
+///
+/// It may be the first field of an owner's own `repr(C)` table, which the owner then reaches from its node:
+/// one pointer in each owner instead of two.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Table {
+    /// Called with a node and the reference that travels with it when its message is delivered or disposed
+    /// of.
+    pub(crate) handle: unsafe fn(NonNull<Node>, Fate),
+}
+
 /// The intrusive link. Embedded as the *first* field of a `repr(C)` struct, so node and owner share an
 /// address.
 #[derive(Debug)]
@@ -42,21 +54,44 @@ pub(crate) enum Kind {
 pub(crate) struct Node {
     /// For the lane that the node is in ([`inbox`](super::inbox)).
     pub(super) next: UnsafeCell<*mut Node>,
-    handle: unsafe fn(NonNull<Node>, Fate),
+    table: NonNull<Table>,
     requests: AtomicU32,
     kind: Kind,
 }
 
 // SAFETY: `next` belongs to whoever holds the node (the pusher until it is published, then the taker); the
-// rest is atomic or constant.
+// rest is atomic or constant, as is the table.
 unsafe impl Send for Node {}
 // SAFETY: as above.
 unsafe impl Sync for Node {}
 
 impl Node {
-    /// A node that is in no list; `handle` is called with it when its message is delivered or disposed of.
-    pub(crate) fn new(kind: Kind, handle: unsafe fn(NonNull<Node>, Fate)) -> Self {
-        Self { next: UnsafeCell::new(ptr::null_mut()), handle, requests: AtomicU32::new(0), kind }
+    /// A node that is in no list.
+    #[inline]
+    pub(crate) fn new(kind: Kind, table: &'static Table) -> Self {
+        // SAFETY: a reference that lives as long as the program.
+        unsafe { Self::with_table_at(kind, NonNull::from_ref(table)) }
+    }
+
+    /// A node that is in no list, whose table may be the first field of a larger one: [`table`](Self::table)
+    /// gives back this very pointer, good for as much as it is good for here.
+    ///
+    /// # Safety
+    /// `table` can be read, and does not change, as long as the program runs.
+    #[inline]
+    pub(crate) unsafe fn with_table_at(kind: Kind, table: NonNull<Table>) -> Self {
+        Self { next: UnsafeCell::new(ptr::null_mut()), table, requests: AtomicU32::new(0), kind }
+    }
+
+    /// Its table, as it was given.
+    #[inline]
+    pub(crate) fn table(&self) -> NonNull<Table> {
+        self.table
+    }
+
+    fn handle(&self) -> unsafe fn(NonNull<Node>, Fate) {
+        // SAFETY: who made the node guarantees that the table can be read.
+        unsafe { self.table.as_ref() }.handle
     }
 
     /// What it is embedded in.
@@ -115,7 +150,7 @@ impl Message {
     /// Home core: handles a message that is not a task.
     pub(crate) fn deliver(self) {
         assert!(!self.is_task(), "broken invariant: tasks are taken out by the scheduler");
-        let handle = self.node().handle;
+        let handle = self.node().handle();
         // SAFETY: the message owns a reference to the node's owner and gives it to the function.
         unsafe { handle(self.into_raw(), Fate::Delivered) }
     }
@@ -129,7 +164,7 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         // SAFETY: the reference is given to the function, once, because the message ends here.
-        unsafe { (self.node().handle)(self.0, Fate::Disposed) }
+        unsafe { (self.node().handle())(self.0, Fate::Disposed) }
     }
 }
 
@@ -141,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_repeated_request_only_sets_a_bit() {
-        let node = Node::new(Kind::Other, ignore);
+        let node = Node::new(Kind::Other, &Table { handle: ignore });
         assert!(node.request(1));
         assert!(!node.request(4));
         assert_eq!(node.take_requests(), 5);

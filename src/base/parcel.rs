@@ -5,7 +5,7 @@
 //! safe code. It is not for tasks and cells, whose memory is laid out by their own rooms.
 
 use super::inbox::Inbox;
-use super::message::{Fate, Kind, Message, Node};
+use super::message::{Fate, Kind, Message, Node, Table};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(crate) struct Parcel<T> {
 impl<T: Deliver> Parcel<T> {
     /// A parcel that is in no list.
     pub(crate) fn new(value: T) -> Arc<Self> {
-        Arc::new(Self { node: Node::new(Kind::Other, handle::<T>), value })
+        Arc::new(Self { node: Node::new(Kind::Other, &Table { handle: handle::<T> }), value })
     }
 
     /// Asks the core behind `inbox` for `bits`. If the core is gone, the content is disposed of here and now.

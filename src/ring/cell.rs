@@ -73,7 +73,7 @@ use super::memory::{self, Ground};
 use super::{Ring, with_current};
 use crate::base::guard::{self, contained};
 use crate::base::inbox::Inbox;
-use crate::base::message::{Fate, Kind, Message, Node};
+use crate::base::message::{self, Fate, Kind, Message, Node};
 use crate::base::sync::UnsafeCell;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe};
@@ -227,7 +227,7 @@ impl CellRef {
         // elsewhere first.
         unsafe {
             let header = &raw mut (*block).header;
-            let node = ManuallyDrop::new(Node::new(Kind::Other, handle));
+            let node = ManuallyDrop::new(Node::new(Kind::Other, &message::Table { handle }));
             (&raw mut (*header).ground.front.node).write(node);
             (&raw mut (*header).ground.holds).write(Holds::new(holds));
             (&raw mut (*header).ground.flight).write(UnsafeCell::new(Flight::Fresh));

@@ -14,13 +14,13 @@ use super::shared::Scheduler;
 use crate::sys::fork;
 use crate::task::{Class, Shell, Shells};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Shells of each size up to [`SMALL`] at most: as many as some threads have on their way at once.
 const MOST: usize = 512;
 /// In bytes.
 const SMALL: usize = 264;
-/// Shells of each larger size. With tasks of all sizes from outside it all comes to less than 2 MiB.
+/// Shells of each larger size. With tasks of all sizes from outside it all comes to less than 3 MiB.
 const MOST_LARGE: usize = 64;
 
 /// Shells for threads that are no core.
@@ -28,13 +28,13 @@ pub(super) struct Stock {
     /// `None` once it is closed.
     shells: Mutex<Option<Shells<Scheduler>>>,
     /// A bit for each class of which somebody has found nothing, until there is no room for more of it.
-    wanted: AtomicU32,
+    wanted: AtomicU64,
 }
 
 impl Stock {
     /// An empty one.
     pub(super) fn new() -> Self {
-        Self { shells: Mutex::new(Some(Shells::new(MOST))), wanted: AtomicU32::new(0) }
+        Self { shells: Mutex::new(Some(Shells::new(MOST))), wanted: AtomicU64::new(0) }
     }
 
     /// A shell of this class.

@@ -67,7 +67,7 @@ impl fmt::Debug for FarJoiner {
 
 /// Asks for `requests` (or for nothing) and gives up a reference.
 pub(super) fn give(task: Reference, requests: usize) {
-    let functions = task.header().functions;
+    let functions = task.header().functions();
     let Err(task) = try_give(task, requests) else { return };
     let last = task.header().state.remote.release();
     let task = task.into_raw();
@@ -79,7 +79,7 @@ pub(super) fn give(task: Reference, requests: usize) {
 
 /// As [`give`], unless the task is over and merged.
 fn try_give(task: Reference, requests: usize) -> Result<(), Reference> {
-    let functions = task.header().functions;
+    let functions = task.header().functions();
     match task.header().state.remote.ask(requests, With::Given) {
         Asked::Over => Err(task),
         Asked::Push => {
@@ -104,7 +104,7 @@ pub(super) unsafe fn ask(task: NonNull<Header>, requests: usize) {
     let header = unsafe { task.as_ref() };
     if header.state.remote.ask(requests, With::Kept) == Asked::Push {
         // SAFETY: `Push` says that a reference has been added for the message.
-        unsafe { (header.functions.send)(task) }
+        unsafe { (header.functions().send)(task) }
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) fn leave(task: Reference) {
     let over = if task.header().state.is_complete() { Err(task) } else { try_give(task, LEAVE) };
     if let Err(task) = over {
         // SAFETY: the task is complete and the caller is its handle, whose output may be here, because it is.
-        unsafe { (task.header().functions.drop_output)(task.address()) };
+        unsafe { (task.header().functions().drop_output)(task.address()) };
         give(task, 0);
     }
 }
@@ -158,7 +158,7 @@ pub(super) unsafe fn receive(task: NonNull<Header>) -> Option<Notified> {
             FarLeave::Nothing => {}
             // SAFETY: the task is complete, and its handle has left the output to us. It is `Send`, because
             // its handle was elsewhere.
-            FarLeave::Output => unsafe { (header.functions.drop_output)(task.address()) },
+            FarLeave::Output => unsafe { (header.functions().drop_output)(task.address()) },
             FarLeave::Waker => {
                 // SAFETY: `Waker` says that it is ours.
                 let waker = unsafe { header.take_join_waker() };
@@ -189,7 +189,7 @@ fn asked_to_run(state: &State, wake: bool, abort: bool) -> Wake {
 pub(super) unsafe fn forsake(task: NonNull<Header>) {
     // SAFETY: passed on from the caller.
     let task = unsafe { Reference::from_raw(task) };
-    let (header, functions) = (task.header(), task.header().functions);
+    let (header, functions) = (task.header(), task.header().functions());
     let taken = header.state.remote.take();
     let last = if header.state.is_unborn() {
         // It is being cancelled by whoever has the `Unborn`, who wakes its joiner and merges the counts.

@@ -11,7 +11,7 @@ use super::id::Id;
 use super::mark::Mark;
 use super::state::State;
 use super::waker::WAKER;
-use crate::base::message::{Fate, Kind, Node};
+use crate::base::message::{Fate, Kind, Node, Table};
 use crate::base::rarely::Rarely;
 use crate::base::sync::{AtomicU32, Ordering, UnsafeCell};
 use std::any::Any;
@@ -27,10 +27,9 @@ use std::task::{RawWaker, Waker};
 /// `home` and `list`.
 #[repr(C)]
 pub(crate) struct Header {
-    /// First, so that a task and its node have the same address.
+    /// First, so that a task and its node have the same address. Its table is a whole [`Functions`].
     node: Node,
     pub(super) state: State,
-    pub(super) functions: &'static Functions,
     home: AtomicU32,
     /// Which owner's list the task is in; 0 is none.
     pub(super) list: AtomicU32,
@@ -72,7 +71,10 @@ impl Links {
 }
 
 /// The functions that know the types of a task. Each takes the address of a whole `Cell<F, S>`.
+#[repr(C)]
 pub(super) struct Functions {
+    /// First, so that the node's table leads to the others.
+    pub(super) node: Table,
     /// Runs the task once; consumes a `Notified`'s reference. On a thread that the mark admits.
     pub(super) run: unsafe fn(NonNull<Header>),
     /// Drops the future and completes; the caller has claimed the task; consumes a reference. On a thread
@@ -94,6 +96,9 @@ pub(super) struct Functions {
     pub(super) free: unsafe fn(NonNull<Header>),
 }
 
+/// The head of each of those tables.
+pub(super) const NODE: Table = Table { handle: dispose };
+
 impl Header {
     /// The header of a new task.
     #[inline(always)]
@@ -105,10 +110,11 @@ impl Header {
             #[cfg(feature = "tracing")]
             traced,
         } = attributes;
+        let table = NonNull::from_ref(functions);
         Self {
-            node: Node::new(Kind::Task { background }, dispose),
+            // SAFETY: a reference that lives as long as the program; the node's table is its first field.
+            node: unsafe { Node::with_table_at(Kind::Task { background }, table.cast()) },
             state,
-            functions,
             home: AtomicU32::new(0),
             list: AtomicU32::new(0),
             #[cfg(not(feature = "tracing"))]
@@ -122,6 +128,13 @@ impl Header {
             #[cfg(feature = "tracing")]
             span: traced.span,
         }
+    }
+
+    /// What its types can do.
+    #[inline(always)]
+    pub(super) fn functions(&self) -> &'static Functions {
+        // SAFETY: `new` made the pointer from a reference to a whole table that lives as long as the program.
+        unsafe { self.node.table().cast::<Functions>().as_ref() }
     }
 
     /// The number of its span, if somebody listens to it.
@@ -345,7 +358,7 @@ impl Reference {
     pub(super) unsafe fn give_up(task: NonNull<Header>) {
         // SAFETY: the task lives as long as its references, and the caller gives up one.
         let header = unsafe { task.as_ref() };
-        let functions = header.functions;
+        let functions = header.functions();
         if header.state.side() == Side::Afar {
             // SAFETY: per contract.
             afar::give(unsafe { Self::from_raw(task) }, 0);
@@ -398,8 +411,8 @@ mod tests {
 
     #[test]
     fn the_hot_part_of_a_header_fills_one_cache_line() {
-        assert_eq!(std::mem::offset_of!(Header, id), 64);
+        assert_eq!(std::mem::offset_of!(Header, spawned_at), 64);
         let traced = if cfg!(feature = "tracing") { 8 } else { 0 };
-        assert_eq!(size_of::<Header>(), 120 + traced);
+        assert_eq!(size_of::<Header>(), 112 + traced);
     }
 }

@@ -171,7 +171,8 @@ impl<T> JoinHandle<T> {
         let mut place = MaybeUninit::<Result<T, Failure>>::uninit();
         let header = self.task.header();
         // SAFETY: we are the handle, the task is complete, and the place is for the future's output.
-        let taken = unsafe { (header.functions.take_output)(self.task.address(), place.as_mut_ptr().cast()) };
+        let taken =
+            unsafe { (header.functions().take_output)(self.task.address(), place.as_mut_ptr().cast()) };
         assert!(taken, "a `JoinHandle` was polled again after it had given its output");
         // SAFETY: taken, so the place is filled.
         let output = unsafe { place.assume_init() };
@@ -197,7 +198,7 @@ impl<T> Drop for JoinHandle<T> {
         // SAFETY: taken once, because this is the drop.
         let task = unsafe { ManuallyDrop::take(&mut self.task) };
         let header = task.header();
-        let functions = header.functions;
+        let functions = header.functions();
         if header.state.side() == Side::Afar {
             return afar::leave(task);
         }
@@ -284,11 +285,11 @@ fn abort(task: &Reference) {
         Wake::Schedule => {
             header.state.retain();
             // SAFETY: a `Notified` is due and has its reference; ours is kept throughout.
-            unsafe { (header.functions.schedule)(task.address(), true) }
+            unsafe { (header.functions().schedule)(task.address(), true) }
         }
         Wake::Seen if header.state.is_complete() => {}
         // SAFETY: ours is kept throughout.
-        Wake::Seen => unsafe { (header.functions.aborted)(task.address()) },
+        Wake::Seen => unsafe { (header.functions().aborted)(task.address()) },
     }
 }
 

@@ -54,7 +54,7 @@ impl Notified {
             "broken invariant: {:?} was to be run on a thread that it is not bound to",
             self.header()
         );
-        let run = self.header().functions.run;
+        let run = self.header().functions().run;
         // SAFETY: a `Notified`'s reference, on a thread that the mark admits.
         unsafe { run(self.0.into_raw()) }
     }
@@ -188,7 +188,7 @@ fn shutdown(task: Reference) {
     if header.state.side() == Side::Afar {
         afar::give(task, ABORT);
     } else if header.state.claim() == Claim::Ours {
-        let cancel = header.functions.cancel;
+        let cancel = header.functions().cancel;
         // SAFETY: claimed, on a thread that the mark admits; the reference goes with the call.
         unsafe { cancel(task.into_raw()) }
     }

@@ -11,12 +11,12 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
-/// Sizes of one class differ by less than this.
-const STEP: usize = 32;
-/// Eight more than a multiple of the step: glibc keeps eight bytes of its own with a block, and makes both
-/// together a multiple of 16.
-const LEAST: usize = STEP + 8;
-const CLASSES: usize = 32;
+/// Sizes of one class differ by less than this. glibc keeps eight bytes of its own with a block, and makes
+/// both together a multiple of it.
+const STEP: usize = 16;
+/// Eight more than a multiple of the step, for those eight. No task is smaller.
+const LEAST: usize = 7 * STEP + 8;
+const CLASSES: usize = 58;
 /// Larger tasks are allocated and freed one by one.
 const LARGEST: usize = LEAST + (CLASSES - 1) * STEP;
 /// What every class is aligned to, as the allocator does anyway.
@@ -56,8 +56,8 @@ impl Class {
     }
 
     /// One bit of a word, for sets of classes.
-    pub(crate) const fn bit(self) -> u32 {
-        const { assert!(CLASSES <= u32::BITS as usize) };
+    pub(crate) const fn bit(self) -> u64 {
+        const { assert!(CLASSES <= u64::BITS as usize) };
         1 << self.0
     }
 
@@ -303,9 +303,9 @@ mod tests {
         let count = Arc::new(());
         let first = live(ready([1_u64; 3]), keeper(&count));
         assert_eq!(Arc::strong_count(&count), 2, "its scheduler lives on");
-        let shell = take::<std::future::Ready<[u8; 24]>>().unwrap();
-        assert_eq!(live(ready([1_u8; 24]), Seat::Used(shell)), first);
-        drop(take::<std::future::Ready<[u8; 24]>>().unwrap());
+        let shell = take::<std::future::Ready<[f64; 3]>>().unwrap();
+        assert_eq!(live(ready([1_f64; 3]), Seat::Used(shell)), first);
+        drop(take::<std::future::Ready<[f64; 3]>>().unwrap());
         assert_eq!(Arc::strong_count(&count), 1);
     }
 

@@ -93,7 +93,7 @@ impl Unborn {
     pub(crate) fn cancel(self) {
         let header = self.0.header();
         if header.state.claim() == Claim::Ours {
-            let cancel = header.functions.cancel;
+            let cancel = header.functions().cancel;
             // SAFETY: claimed; the future has never been polled, so what is dropped is the closure, which is
             // `Send`; the reference goes with the call.
             unsafe { cancel(self.0.into_raw()) }

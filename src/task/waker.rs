@@ -55,7 +55,7 @@ unsafe fn wake(data: *const ()) {
     if task.header().state.side() == Side::Afar {
         return afar::give(task, WAKE);
     }
-    let functions = task.header().functions;
+    let functions = task.header().functions();
     match task.header().state.wake_and_release() {
         // The waker's reference is gone, and perhaps the task.
         Woken::Done => _ = task.into_raw(),
@@ -77,7 +77,7 @@ unsafe fn wake_by_ref(data: *const ()) {
         unsafe { afar::ask(task.address(), WAKE) }
     } else if task.header().state.wake_and_retain() == Wake::Schedule {
         // SAFETY: `wake_and_retain` has added the reference of the `Notified` that is due.
-        unsafe { (task.header().functions.schedule)(task.address(), true) }
+        unsafe { (task.header().functions().schedule)(task.address(), true) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::inbox::Inbox;
-use crate::base::message::{Fate, Kind, Message};
+use crate::base::message::{Fate, Kind, Message, Table};
 use crate::task::tests::{Bench, Spawn, finished};
 use std::future::ready;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn a_task_travels_as_a_message_and_a_refused_one_stays_in_its_list() {
     assert_eq!(bench.owned.len(), 1);
     bench.owned.close_and_shutdown();
     assert!(finished(refused).unwrap_err().is_cancelled());
-    let node = Node::new(Kind::Other, ignore);
+    let node = Node::new(Kind::Other, &Table { handle: ignore });
     // SAFETY: the node outlives its message and is not reference-counted.
     let other = unsafe { Message::from_raw(std::ptr::NonNull::from(&node)) };
     assert!(Notified::from_message(other).is_err());

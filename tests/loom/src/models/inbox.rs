@@ -5,7 +5,7 @@
 
 use super::explore;
 use crate::base::inbox::Inbox;
-use crate::base::message::{Fate, Kind, Message, Node};
+use crate::base::message::{Fate, Kind, Message, Node, Table};
 use crate::base::parcel::{Deliver, Parcel};
 use loom::sync::{Arc, Notify};
 use loom::thread;
@@ -22,7 +22,7 @@ struct Item {
 
 /// Makes an item and its message, which owns the second reference.
 fn item() -> (Arc<Item>, Message) {
-    let node = Node::new(Kind::Other, handle);
+    let node = Node::new(Kind::Other, &Table { handle });
     let item = Arc::new(Item { node, delivered: AtomicU32::new(0), disposed: AtomicU32::new(0) });
     let message = message(&item);
     (item, message)
