@@ -15,6 +15,7 @@ use crate::task::{
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -55,7 +56,9 @@ pub(crate) struct Core {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    /// [`Entered`] takes it out. Without a destructor of its own, so that no look at it has to ask whether
+    /// the thread is at its end: every local wake is one.
+    static CURRENT: RefCell<Option<ManuallyDrop<Rc<Core>>>> = const { RefCell::new(None) };
     /// Without a destructor: it holds until the last thread-local value has been dropped.
     static IS_CORE: Cell<bool> = const { Cell::new(false) };
 }
@@ -66,7 +69,7 @@ pub(super) struct Entered(());
 
 /// Makes `core` this thread's core.
 pub(super) fn enter(core: Rc<Core>) -> Entered {
-    let before = CURRENT.replace(Some(core));
+    let before = CURRENT.replace(Some(ManuallyDrop::new(core)));
     assert!(before.is_none(), "one thread is one core");
     IS_CORE.set(true);
     Entered(())
@@ -74,14 +77,22 @@ pub(super) fn enter(core: Rc<Core>) -> Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        drop(CURRENT.take());
+        drop(CURRENT.take().map(ManuallyDrop::into_inner));
     }
+}
+
+/// Looks at this thread's core, if it is one. Whoever looks runs no foreign code meanwhile.
+// `LocalKey::with` would be a call.
+#[inline(always)]
+fn look<R>(look: impl FnOnce(Option<&Rc<Core>>) -> R) -> R {
+    let looked = CURRENT.try_with(|current| look(current.borrow().as_deref()));
+    looked.expect("it has no destructor")
 }
 
 /// This thread's core, if it is one.
 #[inline]
 pub(super) fn here() -> Option<Rc<Core>> {
-    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+    look(|current| current.map(Rc::clone))
 }
 
 /// Calls `use_it` with this thread's core, if it is one.
@@ -120,12 +131,11 @@ pub(crate) fn go_on_at(core: usize) -> bool {
 /// What a task with this future is made from: by a core of that runtime mostly what is left of another task.
 #[inline(always)]
 pub(super) fn seat_for<F: Future>(shared: &Arc<Shared>) -> Seat<Scheduler> {
-    let seat = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        let core = current.as_ref().filter(|core| Arc::ptr_eq(&core.shared, shared))?;
+    let seat = look(|current| {
+        let core = current.filter(|core| Arc::ptr_eq(&core.shared, shared))?;
         Some(core.seat_for::<F>())
     });
-    seat.ok().flatten().unwrap_or_else(|| seat_outside::<F>(shared))
+    seat.unwrap_or_else(|| seat_outside::<F>(shared))
 }
 
 /// The same on a thread that is no core of the runtime.
@@ -141,9 +151,8 @@ fn seat_outside<F: Future>(shared: &Arc<Shared>) -> Seat<Scheduler> {
 #[inline]
 pub(super) fn keep_spare(shared: Arc<Shared>) {
     let mut shared = Some(shared);
-    let _ = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        let (Some(core), Some(own)) = (current.as_ref(), &shared) else { return };
+    look(|current| {
+        let (Some(core), Some(own)) = (current, &shared) else { return };
         if !Arc::ptr_eq(&core.shared, own) {
             return;
         }
@@ -161,9 +170,8 @@ pub(super) fn keep_spare(shared: Arc<Shared>) {
 pub(super) fn keep_shell(shell: Shell<Scheduler>) {
     let shared = Arc::as_ptr(shell.scheduler().shared());
     let mut shell = Some(shell);
-    let _ = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        let Some(core) = current.as_ref().filter(|core| Arc::as_ptr(&core.shared) == shared) else { return };
+    look(|current| {
+        let Some(core) = current.filter(|core| Arc::as_ptr(&core.shared) == shared) else { return };
         if let Some(kept) = shell.take() {
             let mut shells = core.shells.borrow_mut();
             shell = shells.keep(kept).err();
@@ -203,10 +211,9 @@ pub(super) fn is_part_of(shared: &Shared) -> bool {
 pub(super) fn queue_here(task: Notified, cause: Cause) -> Result<(), Notified> {
     // Borrowed, not cloned out: this is the path of every local wake, and nothing below runs foreign code.
     let mut task = Some(task);
-    // On a thread whose thread-locals are gone (a wake from a destructor) the task goes by the inbox.
-    let _ = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        let Some(core) = current.as_ref() else { return };
+    // On a thread whose core has ended (a wake from a thread-local's destructor) the task goes by the inbox.
+    look(|current| {
+        let Some(core) = current else { return };
         if cause == Cause::Yielded
             && let Some(elsewhere) = core.bound_for.take()
             && let Some(task) = &task
