@@ -69,7 +69,7 @@ impl Lane {
             }
             // SAFETY: a message's node is in no list, so its link belongs to who holds the message: us.
             message.node().next.with_mut(|next| unsafe { *next = head });
-            let node = message.0.as_ptr();
+            let node = message.address().as_ptr();
             match self.head.compare_exchange_weak(head, node, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => {
                     // The list has it now, with its reference.
@@ -148,7 +148,8 @@ impl Iterator for Batch {
         // SAFETY: the node is still ours; its link is read before the node is handed out and may be pushed
         // anew.
         self.first = unsafe { node.as_ref() }.next.with(|next| unsafe { *next });
-        Some(Message(node))
+        // SAFETY: it is out of the list now, with the reference that `push` gave the list.
+        Some(unsafe { Message::from_raw(node) })
     }
 }
 

@@ -120,7 +120,7 @@ impl Node {
 /// A node on its way, with one reference to what it is embedded in.
 #[must_use = "dropping a message disposes of it"]
 #[derive(Debug)]
-pub(crate) struct Message(pub(super) NonNull<Node>);
+pub(crate) struct Message(NonNull<Node>);
 
 // SAFETY: whoever makes a message (`from_raw`) guarantees that its owner may be reached from any thread.
 unsafe impl Send for Message {}
@@ -140,6 +140,11 @@ impl Message {
         let node = self.0;
         std::mem::forget(self);
         node
+    }
+
+    /// Where the node is, for a list that is to have the message.
+    pub(super) fn address(&self) -> NonNull<Node> {
+        self.0
     }
 
     /// Whether this is a task that wants to run.

@@ -52,7 +52,7 @@
 //! - `holds`: anyone with a hold. The last one frees the cell.
 //! - `flight`: the home core only (the core whose ring takes the SQE), until it has published the result;
 //!   with a hold of its own also later.
-//! - `node`: anyone with a hold, by the protocol of `base::inbox`. Requests: [`SUBMIT`] (made on a thread
+//! - `node`: anyone with a hold, by the protocol of `base::message`. Requests: [`SUBMIT`] (made on a thread
 //!   that is no core), [`CANCEL`] (the future was dropped elsewhere).
 //! - `table`, and `home` and `generation`: constant.
 //! - body: as its type says ([`super::op`], [`super::multi`]).
@@ -73,7 +73,7 @@ use super::memory::{self, Ground};
 use super::{Ring, with_current};
 use crate::base::guard::{self, contained};
 use crate::base::inbox::Inbox;
-use crate::base::message::{self, Fate, Kind, Message, Node};
+use crate::base::message::{Fate, Kind, Message, Node, Table as NodeTable};
 use crate::base::sync::UnsafeCell;
 use crate::sys::fork;
 use crate::sys::sqe::{Cqe, RES_FORKED, RES_GONE, Sqe};
@@ -227,7 +227,7 @@ impl CellRef {
         // elsewhere first.
         unsafe {
             let header = &raw mut (*block).header;
-            let node = ManuallyDrop::new(Node::new(Kind::Other, &message::Table { handle }));
+            let node = ManuallyDrop::new(Node::new(Kind::Other, &NodeTable { handle }));
             (&raw mut (*header).ground.front.node).write(node);
             (&raw mut (*header).ground.holds).write(Holds::new(holds));
             (&raw mut (*header).ground.flight).write(UnsafeCell::new(Flight::Fresh));

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Connections of one core, which counts them itself.
+/// What is counted all the time, away from what others read.
 type Count = Apart<AtomicUsize>;
 
 /// Arrivals at one core after which all counts of arrivals are halved, so that the last few thousand decide.
@@ -259,6 +259,8 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(state: &State, core: usize) -> Self {
         let place = Arc::clone(&state.places[core]);
+        // The place first, here and at the end: who knows that there are so many in all, or none, finds as
+        // many at the places.
         place.live.fetch_add(1, Ordering::SeqCst);
         place.course.live.fetch_add(1, Ordering::SeqCst);
         Self { place }
@@ -267,6 +269,7 @@ impl Live {
     /// The same connection, counted on another core.
     pub(super) fn moved_to(mut self, state: &State, core: usize) -> Self {
         let place = Arc::clone(&state.places[core]);
+        debug_assert!(Arc::ptr_eq(&place.course, &self.place.course), "broken invariant: another server's");
         place.live.fetch_add(1, Ordering::SeqCst);
         self.place.live.fetch_sub(1, Ordering::SeqCst);
         self.place = place;
@@ -282,7 +285,8 @@ impl Drop for Live {
     fn drop(&mut self) {
         let Place { live, course } = &*self.place;
         live.fetch_sub(1, Ordering::SeqCst);
-        // In the one order of all: who is not told here looks at the count after the word was given.
+        // Whoever is not woken here, because the word to stop has not been given, looks at the count after
+        // it is.
         if course.live.fetch_sub(1, Ordering::SeqCst) == 1 && course.stopping.load(Ordering::SeqCst) {
             course.wake();
         }
@@ -310,6 +314,21 @@ impl<F: Future<Output = ()>> Future for Counted<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_counts_once_in_all_and_at_the_place_where_it_is() {
+        let runtime = crate::runtime::Builder::new().cores(2).build().expect("a runtime starts");
+        let state = State::new(runtime.handle().clone(), Balance::Kernel, false);
+        let counted = || (state.total(), state.connections());
+        let (first, second) = (Live::new(&state, 0), Live::new(&state, 0));
+        assert_eq!(counted(), (2, vec![2, 0]));
+        let second = second.moved_to(&state, 1);
+        assert_eq!(counted(), (2, vec![1, 1]));
+        drop(first);
+        assert_eq!(counted(), (1, vec![0, 1]));
+        drop(second);
+        assert_eq!(counted(), (0, vec![0, 0]));
+    }
 
     #[test]
     fn counting_a_connection_does_not_double_its_memory() {

@@ -70,7 +70,8 @@ impl Links {
     pub(super) const NONE: Links = Links { before: None, after: None };
 }
 
-/// The functions that know the types of a task. Each takes the address of a whole `Cell<F, S>`.
+/// The functions that know the types of a task. Each, but for the node's, takes the address of a whole
+/// `Cell<F, S>`.
 #[repr(C)]
 pub(super) struct Functions {
     /// First, so that the node's table leads to the others.
@@ -96,8 +97,10 @@ pub(super) struct Functions {
     pub(super) free: unsafe fn(NonNull<Header>),
 }
 
-/// The head of each of those tables.
-pub(super) const NODE: Table = Table { handle: dispose };
+impl Functions {
+    /// What is done with the node of any task.
+    pub(super) const NODE: Table = Table { handle: dispose };
+}
 
 impl Header {
     /// The header of a new task.

@@ -6,7 +6,7 @@
 
 use super::afar;
 use super::answer::{Complete, Pause, Start};
-use super::cell::{Cell, Failure, Functions, Header, NODE, Stage};
+use super::cell::{Cell, Failure, Functions, Header, Stage};
 use super::id::Current;
 use super::shell::{self, Seat};
 use super::state::{Birth, State};
@@ -48,7 +48,7 @@ struct Typed<F: Future, S>(NonNull<Cell<F, S>>);
 
 impl<F: Future, S: Schedule> Typed<F, S> {
     const FUNCTIONS: Functions = Functions {
-        node: NODE,
+        node: Functions::NODE,
         run: run::<F, S>,
         cancel: cancel::<F, S>,
         schedule: schedule::<F, S>,

@@ -12,10 +12,11 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 /// Sizes of one class differ by less than this. glibc keeps eight bytes of its own with a block, and makes
-/// both together a multiple of it.
+/// both together a multiple of 16.
 const STEP: usize = 16;
 /// Eight more than a multiple of the step, for those eight. No task is smaller.
 const LEAST: usize = 7 * STEP + 8;
+/// Tasks of up to 1,032 bytes have shells.
 const CLASSES: usize = 58;
 /// Larger tasks are allocated and freed one by one.
 const LARGEST: usize = LEAST + (CLASSES - 1) * STEP;
