@@ -40,6 +40,10 @@ const AFTER_DRAIN: Duration = Duration::from_secs(1);
 /// How long the tasks that a stuck core leaves to others may take to be dropped, when the time is up.
 const AFTER_STUCK: Duration = Duration::from_secs(1);
 
+/// How late a core that has only its end before it may be with its last word. It waits for those that are
+/// stuck until the time is up, and then needs a CPU, which others may have.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What runs a runtime.
 #[derive(Default)]
 pub(super) struct Threads {
@@ -65,8 +69,8 @@ impl Runtime {
     /// whose thread is stuck at its very end, in the destructor of a [`core_local!`](crate::core_local) or
     /// thread-local value, is left behind too, and so is a thread of the blocking pool that is in one or in a
     /// job. The report names the tasks that were alive when the end began. It may come some tenths of a
-    /// second after `patience`, for threads that are about to end, and a second after it if a core is stuck
-    /// and the destructors of its tasks take that long.
+    /// second after `patience`, for threads that are about to end, and a second after it if the machine keeps
+    /// those waiting, or if a core is stuck and the destructors of its tasks take that long.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.
@@ -182,7 +186,13 @@ fn wait_for(cores: Vec<CoreThread>, handle: &Handle, deadline: Instant) -> Shutd
     // All have as long as the deadline says, and one moment to say that they ended.
     let until = deadline.max(Instant::now()) + LAST_WORD;
     for (index, core) in cores.into_iter().enumerate() {
-        match core.ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let word = match core.ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) if shared.barriers.has_drained(index) => {
+                core.ended.recv_timeout(LATE)
+            }
+            word => word,
+        };
+        match word {
             Ok(ended) => {
                 report.leaked_ops += ended.leaked_ops;
                 note(&mut report, &ended.alive);

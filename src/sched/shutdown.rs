@@ -61,7 +61,8 @@ impl Alive {
 #[derive(Debug, Default)]
 struct Arrived {
     tasks_dropped: usize,
-    drained: usize,
+    /// The numbers of the cores.
+    drained: Vec<usize>,
     deadline: Option<Instant>,
 }
 
@@ -92,6 +93,11 @@ impl Barriers {
     /// Sets it for as long as nobody waits.
     pub(crate) fn propose_deadline(&self, deadline: Instant) {
         self.lock().deadline.get_or_insert(deadline);
+    }
+
+    /// Whether a core has come to the last barrier: what keeps it from its end is no task and no op.
+    pub(crate) fn has_drained(&self, core: usize) -> bool {
+        self.lock().drained.contains(&core)
     }
 
     /// The time by which all phases end, as far as is known; if nobody has said, then `otherwise`.
@@ -135,7 +141,12 @@ pub(super) fn end(core: &Core, ring: &Ring, wakers: &mut Vec<Waker>) -> Ended {
 
     let otherwise = Instant::now() + DRAIN_STEP;
     drain(core, ring, || barriers.deadline(otherwise), wakers);
-    barriers.pass(|deadline| deadline, |arrived| arrived.drained += 1, |arrived| arrived.drained);
+    let index = core.index;
+    barriers.pass(
+        |deadline| deadline,
+        |arrived| arrived.drained.push(index),
+        |arrived| arrived.drained.len(),
+    );
 
     // All local tasks are over; what is left of them is counted like everybody else's from here on.
     Mark::retire();
@@ -246,10 +257,10 @@ mod tests {
         let waits = Arc::clone(&barriers);
         let core = thread::spawn(move || {
             let arrive = |arrived: &mut Arrived| {
-                arrived.drained += 1;
+                arrived.drained.push(1);
                 told.send(()).unwrap();
             };
-            waits.pass(|deadline| deadline, arrive, |arrived| arrived.drained);
+            waits.pass(|deadline| deadline, arrive, |arrived| arrived.drained.len());
             told.send(()).unwrap();
         });
         is_told.recv().unwrap();
@@ -258,6 +269,7 @@ mod tests {
         barriers.set_deadline(deadline);
         is_told.recv_timeout(LONG).expect("it goes on");
         core.join().unwrap();
+        assert!(barriers.has_drained(1) && !barriers.has_drained(0));
         // A panic on the way.
         barriers.propose_deadline(deadline + NEVER);
         assert_eq!(barriers.deadline(deadline + NEVER), deadline);
