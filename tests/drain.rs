@@ -280,6 +280,8 @@ fn at_the_deadline_the_report_names_the_tasks_that_were_alive() {
         });
         futures_executor::block_on(local).unwrap();
         let nameless = runtime.handle().spawn_on(0, pending::<()>);
+        let alive = || runtime.handle().metrics().cores.iter().map(|core| core.tasks).sum::<u64>();
+        wait_for("all to be born", || alive() == 3);
         let report = runtime.drain(SHORT);
         assert!(report.is_clean() && !report.is_drained(), "{report}");
         assert_eq!((report.tasks_alive, report.alive.len()), (3, 3), "{report}");

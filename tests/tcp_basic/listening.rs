@@ -1,6 +1,7 @@
 //! Listeners: several acceptors, dropped accepts, limits, options.
 
 use crate::support::{LIMIT, listen, on_cores, runtime, within};
+use futures_util::future::select;
 use futures_util::poll;
 use ringwork::net::{ListenOptions, TcpListener, TcpStream};
 use ringwork::time::timeout;
@@ -282,15 +283,19 @@ fn connections_spread_over_listeners_that_share_a_port() {
         let address = one.local_addr().unwrap();
         let two = share.bind(address).await.unwrap();
         let clients: Vec<_> = (0..64).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        let mut counts = [0, 0];
-        for (index, listener) in [&one, &two].into_iter().enumerate() {
-            while let Ok(accepted) = timeout(NEVER, listener.accept()).await {
-                accepted.unwrap();
-                counts[index] += 1;
+        let counts = [Cell::new(0), Cell::new(0)];
+        let [first, second] = &counts;
+        let accepts = async |listener: &TcpListener, count: &Cell<usize>| {
+            while first.get() + second.get() < clients.len() {
+                listener.accept().await.unwrap();
+                count.set(count.get() + 1);
             }
-        }
-        assert_eq!(counts[0] + counts[1], clients.len());
-        assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+        };
+        // Whichever has the last one; the other waits for one that never comes.
+        let (to_one, to_two) = (pin!(accepts(&one, first)), pin!(accepts(&two, second)));
+        timeout(LONG, select(to_one, to_two)).await.expect("all connections come");
+        assert_eq!(first.get() + second.get(), clients.len());
+        assert!(counts.iter().all(|count| count.get() > 0), "{counts:?}");
     });
 }
 

@@ -88,17 +88,22 @@ fn every_core_serves() {
         });
         let server = serve.await.unwrap();
         let address = server.local_addr();
+        let so_far = Arc::clone(&seen);
         let clients = ringwork::spawn_blocking(move || {
-            for _ in 0..64 {
+            let mut clients = 0;
+            // A core whose thread the machine keeps waiting counts as stuck, and others accept for it.
+            while clients < 64 || so_far.lock().unwrap().len() < 2 {
                 let mut answer = String::new();
                 std::net::TcpStream::connect(address).unwrap().read_to_string(&mut answer).unwrap();
                 assert_eq!(answer, "served");
+                clients += 1;
             }
+            clients
         });
-        clients.await.unwrap();
+        let clients = clients.await.unwrap();
         assert!(server.stop(LONG).await);
         let seen = seen.lock().unwrap();
-        assert_eq!(seen.values().sum::<usize>(), 64);
+        assert_eq!(seen.values().sum::<usize>(), clients);
         assert_eq!(seen.len(), 2, "{seen:?}");
     });
 }

@@ -107,18 +107,19 @@ fn a_task_that_moves_takes_its_timers_and_sockets_along() {
         let runtime = runtime(2);
         let task = runtime.spawn(async {
             let (mut one, mut other) = pair().await;
-            let mut moved = 0;
-            for round in 0..20 {
+            let (mut round, mut moved) = (0, 0);
+            // A core whose thread the machine keeps waiting counts as stuck, and nothing comes to it.
+            while round < 20 || moved == 0 {
                 let mut later = Box::pin(sleep(MOMENT));
                 // Registered on this core, awaited on the other.
                 let _ = timeout(Duration::ZERO, &mut later).await;
                 moved += u32::from(ringwork::core::move_to(round % 2).await);
                 later.await;
                 passes(&mut one, &mut other, format!("in round {round}").as_bytes()).await;
+                round += 1;
             }
-            moved
         });
-        assert!(runtime.block_on(task).unwrap() > 0, "it has never come to where it was to go");
+        runtime.block_on(task).unwrap();
     });
 }
 
