@@ -347,14 +347,13 @@ fn interrupted_waits_do_no_harm() {
             let (tasks, rounds) = keep_busy(&runtime, &over);
             let until = Instant::now() + Duration::from_millis(500);
             let mut sent = 0;
-            while Instant::now() < until || rounds.load(Ordering::Relaxed) < 50 {
+            while Instant::now() < until || rounds.load(Ordering::Relaxed) < 50 || sent <= 100 {
                 for thread in threads_named("ringwork").into_iter().chain(threads_named("rw-")) {
                     interrupt(thread);
                     sent += 1;
                 }
                 thread::yield_now();
             }
-            assert!(sent > 100);
             over.store(true, Ordering::Relaxed);
             for task in tasks {
                 runtime.block_on(task).unwrap();

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::net;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 
 fn in_flight(runtime: &Runtime) -> u64 {
     runtime.handle().metrics().cores.iter().map(|core| core.in_flight).sum()
@@ -309,6 +310,48 @@ fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
         assert!(sleeping.is_finished());
         assert!(futures_executor::block_on(sleeping).unwrap_err().is_cancelled());
         assert_eq!(Arc::strong_count(&held), 1);
+        over.store(true, Ordering::SeqCst);
+        let _ = futures_executor::block_on(endless);
+    });
+}
+
+/// Told of the end of its runtime, takes three times as long as a core had for its last word.
+struct Slow(AtomicBool);
+
+impl Wake for Slow {
+    fn wake(self: Arc<Self>) {
+        std::thread::sleep(Duration::from_millis(300));
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// It waits for the other one until the time is up. What it has to do then takes a moment: here somebody
+/// else's waker does, elsewhere a CPU that others have.
+#[test]
+fn a_core_that_is_late_with_its_last_word_is_not_reported_beside_one_that_is_stuck() {
+    bounded(|| {
+        let runtime = runtime(2);
+        let slow = Arc::new(Slow(AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&slow));
+        let waits = move || {
+            let mut sleep = Box::pin(sleep(Duration::from_secs(3600)));
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            sleep
+        };
+        let _sleep = runtime.block_on(runtime.handle().call(1, waits)).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let (stop, begun) = (Arc::clone(&over), Event::default());
+        let begin = begun.clone();
+        let endless = runtime.handle().spawn_on(0, move || async move {
+            begin.set();
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+        begun.wait_blocking();
+        let report = runtime.shutdown_timeout(Duration::from_millis(100));
+        assert_eq!(report.stuck_cores, [0], "{report}");
+        assert!(slow.0.load(Ordering::SeqCst), "the core has told it");
         over.store(true, Ordering::SeqCst);
         let _ = futures_executor::block_on(endless);
     });

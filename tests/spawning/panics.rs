@@ -186,7 +186,7 @@ fn a_waker_that_panics_hurts_nobody_else() {
         let mut cx = std::task::Context::from_waker(&waker);
         // A timer and the end of a task, both to be told to the grenade.
         let _guard = handle.enter();
-        let pause = std::time::Duration::from_millis(2);
+        let pause = std::time::Duration::from_millis(50);
         let mut sleep = Box::pin(ringwork::time::sleep(pause));
         assert!(sleep.as_mut().poll(&mut cx).is_pending());
         let go = Event::default();
