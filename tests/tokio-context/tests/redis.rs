@@ -2,24 +2,19 @@
 //! is one on this machine.
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, AsyncConnectionConfig, Client};
+use redis::{AsyncCommands, Client};
 use ringwork::runtime::Runtime;
 use ringwork_tokio_context_tests::{resp, runtime, soon};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 const TASKS: usize = 16;
 const ROUNDS: usize = 20;
 
 /// One connection, shared by tasks on both cores that move in between.
 fn keeps_values(runtime: &Runtime, client: &Client) {
-    // Half a second, as it is, may be less than a busy machine keeps a thread waiting.
-    let patience = Some(Duration::from_secs(30));
-    let config = AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    let connection = runtime.block_on(connecting).unwrap();
+    let connection = runtime.block_on(client.get_multiplexed_async_connection()).unwrap();
     let tasks: Vec<_> = (0..TASKS).map(|task| runtime.spawn(uses(connection.clone(), task))).collect();
     for task in tasks {
         runtime.block_on(task).unwrap();
