@@ -382,14 +382,14 @@ fn cores_that_work_in_short_polls_or_sleep_are_not_reported() {
     bounded(|| {
         let reports = Reports::default();
         let runtime = watched(&reports);
-        let busy = runtime.handle().spawn_on(0, || async {
-            let began = ringwork::time::Instant::now();
-            let (mut last, mut longest) = (began, Duration::ZERO);
-            while last - began < Duration::from_millis(300) {
-                yield_now().await;
+        let asked = ringwork::time::Instant::now();
+        let busy = runtime.handle().spawn_on(0, move || async move {
+            let (mut last, mut longest) = (asked, Duration::ZERO);
+            while last - asked < Duration::from_millis(300) {
                 let now = ringwork::time::Instant::now();
                 longest = longest.max(now - last);
                 last = now;
+                yield_now().await;
             }
             longest
         });
