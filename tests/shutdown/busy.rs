@@ -21,6 +21,33 @@ fn end(runtime: Runtime) -> ShutdownReport {
     runtime.shutdown_timeout(Duration::from_secs(20))
 }
 
+/// A poll that has begun and goes on until it is told to end.
+struct Endless {
+    over: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Endless {
+    fn on(runtime: &Runtime, core: usize) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (stop, begun) = (Arc::clone(&over), Event::default());
+        let begin = begun.clone();
+        let task = runtime.handle().spawn_on(core, move || async move {
+            begin.set();
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+        begun.wait_blocking();
+        Self { over, task }
+    }
+
+    fn ends(self) {
+        self.over.store(true, Ordering::SeqCst);
+        let _ = futures_executor::block_on(self.task);
+    }
+}
+
 /// Starts `count` tasks on both cores that never end, drops the runtime, and looks that nothing of them is
 /// left.
 fn ends_amid<F>(count: usize, op: impl Fn(usize) -> F + Clone + Send + Sync + 'static)
@@ -227,16 +254,8 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
         bounded(|| {
             for stuck in [0, 1] {
                 let runtime = runtime(2);
-                let over = Arc::new(AtomicBool::new(false));
-                let (begun, held) = (Event::default(), Arc::new(()));
-                let (stop, begin) = (Arc::clone(&over), begun.clone());
-                let endless = runtime.handle().spawn_on(stuck, move || async move {
-                    begin.set();
-                    while !stop.load(Ordering::SeqCst) {
-                        std::thread::yield_now();
-                    }
-                });
-                begun.wait_blocking();
+                let held = Arc::new(());
+                let endless = Endless::on(&runtime, stuck);
                 let others = many_ops(&runtime, 1 - stuck, &held);
                 let begun = Instant::now();
                 let report = runtime.shutdown_timeout(Duration::from_secs(2));
@@ -249,8 +268,7 @@ fn a_stuck_core_is_left_behind_in_time_and_named() {
                 }
                 assert_eq!(Arc::strong_count(&held), 1);
                 // When it comes back after all, it ends by itself.
-                over.store(true, Ordering::SeqCst);
-                let _ = futures_executor::block_on(endless);
+                endless.ends();
                 wait_for("the stuck core to end", || process::threads_named("ringwork").is_empty());
             }
         });
@@ -287,8 +305,7 @@ fn many_stuck_cores_are_waited_for_together() {
 fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
     bounded(|| {
         let runtime = runtime(2);
-        let over = Arc::new(AtomicBool::new(false));
-        let (begun, held) = (Event::default(), Arc::new(()));
+        let held = Arc::new(());
         let inner = Arc::clone(&held);
         let spawn = move || {
             ringwork::spawn(async move {
@@ -297,21 +314,13 @@ fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
             })
         };
         let sleeping = runtime.block_on(runtime.handle().call(0, spawn)).unwrap();
-        let (stop, begin) = (Arc::clone(&over), begun.clone());
-        let endless = runtime.handle().spawn_on(0, move || async move {
-            begin.set();
-            while !stop.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-        });
-        begun.wait_blocking();
+        let endless = Endless::on(&runtime, 0);
         let report = runtime.shutdown_timeout(Duration::from_millis(500));
         assert_eq!(report.stuck_cores, [0], "{report}");
         assert!(sleeping.is_finished());
         assert!(futures_executor::block_on(sleeping).unwrap_err().is_cancelled());
         assert_eq!(Arc::strong_count(&held), 1);
-        over.store(true, Ordering::SeqCst);
-        let _ = futures_executor::block_on(endless);
+        endless.ends();
     });
 }
 
@@ -339,21 +348,11 @@ fn a_core_that_is_late_with_its_last_word_is_not_reported_beside_one_that_is_stu
             sleep
         };
         let _sleep = runtime.block_on(runtime.handle().call(1, waits)).unwrap();
-        let over = Arc::new(AtomicBool::new(false));
-        let (stop, begun) = (Arc::clone(&over), Event::default());
-        let begin = begun.clone();
-        let endless = runtime.handle().spawn_on(0, move || async move {
-            begin.set();
-            while !stop.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-        });
-        begun.wait_blocking();
+        let endless = Endless::on(&runtime, 0);
         let report = runtime.shutdown_timeout(Duration::from_millis(100));
         assert_eq!(report.stuck_cores, [0], "{report}");
         assert!(slow.0.load(Ordering::SeqCst), "the core has told it");
-        over.store(true, Ordering::SeqCst);
-        let _ = futures_executor::block_on(endless);
+        endless.ends();
     });
 }
 
@@ -364,16 +363,7 @@ fn timers_and_ops_of_a_runtime_that_left_a_core_behind_end_on_every_thread() {
         for cores in [1, 2] {
             let runtime = runtime(cores);
             let handle = runtime.handle().clone();
-            let over = Arc::new(AtomicBool::new(false));
-            let (stop, begun) = (Arc::clone(&over), Event::default());
-            let begin = begun.clone();
-            let endless = runtime.handle().spawn_on(0, move || async move {
-                begin.set();
-                while !stop.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
-            });
-            begun.wait_blocking();
+            let endless = Endless::on(&runtime, 0);
             let report = runtime.shutdown_timeout(Duration::from_millis(100));
             assert_eq!(report.stuck_cores, [0], "{report}");
             let threads: Vec<_> = (0..4)
@@ -391,8 +381,7 @@ fn timers_and_ops_of_a_runtime_that_left_a_core_behind_end_on_every_thread() {
                 let message = payload.downcast_ref::<String>().expect("a message");
                 assert!(message.contains("shut down"), "{message}");
             }
-            over.store(true, Ordering::SeqCst);
-            let _ = futures_executor::block_on(endless);
+            endless.ends();
         }
     });
 }
