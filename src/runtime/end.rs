@@ -8,8 +8,9 @@
 //! A core says that it has ended when it is through all phases but the last, which closes the ring. Then its
 //! thread drops its thread-local values, every `core_local!` among them: foreign code, which may wait for
 //! anything, even for what the caller does next. So both are waited for until the deadline, and a moment
-//! more: first for all cores' words, then for all threads, which end at the same time. A core that misses
-//! either is left behind and is reported as stuck. The threads of the blocking pool end in the same two
+//! more: first for all cores' words, then for all threads, which end at the same time. The moment for the word
+//! of a core that has come to the last barrier is a second, one for all such cores. A core that misses either
+//! is left behind and is reported as stuck. The threads of the blocking pool end in the same two
 //! steps, after the cores (`blocking::threads`).
 //!
 //! # What a stuck core leaves
@@ -40,8 +41,8 @@ const AFTER_DRAIN: Duration = Duration::from_secs(1);
 /// How long the tasks that a stuck core leaves to others may take to be dropped, when the time is up.
 const AFTER_STUCK: Duration = Duration::from_secs(1);
 
-/// How late a core that has only its end before it may be with its last word. It waits for those that are
-/// stuck until the time is up, and then needs a CPU, which others may have.
+/// How late cores that have only their end before them may be with their last words. They wait for those that
+/// are stuck until the time is up, and then need a CPU, which others may have.
 const LATE: Duration = Duration::from_secs(1);
 
 /// What runs a runtime.
@@ -69,8 +70,8 @@ impl Runtime {
     /// whose thread is stuck at its very end, in the destructor of a [`core_local!`](crate::core_local) or
     /// thread-local value, is left behind too, and so is a thread of the blocking pool that is in one or in a
     /// job. The report names the tasks that were alive when the end began. It may come some tenths of a
-    /// second after `patience`, for threads that are about to end, and a second after it if the machine keeps
-    /// those waiting, or if a core is stuck and the destructors of its tasks take that long.
+    /// second after `patience`, for threads that are about to end; up to a second later if a core is long in
+    /// coming to that, and another one if a core is stuck and the destructors of its tasks take that long.
     ///
     /// Called on one of the runtime's own threads it does not wait: a helper thread does, and the report is
     /// empty.
@@ -79,8 +80,8 @@ impl Runtime {
     }
 
     /// Lets all tasks and blocking jobs come to their end, for at most `patience`, and then shuts the runtime
-    /// down, which takes at most about a second more, and another one if the destructors of what a stuck core
-    /// leaves take that long. The report names the tasks that had not ended:
+    /// down, which takes at most about a second more, another one if a core is long in coming to its end, and
+    /// another one if the destructors of what a stuck core leaves take that long. The report names the tasks that had not ended:
     /// [`is_drained`](ShutdownReport::is_drained) if there were none.
     ///
     /// Nothing is told to stop: tasks that go on for ever (the accept loops of a [`Server`](crate::Server)
@@ -185,10 +186,11 @@ fn wait_for(cores: Vec<CoreThread>, handle: &Handle, deadline: Instant) -> Shutd
     let mut ending = Vec::new();
     // All have as long as the deadline says, and one moment to say that they ended.
     let until = deadline.max(Instant::now()) + LAST_WORD;
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
     for (index, core) in cores.into_iter().enumerate() {
-        let word = match core.ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let word = match core.ended.recv_timeout(left(until)) {
             Err(RecvTimeoutError::Timeout) if shared.barriers.has_drained(index) => {
-                core.ended.recv_timeout(LATE)
+                core.ended.recv_timeout(left(until + LATE))
             }
             word => word,
         };

@@ -356,6 +356,40 @@ fn a_core_that_is_late_with_its_last_word_is_not_reported_beside_one_that_is_stu
     });
 }
 
+/// As above, but those that are late stay so.
+#[test]
+fn the_end_waits_for_all_cores_that_are_late_at_once_and_not_for_one_after_the_other() {
+    struct Stays(Mutex<mpsc::Receiver<()>>);
+    impl Wake for Stays {
+        fn wake(self: Arc<Self>) {
+            assert!(self.0.lock().unwrap().recv().is_err());
+        }
+    }
+    const CORES: usize = 8;
+    bounded(|| {
+        let runtime = runtime(CORES);
+        let mut held = Vec::new();
+        for core in 1..CORES {
+            let (open, gate) = mpsc::channel();
+            let waker = Waker::from(Arc::new(Stays(Mutex::new(gate))));
+            let waits = move || {
+                let mut sleep = Box::pin(sleep(Duration::from_secs(3600)));
+                assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                sleep
+            };
+            held.push((open, runtime.block_on(runtime.handle().call(core, waits)).unwrap()));
+        }
+        let endless = Endless::on(&runtime, 0);
+        let begun = Instant::now();
+        let report = runtime.shutdown_timeout(Duration::from_millis(100));
+        // One after the other they would take seven seconds.
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        assert_eq!(report.stuck_cores, Vec::from_iter(0..CORES), "{report}");
+        drop(held);
+        endless.ends();
+    });
+}
+
 /// Also where every core was left behind, so that none has closed its inbox.
 #[test]
 fn timers_and_ops_of_a_runtime_that_left_a_core_behind_end_on_every_thread() {
