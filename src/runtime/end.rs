@@ -8,9 +8,9 @@
 //! A core says that it has ended when it is through all phases but the last, which closes the ring. Then its
 //! thread drops its thread-local values, every `core_local!` among them: foreign code, which may wait for
 //! anything, even for what the caller does next. So both are waited for until the deadline, and a moment
-//! more: first for all cores' words, then for all threads, which end at the same time. The moment for the word
-//! of a core that has come to the last barrier is a second, one for all such cores. A core that misses either
-//! is left behind and is reported as stuck. The threads of the blocking pool end in the same two
+//! more: first for all cores' words, then for all threads, which end at the same time. The moment for the
+//! words of those that have come to the last barrier is a second, one for all of them. A core that misses
+//! either is left behind and is reported as stuck. The threads of the blocking pool end in the same two
 //! steps, after the cores (`blocking::threads`).
 //!
 //! # What a stuck core leaves
@@ -81,8 +81,8 @@ impl Runtime {
 
     /// Lets all tasks and blocking jobs come to their end, for at most `patience`, and then shuts the runtime
     /// down, which takes at most about a second more, another one if a core is long in coming to its end, and
-    /// another one if the destructors of what a stuck core leaves take that long. The report names the tasks that had not ended:
-    /// [`is_drained`](ShutdownReport::is_drained) if there were none.
+    /// another one if the destructors of what a stuck core leaves take that long. The report names the tasks
+    /// that had not ended: [`is_drained`](ShutdownReport::is_drained) if there were none.
     ///
     /// Nothing is told to stop: tasks that go on for ever (the accept loops of a [`Server`](crate::Server)
     /// among them) are to be stopped before. While draining, tasks and blocking jobs of the runtime may spawn

@@ -11,7 +11,6 @@ use std::cell::RefCell;
 use std::net;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Wake, Waker};
 
 fn in_flight(runtime: &Runtime) -> u64 {
     runtime.handle().metrics().cores.iter().map(|core| core.in_flight).sum()
@@ -22,13 +21,13 @@ fn end(runtime: Runtime) -> ShutdownReport {
 }
 
 /// A poll that has begun and goes on until it is told to end.
-struct Endless {
+pub(crate) struct Endless {
     over: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Endless {
-    fn on(runtime: &Runtime, core: usize) -> Self {
+    pub(crate) fn on(runtime: &Runtime, core: usize) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (stop, begun) = (Arc::clone(&over), Event::default());
         let begin = begun.clone();
@@ -42,7 +41,7 @@ impl Endless {
         Self { over, task }
     }
 
-    fn ends(self) {
+    pub(crate) fn ends(self) {
         self.over.store(true, Ordering::SeqCst);
         let _ = futures_executor::block_on(self.task);
     }
@@ -320,72 +319,6 @@ fn send_tasks_that_were_born_on_a_stuck_core_end_all_the_same() {
         assert!(sleeping.is_finished());
         assert!(futures_executor::block_on(sleeping).unwrap_err().is_cancelled());
         assert_eq!(Arc::strong_count(&held), 1);
-        endless.ends();
-    });
-}
-
-/// Told of the end of its runtime, takes three times as long as a core had for its last word.
-struct Slow(AtomicBool);
-
-impl Wake for Slow {
-    fn wake(self: Arc<Self>) {
-        std::thread::sleep(Duration::from_millis(300));
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// It waits for the other one until the time is up. What it has to do then takes a moment: here somebody
-/// else's waker does, elsewhere a CPU that others have.
-#[test]
-fn a_core_that_is_late_with_its_last_word_is_not_reported_beside_one_that_is_stuck() {
-    bounded(|| {
-        let runtime = runtime(2);
-        let slow = Arc::new(Slow(AtomicBool::new(false)));
-        let waker = Waker::from(Arc::clone(&slow));
-        let waits = move || {
-            let mut sleep = Box::pin(sleep(Duration::from_secs(3600)));
-            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-            sleep
-        };
-        let _sleep = runtime.block_on(runtime.handle().call(1, waits)).unwrap();
-        let endless = Endless::on(&runtime, 0);
-        let report = runtime.shutdown_timeout(Duration::from_millis(100));
-        assert_eq!(report.stuck_cores, [0], "{report}");
-        assert!(slow.0.load(Ordering::SeqCst), "the core has told it");
-        endless.ends();
-    });
-}
-
-/// As above, but those that are late stay so.
-#[test]
-fn the_end_waits_for_all_cores_that_are_late_at_once_and_not_for_one_after_the_other() {
-    struct Stays(Mutex<mpsc::Receiver<()>>);
-    impl Wake for Stays {
-        fn wake(self: Arc<Self>) {
-            assert!(self.0.lock().unwrap().recv().is_err());
-        }
-    }
-    const CORES: usize = 8;
-    bounded(|| {
-        let runtime = runtime(CORES);
-        let mut held = Vec::new();
-        for core in 1..CORES {
-            let (open, gate) = mpsc::channel();
-            let waker = Waker::from(Arc::new(Stays(Mutex::new(gate))));
-            let waits = move || {
-                let mut sleep = Box::pin(sleep(Duration::from_secs(3600)));
-                assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-                sleep
-            };
-            held.push((open, runtime.block_on(runtime.handle().call(core, waits)).unwrap()));
-        }
-        let endless = Endless::on(&runtime, 0);
-        let begun = Instant::now();
-        let report = runtime.shutdown_timeout(Duration::from_millis(100));
-        // One after the other they would take seven seconds.
-        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-        assert_eq!(report.stuck_cores, Vec::from_iter(0..CORES), "{report}");
-        drop(held);
         endless.ends();
     });
 }

@@ -6,6 +6,7 @@ mod kit;
 mod afterwards;
 mod busy;
 mod held;
+mod late;
 mod leaks;
 mod places;
 mod races;
